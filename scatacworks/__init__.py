@@ -1,0 +1,21 @@
+"""Base-resolution regulatory maps of rare cell populations from sparse single-cell ATAC-seq.
+
+The public namespaces load on first use, so that ``import scatacworks as sca`` stays light:
+:mod:`~scatacworks.io`, :mod:`~scatacworks.pp`, :mod:`~scatacworks.tl`, :mod:`~scatacworks.pl`,
+:mod:`~scatacworks.get`, :mod:`~scatacworks.models`, :mod:`~scatacworks.metrics` and :mod:`~scatacworks.datasets`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from scatacworks._lazy import attach
+
+__version__ = version("scatacworks")
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {"Genome": "genome", "Region": "genome", "Tracks": "tracks"},
+    submodules=["datasets", "get", "io", "metrics", "models", "pl", "pp", "tl"],
+)
+__all__ += ["__version__"]

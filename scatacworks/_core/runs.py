@@ -1,0 +1,88 @@
+"""Sparse step functions on one chromosome: sorted, non-overlapping runs of equal value."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scatacworks._numba import njit
+
+
+@njit
+def fill_window(
+    starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, start: int, fill: float, out: np.ndarray
+) -> None:
+    """Write the step function of `[start, start + len(out))` to `out`; `lengths` has one element if all are equal."""
+    out[:] = fill
+    end = start + len(out)
+    constant = len(lengths) == 1
+    for i in range(len(starts)):
+        left = starts[i]
+        right = left + (lengths[0] if constant else lengths[i])
+        if right <= start:
+            continue
+        if left >= end:
+            break
+        out[max(left - start, 0) : min(right - start, end - start)] = values[i]
+
+
+@njit
+def encode(dense: np.ndarray, offset: int, fill: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return starts, lengths and values of the runs of `dense` that differ from `fill`."""
+    n_runs = 0
+    previous = fill
+    for value in dense:
+        if value != previous and value != fill:
+            n_runs += 1
+        previous = value
+    starts = np.empty(n_runs, np.int32)
+    lengths = np.empty(n_runs, np.int32)
+    values = np.empty(n_runs, dense.dtype)
+    run = -1
+    previous = fill
+    for i in range(len(dense)):
+        value = dense[i]
+        if value != fill:
+            if value != previous:
+                run += 1
+                starts[run], lengths[run], values[run] = offset + i, 0, value
+            lengths[run] += 1
+        previous = value
+    return starts, lengths, values
+
+
+@njit
+def sum_runs(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, pointers: np.ndarray) -> tuple:
+    """Add step functions (runs of all concatenated, `pointers` between them), giving runs of the sum.
+
+    Bases without a run count as zero.
+    """
+    n = len(starts)
+    position = np.empty(2 * n, np.int64)
+    change = np.empty(2 * n, np.float64)
+    constant = len(lengths) == 1
+    for i in range(n):
+        position[2 * i] = starts[i]
+        position[2 * i + 1] = starts[i] + (lengths[0] if constant else lengths[i])
+        change[2 * i] = values[i]
+        change[2 * i + 1] = -float(values[i])
+    order = np.argsort(position, kind="mergesort")
+    out_starts = np.empty(2 * n, np.int32)
+    out_lengths = np.empty(2 * n, np.int32)
+    out_values = np.empty(2 * n, np.float64)
+    run, level, n_open, i = 0, 0.0, 0, 0
+    while i < 2 * n:
+        here = position[order[i]]
+        while i < 2 * n and position[order[i]] == here:
+            level += change[order[i]]
+            n_open += 1 if order[i] % 2 == 0 else -1
+            i += 1
+        if n_open == 0:
+            level = 0.0  # no rounding error is carried from one island to the next
+            continue
+        length = position[order[i]] - here
+        if run > 0 and out_values[run - 1] == level and out_starts[run - 1] + out_lengths[run - 1] == here:
+            out_lengths[run - 1] += length
+        elif level != 0.0:
+            out_starts[run], out_lengths[run], out_values[run] = here, length, level
+            run += 1
+    return out_starts[:run].copy(), out_lengths[:run].copy(), out_values[:run].copy()

@@ -1,0 +1,40 @@
+"""The one setting for the number of threads, shared by numba kernels, torch and our own workers."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def resolve(n_jobs: int | None = None) -> int:
+    """Return the number of threads to use.
+
+    `None` means the environment variable `SCATACWORKS_NUM_THREADS`, or else every core this process may use;
+    negative numbers count from there as in joblib (-1: all, -2: all but one).
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if n_jobs is None:
+        n_jobs = int(os.environ.get("SCATACWORKS_NUM_THREADS", available))
+    if n_jobs < 0:
+        n_jobs = max(1, available + 1 + n_jobs)
+    if n_jobs == 0:
+        msg = "n_jobs is 0; expected a positive number of threads, -1 for all cores, or None."
+        raise ValueError(msg)
+    return n_jobs
+
+
+@contextmanager
+def torch_threads(n_jobs: int | None) -> Iterator[int]:
+    """Run torch with this many threads and restore its setting afterwards."""
+    import torch
+
+    before, wanted = torch.get_num_threads(), resolve(n_jobs)
+    torch.set_num_threads(wanted)
+    try:
+        yield wanted
+    finally:
+        torch.set_num_threads(before)

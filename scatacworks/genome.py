@@ -1,0 +1,332 @@
+"""Genomes: ordered chromosome sizes, aliases of chromosome names, genes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._files import require_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Genome", "Region"]
+
+_MAX_LENGTH = 2**31 - 1  # positions are stored as int32
+_REGION = re.compile(r"^(?P<chrom>[^\s:]+)(?::(?P<start>[\d,]+)-(?P<end>[\d,]+))?$")
+GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
+
+
+class Region(NamedTuple):
+    """A half-open interval `[start, end)` of a chromosome, in bp from 0.
+
+    Examples
+    --------
+    >>> from scatacworks import Region
+    >>> str(Region("chr1", 1000, 2000))
+    'chr1:1000-2000'
+    """
+
+    chrom: str
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.chrom}:{self.start}-{self.end}"
+
+
+class Genome:
+    """The chromosomes of an assembly, in order, with their lengths in bp.
+
+    Chromosome names are recognised under their usual aliases (`chr1` and `1`; `chrM`, `chrMT`, `M` and `MT`); the
+    genome's own spelling is the one written everywhere.
+
+    Parameters
+    ----------
+    source
+        `"hg38"`, `"hg19"`, `"mm10"` or `"mm39"`; the path of a chromosome sizes or `.fai` file (name and length in
+        the first two columns); a mapping from name to length; or another `Genome`.
+    name
+        Name of the assembly; by default the built-in name, or the stem of the file.
+    genes
+        Gene table for a genome that has none built in: a BED file (chrom, start, end, name, score, strand; plain or
+        gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`.
+
+    Raises
+    ------
+    ValueError
+        If the name is not a built-in genome, or a size is not a positive 32-bit number.
+    FileNotFoundError
+        If the sizes file is missing.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> genome = sca.Genome("hg38")
+    >>> genome.chroms[:2], int(genome.lengths[0])
+    (('chr1', 'chr2'), 248956422)
+    >>> genome.code("1"), genome.code("MT") == genome.code("chrM")
+    (0, True)
+    >>> sca.Genome({"chrA": 1000}, name="toy").sizes
+    {'chrA': 1000}
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Mapping[str, int] | Genome,
+        *,
+        name: str | None = None,
+        genes: str | Path | pd.DataFrame | None = None,
+    ) -> None:
+        if isinstance(source, Genome):
+            sizes, default = source.sizes, source.name
+            genes = source._genes if genes is None else genes
+        elif isinstance(source, Mapping):
+            sizes, default = dict(source), "custom"
+        elif str(source) in built_in_sizes():
+            sizes, default = built_in_sizes()[str(source)], str(source)
+        else:
+            sizes, default = _read_sizes(source), Path(source).name.split(".")[0]
+        _check_sizes(sizes, source)
+        self.name: str = name or default
+        self.chroms: tuple[str, ...] = tuple(sizes)
+        self.lengths: np.ndarray = np.fromiter((int(size) for size in sizes.values()), np.int64, len(sizes))
+        self._codes = _alias_codes(self.chroms)
+        self._genes = genes
+
+    def __repr__(self) -> str:
+        return f"Genome({self.name!r}, {len(self)} chromosomes, {self.lengths.sum() / 1e6:,.1f} Mb)"
+
+    def __len__(self) -> int:
+        return len(self.chroms)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Genome) and self.sizes == other.sizes
+
+    def __hash__(self) -> int:
+        return hash((self.chroms, tuple(self.lengths.tolist())))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Chromosome name -> length in bp, in order."""
+        return dict(zip(self.chroms, self.lengths.tolist(), strict=True))
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Start of every chromosome in the concatenated genome, and its total length; int64, `(n_chroms + 1,)`."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def code(self, chrom: str) -> int:
+        """Return the position of a chromosome in the genome's order; aliases are understood.
+
+        Raises
+        ------
+        KeyError
+            If the genome has no such chromosome.
+        """
+        code = self._codes.get(str(chrom))
+        if code is None:
+            shown = ", ".join(self.chroms[:5]) + (", …" if len(self) > 5 else "")
+            msg = f"Chromosome {chrom!r} is not in the genome {self.name!r}, which has {shown}."
+            raise KeyError(msg)
+        return code
+
+    def resolve(self, names: Iterable[str]) -> np.ndarray:
+        """Return the code of every name, -1 where it is unknown; int32, one per name."""
+        return np.fromiter((self._codes.get(str(name), -1) for name in names), np.int32)
+
+    def region(self, region: str | tuple[str, int, int]) -> Region:
+        """Return a :class:`Region` from `"chr1:1,000-2,000"`, `"chr1"`, `("chr1", 1000, 2000)` or a gene name.
+
+        Raises
+        ------
+        ValueError
+            If it is neither a region nor a gene, is empty, or lies outside the genome.
+        """
+        if isinstance(region, str):
+            match = _REGION.match(region.strip())
+            if match is None or (match["start"] is None and match["chrom"] not in self._codes):
+                return self.gene(region)
+            code = self._chrom_of(match["chrom"], region)
+            if match["start"] is None:
+                return Region(self.chroms[code], 0, int(self.lengths[code]))
+            start, end = (int(match[key].replace(",", "")) for key in ("start", "end"))
+        else:
+            chrom, start, end = region
+            code, start, end = self._chrom_of(chrom, region), int(start), int(end)
+        length = int(self.lengths[code])
+        if not 0 <= start < end <= length:
+            msg = (
+                f"The region {region!r} is not within {self.chroms[code]} of {self.name} (length {length:,} bp); "
+                "expected 0 <= start < end <= length."
+            )
+            raise ValueError(msg)
+        return Region(self.chroms[code], start, end)
+
+    def _chrom_of(self, chrom: str, region: object) -> int:
+        try:
+            return self.code(chrom)
+        except KeyError as error:
+            msg = f"The region {region!r} is outside the genome: {error.args[0]}"
+            raise ValueError(msg) from None
+
+    def gene(self, name: str) -> Region:
+        """Return the body of a gene by name; the case of letters does not matter.
+
+        Raises
+        ------
+        ValueError
+            If the genome has no gene table, or no such gene (the nearest names are given).
+        """
+        genes = self.genes
+        hits = np.flatnonzero(genes["name"].str.upper().to_numpy() == name.upper())
+        if len(hits) == 0:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name.upper(), genes["name"].str.upper().unique(), n=3)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            msg = f"{name!r} is neither a region like 'chr1:1000-2000' nor a gene of {self.name}.{hint}"
+            raise ValueError(msg)
+        chrom, start, end = genes.loc[hits[0], ["chrom", "start", "end"]]
+        return Region(str(chrom), int(start), int(end))
+
+    @cached_property
+    def genes(self) -> pd.DataFrame:
+        """Genes, one row each: `chrom`, `start`, `end` (0-based, half-open), `name`, `strand`.
+
+        Raises
+        ------
+        ValueError
+            If none is built in and none was given.
+        """
+        import pandas as pd
+
+        if isinstance(self._genes, pd.DataFrame):
+            table = self._genes
+        elif self._genes is not None:
+            table = _read_genes(require_file(self._genes, "gene table"))
+        else:
+            built_in = resources.files("scatacworks") / "_data" / "genes" / f"{self.name}.bed.gz"
+            if not built_in.is_file():
+                msg = (
+                    f"No gene table for the genome {self.name!r}. Give one as Genome(..., genes='genes.bed'), "
+                    "or name a region such as 'chr1:1000-2000'."
+                )
+                raise ValueError(msg)
+            table = _read_genes(built_in)
+        codes = self.resolve(table["chrom"])
+        table = table.loc[codes >= 0, list(GENE_COLUMNS)].reset_index(drop=True)
+        return table.assign(chrom=np.asarray(self.chroms, dtype=object)[codes[codes >= 0]])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return names and lengths under SnapATAC2's columns, the form kept in `.uns["reference_sequences"]`."""
+        import pandas as pd
+
+        return pd.DataFrame({_keys.REFERENCE_NAME: list(self.chroms), _keys.REFERENCE_LENGTH: self.lengths})
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, *, name: str | None = None) -> Genome:
+        """Make a genome from `.uns["reference_sequences"]`; a built-in one is recognised by its sizes.
+
+        Raises
+        ------
+        KeyError
+            If one of the columns `reference_seq_name` and `reference_seq_length` is missing.
+        """
+        missing = {_keys.REFERENCE_NAME, _keys.REFERENCE_LENGTH} - set(frame.columns)
+        if missing:
+            msg = f".uns[{_keys.REFERENCE_SEQUENCES!r}] lacks the column(s) {sorted(missing)}; it has {list(frame.columns)}."
+            raise KeyError(msg)
+        sizes = dict(
+            zip(frame[_keys.REFERENCE_NAME].astype(str), frame[_keys.REFERENCE_LENGTH].astype(int), strict=True)
+        )
+        return cls(sizes, name=name or guess_assembly(sizes) or "custom")
+
+
+def built_in_sizes() -> dict[str, dict[str, int]]:
+    """Return the chromosome sizes of the built-in assemblies."""
+    return json.loads((resources.files("scatacworks") / "_data" / "chrom_sizes.json").read_text())
+
+
+def guess_assembly(sizes: Mapping[str, int]) -> str | None:
+    """Return the built-in assembly with these chromosome lengths (at least one shared, none that differs)."""
+    own = {alias: int(size) for chrom, size in sizes.items() for alias in _aliases(str(chrom))}
+    for assembly, reference in built_in_sizes().items():
+        shared = [own[chrom] == size for chrom, size in reference.items() if chrom in own and chrom != "chrM"]
+        if shared and all(shared):
+            return assembly
+    return None
+
+
+def _aliases(chrom: str) -> list[str]:
+    bare = chrom[3:] if chrom.lower().startswith("chr") else chrom
+    if bare.upper() in {"M", "MT"}:
+        return [chrom, "chrM", "chrMT", "M", "MT"]
+    return [chrom, bare, f"chr{bare}"]
+
+
+def _alias_codes(chroms: Iterable[str]) -> dict[str, int]:
+    chroms = tuple(chroms)
+    codes = {chrom: code for code, chrom in enumerate(chroms)}
+    for code, chrom in enumerate(chroms):
+        for alias in _aliases(chrom):
+            codes.setdefault(alias, code)
+    return codes
+
+
+def _read_sizes(source: str | Path) -> dict[str, int]:
+    looks_like_path = isinstance(source, Path) or any(mark in str(source) for mark in "./\\")
+    if not looks_like_path and not Path(source).exists():
+        msg = (
+            f"Unknown genome {source!r}. Built in are {', '.join(built_in_sizes())}; for any other give the path of a "
+            "chromosome sizes or .fai file, or a dict of name -> length."
+        )
+        raise ValueError(msg)
+    path = require_file(source, "chromosome sizes file")
+    sizes: dict[str, int] = {}
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not a text file; expected a chromosome sizes or .fai file (name, tab, length)."
+        raise ValueError(msg) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.split()
+        if len(fields) < 2 or not fields[1].isdigit():
+            msg = f"{path}, line {number}: expected a chromosome name and its length, found {line[:80]!r}."
+            raise ValueError(msg)
+        sizes[fields[0]] = int(fields[1])
+    return sizes
+
+
+def _check_sizes(sizes: Mapping[str, int], source: object) -> None:
+    if not sizes:
+        msg = f"The genome {source!r} has no chromosomes."
+        raise ValueError(msg)
+    for chrom, size in sizes.items():
+        if not 0 < int(size) <= _MAX_LENGTH:
+            msg = f"Chromosome {chrom!r} has length {size}; expected 1 to {_MAX_LENGTH:,} bp."
+            raise ValueError(msg)
+
+
+def _read_genes(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    with path.open("rb") as raw:
+        compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        table = pd.read_csv(raw, sep="\t", header=None, comment="#", compression="gzip" if compressed else None)
+    if table.shape[1] < 6:
+        msg = f"The gene table {path} has {table.shape[1]} columns; expected BED6: chrom, start, end, name, score, strand."
+        raise ValueError(msg)
+    table = table.iloc[:, [0, 1, 2, 3, 5]].set_axis(list(GENE_COLUMNS), axis=1)
+    return table.astype({"chrom": str, "name": str, "strand": str})

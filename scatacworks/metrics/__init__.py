@@ -1,0 +1,9 @@
+"""Scores of tracks and peaks; arrays in, numbers out."""
+
+from __future__ import annotations
+
+from scatacworks._lazy import attach
+
+_PUBLIC: dict[str, str] = {}
+
+__getattr__, __dir__, __all__ = attach(__name__, _PUBLIC)

@@ -1,0 +1,209 @@
+"""What every network has in common: its geometry, its card and the call convention."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+#: Base pairs of territory to which every depth refers (about the human genome).
+TERRITORY = 3.1e9
+
+_CARD_DEFAULTS: dict[str, Any] = {
+    "name": "unnamed",
+    "architecture": "",
+    "version": "1",
+    "target_depth": 80e6,
+    "input_depth": None,
+    "depth_range": [5e4, 2e7],
+    "extension": 100,
+    "convention": "10x",
+    "genome": "",
+    "data": "",
+    "licence": "",
+    "split": "",
+    "metrics": {},
+    "limits": "",
+}
+
+
+def new_card(**values: Any) -> dict[str, Any]:
+    """Make a model card: a flat, JSON-ready description that travels with the weights.
+
+    Parameters
+    ----------
+    values
+        Any of the keys below; the rest get neutral defaults. Other keys are kept as they are.
+
+        ``name``, ``architecture``, ``version``; ``target_depth`` (cut sites per 3.1e9 bp that the signal is scaled
+        to); ``input_depth`` (the one depth of the training input, `None` for a depth-aware model); ``depth_range``
+        (cut sites, smallest and largest in training); ``extension`` (bp to either side of a cut site);
+        ``convention`` (``"10x"`` or ``"atacworks"``); ``genome``; ``data``; ``licence``; ``split``; ``metrics``;
+        ``limits``.
+
+    Returns
+    -------
+    A new dictionary.
+
+    Examples
+    --------
+    >>> from scatacworks.models.base import new_card
+    >>> new_card(name="mine")["extension"]
+    100
+    """
+    return {**{key: _copy(value) for key, value in _CARD_DEFAULTS.items()}, **values}
+
+
+def _copy(value: Any) -> Any:
+    """Copy of a JSON-like value, one level deep, so that cards never share mutable defaults."""
+    return value.copy() if isinstance(value, list | dict) else value
+
+
+class Model(nn.Module):
+    """Base of all networks: cut-site counts with halo in, signal and peak logit out.
+
+    A model works on windows. A window has a core and, on either side, :attr:`halo` base pairs of real data, the exact
+    reach of the network rounded up to :attr:`stride`. Window starts are multiples of :attr:`stride` in genome
+    coordinates (0-based); then the result does not depend on how a chromosome is cut into windows, apart from float
+    rounding. Counts outside a chromosome are zero.
+
+    Attributes
+    ----------
+    config
+        Frozen dataclass with everything needed to build the network again.
+    card
+        JSON-ready dictionary, see :func:`~scatacworks.models.base.new_card`.
+    bin_size
+        Width of one input and output bin in bp.
+    stride
+        Window starts and core lengths are multiples of this many bp.
+    halo
+        bp of context on either side of the core.
+    extra_channels
+        Names of input channels after the cut-site counts.
+    """
+
+    architecture: ClassVar[str] = "Model"
+    config_class: ClassVar[type]
+
+    bin_size: int = 1
+    stride: int = 1
+    halo: int = 0
+
+    def __init__(self, config: Any, card: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.card = new_card() if card is None else {**new_card(), **card}
+        self.card["architecture"] = type(self).architecture
+        self.extra_channels: tuple[str, ...] = tuple(getattr(config, "extra_channels", ()))
+
+    @property
+    def n_channels(self) -> int:
+        """Number of input channels, the cut-site counts included."""
+        return 1 + len(self.extra_channels)
+
+    @property
+    def target_depth(self) -> float:
+        """Depth (cut sites per 3.1e9 bp) that the signal is scaled to."""
+        return float(self.card["target_depth"])
+
+    @property
+    def margin(self) -> int:
+        """Bins kept on either side of the core for interpolation: one, or none at base resolution."""
+        return 1 if self.bin_size > 1 else 0
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+    def config_dict(self) -> dict[str, Any]:
+        """Configuration as a JSON-ready dictionary."""
+        return dataclasses.asdict(self.config)
+
+    def forward(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Denoise a batch of windows.
+
+        Parameters
+        ----------
+        counts
+            Cut sites per bin with the halo on both sides, float32 (`n_windows`, `n_channels`, `n_bins`); channel 0
+            holds the counts, the rest :attr:`extra_channels`.
+        depth
+            Cut sites per 3.1e9 bp of territory, float32 (`n_windows`,).
+
+        Returns
+        -------
+        signal
+            Expected coverage (cut sites extended by ±extension) at :attr:`target_depth`, at bin centres, float32
+            (`n_windows`, `n_core_bins` + 2 :attr:`margin`).
+        logit
+            Log odds of the bin lying in a peak, same shape.
+        """
+        raise TypeError(_ABSTRACT)
+
+    def crop(self, values: Tensor) -> Tensor:
+        """Cut the halo off the last axis, keeping :attr:`margin` bins on either side of the core."""
+        edge = self.halo // self.bin_size - self.margin
+        return values[..., edge : values.shape[-1] - edge] if edge else values
+
+    def check_input(self, counts: Tensor) -> None:
+        """Refuse a batch of the wrong shape with one clear sentence."""
+        if counts.ndim != 3 or counts.shape[1] != self.n_channels:
+            names = ", ".join(("cut sites", *self.extra_channels))
+            msg = f"counts must have shape (windows, {self.n_channels}, bins) for {names}; got {tuple(counts.shape)}"
+            raise ValueError(msg)
+        shortest = 2 * self.halo // self.bin_size
+        if counts.shape[-1] <= shortest:
+            msg = f"a window needs more than {shortest} bins ({2 * self.halo} bp of halo); got {counts.shape[-1]}"
+            raise ValueError(msg)
+
+    @torch.no_grad()
+    def constant(self, depth: float) -> tuple[float, float]:
+        """Signal and logit where no cut site is within reach.
+
+        Parameters
+        ----------
+        depth
+            Cut sites per 3.1e9 bp of territory.
+
+        Returns
+        -------
+        The two constants, computed by running the network on zeros.
+        """
+        parameter = next(self.parameters())
+        n_bins = (2 * self.halo + self.stride) // self.bin_size
+        zeros = torch.zeros((1, self.n_channels, n_bins), dtype=parameter.dtype, device=parameter.device)
+        was_training = self.training
+        self.eval()
+        signal, logit = self(zeros, torch.full((1,), float(depth), dtype=parameter.dtype, device=parameter.device))
+        self.train(was_training)
+        middle = signal.shape[-1] // 2
+        return float(signal[0, middle]), float(logit[0, middle])
+
+
+_ABSTRACT = "Model is the common base; use models.BinnedUNet, ResNet, UNet, Linear or Gaussian"
+
+
+def round_up(value: int, multiple: int) -> int:
+    """Smallest multiple of `multiple` that is not below `value`."""
+    return math.ceil(value / multiple) * multiple
+
+
+def box_weights(bin_size: int, extension: int) -> list[float]:
+    """Weights of neighbouring bins in the mean ±extension coverage of a bin.
+
+    Sites and bases are taken as uniform within their bins, so that the sum of the weights is exactly
+    (2 extension + 1) / bin_size per site rate; with bins of one base the result is the plain box.
+    """
+    reach = (extension + bin_size - 1) // bin_size
+    overlaps = []
+    for offset in range(-reach, reach + 1):
+        inside = sum(
+            (bin_size - abs(d)) for d in range(1 - bin_size, bin_size) if abs(offset * bin_size + d) <= extension
+        )
+        overlaps.append(inside / bin_size**2)
+    return overlaps

@@ -1,0 +1,238 @@
+"""The default network: a small U-Net on 8-bp bins that knows its depth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scatacworks.models.base import Model, box_weights, new_card, round_up
+
+_LEVEL = 4  # bins of one level that make a bin of the next
+_COARSE_BOXES = (1, 5, 25)  # widths, in coarsest bins, of the wide sums fed to the bottom
+
+
+@dataclass(frozen=True)
+class BinnedUNetConfig:
+    """Shape of a :class:`BinnedUNet`.
+
+    Attributes
+    ----------
+    channels
+        Feature channels at 8, 32 and 128 bp.
+    kernels
+        Kernel widths (bins, odd) at these levels.
+    dilations
+        One residual block per entry at the 128-bp level.
+    sigmas
+        Standard deviations (bp) of the Gaussian-smoothed inputs, beside the ±extension box.
+    extension
+        bp to either side of a cut site in the predicted coverage.
+    reference_depth
+        Depth (cut sites per 3.1e9 bp) that the inputs are scaled to.
+    extra_channels
+        Names of further input channels, one value per bin.
+    prior_dropout
+        Probability, in training, with which all extra channels of a window are set to zero.
+    """
+
+    channels: tuple[int, int, int] = (32, 48, 96)
+    kernels: tuple[int, int, int] = (7, 7, 5)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
+    sigmas: tuple[float, ...] = (25.0, 80.0, 200.0, 400.0)
+    extension: int = 100
+    reference_depth: float = 5e6
+    extra_channels: tuple[str, ...] = ()
+    prior_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "kernels", "dilations", "sigmas", "extra_channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.channels) != 3 or len(self.kernels) != 3 or any(k % 2 == 0 for k in self.kernels):
+            msg = f"channels and kernels need three entries, kernels odd; got {self.channels} and {self.kernels}"
+            raise ValueError(msg)
+
+
+class BinnedUNet(Model):
+    """Denoise cut sites on 8-bp bins with three levels of context.
+
+    The counts are smoothed by a fixed bank (the ±extension box and a few Gaussians), scaled to a reference depth and
+    variance-stabilised; a U-Net at 8, 32 and 128 bp with dilated residual blocks at the bottom reads them, its
+    features modulated by the depth. The signal is the square of an amplitude that mixes, through a learned gate, a
+    prediction and the scaled input track itself, so that deep input passes through and shallow input is replaced.
+    One model serves all depths. Kernels have no batch statistics, so the result does not depend on tiling.
+
+    Parameters
+    ----------
+    config
+        Shape of the network; `None` for the default.
+    card
+        Model card, see :func:`~scatacworks.models.base.new_card`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from scatacworks.models import BinnedUNet
+    >>> model = BinnedUNet()
+    >>> n_bins = (1024 + 2 * model.halo) // model.bin_size
+    >>> signal, logit = model(torch.zeros(1, 1, n_bins), torch.tensor([1e6]))
+    >>> tuple(signal.shape)
+    (1, 130)
+    """
+
+    architecture = "BinnedUNet"
+    config_class = BinnedUNetConfig
+    bin_size = 8
+
+    def __init__(self, config: BinnedUNetConfig | None = None, card: dict[str, Any] | None = None) -> None:
+        config = config or BinnedUNetConfig()
+        super().__init__(config, new_card(extension=config.extension) if card is None else card)
+        self.stride = self.bin_size * _LEVEL**2
+        bank = _filter_bank(self.bin_size, config)
+        self.register_buffer("bank", bank, persistent=False)
+        self._build(config, n_smooth=bank.shape[0])
+        self.halo = round_up(self.receptive_field(), self.stride)
+
+    def _build(self, config: BinnedUNetConfig, n_smooth: int) -> None:
+        """Create the trainable layers."""
+        fine, middle, coarse = config.channels
+        k_fine, k_middle, k_coarse = config.kernels
+        n_features = 2 * n_smooth + 2 + len(config.extra_channels)
+        self.stem = _conv(n_features, fine, 9)
+        self.fine = _Residual(fine, k_fine)
+        self.down_1 = nn.Conv1d(fine, middle, _LEVEL, stride=_LEVEL)
+        self.middle = _Residual(middle, k_middle)
+        self.down_2 = nn.Conv1d(middle, coarse, _LEVEL, stride=_LEVEL)
+        self.wide = nn.Conv1d(2 * len(_COARSE_BOXES), coarse, 1)
+        self.coarse = nn.ModuleList(_Residual(coarse, k_coarse, dilation) for dilation in config.dilations)
+        self.up_2 = nn.Conv1d(coarse, middle, 1)
+        self.middle_out = _Residual(middle, k_middle)
+        self.up_1 = nn.Conv1d(middle, fine, 1)
+        self.fine_out = _Residual(fine, k_fine)
+        self.head = nn.Conv1d(fine, 3, 1)
+        self.widths = (fine, middle, *([coarse] * len(config.dilations)), middle, fine)
+        self.depth_net = nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, 2 * sum(self.widths)))
+        nn.init.zeros_(self.depth_net[2].weight)
+        nn.init.zeros_(self.depth_net[2].bias)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            self.head.bias.copy_(torch.tensor([0.5, 0.0, -3.0]))
+
+    def receptive_field(self) -> int:
+        """Furthest distance, in bp, at which a cut site can change the output of a bin (margin included)."""
+        config = self.config
+        per_bin = (self.bin_size, self.bin_size * _LEVEL, self.stride)
+        reach = self.bank.shape[-1] // 2 * per_bin[0]
+        widths = [9, config.kernels[0], config.kernels[0], config.kernels[0], config.kernels[0]]
+        reach += sum(k // 2 for k in widths) * per_bin[0]
+        reach += 4 * (config.kernels[1] // 2) * per_bin[1]
+        reach += sum(2 * d * (config.kernels[2] // 2) for d in config.dilations) * per_bin[2]
+        reach += 2 * self.stride  # bins of the coarser levels, up and down
+        return max(reach, (max(_COARSE_BOXES) // 2 + 1) * self.stride) + self.bin_size
+
+    def forward(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Denoise a batch of windows; see :meth:`Model.forward`."""
+        self.check_input(counts)
+        scale = (self.config.reference_depth / depth)[:, None, None]
+        smooth = F.conv1d(counts[:, :1], self.bank, padding=self.bank.shape[-1] // 2)
+        gammas, betas = self._modulation(depth)
+        x_fine = F.relu(self.stem(self._features(counts, smooth, scale)))
+        x_fine = self.fine(x_fine, gammas[0], betas[0])
+        x_middle = self.middle(F.relu(self.down_1(x_fine)), gammas[1], betas[1])
+        x = F.relu(self.down_2(x_middle) + self.wide(self._wide_sums(counts, scale)))
+        n = len(self.coarse)
+        for block, gamma, beta in zip(self.coarse, gammas[2 : 2 + n], betas[2 : 2 + n], strict=True):
+            x = block(x, gamma, beta)
+        x = self.middle_out(F.relu(x_middle + _repeat(self.up_2(x))), gammas[-2], betas[-2])
+        edge = self._shallow_edge()
+        x = F.relu(_cut(x_fine, edge * _LEVEL) + _repeat(self.up_1(_cut(x, edge))))
+        x = self.fine_out(x, gammas[-1], betas[-1])
+        return self._outputs(x, smooth[:, :1] * scale, edge * _LEVEL)
+
+    def _shallow_edge(self) -> int:
+        """32-bp bins that can be dropped on either side before the last fine block."""
+        needed = (2 * (self.config.kernels[0] // 2) + self.margin) * self.bin_size
+        return (self.halo - round_up(needed, self.bin_size * _LEVEL)) // (self.bin_size * _LEVEL)
+
+    def _features(self, counts: Tensor, smooth: Tensor, scale: Tensor) -> Tensor:
+        """Variance-stabilised inputs on fine bins (B, n_features, n_bins)."""
+        scaled = smooth * scale
+        parts = [torch.sqrt(scaled), torch.log1p(scaled), torch.sqrt(smooth[:, :1]), torch.sqrt(counts[:, :1])]
+        if self.extra_channels:
+            parts.append(self._drop_prior(counts[:, 1:]))
+        return torch.cat(parts, dim=1)
+
+    def _drop_prior(self, extra: Tensor) -> Tensor:
+        """Hide the extra channels of some windows in training, so that the model also works without them."""
+        if not self.training or not self.config.prior_dropout:
+            return extra
+        keep = torch.rand(extra.shape[0], 1, 1, device=extra.device) >= self.config.prior_dropout
+        return extra * keep
+
+    def _wide_sums(self, counts: Tensor, scale: Tensor) -> Tensor:
+        """Square roots and logs of scaled counts in wide boxes at the coarsest level."""
+        coarse = F.avg_pool1d(counts[:, :1], _LEVEL**2) * (self.stride / self.bin_size)
+        sums = [F.avg_pool1d(coarse, w, stride=1, padding=w // 2) if w > 1 else coarse for w in _COARSE_BOXES]
+        scaled = torch.cat(sums, dim=1) * scale
+        return torch.cat([torch.sqrt(scaled), torch.log1p(scaled)], dim=1)
+
+    def _modulation(self, depth: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Per-block scale and shift from the depth."""
+        z = torch.log10(depth / self.config.reference_depth)[:, None]
+        out = self.depth_net(torch.cat([z, z.square() / 2, torch.sin(z * (math.pi / 2))], dim=1))[..., None]
+        gamma, beta = out.chunk(2, dim=1)
+        return gamma.split(self.widths, dim=1), beta.split(self.widths, dim=1)
+
+    def _outputs(self, x: Tensor, scaled_box: Tensor, dropped: int) -> tuple[Tensor, Tensor]:
+        """Signal and logit from the trunk and the scaled input coverage."""
+        final = self.halo // self.bin_size - self.margin - dropped
+        amplitude, gate, logit = self.head(_cut(x, final)).unbind(dim=1)
+        ratio = self.target_depth / self.config.reference_depth
+        raw = torch.sqrt(self.crop(scaled_box)[:, 0] * ratio)
+        # softplus keeps the gradient of the empty background alive where ReLU would die
+        signal = (F.softplus(amplitude) + torch.sigmoid(gate) * raw).square()
+        return signal, logit
+
+
+class _Residual(nn.Module):
+    """Two convolutions with a skip; the first one's output is scaled and shifted by the depth."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv_1 = _conv(channels, channels, kernel, dilation)
+        self.conv_2 = _conv(channels, channels, kernel, dilation)
+        with torch.no_grad():
+            self.conv_2.weight.mul_(0.1)
+
+    def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        hidden = F.relu(torch.addcmul(beta, self.conv_1(x), 1 + gamma))
+        return F.relu(x + self.conv_2(hidden))
+
+
+def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Conv1d:
+    """Length-preserving convolution."""
+    return nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2 * dilation, dilation=dilation)
+
+
+def _repeat(x: Tensor) -> Tensor:
+    """Bring a level to the bins of the next finer one."""
+    return x.repeat_interleave(_LEVEL, dim=-1)
+
+
+def _cut(x: Tensor, edge: int) -> Tensor:
+    """Drop `edge` bins on either side."""
+    return x[..., edge : x.shape[-1] - edge] if edge else x
+
+
+def _filter_bank(bin_size: int, config: BinnedUNetConfig) -> Tensor:
+    """Box and Gaussians as one kernel, each row in units of the box coverage (same sum); (n, 1, width)."""
+    box = torch.tensor(box_weights(bin_size, config.extension), dtype=torch.float64)
+    reach = max([len(box) // 2, *(math.ceil(2.5 * sigma / bin_size) for sigma in config.sigmas)])
+    x = torch.arange(-reach, reach + 1, dtype=torch.float64) * bin_size
+    rows = [F.pad(box, (reach - len(box) // 2,) * 2)]
+    rows += [g * (box.sum() / g.sum()) for g in (torch.exp(-0.5 * (x / s).square()) for s in config.sigmas)]
+    return torch.stack(rows)[:, None].float()

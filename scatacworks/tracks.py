@@ -1,0 +1,342 @@
+"""`Tracks`: the one container of group-level signal, and the only code that knows its form in `.uns` and in zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks._core import runs as kernels
+from scatacworks._files import atomic_path
+from scatacworks.genome import Genome
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["Runs", "Tracks"]
+
+Runs = tuple[np.ndarray, "np.ndarray | None", np.ndarray]
+"""Starts (int32), lengths (int32, or `None` where all are 1) and values of one group on one chromosome."""
+
+_ARRAYS = ("indptr", "starts", "lengths", "values")
+_CHUNK = 1 << 20  # runs in a chunk of a zarr store
+_ONE = np.ones(1, np.int32)
+
+
+class Tracks:
+    """One step function per group and chromosome, stored as runs of equal value.
+
+    Cut-site counts (every run one base long) and denoised values (runs of some bases) take the same form. The runs of
+    group `g` on chromosome `c` are `starts[p:q]`, `lengths[p:q]`, `values[p:q]` with `p, q = indptr[s:s + 2]` and
+    `s = c * n_groups + g`; they are sorted and do not overlap. Bases without a run have the value `fill`.
+
+    Parameters
+    ----------
+    groups
+        Names of the groups, `(n_groups,)`.
+    genome
+        The :class:`~scatacworks.Genome` of the positions.
+    indptr
+        int64, `(n_chroms * n_groups + 1,)`.
+    starts
+        First base of every run, 0-based; int32, `(n_runs,)`. A numpy or a zarr array, as are the next two.
+    lengths
+        Bases in every run; int32, `(n_runs,)`, or `None` where every run is one base long.
+    values
+        Value of every run; any number type, `(n_runs,)`.
+    fill
+        Value of the bases without a run: one number, or one per group.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other, or group names repeat.
+
+    Examples
+    --------
+    >>> import numpy as np, scatacworks as sca
+    >>> genome = sca.Genome({"chr1": 100, "chr2": 50})
+    >>> runs = (np.array([10, 20], np.int32), None, np.array([1, 3], np.uint16))
+    >>> tracks = sca.Tracks.from_chromosomes(["B"], genome, [("chr1", [runs])])
+    >>> tracks.window("B", "chr1", 8, 13)
+    array([0., 0., 1., 0., 0.], dtype=float32)
+    >>> tracks.sums()
+    array([4.])
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[str] | np.ndarray,
+        genome: Genome,
+        *,
+        indptr: np.ndarray,
+        starts: Any,
+        lengths: Any | None,
+        values: Any,
+        fill: float | np.ndarray = 0.0,
+    ) -> None:
+        self.groups = np.asarray(groups, dtype=object).astype(str).astype(object)
+        self.genome = genome
+        self.indptr = np.asarray(indptr, np.int64)
+        self.starts, self.lengths, self.values = starts, lengths, values
+        self.fill = np.broadcast_to(np.asarray(fill, np.float64), (len(self.groups),))
+        self._group_codes = {name: code for code, name in enumerate(self.groups)}
+        self._check()
+
+    def _check(self) -> None:
+        if len(self._group_codes) != len(self.groups):
+            repeated = sorted({name for name in self.groups if (self.groups == name).sum() > 1})
+            msg = f"Group names must be unique; repeated: {', '.join(repeated)}."
+            raise ValueError(msg)
+        if len(self.indptr) != len(self.genome) * len(self.groups) + 1 or self.indptr[-1] != self.starts.shape[0]:
+            msg = (
+                f"indptr has {len(self.indptr)} entries ending at {self.indptr[-1]}; expected "
+                f"{len(self.genome)} chromosomes x {len(self.groups)} groups + 1, ending at {self.starts.shape[0]} runs."
+            )
+            raise ValueError(msg)
+
+    def __repr__(self) -> str:
+        return f"Tracks({len(self.groups)} groups, {self.genome!r}, {self.n_runs:,} runs)"
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs of all groups and chromosomes."""
+        return int(self.indptr[-1])
+
+    def group_code(self, group: str) -> int:
+        """Return the position of a group.
+
+        Raises
+        ------
+        KeyError
+            If there is no such group; the names there are given.
+        """
+        code = self._group_codes.get(str(group))
+        if code is None:
+            shown = ", ".join(map(repr, self.groups[:8])) + (", …" if len(self.groups) > 8 else "")
+            msg = f"There is no group {group!r}; the groups are {shown}."
+            raise KeyError(msg)
+        return code
+
+    def _slot(self, group: str | int, chrom: str | int) -> tuple[int, int, int]:
+        group = group if isinstance(group, int | np.integer) else self.group_code(group)
+        chrom = chrom if isinstance(chrom, int | np.integer) else self.genome.code(chrom)
+        slot = int(chrom) * len(self.groups) + int(group)
+        return int(self.indptr[slot]), int(self.indptr[slot + 1]), int(group)
+
+    def runs(self, group: str | int, chrom: str | int) -> Runs:
+        """Return starts, lengths and values of one group (name or position) on one chromosome (name or code)."""
+        low, high, _ = self._slot(group, chrom)
+        lengths = None if self.lengths is None else np.asarray(self.lengths[low:high])
+        return np.asarray(self.starts[low:high]), lengths, np.asarray(self.values[low:high])
+
+    def window(self, group: str | int, chrom: str | int, start: int, end: int) -> np.ndarray:
+        """Return the value of every base of `[start, end)`; float32, `(end - start,)`.
+
+        The window may reach over the ends of the chromosome, where the value is `fill`.
+        """
+        low, high, group = self._slot(group, chrom)
+        low, high = self._overlapping(low, high, start, end)
+        lengths = _ONE if self.lengths is None else np.asarray(self.lengths[low:high])
+        out = np.empty(end - start, np.float32)
+        starts, values = np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
+        kernels.fill_window(starts, lengths, values, start, float(self.fill[group]), out)
+        return out
+
+    def _overlapping(self, low: int, high: int, start: int, end: int) -> tuple[int, int]:
+        """Narrow `[low, high)` to the runs that can touch `[start, end)`; bisection, so a zarr array is barely read."""
+        first = _bisect(self.starts, start, low, high)
+        return max(low, first - (self.lengths is not None)), _bisect(self.starts, end, first, high)
+
+    def sums(self, chrom: str | int | None = None) -> np.ndarray:
+        """Return the sum of the runs' values over all bases (of one chromosome); float64, `(n_groups,)`.
+
+        For cut sites, the number of cut sites; bases without a run are left out.
+        """
+        chroms = range(len(self.genome)) if chrom is None else [chrom]
+        totals = np.zeros(len(self.groups))
+        for code in chroms:
+            for group in range(len(self.groups)):
+                _, lengths, values = self.runs(group, code)
+                totals[group] += values.sum(dtype=np.float64) if lengths is None else np.dot(lengths, values)
+        return totals
+
+    def chromosomes(self) -> Iterator[tuple[str, list[Runs]]]:
+        """Yield every chromosome's name and the runs of all groups on it."""
+        for chrom in self.genome.chroms:
+            yield chrom, [self.runs(group, chrom) for group in range(len(self.groups))]
+
+    def select(self, groups: Sequence[str]) -> Tracks:
+        """Return the tracks of these groups, in this order."""
+        codes = [self.group_code(group) for group in groups]
+        chromosomes = ((chrom, [self.runs(code, chrom) for code in codes]) for chrom in self.genome.chroms)
+        return Tracks.from_chromosomes(self.groups[codes], self.genome, chromosomes, fill=self.fill[codes])
+
+    def sum_groups(self, groups: Sequence[str] | None = None, *, name: str = "sum") -> Tracks:
+        """Return one track, the sum over groups (all by default); bases without a run count as zero."""
+        codes = range(len(self.groups)) if groups is None else [self.group_code(group) for group in groups]
+        chromosomes = ((chrom, [self._sum_runs(codes, chrom)]) for chrom in self.genome.chroms)
+        return Tracks.from_chromosomes([name], self.genome, chromosomes)
+
+    def _sum_runs(self, codes: Iterable[int], chrom: str) -> Runs:
+        parts = [self.runs(code, chrom) for code in codes]
+        pointers = np.cumsum([0, *(len(starts) for starts, _, _ in parts)])
+        starts, values = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
+        if self.lengths is None:
+            return _sum_sites(starts, values)
+        lengths = np.concatenate([part[1] for part in parts])
+        starts, lengths, values = kernels.sum_runs(starts, lengths, values, pointers)
+        return starts, lengths, values.astype(np.float32)
+
+    @classmethod
+    def from_chromosomes(
+        cls,
+        groups: Sequence[str] | np.ndarray,
+        genome: Genome,
+        chromosomes: Iterable[tuple[str | int, Sequence[Runs]]],
+        *,
+        fill: float | np.ndarray = 0.0,
+        dtype: np.dtype | type | None = None,
+    ) -> Tracks:
+        """Build from an iterator over chromosomes, each with the runs of every group.
+
+        Parameters
+        ----------
+        groups, genome, fill
+            As for :class:`Tracks`.
+        chromosomes
+            Pairs of chromosome (name or code; genome order; absent ones are empty) and one :data:`Runs` per group.
+        dtype
+            Type of the values; by default that of the first runs given.
+
+        Raises
+        ------
+        ValueError
+            If the chromosomes are out of order, or the number of groups differs.
+        """
+        parts: list[Runs] = []
+        counts = np.zeros(len(genome) * len(groups), np.int64)
+        last = -1
+        for chrom, runs in chromosomes:
+            code = genome.code(chrom) if isinstance(chrom, str) else int(chrom)
+            if code <= last or len(runs) != len(groups):
+                msg = (
+                    f"Chromosome {genome.chroms[code]} came with {len(runs)} groups (expected {len(groups)}), after "
+                    f"{genome.chroms[last] if last >= 0 else 'none'}; chromosomes must come in the genome's order."
+                )
+                raise ValueError(msg)
+            last = code
+            slots = slice(code * len(groups), (code + 1) * len(groups))
+            counts[slots] = [len(starts) for starts, _, _ in runs]
+            parts.extend(part for part in runs if len(part[0]))
+        starts, lengths, values = _concatenate(parts, dtype)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return cls(groups, genome, indptr=indptr, starts=starts, lengths=lengths, values=values, fill=fill)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the flat arrays as a dict that AnnData writes unchanged (to `.uns`); read by :meth:`from_dict`."""
+        out = {
+            "groups": self.groups.copy(),
+            "genome": self.genome.name,
+            "chroms": np.asarray(self.genome.chroms, dtype=object),
+            "chrom_lengths": self.genome.lengths.copy(),
+            "indptr": self.indptr,
+            "starts": np.asarray(self.starts[:]),
+            "values": np.asarray(self.values[:]),
+            "fill": np.array(self.fill),
+        }
+        if self.lengths is not None:
+            out["lengths"] = np.asarray(self.lengths[:])
+        return out
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Tracks:
+        """Return the tracks kept by :meth:`to_dict`."""
+        sizes = dict(zip(map(str, stored["chroms"]), np.asarray(stored["chrom_lengths"]).tolist(), strict=True))
+        return cls(
+            np.atleast_1d(np.asarray(stored["groups"], dtype=object)),
+            Genome(sizes, name=str(stored["genome"])),
+            indptr=stored["indptr"],
+            starts=stored["starts"],
+            lengths=stored.get("lengths"),
+            values=stored["values"],
+            fill=stored["fill"],
+        )
+
+    def to_zarr(self, path: str | PathLike[str]) -> None:
+        """Write a zarr store (a folder), chunked along the runs; it appears whole or not at all."""
+        import zarr
+
+        with atomic_path(path) as aside:
+            store = zarr.open_group(aside, mode="w")
+            store.attrs.update(
+                groups=list(map(str, self.groups)),
+                genome=self.genome.name,
+                sizes=self.genome.sizes,
+                fill=list(self.fill),
+            )
+            for name in _ARRAYS:
+                array = getattr(self, name)
+                if array is not None:
+                    data = np.asarray(array[:])
+                    store.create_array(name, data=data, chunks=(max(1, min(_CHUNK, len(data))),))
+
+    @classmethod
+    def from_zarr(cls, path: str | PathLike[str]) -> Tracks:
+        """Open a store of :meth:`to_zarr`; the runs stay on disk and are read where asked.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such store.
+        """
+        import zarr
+
+        try:
+            store = zarr.open_group(path, mode="r")
+        except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
+            msg = f"There is no track store at {path}; it may have been moved. Run the step that wrote it again."
+            raise FileNotFoundError(msg) from error
+        attributes = store.attrs.asdict()
+        return cls(
+            np.asarray(attributes["groups"], dtype=object),
+            Genome(attributes["sizes"], name=attributes["genome"]),
+            indptr=store["indptr"][:],
+            starts=store["starts"],
+            lengths=store.get("lengths"),
+            values=store["values"],
+            fill=np.asarray(attributes["fill"]),
+        )
+
+
+def _concatenate(parts: list[Runs], dtype: np.dtype | type | None) -> Runs:
+    if not parts:
+        return np.empty(0, np.int32), None, np.empty(0, dtype or np.float32)
+    starts = np.concatenate([part[0] for part in parts]).astype(np.int32, copy=False)
+    values = np.concatenate([part[2] for part in parts])
+    values = values if dtype is None else values.astype(dtype, copy=False)
+    if all(lengths is None for _, lengths, _ in parts):
+        return starts, None, values
+    filled = [np.ones(len(part[0]), np.int32) if part[1] is None else part[1] for part in parts]
+    return starts, np.concatenate(filled).astype(np.int32, copy=False), values
+
+
+def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:
+    """Add counts that fall on the same base."""
+    unique, inverse = np.unique(starts, return_inverse=True)
+    total = np.bincount(inverse, weights=values, minlength=len(unique))
+    return unique.astype(np.int32), None, total.astype(np.uint32)
+
+
+def _bisect(array: Any, position: int, low: int, high: int) -> int:
+    """Return the first index in `[low, high)` whose element is at least `position`."""
+    if isinstance(array, np.ndarray):
+        return low + int(np.searchsorted(array[low:high], position))
+    while low < high:
+        middle = (low + high) // 2
+        if int(array[middle]) < position:
+            low = middle + 1
+        else:
+            high = middle
+    return low

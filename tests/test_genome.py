@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+
+from scatacworks import Genome, Region
+
+
+@pytest.mark.parametrize("name", ["hg19", "hg38", "mm10", "mm39"])
+def test_built_in_genome_round_trips_through_reference_sequences(name):
+    genome = Genome(name)
+    assert Genome.from_frame(genome.to_frame()) == genome
+    assert Genome.from_frame(genome.to_frame()).name == name
+
+
+@pytest.mark.parametrize("name", ["hg19", "hg38"])
+def test_sizes_equal_the_published_tables(name, shared_data):
+    lines = (shared_data / "genome" / f"{name}.chrom.sizes").read_text().splitlines()
+    published = {chrom: int(size) for chrom, size in (line.split() for line in lines)}
+    sizes = Genome(name).sizes
+    shared = sizes.keys() & published.keys()
+    assert len(shared) >= 24
+    assert {chrom: sizes[chrom] for chrom in shared} == {chrom: published[chrom] for chrom in shared}
+
+
+@pytest.mark.parametrize("alias", ["1", "chr1"])
+def test_numeric_alias_is_understood(alias):
+    assert Genome("hg38").code(alias) == 0
+    assert Genome({"1": 10}).code(alias) == 0
+
+
+def test_mitochondrial_aliases_agree():
+    for genome in (Genome("mm10"), Genome({"1": 10, "MT": 5})):
+        assert set(genome.resolve(["chrM", "MT", "M", "chrMT"])) == {genome.code("chrM")}
+
+
+def test_resolve_marks_unknown_chromosomes():
+    assert Genome("hg38").resolve(["chr2", "KI270728.1"]).tolist() == [1, -1]
+
+
+def test_sizes_file_and_fai(tmp_path):
+    (tmp_path / "dm6.chrom.sizes").write_text("# fly\nchr2L\t23513712\nchr4\t1348131\n")
+    (tmp_path / "x.fa.fai").write_text("chr2L\t23513712\t7\t60\t61\nchr4\t1348131\t9\t60\t61\n")
+    assert Genome(tmp_path / "dm6.chrom.sizes") == Genome(tmp_path / "x.fa.fai")
+    assert Genome(tmp_path / "dm6.chrom.sizes").name == "dm6"
+
+
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [
+        ("chr1:1,000-2,000", Region("chr1", 1000, 2000)),
+        ("1:5-6", Region("chr1", 5, 6)),
+        (("chr2", 0, 10), Region("chr2", 0, 10)),
+        ("chrM", Region("chrM", 0, 16569)),
+    ],
+)
+def test_region_forms(region, expected):
+    assert Genome("hg38").region(region) == expected
+
+
+def test_region_by_gene_name_ignores_case():
+    genome = Genome("hg38")
+    assert genome.region("ms4a1") == genome.region("MS4A1")
+    assert genome.region("MS4A1").chrom == "chr11"
+
+
+@pytest.mark.parametrize("region", ["chr1:5-5", "chr1:9-3", "chr1:0-999999999", ("chr99", 0, 5), "chr99:0-5"])
+def test_region_outside_the_genome_is_refused(region):
+    with pytest.raises(ValueError, match="chr1|chr99"):
+        Genome("hg38").region(region)
+
+
+def test_unknown_gene_names_close_ones():
+    with pytest.raises(ValueError, match="MS4A1"):
+        Genome("hg38").region("MS4A1X")
+
+
+def test_unknown_genome_lists_the_built_in_ones():
+    with pytest.raises(ValueError, match="hg38.*mm39"):
+        Genome("hg20")
+
+
+def test_missing_sizes_file():
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Genome("nowhere/x.sizes")
+
+
+@pytest.mark.parametrize("content", ["chr1\n", "chr1\tmany\n"])
+def test_malformed_sizes_file_names_the_line(tmp_path, content):
+    (tmp_path / "bad.sizes").write_text(content)
+    with pytest.raises(ValueError, match="line 1"):
+        Genome(tmp_path / "bad.sizes")
+
+
+@pytest.mark.parametrize("size", [0, -5, 2**31])
+def test_impossible_lengths_are_refused(size):
+    with pytest.raises(ValueError, match="chr1"):
+        Genome({"chr1": size})
+
+
+def test_genome_without_genes_says_how_to_give_them():
+    with pytest.raises(ValueError, match="genes="):
+        _ = Genome("mm39").genes
+
+
+def test_genes_from_a_bed_file(tmp_path):
+    (tmp_path / "g.bed").write_text("1\t5\t9\tAbc\t0\t+\nchrUn\t5\t9\tLost\t0\t-\n")
+    genome = Genome({"chr1": 100}, genes=tmp_path / "g.bed")
+    assert genome.genes.to_dict("records") == [{"chrom": "chr1", "start": 5, "end": 9, "name": "Abc", "strand": "+"}]

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from scatacworks import Genome, Tracks
+from scatacworks._core.runs import encode
+
+GENOME = Genome({"chr1": 60, "chr2": 40})
+
+
+def from_dense(dense, *, fill=0.0):
+    """Tracks from {chrom: (n_groups, length)} arrays."""
+    n_groups = len(next(iter(dense.values())))
+    chromosomes = [(chrom, [encode(row, 0, fill) for row in rows]) for chrom, rows in sorted(dense.items())]
+    return Tracks.from_chromosomes([f"g{i}" for i in range(n_groups)], GENOME, chromosomes, fill=fill)
+
+
+dense_tracks = st.fixed_dictionaries(
+    {
+        chrom: hnp.arrays(np.float32, (3, size), elements=st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.5]))
+        for chrom, size in GENOME.sizes.items()
+    }
+)
+
+
+@given(dense=dense_tracks, start=st.integers(-10, 70), length=st.integers(1, 90))
+def test_any_window_equals_the_dense_array(dense, start, length):
+    tracks = from_dense(dense)
+    for chrom, rows in dense.items():
+        for group, row in enumerate(rows):
+            padded = np.concatenate([np.zeros(10), row, np.zeros(200)])
+            window = tracks.window(f"g{group}", chrom, start, start + length)
+            np.testing.assert_array_equal(window, padded[start + 10 : start + 10 + length])
+
+
+@given(dense=dense_tracks)
+def test_sums_and_group_sum_equal_the_dense_ones(dense):
+    tracks = from_dense(dense)
+    np.testing.assert_allclose(tracks.sums(), sum(rows.sum(1) for rows in dense.values()))
+    total = tracks.sum_groups()
+    for chrom, rows in dense.items():
+        np.testing.assert_allclose(total.window("sum", chrom, 0, GENOME.sizes[chrom]), rows.sum(0))
+
+
+@given(dense=dense_tracks)
+def test_runs_are_maximal_sorted_and_apart(dense):
+    tracks = from_dense(dense)
+    for _, runs in tracks.chromosomes():
+        for starts, lengths, values in runs:
+            ends = starts + (1 if lengths is None else lengths)
+            assert (starts[1:] >= ends[:-1]).all()
+            assert not ((starts[1:] == ends[:-1]) & (values[1:] == values[:-1])).any()
+
+
+def cut_sites():
+    chr1 = [
+        (np.array([3, 9], np.int32), None, np.array([1, 2], np.uint16)),
+        (np.array([9], np.int32), None, np.array([5], np.uint16)),
+    ]
+    chr2 = [
+        (np.empty(0, np.int32), None, np.empty(0, np.uint16)),
+        (np.array([39], np.int32), None, np.array([1], np.uint16)),
+    ]
+    return Tracks.from_chromosomes(["NK/T", "B µ"], GENOME, [("chr1", chr1), ("chr2", chr2)])
+
+
+def test_cut_sites_add_up_over_groups():
+    total = cut_sites().sum_groups()
+    assert total.lengths is None
+    starts, _, values = total.runs("sum", "chr1")
+    assert (starts.tolist(), values.tolist()) == ([3, 9], [1, 7])
+
+
+def test_select_keeps_order_and_fill():
+    tracks = from_dense({c: np.ones((3, n), np.float32) for c, n in GENOME.sizes.items()})
+    tracks = Tracks(
+        tracks.groups,
+        GENOME,
+        indptr=tracks.indptr,
+        starts=tracks.starts,
+        lengths=tracks.lengths,
+        values=tracks.values,
+        fill=[0.0, 1.5, 3.0],
+    )
+    chosen = tracks.select(["g2", "g0"])
+    assert chosen.groups.tolist() == ["g2", "g0"]
+    assert chosen.window("g2", "chr1", -2, 1).tolist() == [3, 3, 1]
+
+
+@pytest.mark.parametrize("store", ["h5ad", "zarr"])
+def test_uns_round_trip(tmp_path, store):
+    tracks = cut_sites()
+    adata = ad.AnnData(np.zeros((2, 1), np.float32), uns={"pseudobulk": {"cut_sites": tracks.to_dict()}})
+    path = tmp_path / f"a.{store}"
+    getattr(adata, f"write_{store}")(path)
+    back = Tracks.from_dict(getattr(ad, f"read_{store}")(path).uns["pseudobulk"]["cut_sites"])
+    assert back.groups.tolist() == ["NK/T", "B µ"]
+    assert back.genome == GENOME
+    np.testing.assert_array_equal(back.window("B µ", "chr2", 30, 40), tracks.window("B µ", "chr2", 30, 40))
+
+
+@settings(max_examples=5, deadline=None)
+@given(dense=dense_tracks)
+def test_zarr_round_trip(tmp_path_factory, dense):
+    tracks = from_dense(dense)
+    path = tmp_path_factory.mktemp("zarr") / "tracks.zarr"
+    tracks.to_zarr(path)
+    back = Tracks.from_zarr(path)
+    for chrom, rows in dense.items():
+        for group in range(3):
+            np.testing.assert_array_equal(back.window(group, chrom, 0, rows.shape[1]), rows[group])
+            np.testing.assert_array_equal(back.window(group, chrom, 17, 23), rows[group][17:23])
+
+
+def test_missing_zarr_store_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no track store"):
+        Tracks.from_zarr(tmp_path / "gone.zarr")
+
+
+def test_unknown_group_names_the_groups():
+    with pytest.raises(KeyError, match="NK/T"):
+        cut_sites().runs("Mono", "chr1")
+
+
+def test_repeated_group_names_are_refused():
+    with pytest.raises(ValueError, match="unique"):
+        Tracks.from_chromosomes(["a", "a"], GENOME, [])
+
+
+def test_chromosomes_out_of_order_are_refused():
+    empty = [(np.empty(0, np.int32), None, np.empty(0, np.float32))]
+    with pytest.raises(ValueError, match="order"):
+        Tracks.from_chromosomes(["a"], GENOME, [("chr2", empty), ("chr1", empty)])
+
+
+def test_empty_tracks_are_legal():
+    tracks = Tracks.from_chromosomes(["a"], GENOME, [])
+    assert tracks.sums().tolist() == [0.0]
+    assert tracks.window("a", "chr1", 0, 3).tolist() == [0, 0, 0]
