@@ -326,7 +326,8 @@ def _read_genes(path: Path) -> pd.DataFrame:
         raw.seek(0)
         table = pd.read_csv(raw, sep="\t", header=None, comment="#", compression="gzip" if compressed else None)
     if table.shape[1] < 6:
-        msg = f"The gene table {path} has {table.shape[1]} columns; expected BED6: chrom, start, end, name, score, strand."
+        found = f"The gene table {path} has {table.shape[1]} columns"
+        msg = f"{found}; expected BED6: chrom, start, end, name, score, strand."
         raise ValueError(msg)
     table = table.iloc[:, [0, 1, 2, 3, 5]].set_axis(list(GENE_COLUMNS), axis=1)
     return table.astype({"chrom": str, "name": str, "strand": str})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from scatacworks._files import atomic_path
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
 __all__ = ["Runs", "Tracks"]
@@ -91,8 +91,8 @@ class Tracks:
             raise ValueError(msg)
         if len(self.indptr) != len(self.genome) * len(self.groups) + 1 or self.indptr[-1] != self.starts.shape[0]:
             msg = (
-                f"indptr has {len(self.indptr)} entries ending at {self.indptr[-1]}; expected "
-                f"{len(self.genome)} chromosomes x {len(self.groups)} groups + 1, ending at {self.starts.shape[0]} runs."
+                f"indptr has {len(self.indptr)} entries ending at {self.indptr[-1]}; expected {len(self.genome)} "
+                f"chromosomes x {len(self.groups)} groups + 1, ending at {self.starts.shape[0]} runs."
             )
             raise ValueError(msg)
 

@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+settings.register_profile("default", deadline=None)  # the first example compiles
+settings.load_profile("default")
 
 ROOT = Path(__file__).resolve().parents[1]
 
