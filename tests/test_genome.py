@@ -99,7 +99,17 @@ def test_impossible_lengths_are_refused(size):
 
 def test_genome_without_genes_says_how_to_give_them():
     with pytest.raises(ValueError, match="genes="):
-        _ = Genome("mm39").genes
+        _ = Genome({"chr1": 100}).genes
+
+
+@pytest.mark.parametrize("name", ["hg19", "hg38", "mm10", "mm39"])
+def test_built_in_genes_lie_on_their_chromosomes(name):
+    genome = Genome(name)
+    genes = genome.genes
+    lengths = genome.lengths[genome.resolve(genes["chrom"])]
+    assert len(genes) > 20_000
+    assert ((genes["start"] >= 0) & (genes["start"] < genes["end"]) & (genes["end"] <= lengths)).all()
+    assert set(genes["strand"]) == {"+", "-"}
 
 
 def test_genes_from_a_bed_file(tmp_path):
