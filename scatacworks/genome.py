@@ -243,7 +243,8 @@ class Genome:
         """
         missing = {_keys.REFERENCE_NAME, _keys.REFERENCE_LENGTH} - set(frame.columns)
         if missing:
-            msg = f".uns[{_keys.REFERENCE_SEQUENCES!r}] lacks the column(s) {sorted(missing)}; it has {list(frame.columns)}."
+            slot = f".uns[{_keys.REFERENCE_SEQUENCES!r}]"
+            msg = f"{slot} lacks the column(s) {sorted(missing)}; it has {list(frame.columns)}."
             raise KeyError(msg)
         sizes = dict(
             zip(frame[_keys.REFERENCE_NAME].astype(str), frame[_keys.REFERENCE_LENGTH].astype(int), strict=True)
