@@ -1,0 +1,189 @@
+"""Walks every public function and holds the conventions of the package."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scatacworks as sca
+
+PACKAGE = Path(sca.__file__).parent
+NAMESPACES = ("io", "pp", "tl", "pl", "get", "models", "metrics", "datasets")
+SLOW_MODULES = (
+    "torch",
+    "lightning",
+    "matplotlib",
+    "scanpy",
+    "sklearn",
+    "pysam",
+    "pyBigWig",
+    "numba",
+    "zarr",
+    "anndata",
+)
+LAYERS = {"_core": 0, "models": 1, "io": 2, "get": 2, "metrics": 2, "datasets": 2, "pp": 3, "tl": 3, "pl": 4, "cli": 5}
+
+
+def public():
+    for namespace in NAMESPACES:
+        module = importlib.import_module(f"scatacworks.{namespace}")
+        for name in module.__all__:
+            yield namespace, name, getattr(module, name)
+
+
+PUBLIC = list(public())
+FUNCTIONS = [entry for entry in PUBLIC if inspect.isfunction(entry[2])]
+
+
+def ids(entries):
+    return [f"{namespace}.{name}" for namespace, name, _ in entries]
+
+
+@pytest.mark.parametrize(("namespace", "name", "thing"), PUBLIC, ids=ids(PUBLIC))
+def test_everything_public_has_a_numpydoc_docstring(namespace, name, thing):
+    doc = thing.__doc__ or ""
+    assert doc.strip(), f"{name} has no docstring"
+    assert "Examples\n" in inspect.cleandoc(doc), f"{namespace}.{name} has no example"
+    if inspect.isfunction(thing) and [p for p in inspect.signature(thing).parameters if p != "_"]:
+        assert "Parameters\n" in inspect.cleandoc(doc)
+
+
+@pytest.mark.parametrize(("namespace", "name", "function"), FUNCTIONS, ids=ids(FUNCTIONS))
+def test_every_parameter_is_documented(namespace, name, function):
+    doc = inspect.cleandoc(function.__doc__ or "")
+    documented = set(re.findall(r"\w+", " ".join(re.findall(r"^(?:\*{0,2}\w+)(?:, \*{0,2}\w+)*$", doc, re.M))))
+    missing = [p for p in inspect.signature(function).parameters if p not in documented]
+    assert not missing, f"{namespace}.{name} does not document {missing}"
+
+
+@pytest.mark.parametrize(("namespace", "name", "function"), FUNCTIONS, ids=ids(FUNCTIONS))
+def test_at_most_three_positional_parameters(namespace, name, function):
+    positional = [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    assert len(positional) <= 3, f"{namespace}.{name} takes {[p.name for p in positional]} by position"
+
+
+@pytest.mark.parametrize(("namespace", "name", "function"), FUNCTIONS, ids=ids(FUNCTIONS))
+def test_booleans_are_keyword_only(namespace, name, function):
+    for parameter in inspect.signature(function).parameters.values():
+        if isinstance(parameter.default, bool):
+            assert parameter.kind == parameter.KEYWORD_ONLY, f"{namespace}.{name}({parameter.name}=)"
+
+
+@pytest.mark.parametrize(("namespace", "name", "function"), FUNCTIONS, ids=ids(FUNCTIONS))
+def test_everything_is_annotated(namespace, name, function):
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not signature.empty
+    assert all(p.annotation is not p.empty for p in signature.parameters.values())
+
+
+STEPS = [entry for entry in FUNCTIONS if entry[0] == "pp"]
+
+
+@pytest.mark.parametrize(("namespace", "name", "function"), STEPS, ids=ids(STEPS))
+def test_steps_take_adata_first(namespace, name, function):
+    assert next(iter(inspect.signature(function).parameters)) == "adata"
+
+
+@pytest.mark.parametrize(("namespace", "name", "function"), FUNCTIONS, ids=ids(FUNCTIONS))
+def test_copy_defaults_to_false(namespace, name, function):
+    copy = inspect.signature(function).parameters.get("copy")
+    assert copy is None or copy.default is False
+
+
+PLOTS = [entry for entry in FUNCTIONS if entry[0] == "pl"]
+
+
+@pytest.mark.parametrize(("namespace", "name", "function"), PLOTS, ids=ids(PLOTS))
+def test_plots_share_their_tail(namespace, name, function):
+    parameters = inspect.signature(function).parameters
+    assert {"show", "return_fig"} <= parameters.keys(), f"{namespace}.{name}"
+    assert parameters["show"].default is None
+    assert parameters["return_fig"].default is False
+
+
+def test_import_is_light():
+    code = f"import sys, scatacworks; print([m for m in {SLOW_MODULES!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("namespace", ["io", "pp", "tl", "pl", "get"])
+def test_namespaces_do_not_load_torch(namespace):
+    code = (
+        f"import sys, scatacworks as sca; [getattr(sca.{namespace}, n) for n in sca.{namespace}.__all__]; "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE), ast.parse(path.read_text())
+
+
+def imported(tree):
+    """Names of scatacworks subpackages a module imports at any depth, type checking aside."""
+    guarded = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("scatacworks"):
+            parts = node.module.split(".")
+            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("scatacworks."))
+
+
+def test_imports_point_one_way():
+    wrong = [
+        f"{path} imports {target}"
+        for path, tree in modules()
+        if path.parts[0] in LAYERS
+        for target in imported(tree)
+        if LAYERS.get(target, -1) > LAYERS[path.parts[0]]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_torch_is_imported_by_models_only():
+    wrong = [
+        str(path)
+        for path, tree in modules()
+        if path.parts[0] != "models" and path.name != "_threads.py"
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Import) and any(a.name.split(".")[0] == "torch" for a in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch")
+    ]
+    assert not wrong
+
+
+def test_functions_fit_on_a_screen():
+    long = [
+        f"{path}:{node.name} has {length} lines"
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and (length := body_length(node)) > 80
+    ]
+    assert not long, "\n".join(long)
+
+
+def body_length(function):
+    body = function.body[1:] if ast.get_docstring(function) and len(function.body) > 1 else function.body
+    return function.end_lineno - body[0].lineno + 1
