@@ -7,9 +7,11 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
@@ -54,8 +56,8 @@ def compare(
 ) -> Row:
     """Run `ours` and `reference` in turn, `repeats` times after one warm-up each, and return medians.
 
-    `check(ours_result, reference_result)` returns what was verified and raises when the results disagree; `work / seconds`
-    is printed as throughput in `unit`.
+    `check(ours_result, reference_result)` returns what was verified and raises when the results disagree;
+    `work / seconds` is printed as throughput in `unit`.
     """
     results = [ours(), reference() if reference else None]
     verdict = check(*results) if check else ""
