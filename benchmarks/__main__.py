@@ -46,7 +46,7 @@ def main() -> None:
     listing = "\n".join(f"  {name:14} {text}" for name, text in available.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"Run ours and the reference in turn; print medians, their ratio and the check.\n\nsuites:\n{listing}",
+        description=f"Run ours and the reference in turn; print medians and their ratio.\n\nsuites:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="suite", help="default: all")
@@ -59,9 +59,9 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown suite(s) {', '.join(sorted(unknown))}; there are {', '.join(available)}")
 
-    print(
-        f"{harness.machine()}\n\n| path | ours | reference | its time | ratio | throughput | check |\n|---|---|---|---|---|---|---|"
-    )
+    print(harness.machine(), end="\n\n")
+    print("| path | ours | reference | its time | ratio | throughput | check |")
+    print("|---|---|---|---|---|---|---|")
     collected = []
     for name in arguments.names or available:
         for row in importlib.import_module(f"benchmarks.{name}").rows(arguments.size):
