@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from scatacworks._core.fdr import benjamini_hochberg, null_share, qvalue, smoothing_spline
+
+
+def test_benjamini_hochberg_equals_scipy_and_skips_nan():
+    p = np.random.default_rng(0).random((30, 4)) ** 2
+    np.testing.assert_allclose(benjamini_hochberg(p).ravel(), stats.false_discovery_control(p.ravel()))
+    with_nan = np.concatenate([p.ravel(), [np.nan]])
+    np.testing.assert_allclose(benjamini_hochberg(with_nan)[:-1], stats.false_discovery_control(p.ravel()))
+    assert np.isnan(benjamini_hochberg(with_nan)[-1])
+
+
+@pytest.mark.parametrize("pi0", [0.9, 0.6, 0.3])
+def test_null_share_of_a_mixture(pi0):
+    rng = np.random.default_rng(int(pi0 * 10))
+    p = np.concatenate([rng.random(int(40_000 * pi0)), stats.norm.sf(rng.normal(4, 1, int(40_000 * (1 - pi0))))])
+    assert abs(null_share(p) - pi0) < 0.04
+
+
+def test_q_is_benjamini_hochberg_scaled_by_the_null_share():
+    rng = np.random.default_rng(3)
+    p = np.concatenate([rng.random(3000), rng.random(1000) ** 8])
+    np.testing.assert_allclose(qvalue(p), null_share(p) * benjamini_hochberg(p))
+
+
+def test_few_p_values_fall_back_to_benjamini_hochberg():
+    p = np.array([0.01, 0.02, 0.5])
+    np.testing.assert_allclose(qvalue(p), benjamini_hochberg(p))
+    assert null_share(np.linspace(0, 0.4, 500)) == 1
+
+
+def test_discoveries_keep_their_rate():
+    rng = np.random.default_rng(4)
+    p = np.concatenate([rng.random(20_000), stats.norm.sf(rng.normal(3.5, 1, 5_000))])
+    found = qvalue(p) < 0.1
+    assert 0.07 < found[:20_000].sum() / found.sum() < 0.13
+
+
+def test_spline_of_a_line_is_the_line_and_full_freedom_interpolates():
+    x = np.linspace(0, 1, 12)
+    np.testing.assert_allclose(smoothing_spline(x, 3 * x + 1, df=4.0), 3 * x + 1)
+    y = np.random.default_rng(5).random(12)
+    np.testing.assert_allclose(smoothing_spline(x, y, df=11.99999), y, atol=1e-4)
