@@ -19,7 +19,6 @@ __all__ = ["Runs", "Tracks"]
 Runs = tuple[np.ndarray, "np.ndarray | None", np.ndarray]
 """Starts (int32), lengths (int32, or `None` where all are 1) and values of one group on one chromosome."""
 
-_ARRAYS = ("indptr", "starts", "lengths", "values")
 _CHUNK = 1 << 20  # runs in a chunk of a zarr store
 _ONE = np.ones(1, np.int32)
 
@@ -217,18 +216,8 @@ class Tracks:
         """
         parts: list[Runs] = []
         counts = np.zeros(len(genome) * len(groups), np.int64)
-        last = -1
-        for chrom, runs in chromosomes:
-            code = genome.code(chrom) if isinstance(chrom, str) else int(chrom)
-            if code <= last or len(runs) != len(groups):
-                msg = (
-                    f"Chromosome {genome.chroms[code]} came with {len(runs)} groups (expected {len(groups)}), after "
-                    f"{genome.chroms[last] if last >= 0 else 'none'}; chromosomes must come in the genome's order."
-                )
-                raise ValueError(msg)
-            last = code
-            slots = slice(code * len(groups), (code + 1) * len(groups))
-            counts[slots] = [len(starts) for starts, _, _ in runs]
+        for code, runs in _in_order(chromosomes, genome, len(groups)):
+            counts[code * len(groups) : (code + 1) * len(groups)] = [len(starts) for starts, _, _ in runs]
             parts.extend(part for part in runs if len(part[0]))
         starts, lengths, values = _concatenate(parts, dtype)
         indptr = np.concatenate([[0], np.cumsum(counts)])
@@ -266,21 +255,49 @@ class Tracks:
 
     def to_zarr(self, path: str | PathLike[str]) -> None:
         """Write a zarr store (a folder), chunked along the runs; it appears whole or not at all."""
+        options = {"fill": self.fill, "dtype": self.values.dtype, "lengths": self.lengths is not None}
+        Tracks.write_zarr(path, self.groups, self.genome, self.chromosomes(), **options)
+
+    @classmethod
+    def write_zarr(
+        cls,
+        path: str | PathLike[str],
+        groups: Sequence[str] | np.ndarray,
+        genome: Genome,
+        chromosomes: Iterable[tuple[str | int, Sequence[Runs]]],
+        *,
+        dtype: np.dtype | type,
+        lengths: bool,
+        fill: float | np.ndarray = 0.0,
+    ) -> Tracks:
+        """Write a zarr store from an iterator over chromosomes, one in memory at a time, and open it.
+
+        The store appears whole or not at all. Arguments as for :meth:`from_chromosomes`; `lengths` is `False` where
+        every run is one base long (cut sites).
+        """
         import zarr
 
+        counts = np.zeros(len(genome) * len(groups), np.int64)
         with atomic_path(path) as aside:
             store = zarr.open_group(aside, mode="w")
+            dtypes = {"starts": np.int32, "values": np.dtype(dtype)} | ({"lengths": np.int32} if lengths else {})
+            for name, kind in dtypes.items():
+                store.create_array(name, shape=(0,), chunks=(_CHUNK,), dtype=kind)
+            for code, runs in _in_order(chromosomes, genome, len(groups)):
+                counts[code * len(groups) : (code + 1) * len(groups)] = [len(starts) for starts, _, _ in runs]
+                starts, run_lengths, values = _concatenate(list(runs), dtype)
+                store["starts"].append(starts)
+                store["values"].append(values)
+                if lengths:
+                    store["lengths"].append(np.ones(len(starts), np.int32) if run_lengths is None else run_lengths)
+            store.create_array("indptr", data=np.concatenate([[0], np.cumsum(counts)]))
             store.attrs.update(
-                groups=list(map(str, self.groups)),
-                genome=self.genome.name,
-                sizes=self.genome.sizes,
-                fill=list(self.fill),
+                groups=list(map(str, groups)),
+                genome=genome.name,
+                sizes=genome.sizes,
+                fill=np.broadcast_to(np.asarray(fill, np.float64), (len(groups),)).tolist(),
             )
-            for name in _ARRAYS:
-                array = getattr(self, name)
-                if array is not None:
-                    data = np.asarray(array[:])
-                    store.create_array(name, data=data, chunks=(max(1, min(_CHUNK, len(data))),))
+        return cls.from_zarr(path)
 
     @classmethod
     def from_zarr(cls, path: str | PathLike[str]) -> Tracks:
@@ -310,16 +327,45 @@ class Tracks:
         )
 
 
+def _in_order(
+    chromosomes: Iterable[tuple[str | int, Sequence[Runs]]], genome: Genome, n_groups: int
+) -> Iterator[tuple[int, Sequence[Runs]]]:
+    """Yield the code of each chromosome and its runs, checking the order and the number of groups."""
+    last = -1
+    for chrom, runs in chromosomes:
+        code = genome.code(chrom) if isinstance(chrom, str) else int(chrom)
+        if code <= last or len(runs) != n_groups:
+            msg = (
+                f"Chromosome {genome.chroms[code]} came with {len(runs)} groups (expected {n_groups}), after "
+                f"{genome.chroms[last] if last >= 0 else 'none'}; chromosomes must come in the genome's order."
+            )
+            raise ValueError(msg)
+        last = code
+        yield code, runs
+
+
 def _concatenate(parts: list[Runs], dtype: np.dtype | type | None) -> Runs:
+    """Join runs, emptying the list: each part is let go once it is copied, so that memory does not double."""
     if not parts:
         return np.empty(0, np.int32), None, np.empty(0, dtype or np.float32)
-    starts = np.concatenate([part[0] for part in parts]).astype(np.int32, copy=False)
-    values = np.concatenate([part[2] for part in parts])
-    values = values if dtype is None else values.astype(dtype, copy=False)
-    if all(lengths is None for _, lengths, _ in parts):
-        return starts, None, values
-    filled = [np.ones(len(part[0]), np.int32) if part[1] is None else part[1] for part in parts]
-    return starts, np.concatenate(filled).astype(np.int32, copy=False), values
+    dtype = np.result_type(*{part[2].dtype for part in parts}) if dtype is None else dtype
+    sizes = [len(part[0]) for part in parts]
+    all_one = all(part[1] is None for part in parts)
+    starts, lengths, values = (list(column) for column in zip(*parts, strict=True))
+    parts.clear()
+    if not all_one:
+        lengths = [np.ones(n, np.int32) if part is None else part for part, n in zip(lengths, sizes, strict=True)]
+    return _join(starts, np.int32), None if all_one else _join(lengths, np.int32), _join(values, dtype)
+
+
+def _join(parts: list[np.ndarray], dtype: np.dtype | type) -> np.ndarray:
+    out = np.empty(sum(map(len, parts)), dtype)
+    at = 0
+    for i, part in enumerate(parts):
+        out[at : at + len(part)] = part
+        at += len(part)
+        parts[i] = None
+    return out
 
 
 def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:

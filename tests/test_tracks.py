@@ -142,3 +142,16 @@ def test_empty_tracks_are_legal():
     tracks = Tracks.from_chromosomes(["a"], GENOME, [])
     assert tracks.sums().tolist() == [0.0]
     assert tracks.window("a", "chr1", 0, 3).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+def test_a_store_written_chromosome_by_chromosome_equals_the_whole(tmp_path, lengths):
+    tracks = cut_sites()
+    chromosomes = ((chrom, runs) for chrom, runs in tracks.chromosomes() if chrom == "chr1")
+    written = Tracks.write_zarr(
+        tmp_path / "sites.zarr", tracks.groups, GENOME, chromosomes, dtype=np.uint32, lengths=lengths
+    )
+    assert written.groups.tolist() == tracks.groups.tolist()
+    for group in tracks.groups:
+        np.testing.assert_array_equal(written.window(group, "chr1", 0, 60), tracks.window(group, "chr1", 0, 60))
+        assert not written.window(group, "chr2", 0, 40).any()

@@ -1,0 +1,198 @@
+"""Cut sites of fragments, per group of cells, and their coverage; one chromosome at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scatacworks._numba import njit
+
+CONVENTIONS: dict[str, tuple[int, int]] = {"10x": (0, -1), "atacworks": (1, 1)}
+"""What is added to a fragment's start and end to reach its two cut sites, in bp.
+
+`"10x"`: first and last base of the fragment `[start, end)`, right for all files that are already shifted for Tn5.
+`"atacworks"`: the positions on which the published AtacWorks models were trained.
+"""
+
+
+def sorted_cut_sites(
+    start: np.ndarray, end: np.ndarray, cell: np.ndarray, *, shifts: tuple[int, int], length: int
+) -> np.ndarray:
+    """Return both cut sites of every fragment as sorted keys `position << 32 | cell`; int64, `(2 * n_fragments,)`.
+
+    Sites that a convention puts beyond the last base are counted on it, so that none is lost.
+    """
+    keys = np.empty(2 * len(start), np.int64)
+    _fill_keys(start, end, cell, shifts[0], shifts[1], length - 1, keys)
+    left, right = keys[: len(start)], keys[len(start) :]
+    if not _is_sorted(left):
+        left.sort()
+    right.sort()
+    return _merge(left, right)
+
+
+@njit
+def _fill_keys(
+    start: np.ndarray, end: np.ndarray, cell: np.ndarray, shift_start: int, shift_end: int, last: int, keys: np.ndarray
+) -> None:
+    n = len(start)
+    for i in range(n):
+        keys[i] = np.int64(min(start[i] + shift_start, last)) << 32 | cell[i]
+        keys[n + i] = np.int64(min(end[i] + shift_end, last)) << 32 | cell[i]
+
+
+@njit
+def _is_sorted(keys: np.ndarray) -> bool:
+    """Tell whether the positions never decrease; the order of cells at one position does not matter."""
+    for i in range(1, len(keys)):
+        if keys[i] >> 32 < keys[i - 1] >> 32:
+            return False
+    return True
+
+
+@njit
+def _merge(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    out = np.empty(len(left) + len(right), np.int64)
+    i, j = 0, 0
+    for k in range(len(out)):
+        if j == len(right) or (i < len(left) and left[i] >> 32 <= right[j] >> 32):
+            out[k] = left[i]
+            i += 1
+        else:
+            out[k] = right[j]
+            j += 1
+    return out
+
+
+@njit
+def _distribute(
+    keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, first: np.ndarray, starts: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Hand every cut site to the groups of its cell; return where each group's sites end.
+
+    The sites arrive in order of position, so each group's list is sorted as it grows and a repeated position is the
+    list's last element. The cost is one step per site and membership, whatever the number of groups.
+    """
+    last = first.copy()
+    for key in keys:
+        position = np.int32(key >> 32)
+        cell = key & 0xFFFFFFFF
+        for k in range(indptr[cell], indptr[cell + 1]):
+            group = indices[k]
+            at = last[group]
+            if at > first[group] and starts[at - 1] == position:
+                counts[at - 1] += 1
+            else:
+                starts[at] = position
+                counts[at] = 1
+                last[group] = at + 1
+    return last
+
+
+def group_cut_sites(
+    keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, n_groups: int
+) -> list[tuple[np.ndarray, None, np.ndarray]]:
+    """Return the cut sites of every group on one chromosome.
+
+    Parameters
+    ----------
+    keys
+        Sorted cut sites of :func:`sorted_cut_sites`.
+    indptr, indices
+        Groups of every cell (CSR, cells x groups); a cell may be in many groups or in none.
+    n_groups
+        Number of groups.
+
+    Returns
+    -------
+    One `(starts, None, counts)` per group: positions with a cut site (int32, sorted, unique), and how many there are
+    (uint16, or uint32 where that does not hold them).
+    """
+    per_cell = np.bincount(keys & 0xFFFFFFFF, minlength=len(indptr) - 1)
+    members = np.repeat(per_cell, np.diff(indptr))
+    upper = np.bincount(indices, weights=members, minlength=n_groups).astype(np.int64)
+    first = np.concatenate([[0], np.cumsum(upper)])
+    starts = np.empty(first[-1], np.int32)
+    counts = np.empty(first[-1], np.uint32)
+    last = _distribute(keys, indptr, indices, first[:-1], starts, counts)
+    return [
+        (starts[low:high].copy(), None, _narrowed(counts[low:high]))
+        for low, high in zip(first[:-1].tolist(), last.tolist(), strict=True)
+    ]
+
+
+def _narrowed(counts: np.ndarray) -> np.ndarray:
+    fits = len(counts) == 0 or counts.max() <= np.iinfo(np.uint16).max
+    return counts.astype(np.uint16 if fits else np.uint32)
+
+
+@njit
+def box_coverage(starts: np.ndarray, counts: np.ndarray, start: int, end: int, extend: int) -> np.ndarray:
+    """Return how many cut sites lie within `extend` bases of each base of `[start, end)`; float32.
+
+    Parameters
+    ----------
+    starts, counts
+        Sorted positions and counts of the cut sites; those farther than `extend` from the window change nothing.
+    start, end
+        The window, in bp; it must lie within the chromosome.
+    extend
+        Bases covered to both sides of a cut site: a box of `2 * extend + 1` bp.
+    """
+    change = np.zeros(end - start + 1, np.int64)
+    for i in range(len(starts)):
+        left, right = starts[i] - extend, starts[i] + extend + 1
+        if right > start and left < end:
+            change[max(left, start) - start] += counts[i]
+            change[min(right, end) - start] -= counts[i]
+    out = np.empty(end - start, np.float32)
+    level = 0
+    for i in range(end - start):
+        level += change[i]
+        out[i] = level
+    return out
+
+
+@njit
+def run_length_coverage(
+    starts: np.ndarray, counts: np.ndarray, length: int, extend: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the coverage of a whole chromosome as runs of equal, non-zero value, without a dense array.
+
+    The boxes open and close in the order of their cut sites: two sorted streams of events, merged.
+
+    Parameters
+    ----------
+    starts, counts
+        Sorted positions and counts of the cut sites.
+    length
+        Bases of the chromosome; boxes are cut at its ends.
+    extend
+        Bases covered to both sides of a cut site.
+
+    Returns
+    -------
+    Starts (int32), lengths (int32) and values (uint32) of the runs.
+    """
+    n = len(starts)
+    run_starts = np.empty(2 * n, np.int32)
+    run_lengths = np.empty(2 * n, np.int32)
+    run_values = np.empty(2 * n, np.uint32)
+    run, opened, closed = 0, 0, 0
+    level, previous = np.int64(0), np.int64(0)
+    while closed < n:
+        here = min(starts[closed] + extend + 1, length)
+        if opened < n:
+            here = min(here, max(starts[opened] - extend, 0))
+        before = level
+        while opened < n and max(starts[opened] - extend, 0) == here:
+            level += counts[opened]
+            opened += 1
+        while closed < n and min(starts[closed] + extend + 1, length) == here:
+            level -= counts[closed]
+            closed += 1
+        if level != before:
+            if before > 0:
+                run_starts[run], run_lengths[run], run_values[run] = previous, here - previous, before
+                run += 1
+            previous = here
+    return run_starts[:run].copy(), run_lengths[:run].copy(), run_values[:run].copy()

@@ -1,0 +1,159 @@
+"""Groups of cells: from an `.obs` column, or from a cells x groups membership in `.obsm`."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Which cells belong to which groups; a cell may be in several groups, or in none.
+
+    Attributes
+    ----------
+    groups
+        Names, str, `(n_groups,)`.
+    matrix
+        Boolean CSR, `(n_cells, n_groups)`, indices sorted.
+    """
+
+    groups: np.ndarray
+    matrix: sparse.csr_matrix
+
+    @property
+    def n_cells(self) -> np.ndarray:
+        """Cells in every group; int64, `(n_groups,)`."""
+        return np.bincount(self.matrix.indices, minlength=len(self.groups)).astype(np.int64)
+
+    def sums(self, per_cell: np.ndarray) -> np.ndarray:
+        """Return the sum of a number per cell over every group; int64, `(n_groups,)`."""
+        return np.asarray(per_cell, np.int64) @ self.matrix.astype(np.int64)
+
+    def select(self, columns: np.ndarray) -> Membership:
+        """Return some of the groups, in this order."""
+        matrix = self.matrix[:, columns].tocsr()
+        matrix.sort_indices()
+        return Membership(self.groups[columns], matrix)
+
+
+def resolve_groups(
+    adata: AnnData, groupby: str, *, groups: Sequence[str] | None = None, min_cells: int = 0, stacklevel: int = 3
+) -> Membership:
+    """Return the groups that `groupby` names.
+
+    Parameters
+    ----------
+    adata
+        The cells.
+    groupby
+        A column of `.obs` (a category each, in the order of the categories, or sorted), or a key of `.obsm` with a
+        cells x groups membership, where every non-zero entry makes a member; the column wins where both exist.
+    groups
+        Names of the groups to keep, in this order; all by default.
+    min_cells
+        Groups with fewer cells are left out, with a warning; 0 keeps the empty ones too.
+    stacklevel
+        Where warnings point to.
+
+    Raises
+    ------
+    KeyError
+        If there is no such column or key, or no such group.
+    ValueError
+        If a membership does not fit the cells, or no group is left.
+    """
+    if groupby in adata.obs:
+        membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1)
+    elif groupby in adata.obsm:
+        membership = _from_obsm(adata, groupby)
+    else:
+        msg = (
+            f"groupby={groupby!r} is neither a column of .obs ({_listed(adata.obs.columns)}) nor a membership in "
+            f".obsm ({_listed(adata.obsm.keys())})."
+        )
+        raise KeyError(msg)
+    if groups is not None:
+        membership = membership.select(_positions(membership.groups, groups, groupby))
+    enough = membership.n_cells >= min_cells
+    if not enough.all():
+        small = [f"{g!r} ({n})" for g, n in zip(membership.groups[~enough], membership.n_cells[~enough], strict=True)]
+        msg = f"Left out {len(small)} group(s) with fewer than min_cells={min_cells} cells: {_listed(small)}."
+        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+        membership = membership.select(np.flatnonzero(enough))
+    if len(membership.groups) == 0:
+        msg = f"groupby={groupby!r} leaves no group: every entry is missing, or below min_cells={min_cells}."
+        raise ValueError(msg)
+    return membership
+
+
+def _from_column(column: pd.Series, name: str, stacklevel: int) -> Membership:
+    categories = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
+    codes = categories.cat.codes.to_numpy()
+    missing = int((codes < 0).sum())
+    if 0 < missing < len(codes):
+        msg = f"{missing:,} of {len(codes):,} cells have no value in .obs[{name!r}] and are left out of every group."
+        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+    cells = np.flatnonzero(codes >= 0)
+    names = categories.cat.categories.astype(str).to_numpy(dtype=object)
+    return Membership(names, membership_matrix(cells, codes[cells], (len(codes), len(names))))
+
+
+def _from_obsm(adata: AnnData, key: str) -> Membership:
+    stored = adata.obsm[key]
+    values = stored.to_numpy() if isinstance(stored, pd.DataFrame) else stored
+    matrix = sparse.csr_matrix(values)
+    matrix.eliminate_zeros()
+    if matrix.nnz and not np.isfinite(matrix.data).all():
+        msg = f".obsm[{key!r}] has entries that are not finite; expected a membership (non-zero: the cell is in)."
+        raise ValueError(msg)
+    kept = adata.uns.get(key)
+    names = np.arange(matrix.shape[1])
+    if isinstance(stored, pd.DataFrame):
+        names = stored.columns
+    elif hasattr(kept, "get") and kept.get("groups") is not None:
+        names = np.atleast_1d(kept["groups"])
+    if len(names) != matrix.shape[1]:
+        msg = f".uns[{key!r}]['groups'] names {len(names)} groups, but .obsm[{key!r}] has {matrix.shape[1]} columns."
+        raise ValueError(msg)
+    cells = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return Membership(
+        np.asarray(names).astype(str).astype(object), membership_matrix(cells, matrix.indices, matrix.shape)
+    )
+
+
+def membership_matrix(cells: np.ndarray, groups: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
+    """Return a boolean CSR with these members, sorted and each once."""
+    matrix = sparse.csr_matrix((np.ones(len(cells), bool), (cells, groups)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.sort_indices()
+    return matrix
+
+
+def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.ndarray:
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    known = {name: position for position, name in enumerate(names)}
+    unknown = [name for name in map(str, wanted) if name not in known]
+    if unknown:
+        msg = f"{groupby!r} has no group {_listed(map(repr, unknown))}; it has {_listed(map(repr, names))}."
+        raise KeyError(msg)
+    return np.array([known[str(name)] for name in wanted], np.int64)
+
+
+def _listed(names: Any) -> str:
+    names = [str(name) for name in names]
+    if not names:
+        return "none"
+    return ", ".join(names[:_SHOWN]) + (f", … ({len(names)} in all)" if len(names) > _SHOWN else "")
