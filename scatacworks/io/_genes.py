@@ -1,0 +1,228 @@
+"""Gene annotations from GTF, GFF3, BED and UCSC gene tables, or of a built-in genome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks._files import require_file
+from scatacworks._logging import logger
+from scatacworks.genome import Genome
+from scatacworks.io import _gtf
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+__all__ = ["read_genes"]
+
+_COLUMNS = ["chrom", "start", "end", "name", "strand", "biotype", "gene_id", "transcript_id"]
+_PARTS = ["chrom", "start", "end", "part", "name", "strand", "biotype"]
+_GENEPRED_BIN = 16  # columns of UCSC's refGene.txt: `bin` first, `name2` (the symbol) thirteenth
+
+
+def read_genes(
+    source: str | os.PathLike[str] | pd.DataFrame | Genome,
+    *,
+    genome: Genome | str | Mapping[str, int] | None = None,
+    biotypes: list[str] | None = None,
+    parts: bool = False,
+) -> pd.DataFrame:
+    """Read genes: one row per gene with its longest transcript, or the parts of all transcripts.
+
+    The longest transcript (by the span on the genome; the first by position on ties) stands for the gene, as in
+    Meuleman et al. 2020. Genes are told apart by their identifier and chromosome, so that two genes of one symbol
+    stay two.
+
+    Parameters
+    ----------
+    source
+        A GTF or GFF3 file, a BED file (BED12 with blocks, BED6, or chrom, start, end, name, strand), a UCSC gene
+        table (`refGene.txt`, genePred with or without `bin`), each plain or gzipped; a built-in genome's name or a
+        :class:`~scatacworks.Genome` (its own gene table, without biotypes and exons); or a DataFrame with at least
+        the columns `chrom`, `start`, `end`, `name` and `strand`.
+    genome
+        Keep the genes of this genome's chromosomes, under its spelling of their names; the number of others is
+        logged.
+    biotypes
+        Keep these biotypes only, such as `["protein_coding"]`.
+    parts
+        Return the parts of every transcript, which :func:`scatacworks.tl.annotate_regions` needs for exons and
+        introns, instead of one row per gene.
+
+    Returns
+    -------
+    DataFrame sorted by chromosome and start; `start` and `end` are int64, 0-based, half-open. Genes: `chrom`,
+    `start`, `end`, `name` (the symbol, or the identifier where there is none), `strand` (`+`, `-` or `.`), `biotype`
+    (`"unknown"` where the source has none), `gene_id`, `transcript_id`. Parts: `chrom`, `start`, `end`, `part`
+    (`transcript`, `CDS`, `UTR`, or `exon` for exons of transcripts without a coding sequence), `name`, `strand`,
+    `biotype`.
+
+    Raises
+    ------
+    ValueError
+        If the file is of no known form, a line cannot be read, or no gene is left.
+    FileNotFoundError
+        If the file is missing.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> genes = sca.io.read_genes("hg38")
+    >>> genes.loc[genes["name"] == "GATA1", ["chrom", "start", "end", "strand"]].values.tolist()
+    [['chrX', 48786539, 48794311, '+']]
+    """
+    transcripts, exons, what = _transcripts(source)
+    if genome is not None:
+        transcripts = _on_genome(transcripts, Genome(genome), what)
+    if biotypes is not None:
+        known = sorted(transcripts["biotype"].unique())
+        transcripts = transcripts[transcripts["biotype"].isin(biotypes)]
+        if transcripts.empty:
+            msg = f"No gene of {what} is of the biotypes {biotypes}; it has {known[:20]}."
+            raise ValueError(msg)
+    if transcripts.empty:
+        msg = f"{what} holds no gene."
+        raise ValueError(msg)
+    if parts:
+        return _parts_of(transcripts, exons)
+    span = (transcripts["end"] - transcripts["start"]).to_numpy()
+    order = np.lexsort((transcripts["start"], -span))
+    genes = transcripts.iloc[order].drop_duplicates(["gene_id", "chrom"])
+    return genes.sort_values(["chrom", "start", "end"], kind="stable")[_COLUMNS].reset_index(drop=True)
+
+
+def _transcripts(source: object) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return transcripts, exons (row of the transcript, start, end) and how to name the source in messages."""
+    none = pd.DataFrame({"transcript": pd.Series(dtype=np.int64), "start": [], "end": []})
+    if isinstance(source, Genome):
+        return _complete(source.genes), none, f"the gene table of {source.name}"
+    if isinstance(source, pd.DataFrame):
+        return _complete(source), none, "the gene table"
+    if not Path(source).exists() and not any(mark in str(source) for mark in "./\\"):  # type: ignore[arg-type]
+        return _complete(Genome(str(source)).genes), none, f"the gene table of {source}"
+    path = require_file(source, "gene annotation")  # type: ignore[arg-type]
+    name = path.name.removesuffix(".gz").removesuffix(".bgz").lower()
+    if name.endswith((".gtf", ".gff", ".gff3", ".gff2")):
+        return *_gtf.read(path, gff3=not name.endswith((".gtf", ".gff2"))), str(path)
+    return *_read_table(path), str(path)
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill the optional columns of a gene table."""
+    missing = [column for column in ("chrom", "start", "end", "name", "strand") if column not in table]
+    if missing:
+        msg = f"The gene table lacks the column(s) {missing}; it has {list(table.columns)}."
+        raise ValueError(msg)
+    table = table.assign(
+        chrom=table["chrom"].astype(str),
+        start=table["start"].astype(np.int64),
+        end=table["end"].astype(np.int64),
+        name=table["name"].astype(str),
+        strand=table["strand"].astype(str),
+    )
+    if "gene_id" not in table:  # tables of symbols list a gene once; rows of one symbol are separate loci
+        repeat = table.groupby(["name", "chrom"]).cumcount()
+        table["gene_id"] = table["name"].where(repeat == 0, table["name"] + "." + repeat.astype(str))
+    for column, default in (("biotype", "unknown"), ("coding_start", 0), ("coding_end", 0)):
+        if column not in table:
+            table[column] = default
+    if "transcript_id" not in table:
+        table["transcript_id"] = table["gene_id"]
+    return table.reset_index(drop=True)
+
+
+def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read BED or a UCSC gene table, told apart by their columns."""
+    raw = pd.read_csv(path, sep="\t", header=None, comment="#", dtype=str, keep_default_na=False)
+    if raw.shape[1] >= 10 and raw.iloc[0, 2].startswith(("chr", "Chr")) and not raw.iloc[0, 1].isdigit():
+        return _from_genepred(raw.iloc[:, 1:], path)
+    if raw.shape[1] >= 10 and raw.iloc[0, 2] in {"+", "-"}:
+        return _from_genepred(raw, path)
+    if raw.shape[1] < 5 or not (raw.iloc[0, 1].isdigit() and raw.iloc[0, 2].isdigit()):
+        msg = (
+            f"{path} is neither GTF, GFF3 (by its ending), BED nor a UCSC gene table: found {raw.shape[1]} column(s), "
+            f"first line {' '.join(raw.iloc[0].astype(str))[:80]!r}."
+        )
+        raise ValueError(msg)
+    strand = 5 if raw.shape[1] >= 6 and raw.iloc[0, 5] in {"+", "-", "."} else 4
+    table = raw.iloc[:, [0, 1, 2, 3, strand]].set_axis(["chrom", "start", "end", "name", "strand"], axis=1)
+    table[["start", "end"]] = _integers(table[["start", "end"]], path)
+    if raw.shape[1] >= 12:
+        return _from_bed12(raw, table, path)
+    return _complete(table), pd.DataFrame({"transcript": np.empty(0, np.int64), "start": [], "end": []})
+
+
+def _integers(columns: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Convert to int64, naming the first line that is no number."""
+    numbers = columns.apply(pd.to_numeric, errors="coerce")
+    bad = np.flatnonzero(numbers.isna().any(axis=1))
+    if len(bad):
+        msg = f"{path}, entry {bad[0] + 1}: expected whole numbers, found {columns.iloc[bad[0]].tolist()}."
+        raise ValueError(msg)
+    return numbers.astype(np.int64)
+
+
+def _from_bed12(raw: pd.DataFrame, table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the transcripts and exons of BED12 (thick part = coding)."""
+    table[["coding_start", "coding_end"]] = _integers(raw.iloc[:, [6, 7]], path).to_numpy()
+    sizes, offsets = (raw.iloc[:, column].str.rstrip(",").str.split(",") for column in (10, 11))
+    exons = pd.DataFrame({"transcript": np.repeat(np.arange(len(raw)), sizes.str.len())})
+    exons["start"] = offsets.explode().astype(np.int64).to_numpy() + table["start"].to_numpy()[exons["transcript"]]
+    exons["end"] = exons["start"] + sizes.explode().astype(np.int64).to_numpy()
+    return _complete(table), exons
+
+
+def _from_genepred(raw: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the transcripts and exons of genePred columns (name, chrom, strand, tx, cds, exons, …, name2)."""
+    numbers = _integers(raw.iloc[:, [3, 4, 5, 6]], path).to_numpy()
+    symbol = raw.iloc[:, 11] if raw.shape[1] >= _GENEPRED_BIN - 4 else raw.iloc[:, 0]
+    table = pd.DataFrame({"chrom": raw.iloc[:, 1], "start": numbers[:, 0], "end": numbers[:, 1], "name": symbol})
+    table["strand"], table["transcript_id"], table["gene_id"] = raw.iloc[:, 2], raw.iloc[:, 0], symbol
+    table["coding_start"], table["coding_end"] = numbers[:, 2], numbers[:, 3]
+    table["biotype"] = np.where(numbers[:, 3] > numbers[:, 2], "protein_coding", "non_coding")
+    starts, ends = (raw.iloc[:, column].str.rstrip(",").str.split(",") for column in (8, 9))
+    exons = pd.DataFrame({"transcript": np.repeat(np.arange(len(raw)), starts.str.len())})
+    exons["start"] = starts.explode().astype(np.int64).to_numpy()
+    exons["end"] = ends.explode().astype(np.int64).to_numpy()
+    return _complete(table), exons
+
+
+def _on_genome(transcripts: pd.DataFrame, genome: Genome, what: str) -> pd.DataFrame:
+    """Keep the transcripts of known chromosomes, under the genome's names; the row labels stay."""
+    codes = genome.resolve(transcripts["chrom"])
+    unknown = transcripts.loc[codes < 0, "chrom"].value_counts()
+    if len(unknown) == transcripts["chrom"].nunique():
+        msg = f"No chromosome of {what} is in {genome!r}: it has {list(unknown.index[:5])}. Is it of another genome?"
+        raise ValueError(msg)
+    if len(unknown):
+        shown = ", ".join(f"{chrom} ({count})" for chrom, count in unknown.iloc[:5].items())
+        logger.warning(
+            "%d of %d transcripts of %s lie on chromosomes that %s lacks and are left out: %s%s",
+            unknown.sum(), len(transcripts), what, genome.name, shown, ", …" if len(unknown) > 5 else "",
+        )  # fmt: skip
+    kept = transcripts[codes >= 0]
+    return kept.assign(chrom=np.asarray(genome.chroms, dtype=object)[codes[codes >= 0]])
+
+
+def _parts_of(transcripts: pd.DataFrame, exons: pd.DataFrame) -> pd.DataFrame:
+    """Return transcripts, coding sequences, untranslated parts and exons of non-coding transcripts, one row each."""
+    exons = exons[exons["transcript"].isin(transcripts.index)].astype(np.int64)
+    owner = transcripts.loc[exons["transcript"]]
+    start, end = exons["start"].to_numpy(), exons["end"].to_numpy()
+    coding_start, coding_end = owner["coding_start"].to_numpy(), owner["coding_end"].to_numpy()
+    coding = coding_end > coding_start
+    pieces = [
+        ("CDS", np.maximum(start, coding_start), np.minimum(end, coding_end), coding),
+        ("UTR", start, np.minimum(end, coding_start), coding),
+        ("UTR", np.maximum(start, coding_end), end, coding),
+        ("exon", start, end, ~coding),
+    ]
+    tables = [transcripts.assign(part="transcript")[_PARTS]]
+    for part, left, right, allowed in pieces:
+        keep = allowed & (right > left)
+        tables.append(owner[keep].assign(part=part, start=left[keep], end=right[keep])[_PARTS])
+    return pd.concat(tables).sort_values(["chrom", "start", "end"], kind="stable").reset_index(drop=True)

@@ -1,0 +1,123 @@
+"""Transcripts and exons of GTF and GFF3 files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks._logging import logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CODING = {"CDS", "stop_codon"}
+
+
+def read(path: Path, *, gff3: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return transcripts (with the span of the coding sequence) and exons (transcript row, start, end)."""
+    table = _lines(path)
+    table = _gff3_attributes(table) if gff3 else _gtf_attributes(table)
+    inner = table[table["feature"].isin(_CODING | {"exon"}) & (table["transcript_id"] != "")]
+    if inner.empty:
+        msg = f"{path} has no exon with a transcript_id; expected a GTF or GFF3 file with transcripts and exons."
+        raise ValueError(msg)
+    transcripts = _spans(inner[inner["feature"] == "exon"])
+    coding = _spans(inner[inner["feature"].isin(_CODING)])
+    rows = pd.Series(np.arange(len(transcripts)), index=transcripts.index)
+    transcripts["coding_start"] = coding["start"].reindex(transcripts.index).fillna(0).astype(np.int64)
+    transcripts["coding_end"] = coding["end"].reindex(transcripts.index).fillna(0).astype(np.int64)
+    exons = inner.loc[inner["feature"] == "exon", ["transcript_id", "chrom", "start", "end"]]
+    exons["transcript"] = rows.loc[pd.MultiIndex.from_frame(exons[["transcript_id", "chrom"]])].to_numpy()
+    return _named(transcripts.reset_index(), path), exons[["transcript", "start", "end"]].reset_index(drop=True)
+
+
+def _lines(path: Path) -> pd.DataFrame:
+    """Read the columns needed, without comments."""
+    columns = {0: "chrom", 2: "feature", 3: "start", 4: "end", 6: "strand", 8: "attributes"}
+    try:
+        table = pd.read_csv(
+            path, sep="\t", header=None, comment="#", usecols=list(columns), dtype=str, keep_default_na=False, quoting=3
+        )
+    except ValueError as error:
+        msg = f"{path} is not GTF or GFF3: expected nine columns separated by tabs ({error})."
+        raise ValueError(msg) from error
+    table = table.rename(columns=columns)
+    table = table[~table["feature"].isin({"chromosome", "region"})]
+    numbers = table[["start", "end"]].apply(pd.to_numeric, errors="coerce")
+    bad = np.flatnonzero(numbers.isna().any(axis=1))
+    if len(bad):
+        row = table.iloc[bad[0]]
+        found = f"({row['start']!r}, {row['end']!r})"
+        msg = f"{path}: the {row['feature']} on {row['chrom']} has no numeric position {found}."
+        raise ValueError(msg)
+    table[["start", "end"]] = numbers.astype(np.int64)
+    table["start"] -= 1  # the file counts from 1 and includes the end
+    return table
+
+
+def _value(attributes: pd.Series, *keys: str) -> pd.Series:
+    """Return the value of the first key that a GTF attribute string has, empty where it has none."""
+    found = pd.Series("", index=attributes.index, dtype=object)
+    for key in keys:
+        missing = found == ""
+        if not missing.any():
+            break
+        values = attributes[missing].str.extract(rf'(?:^|;)\s*{key} "?([^";]*)"?', expand=False)
+        found[missing] = values.fillna("")
+    return found
+
+
+def _gtf_attributes(table: pd.DataFrame) -> pd.DataFrame:
+    table = table[table["feature"].isin(_CODING | {"exon"})].copy()
+    attributes = table.pop("attributes")
+    table["transcript_id"] = _value(attributes, "transcript_id")
+    table["gene_id"] = _value(attributes, "gene_id")
+    table["name"] = _value(attributes, "gene_name", "gene")
+    table["biotype"] = _value(attributes, "gene_type", "gene_biotype", "biotype")
+    return table
+
+
+def _gff3_attributes(table: pd.DataFrame) -> pd.DataFrame:
+    """Follow exon -> transcript -> gene by `Parent`, where the exon does not say it itself."""
+    attributes = table.pop("attributes")
+
+    def value(*keys: str) -> pd.Series:
+        found = pd.Series("", index=attributes.index, dtype=object)
+        for key in keys:
+            missing = found == ""
+            found[missing] = attributes[missing].str.extract(rf"(?:^|;)\s*{key}=([^;]*)", expand=False).fillna("")
+        return found
+
+    table = table.assign(id=value("ID"), parent=value("Parent"), name=value("gene_name", "Name", "gene"))
+    table["biotype"] = value("gene_type", "gene_biotype", "biotype")
+    # an exon shared by several transcripts lists them all as parents
+    table["parent"] = table["parent"].str.split(",")
+    table = table.explode("parent")
+    by_id = table[table["id"] != ""].drop_duplicates("id").set_index("id")
+    table["transcript_id"] = table["parent"]
+    table["gene_id"] = table["parent"].map(by_id["parent"]).fillna("")
+    for column in ("name", "biotype"):
+        of_gene = table["gene_id"].map(by_id[column]).fillna("")
+        table[column] = of_gene.where(of_gene != "", table[column])
+    return table
+
+
+def _spans(parts: pd.DataFrame) -> pd.DataFrame:
+    """Return the outermost start and end per transcript and chromosome, with the first of every other column."""
+    how = {"start": "min", "end": "max"} | dict.fromkeys(("strand", "gene_id", "name", "biotype"), "first")
+    return parts.groupby(["transcript_id", "chrom"], sort=False).agg(how)
+
+
+def _named(transcripts: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Fall back on identifiers where a gene has no name or identifier."""
+    without_id = transcripts["gene_id"] == ""
+    transcripts.loc[without_id, "gene_id"] = transcripts.loc[without_id, "transcript_id"]
+    nameless = transcripts["name"] == ""
+    if nameless.any():
+        logger.warning("%d of %d transcripts of %s have no gene name; the gene identifier is used.",
+                       nameless.sum(), len(transcripts), path)  # fmt: skip
+        transcripts.loc[nameless, "name"] = transcripts.loc[nameless, "gene_id"]
+    transcripts.loc[transcripts["biotype"] == "", "biotype"] = "unknown"
+    return transcripts

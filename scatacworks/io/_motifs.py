@@ -1,0 +1,214 @@
+"""Sequence motifs from JASPAR, PFM and MEME files."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scatacworks._files import require_file
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+__all__ = ["Motif", "read_motifs"]
+
+_NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
+_VERSIONED = re.compile(r"^[A-Z]{2,}\d+\.\d+$")  # JASPAR matrix identifiers: MA0004.1, UN0112.1
+
+
+@dataclass(frozen=True)
+class Motif:
+    """A sequence motif.
+
+    Attributes
+    ----------
+    name
+        Unique name in its file.
+    matrix
+        Probabilities of A, C, G and T per position, float64 of shape `(length, 4)`, rows sum to 1.
+    factors
+        Symbols of the transcription factors that bind it, as far as the file says.
+    n_sites
+        Number of sites behind the matrix (the largest column sum of a count matrix), 0 where unknown.
+    """
+
+    name: str
+    matrix: np.ndarray = field(repr=False, compare=False)
+    factors: tuple[str, ...] = ()
+    n_sites: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+
+def read_motifs(path: str | os.PathLike[str], *, factors: str | os.PathLike[str] | None = None) -> list[Motif]:
+    r"""Read motifs in JASPAR, PFM (one line per position) or MEME minimal form, plain or gzipped.
+
+    Count matrices are divided by their row sums; the pseudocount is added where sequences are scanned.
+
+    Parameters
+    ----------
+    path
+        File of motifs; the form is recognised from its content.
+    factors
+        Table with a header and the columns motif and factor (tab separated, one line per pair), as distributed with
+        several motif collections. Without it, the factor is taken from the motif's name (`MA0035.4 GATA1`,
+        `MA0035.4.GATA1`; dimers `A::B` give both).
+
+    Returns
+    -------
+    One :class:`Motif` per matrix, in the order of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another form, a matrix is empty, has a negative or missing number, a position without any
+        count, or (MEME) probabilities that do not sum to 1.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "one.pfm"
+    >>> _ = path.write_text(">MA0035.4 GATA1\n0 0 10 0\n10 0 0 0\n0 0 0 10\n10 0 0 0\n")
+    >>> motif = sca.io.read_motifs(path)[0]
+    >>> motif.name, motif.factors, motif.matrix[0].tolist()
+    ('MA0035.4', ('GATA1',), [0.0, 0.0, 1.0, 0.0])
+    """
+    path = require_file(path, "motif file")
+    lines = _text(path).splitlines()
+    if any(line.startswith("MEME version") for line in lines):
+        raw = _read_meme(lines, path)
+    elif any(line.startswith(">") for line in lines):
+        raw = _read_pfm(lines, path)
+    else:
+        msg = f"{path} is not a motif file: found neither '>' headers (JASPAR, PFM) nor 'MEME version'."
+        raise ValueError(msg)
+    if not raw:
+        msg = f"{path} holds no motif."
+        raise ValueError(msg)
+    table = {} if factors is None else _factor_table(factors)
+    return [_motif(header, matrix, path, table) for header, matrix in raw]
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as handle:
+        packed = handle.read(2) == b"\x1f\x8b"
+    try:
+        return gzip.decompress(path.read_bytes()).decode() if packed else path.read_text()
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not a text file; expected motifs in JASPAR, PFM or MEME form."
+        raise ValueError(msg) from error
+
+
+def _read_pfm(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
+    """Read JASPAR (rows A, C, G, T) and PFM (rows are positions) matrices."""
+    blocks: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line.startswith(">"):
+            blocks.append((line[1:].strip(), []))
+        elif line.strip() and not line.startswith("#") and blocks:
+            blocks[-1][1].append(line)
+    out = []
+    for header, rows in blocks:
+        by_base = len(rows) == 4 and all(
+            row.lstrip()[:1].upper() == base for row, base in zip(rows, "ACGT", strict=True)
+        )
+        numbers = [_numbers(row.lstrip()[1:] if by_base else row, header, path) for row in rows]
+        wide = len(rows) == 4 and len({len(row) for row in numbers}) == 1 and len(numbers[0]) != 4
+        out.append((header, _as_matrix(numbers, header, path, transpose=by_base or wide)))
+    return out
+
+
+def _read_meme(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
+    out: list[tuple[str, np.ndarray]] = []
+    header, rows, inside = "", [], False
+    for line in [*lines, "MOTIF"]:
+        if line.startswith("MOTIF"):
+            if header:
+                matrix = _as_matrix(rows, header, path)
+                off = np.abs(matrix.sum(1) - 1)
+                if off.max() > 0.02:
+                    msg = (
+                        f"Motif {header!r} of {path}: position {int(off.argmax()) + 1} sums to "
+                        f"{matrix[off.argmax()].sum():g}, not 1; MEME matrices hold probabilities, give counts as PFM."
+                    )
+                    raise ValueError(msg)
+                out.append((header, matrix))
+            header, rows, inside = line[5:].strip(), [], False
+        elif line.startswith("letter-probability"):
+            inside = True
+        elif inside and line.strip() and not line.startswith("URL"):
+            rows.append(_numbers(line, header, path))
+    return out
+
+
+def _numbers(row: str, header: str, path: Path) -> list[float]:
+    cleaned = row.replace("[", " ").replace("]", " ")
+    numbers = [float(word) for word in _NUMBER.findall(cleaned)]
+    if len(numbers) != len(cleaned.split()):
+        msg = f"Motif {header!r} of {path}: expected numbers, found {row.strip()[:60]!r}."
+        raise ValueError(msg)
+    return numbers
+
+
+def _as_matrix(numbers: list[list[float]], header: str, path: Path, *, transpose: bool = False) -> np.ndarray:
+    lengths = {len(row) for row in numbers}
+    if not numbers or lengths == {0}:
+        msg = f"Motif {header!r} of {path} has length zero."
+        raise ValueError(msg)
+    if len(lengths) > 1 or (not transpose and lengths != {4}):
+        found = f"found rows of {sorted(lengths)}"
+        msg = f"Motif {header!r} of {path}: expected four numbers per position (A, C, G, T), {found}."
+        raise ValueError(msg)
+    matrix = np.array(numbers, np.float64)
+    return matrix.T if transpose else matrix
+
+
+def _motif(header: str, matrix: np.ndarray, path: Path, table: dict[str, list[str]]) -> Motif:
+    """Check and normalise one matrix."""
+    total = matrix.sum(1)
+    if (matrix < 0).any() or (total <= 0).any():
+        where = int(np.flatnonzero((matrix < 0).any(1) | (total <= 0))[0]) + 1
+        msg = f"Motif {header!r} of {path}: position {where} has a negative number or no count at all."
+        raise ValueError(msg)
+    name, *rest = header.split()
+    given = table.get(name)
+    symbols = tuple(dict.fromkeys(given)) if given else _factors_of(name, rest)
+    return Motif(name, matrix / total[:, None], symbols, float(total.max()) if total.max() > 1.5 else 0.0)
+
+
+def _factors_of(name: str, rest: list[str]) -> tuple[str, ...]:
+    """Guess the factors from a motif's name: the second word, or what follows a JASPAR identifier."""
+    if rest:
+        symbol = rest[0]
+    else:
+        last = name.rsplit("_", 1)[-1]
+        head, _, tail = last.partition(".")
+        version, _, symbol = tail.partition(".")
+        if not (symbol and _VERSIONED.match(f"{head}.{version}")):
+            return ()
+    return tuple(symbol.split("::"))
+
+
+def _factor_table(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Read motif -> factors."""
+    path = require_file(path, "motif to factor table")
+    table: dict[str, list[str]] = {}
+    for number, line in enumerate(path.read_text().splitlines()):
+        if number == 0 or line.startswith("#") or not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) < 2:
+            msg = f"{path}, line {number + 1}: expected motif and factor separated by a tab, found {line[:60]!r}."
+            raise ValueError(msg)
+        motif, factor = fields[0], fields[1]
+        symbol = factor.rsplit(".", 1)[-1] if re.match(r"^[A-Z]{2,}\d+\.\d+\.", factor) else factor
+        table.setdefault(motif, []).extend(symbol.split("::"))
+    return table

@@ -1,0 +1,126 @@
+import gzip
+import logging
+
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks.io import read_genes
+
+GTF = """\
+#!genome-build toy
+chr1\tx\tgene\t101\t900\t.\t+\t.\tgene_id "G1"; gene_name "AAA"; gene_type "protein_coding";
+chr1\tx\ttranscript\t101\t500\t.\t+\t.\tgene_id "G1"; transcript_id "T1"; gene_name "AAA"; gene_type "protein_coding";
+chr1\tx\texon\t101\t500\t.\t+\t.\tgene_id "G1"; transcript_id "T1"; gene_name "AAA"; gene_type "protein_coding";
+chr1\tx\texon\t151\t300\t.\t+\t.\tgene_id "G1"; transcript_id "T2"; gene_name "AAA"; gene_type "protein_coding";
+chr1\tx\texon\t701\t900\t.\t+\t.\tgene_id "G1"; transcript_id "T2"; gene_name "AAA"; gene_type "protein_coding";
+chr1\tx\tCDS\t201\t300\t.\t+\t.\tgene_id "G1"; transcript_id "T2"; gene_name "AAA"; gene_type "protein_coding";
+chr1\tx\tCDS\t701\t750\t.\t+\t.\tgene_id "G1"; transcript_id "T2"; gene_name "AAA"; gene_type "protein_coding";
+chr2\tx\texon\t11\t20\t.\t-\t.\tgene_id "G2"; transcript_id "T3"; gene_biotype "lncRNA";
+scaffold_7\tx\texon\t11\t20\t.\t-\t.\tgene_id "G3"; transcript_id "T4"; gene_name "CCC"; gene_biotype "lncRNA";
+"""
+
+
+@pytest.fixture
+def gtf(tmp_path):
+    path = tmp_path / "toy.gtf.gz"
+    path.write_bytes(gzip.compress(GTF.encode()))
+    return path
+
+
+def test_gtf_gives_the_longest_transcript_and_the_biotype(gtf, caplog):
+    genes = read_genes(gtf)
+    assert genes[["chrom", "start", "end", "name", "strand", "biotype", "transcript_id"]].values.tolist() == [
+        ["chr1", 150, 900, "AAA", "+", "protein_coding", "T2"],
+        ["chr2", 10, 20, "G2", "-", "lncRNA", "T3"],
+        ["scaffold_7", 10, 20, "CCC", "-", "lncRNA", "T4"],
+    ]
+    assert "1 of 4 transcripts" in caplog.text
+
+
+def test_parts_split_coding_from_untranslated_bases(gtf):
+    parts = read_genes(gtf, parts=True)
+    coding = parts[parts["name"].eq("AAA")]
+    found = {part: sorted(zip(rows["start"], rows["end"], strict=True)) for part, rows in coding.groupby("part")}
+    assert found == {
+        "transcript": [(100, 500), (150, 900)],
+        "exon": [(100, 500)],
+        "CDS": [(200, 300), (700, 750)],
+        "UTR": [(150, 200), (750, 900)],
+    }
+
+
+def test_unknown_contigs_are_dropped_and_counted(gtf, caplog):
+    with caplog.at_level(logging.WARNING, "scatacworks"):
+        genes = read_genes(gtf, genome={"1": 1000, "2": 1000})
+    assert genes["chrom"].tolist() == ["1", "2"]
+    assert "1 of 4 transcripts" in caplog.text
+    assert "scaffold_7" in caplog.text
+    with pytest.raises(ValueError, match="another genome"):
+        read_genes(gtf, genome={"chrX": 1000})
+
+
+def test_gff3_follows_parents(tmp_path):
+    path = tmp_path / "toy.gff3"
+    path.write_text(
+        "##gff-version 3\n"
+        "1\te\tgene\t101\t900\t.\t-\t.\tID=gene:G1;Name=AAA;biotype=protein_coding\n"
+        "1\te\tmRNA\t101\t900\t.\t-\t.\tID=transcript:T1;Parent=gene:G1;Name=AAA-201;biotype=protein_coding\n"
+        "1\te\texon\t101\t200\t.\t-\t.\tParent=transcript:T1\n"
+        "1\te\texon\t801\t900\t.\t-\t.\tParent=transcript:T1\n"
+        "1\te\tCDS\t151\t200\t.\t-\t.\tParent=transcript:T1\n"
+    )
+    genes = read_genes(path)
+    assert genes[["chrom", "start", "end", "name", "strand", "biotype"]].values.tolist() == [
+        ["1", 100, 900, "AAA", "-", "protein_coding"]
+    ]
+    assert sorted(read_genes(path, parts=True)["part"]) == ["CDS", "UTR", "UTR", "transcript"]
+
+
+def test_refgene_tables_with_and_without_bin_agree(tmp_path):
+    row = "NM_1\tchr1\t-\t100\t900\t150\t850\t2\t100,800,\t200,900,\t0\tAAA\tcmpl\tcmpl\t0,1,\n"
+    (tmp_path / "refGene.txt").write_text("585\t" + row)
+    (tmp_path / "plain.txt").write_text(row)
+    first, second = (read_genes(tmp_path / name, parts=True) for name in ("refGene.txt", "plain.txt"))
+    pd.testing.assert_frame_equal(first, second)
+    assert first[first["part"] == "CDS"][["start", "end", "name"]].values.tolist() == [
+        [150, 200, "AAA"],
+        [800, 850, "AAA"],
+    ]
+
+
+def test_bed_of_five_six_and_twelve_columns(tmp_path):
+    (tmp_path / "five.bed").write_text("chr1\t10\t90\tAAA\t+\n")
+    (tmp_path / "six.bed").write_text("chr1\t10\t90\tAAA\t0\t+\n")
+    (tmp_path / "twelve.bed").write_text("chr1\t10\t90\tAAA\t0\t+\t20\t80\t0\t2\t20,30,\t0,50,\n")
+    tables = [read_genes(tmp_path / f"{name}.bed") for name in ("five", "six", "twelve")]
+    for table in tables:
+        assert table[["chrom", "start", "end", "name", "strand"]].values.tolist() == [["chr1", 10, 90, "AAA", "+"]]
+    parts = read_genes(tmp_path / "twelve.bed", parts=True)
+    assert parts[parts["part"] == "CDS"][["start", "end"]].values.tolist() == [[20, 30], [60, 80]]
+
+
+def test_built_in_and_shared_gene_tables(shared_data):
+    assert len(read_genes("hg38", genome=sca.Genome("hg38"))) > 20_000
+    genes = read_genes(shared_data / "genes" / "hg19_genes.bed")
+    assert genes.loc[genes["name"] == "GATA1", ["chrom", "strand"]].values.tolist() == [["chrX", "+"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.gtf", 'chr1\tx\tgene\t1\t5\t.\t+\t.\tgene_id "G";\n', "no exon"),
+        ("a.gtf", 'chr1\tx\texon\tone\t5\t.\t+\t.\tgene_id "G"; transcript_id "T";\n', "no numeric position"),
+        ("a.gtf", "just text\n", "nine columns"),
+        ("a.bed", "chr1\t5\n", "neither GTF"),
+    ],
+)
+def test_unreadable_files_are_named(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_genes(tmp_path / name)
+
+
+def test_unknown_biotypes_list_the_known(gtf):
+    with pytest.raises(ValueError, match="lncRNA"):
+        read_genes(gtf, biotypes=["tRNA"])
