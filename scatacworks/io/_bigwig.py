@@ -1,0 +1,169 @@
+"""Write bigWig files."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from scatacworks import _keys, _threads
+from scatacworks._core import bigwig as format_
+from scatacworks._core import pileup
+from scatacworks._files import atomic_path
+from scatacworks.tracks import Runs, Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from anndata import AnnData
+
+SUFFIXES = (".bw", ".bigwig")
+
+
+def write_bigwig(
+    data: AnnData | Tracks,
+    path: str | PathLike[str],
+    *,
+    key: str = _keys.DENOISED,
+    layer: str | None = None,
+    groups: Sequence[str] | None = None,
+    extend: int | None = 100,
+    fill_gaps: bool = True,
+    n_jobs: int | None = None,
+    progress: bool = True,
+) -> dict[str, Path]:
+    """Write one bigWig file per group.
+
+    The values are written run by run as they are stored (float32), with zoom levels for browsers. A file appears whole
+    or not at all.
+
+    Parameters
+    ----------
+    data
+        Annotated data that holds tracks, or :class:`~scatacworks.Tracks`.
+    path
+        A folder, which then gets `<group>.bw` for every group (characters that file names cannot hold become `_`); or,
+        for a single group, a file ending in `.bw` or `.bigWig`.
+    key, layer
+        Which tracks, as for :func:`scatacworks.get.tracks`: by default the denoised signal. Not used for `Tracks`.
+    groups
+        Groups to write; all by default.
+    extend
+        Cut sites only: the coverage of cut sites extended by this many bp to either side is written, as
+        :func:`scatacworks.get.track` gives it; `None` writes the counts of cut sites themselves.
+    fill_gaps
+        Write the bases without a run too where their value is not zero (a model's constant far from any cut site).
+    n_jobs
+        Threads that compress.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    Group -> file written.
+
+    Raises
+    ------
+    KeyError
+        If there are no such tracks or groups.
+    ValueError
+        If several groups are to go into one file.
+    PermissionError, NotADirectoryError
+        If the folder cannot be written to.
+
+    Examples
+    --------
+    >>> import numpy as np, scatacworks as sca
+    >>> genome = sca.Genome({"chr1": 100})
+    >>> runs = (np.array([10, 20], np.int32), np.array([5, 2], np.int32), np.array([1.5, 3], np.float32))
+    >>> tracks = sca.Tracks.from_chromosomes(["NK/T"], genome, [("chr1", [runs])])
+    >>> from tempfile import mkdtemp
+    >>> written = sca.io.write_bigwig(tracks, mkdtemp(), progress=False)
+    >>> written["NK/T"].name
+    'NK_T.bw'
+    >>> sca.io.read_bigwig(written["NK/T"]).window("NK_T", "chr1", 13, 16)
+    array([1.5, 1.5, 0. ], dtype=float32)
+    """
+    tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer)
+    names = list(map(str, tracks.groups if groups is None else groups))
+    codes = [tracks.group_code(name) for name in names]
+    files = _files_for(names, Path(path))
+    with (
+        ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool,
+        tqdm(total=len(names) * len(tracks.genome), desc="Writing bigWig", unit="chrom", disable=not progress) as bar,
+    ):
+        for name, code in zip(names, codes, strict=True):
+            fill = float(tracks.fill[code]) if fill_gaps else 0.0
+            with atomic_path(files[name]) as aside, aside.open("wb") as handle:
+                writer = format_.Writer(handle, tracks.genome.sizes, pool=pool)
+                for chrom in writer.chroms:
+                    runs = _extended(tracks.runs(code, chrom), tracks.genome.sizes[chrom], extend)
+                    writer.add(chrom, *with_gaps(runs, tracks.genome.sizes[chrom], fill))
+                    bar.update()
+                writer.close()
+    return files
+
+
+def _stored_tracks(data: AnnData, key: str, layer: str | None) -> Tracks:
+    from scatacworks.get import tracks
+
+    return tracks(data, key=key, layer=layer)
+
+
+def _extended(runs: Runs, size: int, extend: int | None) -> Runs:
+    """Turn cut sites into coverage; other runs pass."""
+    starts, lengths, values = runs
+    if lengths is not None or extend is None or len(starts) == 0:
+        return runs
+    return pileup.run_length_coverage(starts, values, size, extend)
+
+
+def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
+    """Add a run of value `fill`, where that is not zero, for every stretch of `[0, size)` that has none."""
+    if fill == 0:
+        return runs
+    starts, lengths, values = runs
+    lengths = np.ones(len(starts), np.int32) if lengths is None else lengths
+    ends = starts + lengths
+    all_starts, all_ends = np.empty(2 * len(starts) + 1, np.int32), np.empty(2 * len(starts) + 1, np.int32)
+    all_values = np.full(len(all_starts), fill, np.float32)
+    all_starts[0], all_starts[1::2], all_starts[2::2] = 0, starts, ends
+    all_ends[:-1:2], all_ends[1::2], all_ends[-1] = starts, ends, size
+    all_values[1::2] = values
+    keep = all_ends > all_starts
+    return all_starts[keep], (all_ends - all_starts)[keep], all_values[keep]
+
+
+def _files_for(names: Sequence[str], path: Path) -> dict[str, Path]:
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        if len(names) != 1:
+            msg = (
+                f"{path} is one bigWig file but there are {len(names)} groups; "
+                "give a folder, or name one group by groups=[...]."
+            )
+            raise ValueError(msg)
+        return {names[0]: path}
+    return {name: path / f"{stem}.bw" for name, stem in zip(names, file_stems(names), strict=True)}
+
+
+def file_stems(names: Sequence[str]) -> list[str]:
+    """Return a file name stem for every group: what file systems cannot hold becomes `_`, clashes get a number."""
+    stems: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        stem = re.sub(r"[\x00-\x1f<>:\"/\\|?*\s]+", "_", unicodedata.normalize("NFC", name)).strip("._")
+        while len(stem.encode()) > 200:
+            stem = stem[:-1]
+        stem = stem or "group"
+        unique, number = stem, 2
+        while unique.casefold() in taken:
+            unique, number = f"{stem}_{number}", number + 1
+        taken.add(unique.casefold())
+        stems.append(unique)
+    return stems

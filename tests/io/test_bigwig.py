@@ -1,0 +1,194 @@
+"""Written bigWig files are read by two other libraries; what they say must be what the tracks say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyBigWig
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scatacworks as sca
+from scatacworks.io._bigwig import file_stems, with_gaps
+
+GENOME = sca.Genome({"chr1": 60_000, "chr2": 5_000, "chr10": 20_000, "chrEmpty": 10}, name="toy")
+NO_RUNS = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+def random_runs(rng, length, n):
+    edges = np.sort(rng.choice(length, 2 * n, replace=False)).astype(np.int32)
+    values = rng.normal(2, 1, n).round(2).astype(np.float32)
+    return edges[::2], edges[1::2] - edges[::2], values
+
+
+@pytest.fixture
+def tracks():
+    rng = np.random.default_rng(0)
+    sizes = {"chr1": 9_000, "chr10": 700, "chr2": 1}
+    chromosomes = [
+        (chrom, [random_runs(rng, size, sizes[chrom]) if chrom in sizes else NO_RUNS for _ in range(2)])
+        for chrom, size in GENOME.sizes.items()
+    ]
+    return sca.Tracks.from_chromosomes(["NK/T", "B cells α"], GENOME, chromosomes)
+
+
+def test_values_sum_and_covered_bases_are_those_of_the_track(tracks, tmp_path):
+    files = sca.io.write_bigwig(tracks, tmp_path, progress=False)
+    for group, file in files.items():
+        handle = pyBigWig.open(str(file))
+        assert handle.chroms() == GENOME.sizes
+        for chrom, size in GENOME.sizes.items():
+            expected = tracks.window(group, chrom, 0, size)
+            np.testing.assert_array_equal(np.nan_to_num(handle.values(chrom, 0, size, numpy=True)), expected)
+        lengths = np.concatenate([tracks.runs(group, chrom)[1] for chrom in GENOME.chroms])
+        assert handle.header()["nBasesCovered"] == lengths.sum()
+        assert handle.header()["sumData"] == pytest.approx(tracks.sums()[tracks.group_code(group)], abs=1)
+
+
+def test_intervals_are_the_runs(tracks, tmp_path):
+    file = sca.io.write_bigwig(tracks, tmp_path / "one.bigWig", groups=["NK/T"], progress=False)["NK/T"]
+    starts, lengths, values = tracks.runs("NK/T", "chr1")
+    expected = list(zip(starts.tolist(), (starts + lengths).tolist(), values.tolist(), strict=True))
+    assert list(pyBigWig.open(str(file)).intervals("chr1")) == expected
+
+
+@pytest.mark.parametrize("statistic", ["mean", "coverage", "max", "min"])
+def test_zoom_levels_give_the_statistics_of_whole_chromosomes(tracks, tmp_path, statistic):
+    file = sca.io.write_bigwig(tracks, tmp_path / "one.bw", groups=["NK/T"], progress=False)["NK/T"]
+    handle = pyBigWig.open(str(file))
+    assert handle.header()["nLevels"] > 2
+    zoomed, exact = (handle.stats("chr1", 0, 60_000, type=statistic, exact=exact)[0] for exact in (False, True))
+    assert zoomed == pytest.approx(exact, rel=1e-5)
+
+
+def test_another_library_reads_values_and_every_zoom_level(tracks, tmp_path):
+    pybigtools = pytest.importorskip("pybigtools")
+    file = sca.io.write_bigwig(tracks, tmp_path / "one.bw", groups=["NK/T"], progress=False)["NK/T"]
+    handle = pybigtools.open(str(file))
+    window = tracks.window("NK/T", "chr10", 0, 20_000)
+    np.testing.assert_array_equal(handle.values("chr10", 0, 20_000, fillna=0), window)
+    for reduction in handle.zooms():
+        records = [record for _, _, record in handle.zoom_records(reduction, "chr10")]
+        assert sum(record["sum"] for record in records) == pytest.approx(window.sum(), rel=1e-4)
+        covered = tracks.runs("NK/T", "chr10")[1].sum()
+        assert sum(record["bases_covered"] for record in records) == covered
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 400), st.integers(1, 9)), max_size=60), st.booleans())
+def test_reading_back_gives_the_same_step_function(tmp_path_factory, pieces, several):
+    starts, lengths, values, position = [], [], [], 0
+    for gap, length, value in pieces:
+        starts.append(position + gap)
+        lengths.append(length)
+        values.append(value)
+        position += gap + length
+    runs = (np.array(starts, np.int32), np.array(lengths, np.int32), np.array(values, np.float32))
+    groups = ["a", "b"] if several else ["a"]
+    tracks = sca.Tracks.from_chromosomes(groups, GENOME, [("chr1", [runs] + [NO_RUNS] * several)])
+    folder = tmp_path_factory.mktemp("bw")
+    sca.io.write_bigwig(tracks, folder, progress=False, n_jobs=1)
+    back = sca.io.read_bigwig(folder, genome=GENOME)
+    assert list(back.groups) == groups
+    for group in groups:
+        np.testing.assert_array_equal(back.window(group, "chr1", 0, 60_000), tracks.window(group, "chr1", 0, 60_000))
+
+
+def test_more_sections_than_one_index_node_holds(tmp_path):
+    n = 400_000
+    genome = sca.Genome({"chr1": 10 * n})
+    starts = np.arange(n, dtype=np.int32) * 10
+    runs = (starts, np.full(n, 3, np.int32), (starts % 97).astype(np.float32))
+    tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [runs])])
+    handle = pyBigWig.open(str(sca.io.write_bigwig(tracks, tmp_path / "a.bw", progress=False)["a"]))
+    for start in (0, 1_024 * 10, 262_144 * 10 - 50, 10 * n - 500):
+        found = np.nan_to_num(handle.values("chr1", start, start + 500, numpy=True))
+        np.testing.assert_array_equal(found, tracks.window("a", "chr1", start, start + 500))
+    assert handle.stats("chr1", type="coverage")[0] == pytest.approx(0.3)
+
+
+def test_cut_sites_are_written_as_coverage_or_as_counts(tmp_path):
+    genome = sca.Genome({"chr1": 1_000})
+    sites = (np.array([50, 500], np.int32), None, np.array([1, 2], np.uint16))
+    tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [sites])])
+    coverage = sca.io.write_bigwig(tracks, tmp_path / "cov.bw", progress=False)["a"]
+    counts = sca.io.write_bigwig(tracks, tmp_path / "n.bw", extend=None, progress=False)["a"]
+    assert pyBigWig.open(str(coverage)).intervals("chr1") == ((0, 151, 1.0), (400, 601, 2.0))
+    assert pyBigWig.open(str(counts)).intervals("chr1") == ((50, 51, 1.0), (500, 501, 2.0))
+
+
+def test_a_constant_between_runs_is_written_unless_declined(tmp_path):
+    genome = sca.Genome({"chr1": 100, "chr2": 10})
+    runs = (np.array([0, 20], np.int32), np.array([5, 10], np.int32), np.array([1, 2], np.float32))
+    tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [runs])], fill=0.25)
+    handle = pyBigWig.open(str(sca.io.write_bigwig(tracks, tmp_path / "a.bw", progress=False)["a"]))
+    assert handle.intervals("chr1") == ((0, 5, 1.0), (5, 20, 0.25), (20, 30, 2.0), (30, 100, 0.25))
+    assert handle.intervals("chr2") == ((0, 10, 0.25),)
+    sparse = sca.io.write_bigwig(tracks, tmp_path / "b.bw", fill_gaps=False, progress=False)["a"]
+    assert pyBigWig.open(str(sparse)).intervals("chr1") == ((0, 5, 1.0), (20, 30, 2.0))
+    assert [len(part) for part in with_gaps(NO_RUNS, 7, 0.5)] == [1, 1, 1]
+
+
+def test_a_track_without_runs_is_a_valid_file(tmp_path):
+    tracks = sca.Tracks.from_chromosomes(["a"], GENOME, [])
+    file = sca.io.write_bigwig(tracks, tmp_path / "a.bw", progress=False)["a"]
+    assert sca.io.read_bigwig(file).n_runs == 0
+
+
+def test_file_names_are_safe_unique_and_readable():
+    names = ["NK/T", "NK T", "CD4+ naïve", "..", "a" * 300, "γδ", "nk_t"]
+    stems = file_stems(names)
+    assert stems[:4] == ["NK_T", "NK_T_2", "CD4+_naïve", "group"]
+    assert len({stem.casefold() for stem in stems}) == len(names)
+    assert all(len(stem.encode()) <= 210 and "/" not in stem for stem in stems)
+
+
+def test_original_files_of_both_suffixes_are_read(shared_data, tmp_path):
+    source = shared_data / "atacworks_hsc" / "HSC.5M.chr123.10mb.coverage.bw"
+    other = tmp_path / "copy.bigWig"
+    other.write_bytes(source.read_bytes())
+    tracks = sca.io.read_bigwig({"a": source, "b": other})
+    handle = pyBigWig.open(str(source))
+    chrom = next(iter(handle.chroms()))
+    expected = np.nan_to_num(handle.values(chrom, 8_380_000, 8_400_000, numpy=True))
+    np.testing.assert_array_equal(tracks.window("a", chrom, 8_380_000, 8_400_000), expected)
+    assert tracks.sums()[0] == tracks.sums()[1] == pytest.approx(handle.header()["sumData"], rel=1e-6)
+
+
+def test_bad_input_is_explained(tracks, tmp_path):
+    with pytest.raises(ValueError, match="one bigWig file but there are 2 groups"):
+        sca.io.write_bigwig(tracks, tmp_path / "a.bw", progress=False)
+    with pytest.raises(KeyError, match="no group 'T'"):
+        sca.io.write_bigwig(tracks, tmp_path, groups=["T"], progress=False)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        sca.io.read_bigwig(tmp_path / "none.bw")
+    with pytest.raises(FileNotFoundError, match="no bigWig file"):
+        sca.io.read_bigwig(tmp_path)
+    (tmp_path / "text.bw").write_text("chr1\t0\t10\n")
+    with pytest.raises(ValueError, match="not a bigWig file"):
+        sca.io.read_bigwig(tmp_path / "text.bw")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        sca.io.write_bigwig(tracks, tmp_path / "file" / "out", progress=False)
+
+
+def test_another_assembly_is_refused_and_unknown_chromosomes_are_named(tracks, tmp_path):
+    file = sca.io.write_bigwig(tracks, tmp_path / "a.bw", groups=["NK/T"], progress=False)["NK/T"]
+    with pytest.raises(ValueError, match="another assembly"):
+        sca.io.read_bigwig(file, genome=sca.Genome({"chr1": 100}))
+    with pytest.raises(ValueError, match="shares no chromosome"):
+        sca.io.read_bigwig(file, genome=sca.Genome({"chrX": 100}))
+    with pytest.warns(UserWarning, match="left out"):
+        assert sca.io.read_bigwig(file, genome=sca.Genome({"1": 60_000, "2": 5_000})).n_runs > 0
+
+
+def test_nothing_is_left_when_writing_fails(tracks, tmp_path, monkeypatch):
+    from scatacworks._core import bigwig
+
+    def fail(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bigwig.Writer, "close", fail)
+    with pytest.raises(KeyboardInterrupt):
+        sca.io.write_bigwig(tracks, tmp_path / "out", progress=False)
+    assert list((tmp_path / "out").iterdir()) == []
