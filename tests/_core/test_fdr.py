@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -44,3 +47,15 @@ def test_spline_of_a_line_is_the_line_and_full_freedom_interpolates():
     np.testing.assert_allclose(smoothing_spline(x, 3 * x + 1, df=4.0), 3 * x + 1)
     y = np.random.default_rng(5).random(12)
     np.testing.assert_allclose(smoothing_spline(x, y, df=11.99999), y, atol=1e-4)
+
+
+@pytest.mark.parametrize("vector", ["a", "b", "c", "d"])
+def test_numbers_of_the_r_package(vector):
+    """Four vectors (mixtures, uniform, rounded to two digits) through the R package qvalue 2.30.0 under R 4.2.2."""
+    table = pd.read_csv(Path(__file__).parent / "data" / "qvalue_2.30.0.tsv.gz", sep="\t", float_precision="round_trip")
+    table = table[table["vector"] == vector]
+    p = table["p"].to_numpy()
+    # R searches its spline's penalty to a tolerance of 1e-4, which leaves 1e-5 of the null share
+    np.testing.assert_allclose(null_share(p), table["pi0"].iloc[0], rtol=1e-5)
+    np.testing.assert_allclose(qvalue(p), table["q"], rtol=1e-5)
+    np.testing.assert_allclose(qvalue(p, pi0=table["pi0"].iloc[0]), table["q"], rtol=1e-12)
