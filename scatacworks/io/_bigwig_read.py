@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from scatacworks._core import runs as kernels
+from scatacworks import _threads
+from scatacworks._core.bigwig_reader import Reader
 from scatacworks._files import require_file
 from scatacworks.genome import Genome, guess_assembly
 from scatacworks.io._bigwig import SUFFIXES
@@ -20,14 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-_READ_BP = 1 << 23  # bases held densely while reading
-
 
 def read_bigwig(
     path: str | PathLike[str] | Mapping[str, str | PathLike[str]],
     *,
     genome: str | Genome | None = None,
     chroms: Sequence[str] | None = None,
+    n_jobs: int | None = None,
     progress: bool = False,
 ) -> Tracks:
     """Read bigWig files as tracks.
@@ -44,6 +46,8 @@ def read_bigwig(
         it lacks are left out with a warning. By default that of the (first) file, recognised when it is a built-in one.
     chroms
         Chromosomes to read; all by default.
+    n_jobs
+        Threads that inflate.
     progress
         Show a progress bar.
 
@@ -56,9 +60,7 @@ def read_bigwig(
     FileNotFoundError
         If there is no such file, or no bigWig file in the folder.
     ValueError
-        If a file is not a bigWig file, or shares no chromosome with the genome.
-    ImportError
-        If pyBigWig is not installed.
+        If a file is not a bigWig file, is damaged, or shares no chromosome with the genome.
 
     Examples
     --------
@@ -66,19 +68,17 @@ def read_bigwig(
     >>> tracks = sca.io.read_bigwig("tracks/NK.bw", genome="hg38")  # doctest: +SKIP
     """
     files = _group_files(path)
-    handles = {group: _open(file) for group, file in files.items()}
-    try:
-        genome = _genome_of(handles, genome)
-        names = {group: _names_in(handle, genome, files[group]) for group, handle in handles.items()}
+    with ExitStack() as stack:
+        readers = {group: _open(stack.enter_context(file.open("rb")), file) for group, file in files.items()}
+        pool = stack.enter_context(ThreadPoolExecutor(_threads.resolve(n_jobs)))
+        genome = _genome_of(next(iter(readers.values())).sizes, genome)
+        names = {group: _names_in(reader.sizes, genome, files[group]) for group, reader in readers.items()}
         wanted = range(len(genome)) if chroms is None else sorted(genome.code(chrom) for chrom in chroms)
         parts = (
-            (code, [_read_runs(handles[group], names[group].get(code)) for group in files])
+            (code, [_runs(readers[group], names[group].get(code), files[group], pool) for group in files])
             for code in tqdm(wanted, desc="Reading bigWig", unit="chrom", disable=not progress)
         )
         return Tracks.from_chromosomes(list(files), genome, parts, dtype=np.float32)
-    finally:
-        for handle in handles.values():
-            handle.close()
 
 
 def _group_files(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
@@ -94,64 +94,58 @@ def _group_files(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) 
     return files
 
 
-def _open(path: Path) -> Any:
+def _open(handle: BinaryIO, path: Path) -> Reader:
     try:
-        import pyBigWig
-    except ImportError as error:
-        error.add_note("Reading bigWig files needs pyBigWig; install it with: pip install pyBigWig")
-        raise
-    try:
-        handle = pyBigWig.open(str(path))
-        valid = handle.isBigWig()
-    except RuntimeError:
-        valid = False
-    if not valid:
-        msg = f"{path} is not a bigWig file, or it is cut off."
-        raise ValueError(msg)
-    return handle
+        return Reader(handle)
+    except ValueError as error:
+        msg = f"Cannot read {path}: {error}. Expected a bigWig file."
+        raise ValueError(msg) from error
 
 
-def _genome_of(handles: Mapping[str, Any], genome: str | Genome | None) -> Genome:
+def _genome_of(sizes: Mapping[str, int], genome: str | Genome | None) -> Genome:
     if genome is not None:
         return Genome(genome)
-    sizes = next(iter(handles.values())).chroms()
     name = guess_assembly(sizes)
     full = Genome(name) if name else None
     return full if full is not None and set(sizes) <= set(full.chroms) else Genome(sizes, name=name)
 
 
-def _names_in(handle: Any, genome: Genome, path: Path) -> dict[int, tuple[str, int]]:
-    """Return the file's name and length of every chromosome of the genome that it has, by code."""
-    found = {int(genome.resolve([chrom])[0]): (chrom, length) for chrom, length in handle.chroms().items()}
-    unknown = found.pop(-1, None)
+def _names_in(sizes: Mapping[str, int], genome: Genome, path: Path) -> dict[int, str]:
+    """Return the file's name of every chromosome of the genome that it has, by code."""
+    codes = dict(zip(sizes, genome.resolve(sizes).tolist(), strict=True))
+    found = {code: chrom for chrom, code in codes.items() if code >= 0}
     if not found:
-        some = ", ".join(list(handle.chroms())[:3]) or "none"
-        has = f"it has {some}, the genome {genome.chroms[0]}, …"
+        has = f"it has {', '.join(list(sizes)[:3]) or 'none'}, the genome {genome.chroms[0]}, …"
         msg = f"{path} shares no chromosome with the genome {genome.name!r}; {has}"
         raise ValueError(msg)
-    longer = [chrom for code, (chrom, length) in found.items() if length > genome.lengths[code]]
+    longer = [chrom for code, chrom in found.items() if sizes[chrom] > genome.lengths[code]]
     if longer:
         msg = f"{path}: {longer[0]} is longer than in the genome {genome.name!r}; the file is of another assembly."
         raise ValueError(msg)
-    if unknown is not None:
-        warnings.warn(f"{path}: chromosomes that {genome.name!r} lacks are left out, e.g. {unknown[0]}.", stacklevel=3)
+    unknown = [chrom for chrom, code in codes.items() if code < 0]
+    if unknown:
+        some = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        msg = f"{path}: {len(unknown)} chromosome(s) that {genome.name!r} lacks are left out: {some}."
+        warnings.warn(msg, stacklevel=3)
     return found
 
 
-def _read_runs(handle: Any, chrom: tuple[str, int] | None) -> Runs:
-    parts = []
-    for start in range(0, chrom[1], _READ_BP) if chrom else ():
-        dense = handle.values(chrom[0], start, min(start + _READ_BP, chrom[1]), numpy=True)
-        parts.append(kernels.encode(np.nan_to_num(dense, copy=False), start, 0.0))
-    if not parts:
+def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecutor) -> Runs:
+    if chrom is None:
         return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-    starts, lengths, values = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    return _joined(starts, lengths, values)
+    try:
+        starts, lengths, values = reader.runs(chrom, pool=pool)
+    except ValueError as error:
+        msg = f"Cannot read {path}: {error}."
+        raise ValueError(msg) from error
+    valid = (values != 0) & ~np.isnan(values)
+    return _joined(starts[valid], lengths[valid], values[valid])
 
 
 def _joined(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> Runs:
-    """Join runs that a border between two readings has cut."""
+    """Join neighbouring runs of equal value."""
     new = np.ones(len(starts), bool)
     new[1:] = (starts[1:] != starts[:-1] + lengths[:-1]) | (values[1:] != values[:-1])
     first = np.flatnonzero(new)
-    return starts[first], np.add.reduceat(lengths, first) if len(first) else lengths, values[first]
+    lengths = np.add.reduceat(lengths, first) if len(first) else lengths
+    return starts[first], lengths.astype(np.int32, copy=False), values[first]

@@ -167,9 +167,32 @@ def test_bad_input_is_explained(tracks, tmp_path):
     (tmp_path / "text.bw").write_text("chr1\t0\t10\n")
     with pytest.raises(ValueError, match="not a bigWig file"):
         sca.io.read_bigwig(tmp_path / "text.bw")
+    whole = sca.io.write_bigwig(tracks, tmp_path / "whole.bw", groups=["NK/T"], progress=False)["NK/T"].read_bytes()
+    for kept in (10, 60, 400, 5_000, len(whole) // 2):
+        (tmp_path / "cut.bw").write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match="cut.bw: it is cut off or damaged"):
+            sca.io.read_bigwig(tmp_path / "cut.bw")
+    (tmp_path / "bad.bw").write_bytes(whole[:700] + bytes(2_000) + whole[2_700:])
+    with pytest.raises(ValueError, match="section at byte .* is cut off or damaged"):
+        sca.io.read_bigwig(tmp_path / "bad.bw")
     (tmp_path / "file").write_text("x")
     with pytest.raises(NotADirectoryError, match="is a file"):
         sca.io.write_bigwig(tracks, tmp_path / "file" / "out", progress=False)
+
+
+def test_sections_of_every_kind_by_another_writer_are_read(tmp_path):
+    path = tmp_path / "kinds.bw"
+    handle = pyBigWig.open(str(path), "w")
+    handle.addHeader([("chr1", 1_000), ("chr2", 500)], maxZooms=0)
+    handle.addEntries(["chr1", "chr1"], [0, 10], ends=[4, 30], values=[1.0, 2.0])
+    handle.addEntries("chr1", [100, 140], values=[3.0, 4.0], span=20)
+    handle.addEntries("chr2", 50, values=[5.0, 5.0, 6.0], span=10, step=10)
+    handle.close()
+    tracks = sca.io.read_bigwig(path)
+    starts, lengths, values = tracks.runs("kinds", "chr1")
+    assert (starts.tolist(), lengths.tolist()) == ([0, 10, 100, 140], [4, 20, 20, 20])
+    assert values.tolist() == [1, 2, 3, 4]
+    assert [part.tolist() for part in tracks.runs("kinds", "chr2")] == [[50, 70], [20, 10], [5, 6]]
 
 
 def test_another_assembly_is_refused_and_unknown_chromosomes_are_named(tracks, tmp_path):

@@ -1,0 +1,133 @@
+"""Read the runs of bigWig files: the index is walked once, sections are inflated by several threads."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from isal import isal_zlib
+
+from scatacworks._core import bigwig_format as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import ThreadPoolExecutor
+
+_BEDGRAPH, _VARIABLE_STEP, _FIXED_STEP = 1, 2, 3
+_POINT = np.dtype([("start", "<u4"), ("value", "<f4")])
+_SECTIONS_PER_TASK = 64
+
+
+class Reader:
+    """The runs of one bigWig file.
+
+    Parameters
+    ----------
+    handle
+        Binary file opened for reading; it must stay open.
+
+    Raises
+    ------
+    ValueError
+        If it is not a bigWig file, or it is cut off.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            self._read_header()
+        except (struct.error, ValueError, UnicodeDecodeError) as error:
+            msg = str(error) if str(error).startswith("it ") else "it is cut off or damaged"
+            raise ValueError(msg) from error
+
+    def _read_header(self) -> None:
+        (magic,) = struct.unpack_from("<I", self._data, 0)
+        if magic != fmt.MAGIC:
+            swapped = int.from_bytes(magic.to_bytes(4, "little"), "big") == fmt.MAGIC
+            msg = "it is written in big-endian order, which is not supported" if swapped else "it is not a bigWig file"
+            raise ValueError(msg)
+        tree, _, index = struct.unpack_from("<QQQ", self._data, 8)
+        (buffer_bytes,) = struct.unpack_from("<I", self._data, 52)
+        self._compressed = buffer_bytes > 0
+        width = struct.unpack_from("<I", self._data, tree + 8)[0]
+        found = {code: (name, size) for name, code, size in self._chroms(tree + 32, width)}
+        self.sizes: dict[str, int] = dict(found[code] for code in sorted(found))
+        self._codes = {name: code for code, (name, _) in found.items()}
+        parts = list(self._leaves(index + 48))
+        self._index = np.concatenate(parts) if parts else np.empty(0, fmt.LEAF)
+
+    def _node(self, offset: int, dtype_leaf: np.dtype, dtype_branch: np.dtype) -> tuple[bool, np.ndarray]:
+        is_leaf, _, count = struct.unpack_from("<BBH", self._data, offset)
+        dtype = dtype_leaf if is_leaf else dtype_branch
+        return bool(is_leaf), np.frombuffer(self._data, dtype, count, offset + 4)
+
+    def _chroms(self, offset: int, width: int) -> Iterator[tuple[str, int, int]]:
+        leaf = np.dtype([("name", f"S{width}"), ("code", "<u4"), ("size", "<u4")])
+        is_leaf, items = self._node(offset, leaf, np.dtype([("name", f"S{width}"), ("offset", "<u8")]))
+        for item in items:
+            if is_leaf:
+                yield item["name"].decode(), int(item["code"]), int(item["size"])
+            else:
+                yield from self._chroms(int(item["offset"]), width)
+
+    def _leaves(self, offset: int) -> Iterator[np.ndarray]:
+        is_leaf, items = self._node(offset, fmt.LEAF, fmt.BRANCH)
+        if is_leaf:
+            yield items.copy()
+            return
+        for child in items["offset"].tolist():
+            yield from self._leaves(child)
+
+    def runs(self, chrom: str, *, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return starts (int32), lengths (int32) and values (float32) of one chromosome, as they are stored.
+
+        Raises
+        ------
+        ValueError
+            If a section is damaged.
+        """
+        code = self._codes[chrom]
+        leaves = self._index[(self._index["chrom"] <= code) & (self._index["end_chrom"] >= code)]
+        tasks = [leaves[i : i + _SECTIONS_PER_TASK] for i in range(0, len(leaves), _SECTIONS_PER_TASK)]
+        parts = [part for parts in pool.map(lambda task: self._sections(task, code), tasks) for part in parts]
+        items = np.concatenate(parts) if parts else np.empty(0, fmt.ITEM)
+        starts = items["start"].astype(np.int32)
+        return starts, items["end"].astype(np.int32) - starts, items["value"].astype(np.float32)
+
+    def _sections(self, leaves: np.ndarray, code: int) -> list[np.ndarray]:
+        parts = []
+        for offset, size in zip(leaves["offset"].tolist(), leaves["size"].tolist(), strict=True):
+            raw = self._data[offset : offset + size]
+            try:
+                section = isal_zlib.decompress(raw) if self._compressed else raw
+                items = _items(section, code)
+            except (isal_zlib.error, EOFError, ValueError, struct.error, IndexError) as error:
+                msg = f"the section at byte {offset:,} is cut off or damaged"
+                raise ValueError(msg) from error
+            if len(items):
+                parts.append(items)
+        return parts
+
+
+def _items(section: bytes, code: int) -> np.ndarray:
+    """Return the items of a section of any of the three kinds; none if it is of another chromosome."""
+    head = np.frombuffer(section, fmt.SECTION, 1)[0]
+    count, body = int(head["count"]), fmt.SECTION.itemsize
+    if head["chrom"] != code:
+        return np.empty(0, fmt.ITEM)
+    if head["kind"] == _BEDGRAPH:
+        return np.frombuffer(section, fmt.ITEM, count, body)
+    items = np.empty(count, fmt.ITEM)
+    if head["kind"] == _VARIABLE_STEP:
+        points = np.frombuffer(section, _POINT, count, body)
+        items["start"], items["value"] = points["start"], points["value"]
+    elif head["kind"] == _FIXED_STEP:
+        items["start"] = head["start"] + head["step"] * np.arange(count, dtype=np.uint32)
+        items["value"] = np.frombuffer(section, "<f4", count, body)
+    else:
+        msg = f"unknown kind of section {head['kind']}"
+        raise ValueError(msg)
+    items["end"] = items["start"] + head["span"]
+    return items
