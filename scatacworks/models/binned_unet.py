@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from scatacworks.models.base import Model, box_weights, new_card, round_up
 
 _LEVEL = 4  # bins of one level that make a bin of the next
+_STEM_KERNEL = 9
+_BLOCK = 16  # bins smoothed by one row of the matrix product
 _COARSE_BOXES = (1, 5, 25)  # widths, in coarsest bins, of the wide sums fed to the bottom
 
 
@@ -34,23 +36,26 @@ class BinnedUNetConfig:
         bp to either side of a cut site in the predicted coverage.
     reference_depth
         Depth (cut sites per 3.1e9 bp) that the inputs are scaled to.
+    depth_limits
+        Beyond these depths the network is told the nearest limit (the inputs are scaled by the true depth).
     extra_channels
         Names of further input channels, one value per bin.
     prior_dropout
         Probability, in training, with which all extra channels of a window are set to zero.
     """
 
-    channels: tuple[int, int, int] = (32, 48, 96)
-    kernels: tuple[int, int, int] = (7, 7, 5)
+    channels: tuple[int, int, int] = (32, 48, 80)
+    kernels: tuple[int, int, int] = (5, 7, 5)
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
     sigmas: tuple[float, ...] = (25.0, 80.0, 200.0, 400.0)
     extension: int = 100
     reference_depth: float = 5e6
+    depth_limits: tuple[float, float] = (3e4, 8e7)
     extra_channels: tuple[str, ...] = ()
     prior_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("channels", "kernels", "dilations", "sigmas", "extra_channels"):
+        for name in ("channels", "kernels", "dilations", "sigmas", "depth_limits", "extra_channels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.channels) != 3 or len(self.kernels) != 3 or any(k % 2 == 0 for k in self.kernels):
             msg = f"channels and kernels need three entries, kernels odd; got {self.channels} and {self.kernels}"
@@ -92,30 +97,32 @@ class BinnedUNet(Model):
         config = config or BinnedUNetConfig()
         super().__init__(config, new_card(extension=config.extension) if card is None else card)
         self.stride = self.bin_size * _LEVEL**2
-        bank = _filter_bank(self.bin_size, config)
-        self.register_buffer("bank", bank, persistent=False)
-        self._build(config, n_smooth=bank.shape[0])
+        filters = _filter_bank(self.bin_size, config)
+        self.reach = filters.shape[-1] // 2
+        self.register_buffer("bank", _as_matrix(filters), persistent=False)
+        self._build(config, n_smooth=len(filters))
         self.halo = round_up(self.receptive_field(), self.stride)
 
     def _build(self, config: BinnedUNetConfig, n_smooth: int) -> None:
-        """Create the trainable layers."""
+        """Create the trainable layers; tensors are (B, C, 1, n), the layout in which the CPU convolves fastest."""
         fine, middle, coarse = config.channels
         k_fine, k_middle, k_coarse = config.kernels
         n_features = 2 * n_smooth + 2 + len(config.extra_channels)
-        self.stem = _conv(n_features, fine, 9)
-        self.fine = _Residual(fine, k_fine)
-        self.down_1 = nn.Conv1d(fine, middle, _LEVEL, stride=_LEVEL)
-        self.middle = _Residual(middle, k_middle)
-        self.down_2 = nn.Conv1d(middle, coarse, _LEVEL, stride=_LEVEL)
-        self.wide = nn.Conv1d(2 * len(_COARSE_BOXES), coarse, 1)
-        self.coarse = nn.ModuleList(_Residual(coarse, k_coarse, dilation) for dilation in config.dilations)
-        self.up_2 = nn.Conv1d(coarse, middle, 1)
-        self.middle_out = _Residual(middle, k_middle)
-        self.up_1 = nn.Conv1d(middle, fine, 1)
-        self.fine_out = _Residual(fine, k_fine)
-        self.head = nn.Conv1d(fine, 3, 1)
+        self.stem = _Conv(n_features, fine, _STEM_KERNEL)
+        self.fine = _Residual(fine, k_fine, k_fine)
+        self.down_1 = _Conv(fine, middle, _LEVEL, stride=_LEVEL)
+        self.middle = _Residual(middle, k_middle, k_middle)
+        self.down_2 = _Conv(middle, coarse, _LEVEL, stride=_LEVEL)
+        self.wide = _Conv(2 * len(_COARSE_BOXES), coarse, 1)
+        self.coarse = nn.ModuleList(_Residual(coarse, k_coarse, 1, dilation) for dilation in config.dilations)
+        self.up_2 = _Conv(coarse, middle, 1)
+        self.middle_out = _Residual(middle, k_middle, k_middle)
+        self.up_1 = _Conv(middle, fine, 1)
+        self.fine_out = _Residual(fine, k_fine, k_fine)
+        self.head = _Conv(fine, 3, 1)
         self.widths = (fine, middle, *([coarse] * len(config.dilations)), middle, fine)
-        self.depth_net = nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, 2 * sum(self.widths)))
+        n_modulations = sum(self.widths) + len(config.dilations) * coarse
+        self.depth_net = nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, n_modulations))
         nn.init.zeros_(self.depth_net[2].weight)
         nn.init.zeros_(self.depth_net[2].bias)
         with torch.no_grad():
@@ -124,34 +131,37 @@ class BinnedUNet(Model):
 
     def receptive_field(self) -> int:
         """Furthest distance, in bp, at which a cut site can change the output of a bin (margin included)."""
-        config = self.config
-        per_bin = (self.bin_size, self.bin_size * _LEVEL, self.stride)
-        reach = self.bank.shape[-1] // 2 * per_bin[0]
-        widths = [9, config.kernels[0], config.kernels[0], config.kernels[0], config.kernels[0]]
-        reach += sum(k // 2 for k in widths) * per_bin[0]
-        reach += 4 * (config.kernels[1] // 2) * per_bin[1]
-        reach += sum(2 * d * (config.kernels[2] // 2) for d in config.dilations) * per_bin[2]
-        reach += 2 * self.stride  # bins of the coarser levels, up and down
-        return max(reach, (max(_COARSE_BOXES) // 2 + 1) * self.stride) + self.bin_size
+        k_fine, k_middle, k_coarse = (k // 2 for k in self.config.kernels)
+        bp_fine, bp_middle = self.bin_size, self.bin_size * _LEVEL
+        direct = (self.reach + _STEM_KERNEL // 2 + 2 * k_fine) * bp_fine + 2 * k_middle * bp_middle
+        wide = max(_COARSE_BOXES) // 2 * self.stride
+        bottom = (sum(self.config.dilations) * k_coarse + 1) * self.stride
+        return max(direct, wide) + bottom + 2 * k_middle * bp_middle + (2 * k_fine + self.margin + 1) * bp_fine
 
     def forward(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Denoise a batch of windows; see :meth:`Model.forward`."""
         self.check_input(counts)
         scale = (self.config.reference_depth / depth)[:, None, None]
-        smooth = F.conv1d(counts[:, :1], self.bank, padding=self.bank.shape[-1] // 2)
-        gammas, betas = self._modulation(depth)
-        x_fine = F.relu(self.stem(self._features(counts, smooth, scale)))
-        x_fine = self.fine(x_fine, gammas[0], betas[0])
-        x_middle = self.middle(F.relu(self.down_1(x_fine)), gammas[1], betas[1])
-        x = F.relu(self.down_2(x_middle) + self.wide(self._wide_sums(counts, scale)))
-        n = len(self.coarse)
-        for block, gamma, beta in zip(self.coarse, gammas[2 : 2 + n], betas[2 : 2 + n], strict=True):
-            x = block(x, gamma, beta)
-        x = self.middle_out(F.relu(x_middle + _repeat(self.up_2(x))), gammas[-2], betas[-2])
+        smooth = self._smooth(counts[:, 0])
+        shifts, scales = self._modulation(depth)
+        x_fine = F.relu_(self.stem(_image(self._features(counts, smooth, scale))))
+        x_fine = self.fine(x_fine, shifts[0])
+        x_middle = self.middle(F.relu_(self.down_1(x_fine)), shifts[1])
+        x = F.relu_(self.down_2(x_middle) + self.wide(_image(self._wide_sums(counts, scale))))
+        for block, shift, gain in zip(self.coarse, shifts[2:], scales, strict=False):
+            x = block(x, shift, gain)
+        x = self.middle_out(F.relu_(x_middle + _repeat(self.up_2(x))), shifts[-2])
         edge = self._shallow_edge()
-        x = F.relu(_cut(x_fine, edge * _LEVEL) + _repeat(self.up_1(_cut(x, edge))))
-        x = self.fine_out(x, gammas[-1], betas[-1])
+        x = F.relu_(_cut(x_fine, edge * _LEVEL) + _repeat(self.up_1(_cut(x, edge))))
+        x = self.fine_out(x, shifts[-1])
         return self._outputs(x, smooth[:, :1] * scale, edge * _LEVEL)
+
+    def _smooth(self, counts: Tensor) -> Tensor:
+        """Smooth (B, n_bins) counts by every filter, as one matrix product over blocks of bins; (B, n, n_bins)."""
+        reach = self.reach
+        blocks = F.pad(counts, (reach, reach)).unfold(-1, self.bank.shape[0], _BLOCK)
+        out = (blocks @ self.bank).view(*blocks.shape[:2], -1, _BLOCK)  # (B, n_blocks, n_filters, _BLOCK)
+        return out.permute(0, 2, 1, 3).flatten(2)
 
     def _shallow_edge(self) -> int:
         """32-bp bins that can be dropped on either side before the last fine block."""
@@ -181,16 +191,16 @@ class BinnedUNet(Model):
         return torch.cat([torch.sqrt(scaled), torch.log1p(scaled)], dim=1)
 
     def _modulation(self, depth: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Per-block scale and shift from the depth."""
-        z = torch.log10(depth / self.config.reference_depth)[:, None]
-        out = self.depth_net(torch.cat([z, z.square() / 2, torch.sin(z * (math.pi / 2))], dim=1))[..., None]
-        gamma, beta = out.chunk(2, dim=1)
-        return gamma.split(self.widths, dim=1), beta.split(self.widths, dim=1)
+        """Shift for every block, and scale for the blocks of the coarsest level, from the depth."""
+        z = torch.log10(depth.clamp(*self.config.depth_limits) / self.config.reference_depth)[:, None]
+        out = self.depth_net(torch.cat([z, z.square() / 2, torch.sin(z * (math.pi / 2))], dim=1))[..., None, None]
+        shifts = out[:, : sum(self.widths)].split(self.widths, dim=1)
+        return shifts, out[:, sum(self.widths) :].split(self.config.channels[2], dim=1)
 
     def _outputs(self, x: Tensor, scaled_box: Tensor, dropped: int) -> tuple[Tensor, Tensor]:
         """Signal and logit from the trunk and the scaled input coverage."""
         final = self.halo // self.bin_size - self.margin - dropped
-        amplitude, gate, logit = self.head(_cut(x, final)).unbind(dim=1)
+        amplitude, gate, logit = self.head(_cut(x, final))[:, :, 0].unbind(dim=1)
         ratio = self.target_depth / self.config.reference_depth
         raw = torch.sqrt(self.crop(scaled_box)[:, 0] * ratio)
         # softplus keeps the gradient of the empty background alive where ReLU would die
@@ -198,29 +208,45 @@ class BinnedUNet(Model):
         return signal, logit
 
 
-class _Residual(nn.Module):
-    """Two convolutions with a skip; the first one's output is scaled and shifted by the depth."""
+class _Conv(nn.Module):
+    """Convolution along the last axis of (B, C, 1, n); length-preserving unless strided."""
 
-    def __init__(self, channels: int, kernel: int, dilation: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, dilation: int = 1, stride: int = 1) -> None:
         super().__init__()
-        self.conv_1 = _conv(channels, channels, kernel, dilation)
-        self.conv_2 = _conv(channels, channels, kernel, dilation)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
+        self.stride, self.dilation = (1, stride), (1, dilation)
+        self.padding = (0, kernel // 2 * dilation if stride == 1 else 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+class _Residual(nn.Module):
+    """Two convolutions with a skip; the first one's output is shifted, and at will scaled, by the depth."""
+
+    def __init__(self, channels: int, kernel: int, kernel_2: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv_1 = _Conv(channels, channels, kernel, dilation=dilation)
+        self.conv_2 = _Conv(channels, channels, kernel_2)
         with torch.no_grad():
-            self.conv_2.weight.mul_(0.1)
+            self.conv_2.weight.mul_(0.2)
 
-    def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        hidden = F.relu(torch.addcmul(beta, self.conv_1(x), 1 + gamma))
-        return F.relu(x + self.conv_2(hidden))
+    def forward(self, x: Tensor, shift: Tensor, scale: Tensor | None = None) -> Tensor:
+        hidden = self.conv_1(x)
+        hidden = hidden + shift if scale is None else torch.addcmul(shift, hidden, 1 + scale)
+        return F.relu_(self.conv_2(F.relu_(hidden)).add_(x))
 
 
-def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Conv1d:
-    """Length-preserving convolution."""
-    return nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2 * dilation, dilation=dilation)
+def _image(x: Tensor) -> Tensor:
+    """View (B, C, n) as an image of one row, channels last in memory."""
+    return x[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
 def _repeat(x: Tensor) -> Tensor:
     """Bring a level to the bins of the next finer one."""
-    return x.repeat_interleave(_LEVEL, dim=-1)
+    return F.interpolate(x, scale_factor=(1.0, float(_LEVEL)), mode="nearest")
 
 
 def _cut(x: Tensor, edge: int) -> Tensor:
@@ -229,10 +255,19 @@ def _cut(x: Tensor, edge: int) -> Tensor:
 
 
 def _filter_bank(bin_size: int, config: BinnedUNetConfig) -> Tensor:
-    """Box and Gaussians as one kernel, each row in units of the box coverage (same sum); (n, 1, width)."""
+    """Box and Gaussians, each in units of the box coverage (same sum); (n_filters, width)."""
     box = torch.tensor(box_weights(bin_size, config.extension), dtype=torch.float64)
     reach = max([len(box) // 2, *(math.ceil(2.5 * sigma / bin_size) for sigma in config.sigmas)])
     x = torch.arange(-reach, reach + 1, dtype=torch.float64) * bin_size
     rows = [F.pad(box, (reach - len(box) // 2,) * 2)]
     rows += [g * (box.sum() / g.sum()) for g in (torch.exp(-0.5 * (x / s).square()) for s in config.sigmas)]
-    return torch.stack(rows)[:, None].float()
+    return torch.stack(rows).float()
+
+
+def _as_matrix(filters: Tensor) -> Tensor:
+    """Banded matrix (width + _BLOCK - 1, n_filters * _BLOCK) that filters a block of _BLOCK bins at once."""
+    n, width = filters.shape
+    out = filters.new_zeros(width + _BLOCK - 1, n, _BLOCK)
+    for shift in range(_BLOCK):
+        out[shift : shift + width, :, shift] = filters.T
+    return out.flatten(1)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def conv1d_same(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Tensor:
