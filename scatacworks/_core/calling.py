@@ -1,0 +1,200 @@
+"""Peaks of a step function or a dense track: cutoff, minimum length and maximum gap, in one pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scatacworks._numba import njit
+
+_NO_PEAK = -1
+
+
+@njit
+def call_runs(
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    values: np.ndarray,
+    fill: float,
+    size: int,
+    cutoff: float,
+    min_length: int,
+    max_gap: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return starts and ends (int64) of the peaks of a step function on `[0, size)`.
+
+    Stretches of at least `cutoff` that lie at most `max_gap` bases apart are joined; what is then at least
+    `min_length` bases long is a peak. Bases without a run have the value `fill`.
+    """
+    n = len(starts)
+    peak_starts, peak_ends = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    n_peaks, left, right, cursor = 0, _NO_PEAK, _NO_PEAK, 0
+    constant = len(lengths) == 1
+    for i in range(n + 1):
+        start = starts[i] if i < n else size
+        end = size if i == n else start + (lengths[0] if constant else lengths[i])
+        # the uncovered stretch before this run, then the run itself
+        for part in range(2):
+            low, high = (cursor, start) if part == 0 else (start, end)
+            value = fill if part == 0 or i == n else values[i]
+            if high <= low or not value >= cutoff:
+                continue
+            if left != _NO_PEAK and low - right <= max_gap:
+                right = high
+                continue
+            if left != _NO_PEAK and right - left >= min_length:
+                peak_starts[n_peaks], peak_ends[n_peaks] = left, right
+                n_peaks += 1
+            left, right = low, high
+        cursor = end
+    if left != _NO_PEAK and right - left >= min_length:
+        peak_starts[n_peaks], peak_ends[n_peaks] = left, right
+        n_peaks += 1
+    return peak_starts[:n_peaks].copy(), peak_ends[:n_peaks].copy()
+
+
+@njit
+def summarise_runs(
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    values: np.ndarray,
+    fill: float,
+    peak_starts: np.ndarray,
+    peak_ends: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return summit (absolute base, int64), mean and maximum of a step function in each of the sorted peaks.
+
+    The summit is the middle of the highest stretch; of several equally high ones, the middle one's.
+    """
+    n_peaks, n = len(peak_starts), len(starts)
+    summit = np.empty(n_peaks, np.int64)
+    mean, highest = np.empty(n_peaks, np.float64), np.empty(n_peaks, np.float64)
+    constant = len(lengths) == 1
+    first = 0
+    for p in range(n_peaks):
+        low, high = peak_starts[p], peak_ends[p]
+        while first < n and starts[first] + (lengths[0] if constant else lengths[first]) <= low:
+            first += 1
+        best, n_best, total = _scan(starts, lengths, values, fill, low, high, first)
+        mean[p], highest[p] = total / (high - low), best
+        summit[p] = _nth_best(starts, lengths, values, fill, low, high, first, best, (n_best + 1) // 2)
+    return summit, mean, highest
+
+
+@njit
+def _piece(
+    starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, fill: float, cursor: int, high: int, i: int
+) -> tuple[int, float, int]:
+    """Return the end and value of the constant piece that begins at `cursor`, and the run to look at next."""
+    if i >= len(starts) or starts[i] >= high:
+        return high, fill, i
+    if starts[i] > cursor:
+        return int(starts[i]), fill, i
+    end = starts[i] + (lengths[0] if len(lengths) == 1 else lengths[i])
+    return min(int(end), high), float(values[i]), i + 1
+
+
+@njit
+def _scan(
+    starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, fill: float, low: int, high: int, first: int
+) -> tuple[float, int, float]:
+    """Maximum, how many pieces reach it, and the sum over `[low, high)`."""
+    best, n_best, total, cursor, i = -np.inf, 0, 0.0, low, first
+    while cursor < high:
+        end, value, i = _piece(starts, lengths, values, fill, cursor, high, i)
+        total += value * (end - cursor)
+        if value > best:
+            best, n_best = value, 1
+        elif value == best:
+            n_best += 1
+        cursor = end
+    return best, n_best, total
+
+
+@njit
+def _nth_best(
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    values: np.ndarray,
+    fill: float,
+    low: int,
+    high: int,
+    first: int,
+    best: float,
+    wanted: int,
+) -> int:
+    """Middle of the `wanted`-th piece that reaches the maximum."""
+    cursor, i = low, first
+    while cursor < high:
+        end, value, i = _piece(starts, lengths, values, fill, cursor, high, i)
+        if value == best:
+            wanted -= 1
+            if wanted == 0:
+                return (cursor + end) // 2
+        cursor = end
+    return (low + high) // 2
+
+
+@njit
+def call_dense(
+    track: np.ndarray, cutoff: float, min_length: int, max_gap: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return starts, ends, summits (int64), means and maxima of the peaks of a dense track, as :func:`call_runs`."""
+    capacity = 1024
+    bounds = np.empty((capacity, 2), np.int64)
+    n, n_peaks, i = len(track), 0, 0
+    left, right = _NO_PEAK, _NO_PEAK
+    while True:
+        while i < n and not track[i] >= cutoff:
+            i += 1
+        at_end = i >= n
+        if left != _NO_PEAK and (at_end or i - right > max_gap):
+            if right - left >= min_length:
+                if n_peaks == capacity:
+                    capacity *= 2
+                    grown = np.empty((capacity, 2), np.int64)
+                    grown[:n_peaks] = bounds
+                    bounds = grown
+                bounds[n_peaks, 0], bounds[n_peaks, 1] = left, right
+                n_peaks += 1
+            left = _NO_PEAK
+        if at_end:
+            break
+        left = i if left == _NO_PEAK else left
+        while i < n and track[i] >= cutoff:
+            i += 1
+        right = i
+    starts, ends = bounds[:n_peaks, 0].copy(), bounds[:n_peaks, 1].copy()
+    summit, mean, highest = _summarise_dense(track, starts, ends)
+    return starts, ends, summit, mean, highest
+
+
+@njit
+def _summarise_dense(
+    track: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    summit = np.empty(len(starts), np.int64)
+    mean, highest = np.empty(len(starts), np.float64), np.empty(len(starts), np.float64)
+    for p in range(len(starts)):
+        low, high = starts[p], ends[p]
+        best, n_best, total, previous = -np.inf, 0, 0.0, np.nan
+        for i in range(low, high):
+            value = track[i]
+            total += value
+            if value > best:
+                best, n_best = value, 1
+            elif value == best and previous != best:
+                n_best += 1
+            previous = value
+        mean[p], highest[p] = total / (high - low), best
+        wanted, i = (n_best + 1) // 2, low
+        while True:
+            while track[i] != best:
+                i += 1
+            begin = i
+            while i < high and track[i] == best:
+                i += 1
+            wanted -= 1
+            if wanted == 0:
+                break
+        summit[p] = (begin + i) // 2
+    return summit, mean, highest

@@ -1,0 +1,134 @@
+"""Bins to bases: linear interpolation, rounding and run-length encoding in one pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scatacworks._numba import njit
+
+SIGNAL, LOGIT = 0, 1  # how values are rounded to whole levels
+
+# Signals are rounded on a square-root scale (equal steps of a count's standard deviation), logits to the middles of
+# equal steps, so that no rounding crosses zero and calls at a probability of 0.5 are those of the unrounded track.
+
+
+@njit
+def level(value: float, kind: int, inverse_step: float, limit: int) -> int:
+    """Return the whole number that a value is stored as."""
+    if kind == SIGNAL:
+        return min(int(np.sqrt(max(value, 0.0)) * inverse_step + 0.5), limit)
+    return int(max(min(np.floor(value * inverse_step), limit - 1), -limit))
+
+
+def decode(levels: np.ndarray, kind: int, step: float, scale: float = 1.0) -> np.ndarray:
+    """Return the float32 values (signal times `scale`, or probability) of levels."""
+    levels = np.asarray(levels, np.float64)
+    if kind == SIGNAL:
+        return ((levels * step) ** 2 * scale).astype(np.float32)
+    return (1 / (1 + np.exp(-(levels + 0.5) * step))).astype(np.float32)
+
+
+@njit
+def encode_window(
+    bins: np.ndarray,
+    bin_size: int,
+    first: int,
+    tape: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    kind: int,
+    step: float,
+    limit: int,
+    fill: int,
+    out_interval: np.ndarray,
+    out_starts: np.ndarray,
+    out_lengths: np.ndarray,
+    out_levels: np.ndarray,
+) -> int:
+    """Write the runs of one window whose core begins at `first` on the tape; returns how many.
+
+    `bins` are values at bin centres, with one bin more on either side where `bin_size > 1`. Base `r` of a bin lies
+    between its centre and the neighbour's on that side. Runs that equal `fill` are left out. The out arrays must hold
+    one element per base of the core.
+    """
+    margin = 1 if bin_size > 1 else 0
+    half = (bin_size + 1) // 2 if margin else 0  # from the last centre before the core to its first base
+    centred = 0.5 if bin_size % 2 == 0 else 0.0
+    last = first + (len(bins) - 2 * margin) * bin_size
+    inverse_step = 1.0 / step
+    n = 0
+    i = max(np.searchsorted(tape, first, side="right") - 1, 0)
+    while i < len(tape) and tape[i] < last:
+        shift = tape[i] - start[i]
+        base, stop = max(low[i], first - shift), min(high[i], last - shift)
+        previous = fill
+        while base < stop:
+            # the stretch of bases between two neighbouring centres
+            offset = base + shift - first + half
+            left = offset // bin_size
+            stretch = min(stop - base, bin_size - offset % bin_size)
+            if bin_size == 1:
+                a = b = bins[left]
+            else:
+                a, b = bins[left], bins[left + 1]
+            level_a, level_b = level(a, kind, inverse_step, limit), level(b, kind, inverse_step, limit)
+            same = level_a == level_b
+            slope = (b - a) / bin_size
+            within = offset % bin_size + centred
+            for k in range(1 if same else stretch):
+                here = level_a if same else level(a + slope * (within + k), kind, inverse_step, limit)
+                length = stretch if same else 1
+                if here != fill:
+                    if here == previous:
+                        out_lengths[n - 1] += length
+                    else:
+                        out_interval[n], out_starts[n] = i, base + k
+                        out_lengths[n], out_levels[n] = length, here
+                        n += 1
+                previous = here
+            base += stretch
+        i += 1
+    return n
+
+
+@njit
+def join_runs(chrom: np.ndarray, starts: np.ndarray, lengths: np.ndarray, levels: np.ndarray) -> int:
+    """Join, in place, touching runs of equal level; returns how many remain."""
+    n = 0
+    for i in range(len(starts)):
+        if (
+            n
+            and chrom[i] == chrom[n - 1]
+            and levels[i] == levels[n - 1]
+            and starts[n - 1] + lengths[n - 1] == starts[i]
+        ):
+            lengths[n - 1] += lengths[i]
+        else:
+            chrom[n], starts[n], lengths[n], levels[n] = chrom[i], starts[i], lengths[i], levels[i]
+            n += 1
+    return n
+
+
+@njit
+def fill_gaps(
+    starts: np.ndarray, lengths: np.ndarray, levels: np.ndarray, regions: np.ndarray, fill: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the bases of `regions` (n, 2) that no run covers runs of `fill`; the runs must lie inside the regions."""
+    capacity = 2 * len(starts) + len(regions)
+    out_starts, out_lengths = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+    out_levels = np.empty(capacity, levels.dtype)
+    n, i = 0, 0
+    for region in range(len(regions)):
+        cursor, end = regions[region, 0], regions[region, 1]
+        while cursor < end:
+            at_run = i < len(starts) and starts[i] == cursor
+            stop = end if i == len(starts) or starts[i] >= end else starts[i]
+            out_starts[n] = cursor
+            out_lengths[n] = lengths[i] if at_run else stop - cursor
+            out_levels[n] = levels[i] if at_run else fill
+            cursor += out_lengths[n]
+            n += 1
+            i += at_run
+    return out_starts[:n].copy(), out_lengths[:n].copy(), out_levels[:n].copy()
