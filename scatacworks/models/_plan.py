@@ -1,0 +1,111 @@
+"""What to compute: units of (chromosomes x groups) that share nothing, and the windows of a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scatacworks._core import windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scatacworks.genome import Genome
+    from scatacworks.models.base import Model
+    from scatacworks.tracks import Tracks
+
+Regions = Mapping[int, np.ndarray]
+"""Chromosome code -> sorted, disjoint intervals (n, 2), 0-based and half-open."""
+
+UNIT_BP = 256_000_000  # bases x groups of a unit: bounds the memory for its runs
+
+
+class Unit(NamedTuple):
+    """Neighbouring chromosomes (codes) and groups (positions), computed and stored together."""
+
+    chroms: tuple[int, ...]
+    groups: tuple[int, ...]
+
+
+def make_units(genome: Genome, n_groups: int, *, regions: Regions | None = None, unit_bp: int = UNIT_BP) -> list[Unit]:
+    """Divide the work: small chromosomes together, the groups of large ones apart; genome order, then group order."""
+    blocks: list[list[int]] = []
+    filled = np.inf
+    for code, size in enumerate(genome.lengths.tolist()):
+        if regions is not None:
+            size = int(np.diff(regions[code]).sum()) if code in regions else 0
+        if not size:
+            continue
+        if filled + size > unit_bp:
+            blocks.append([])
+            filled = 0
+        blocks[-1].append(code)
+        filled += size
+    units = []
+    for block in blocks:
+        size = genome.lengths[block].sum() if regions is None else sum(np.diff(regions[c]).sum() for c in block)
+        step = int(max(1, unit_bp // size))
+        units += [Unit(tuple(block), tuple(range(g, min(g + step, n_groups)))) for g in range(0, n_groups, step)]
+    return units
+
+
+class GroupTape(NamedTuple):
+    """Cut sites of one group on the chromosomes of a unit, and the tape to compute."""
+
+    group: int
+    tape: windows.Tape
+    chrom_index: np.ndarray  # position of an interval's chromosome in `site_pointer`
+    site_pointer: np.ndarray
+    sites: np.ndarray
+    counts: np.ndarray
+
+    def fill(self, out: np.ndarray, first: int, bin_size: int) -> None:
+        """Write the binned cut sites of the tape from `first` on to `out` (n_bins,)."""
+        tape = self.tape
+        windows.fill_counts(
+            out,
+            first,
+            bin_size,
+            tape.tape,
+            tape.start,
+            tape.end,
+            self.site_pointer,
+            self.chrom_index,
+            self.sites,
+            self.counts,
+        )
+
+
+def make_group_tape(
+    cut_sites: Tracks, unit: Unit, group: int, model: Model, *, regions: Regions | None, skip: bool
+) -> GroupTape:
+    """Gather one group's cut sites on a unit's chromosomes and find what is active."""
+    runs = [cut_sites.runs(group, chrom) for chrom in unit.chroms]
+    pointer = np.concatenate([[0], np.cumsum([len(starts) for starts, _, _ in runs])]).astype(np.int64)
+    pieces = []
+    for chrom, (starts, _, _) in zip(unit.chroms, runs, strict=True):
+        wanted = None if regions is None else regions[chrom]
+        size = int(cut_sites.genome.lengths[chrom])
+        pieces.append(
+            (chrom, windows.active_intervals(starts, size, model.halo, model.stride, regions=wanted, skip=skip))
+        )
+    tape = windows.make_tape(pieces)
+    index = np.searchsorted(unit.chroms, tape.chrom)
+    sites = np.concatenate([starts for starts, _, _ in runs])
+    counts = np.concatenate([values for _, _, values in runs]).astype(np.float32)
+    return GroupTape(group, tape, index, pointer, sites, counts)
+
+
+def batches(tapes: list[GroupTape], core: int, batch_size: int) -> Iterator[list[tuple[GroupTape, int]]]:
+    """Pack the windows of all groups into full batches of (tape, first base of the core)."""
+    batch: list[tuple[GroupTape, int]] = []
+    for tape in tapes:
+        for first in windows.window_starts(tape.tape, core).tolist():
+            batch.append((tape, first))
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,144 @@
+"""Inference: sparse cut sites in, run-length tracks out, streamed window by window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from scatacworks.models._predictor import Predictor
+from scatacworks.tracks import Runs, Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from scatacworks.models._plan import Regions
+    from scatacworks.models._rounding import Encoded, Rounding
+    from scatacworks.models.base import Model
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: Model,
+    cut_sites: Tracks,
+    *,
+    depth: np.ndarray | Sequence[float],
+    target_depth: np.ndarray | float | None = None,
+    regions: Regions | None = None,
+    device: str | torch.device | None = None,
+    batch_size: int | None = None,
+    n_jobs: int | None = None,
+    progress: bool = True,
+    skip: bool = True,
+    rounding: Rounding | None = None,
+    core: int | None = None,
+    amp: bool = False,
+) -> tuple[Tracks, Tracks]:
+    """Denoise cut sites.
+
+    Windows with exactly the context that the network sees are streamed through it; the result does not depend on how
+    the genome is cut (apart from float rounding), first and last bases of chromosomes included. What no cut site can
+    reach is not computed: there the output is the network's constant for this depth, which becomes the tracks' `fill`.
+
+    Parameters
+    ----------
+    model
+        Network with weights.
+    cut_sites
+        Cut sites per group.
+    depth
+        Cut sites per 3.1e9 bp of territory of every group, `(n_groups,)`.
+    target_depth
+        Depth (same unit) that the signal is scaled to, one number or `(n_groups,)`; by default the model's own.
+    regions
+        Chromosome code -> sorted, disjoint, half-open intervals, int64 `(n, 2)`; elsewhere the tracks are NaN.
+        Everything by default.
+    device
+        Torch device; by default CUDA, else Apple's, where there is one, else the CPU.
+    batch_size
+        Windows per call of the network; by default chosen by device.
+    n_jobs
+        Threads; by default all cores.
+    progress
+        Show a progress bar.
+    skip
+        Leave out what no cut site can reach. The result is the same.
+    rounding
+        How finely values are stored, a :class:`Rounding`.
+    core
+        bp per window without its context.
+    amp
+        Compute in bfloat16 where torch's autocast does so.
+
+    Returns
+    -------
+    signal
+        Expected coverage (cut sites extended by the model's extension to both sides) per base at `target_depth`.
+    probability
+        Probability of the base lying in a peak.
+
+    Examples
+    --------
+    >>> import numpy as np, scatacworks as sca
+    >>> from scatacworks.models import BinnedUNet
+    >>> from scatacworks.models.predict import predict
+    >>> genome = sca.Genome({"chr1": 5000})
+    >>> sites = (np.array([1000, 1010, 1200], np.int32), None, np.ones(3, np.uint16))
+    >>> cut_sites = sca.Tracks.from_chromosomes(["B"], genome, [("chr1", [sites])])
+    >>> signal, probability = predict(BinnedUNet(), cut_sites, depth=[5e6], progress=False)
+    >>> signal.window("B", "chr1", 0, 5000).shape
+    (5000,)
+    """
+    options = {"regions": regions, "device": device, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
+    predictor = Predictor(model, cut_sites, depth=depth, rounding=rounding, core=core, amp=amp, **options)
+    results: dict[tuple[int, int], tuple[Encoded, Encoded]] = {}
+    with predictor:
+        units = predictor.units()
+        total = sum(map(predictor.unit_bp, units))
+        with bar(total, progress=progress) as shown:
+            for unit in units:
+                results |= predictor.run(unit, shown)
+    scale = output_scale(model, target_depth, len(cut_sites.groups))
+    return _tracks(predictor, results, 0, scale), _tracks(predictor, results, 1, scale)
+
+
+def output_scale(model: Model, target_depth: np.ndarray | float | None, n_groups: int) -> np.ndarray:
+    """Factor from the model's own depth to the one asked for; float64 `(n_groups,)`."""
+    wanted = model.target_depth if target_depth is None else np.asarray(target_depth, np.float64)
+    return np.broadcast_to(wanted / model.target_depth, (n_groups,)).astype(np.float64)
+
+
+def bar(total: int, *, progress: bool) -> tqdm:
+    """Progress bar over bases x groups, with rate and time left."""
+    return tqdm(total=total, unit="b", unit_scale=True, desc="denoise", disable=not progress, smoothing=0.1)
+
+
+def fills(predictor: Predictor, kind: int, scale: np.ndarray) -> np.ndarray:
+    """Value of the bases without a run; float64 `(n_groups,)`. NaN where only regions were computed."""
+    if predictor.regions is not None:
+        return np.full(len(scale), np.nan)
+    levels = predictor.fill[:, kind]
+    return np.array([float(predictor.rounding.decode(kind, *pair)) for pair in zip(levels, scale, strict=True)])
+
+
+def decode_runs(predictor: Predictor, kind: int, encoded: Encoded | None, scale: float) -> Runs:
+    """Return runs with float32 values."""
+    if encoded is None:
+        return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+    starts, lengths, levels = encoded
+    return starts, lengths, predictor.rounding.decode(kind, levels, scale)
+
+
+def _tracks(predictor: Predictor, results: dict, kind: int, scale: np.ndarray) -> Tracks:
+    groups, genome = predictor.cut_sites.groups, predictor.cut_sites.genome
+
+    def chromosomes() -> Iterator[tuple[int, list[Runs]]]:
+        for chrom in range(len(genome)):
+            found = [results.get((chrom, group)) for group in range(len(groups))]
+            yield chrom, [decode_runs(predictor, kind, f and f[kind], s) for f, s in zip(found, scale, strict=True)]
+
+    return Tracks.from_chromosomes(groups, genome, chromosomes(), fill=fills(predictor, kind, scale))
