@@ -16,6 +16,8 @@ PSEUDOBULK: Final = "pseudobulk"
 DENOISED: Final = "denoised"
 PEAKS: Final = "peaks"
 DIFFERENTIAL_REGIONS: Final = "differential_regions"
+QC: Final = "qc"
+LSI: Final = "lsi"
 PARAMS: Final = "params"
 
 # layers of a slot that holds Tracks
@@ -35,3 +37,26 @@ SAMPLE: Final = "sample"
 # .obsm
 FRAGMENT_PAIRED: Final = "fragment_paired"  # SnapATAC2's cells x genome matrix: column = start, value = length
 KNN_GROUPS: Final = "knn_groups"
+X_LSI: Final = "X_lsi"
+SUBSAMPLE: Final = "subsample"  # a membership, or in .uns a thinned pseudobulk
+
+# the consensus index and the vocabulary
+DHS_INDEX: Final = "dhs_index"  # .uns: params, peaks with their element, names of the chromosome ends, retired names
+VOCABULARY: Final = "vocabulary"  # .uns: params and quality of the fit
+X_VOCABULARY: Final = "X_vocabulary"  # .obsm and .varm: loadings of samples (or cells) and of elements
+COMPONENT: Final = "component"  # .obs and .var: the dominant component, categorical
+COMPONENT_PROPORTION: Final = "component_proportion"
+N_COMPONENTS: Final = "n_components"
+SATURATION: Final = "saturation"
+VOCABULARY_SCAN: Final = "vocabulary_scan"
+COMPONENT_LABELS: Final = "component_labels"
+
+# annotation of elements
+GENE_COMPONENTS: Final = "gene_components"
+GENE_SET_COMPONENTS: Final = "gene_set_components"
+MOTIF_MATCHES: Final = "motif_matches"  # .varm: elements x motifs, sparse bool
+MOTIF_ENRICHMENT: Final = "motif_enrichment"
+TF_ELEMENTS: Final = "tf_elements"
+COMPONENT_CLUSTERING: Final = "component_clustering"
+TRAIT_ENRICHMENT: Final = "trait_enrichment"
+REGION_COMPONENTS: Final = "region_components"  # components among annotated regions

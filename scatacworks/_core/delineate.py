@@ -132,7 +132,7 @@ def delineate(peaks: Peaks, following: np.ndarray, row: np.ndarray, rules: Rules
     while peak >= 0:
         scratch.summits[n] = peaks.summit[peak]
         low = min(low, peaks.start[peak])
-        high = max(high, max(peaks.end[peak] - 1 + rules.closed, peaks.start[peak]))
+        high = max(high, peaks.end[peak] - 1 + rules.closed, peaks.start[peak])
         n += 1
         peak = following[peak]
     row[LOW], row[HIGH], row[N_PEAKS] = low, high, n
@@ -220,7 +220,7 @@ def cut_points(summit: np.ndarray, window: int) -> np.ndarray:
                         cuts.append(before + position - first)
                     break
             before = at
-    return _without_faint_ends(np.unique(np.array(cuts + [n], dtype=np.int64)), sums, n)
+    return _without_faint_ends(np.unique(np.array([*cuts, n], dtype=np.int64)), sums, n)
 
 
 @njit

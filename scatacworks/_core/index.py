@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scatacworks._core.delineate import (
-    ALIVE,
     CORE_END,
     CORE_START,
     END,
@@ -53,7 +52,7 @@ class Elements(NamedTuple):
 
 
 class ChromosomeIndex(NamedTuple):
-    """Elements in each mode, the element of each peak (mode "all"), and where "all" elements went in the other modes."""
+    """Elements per mode, the element of each peak (mode "all"), and where these went in the other modes."""
 
     elements: dict[str, Elements]
     label: np.ndarray
@@ -216,6 +215,12 @@ def _blocks(clumps: np.ndarray, islands: np.ndarray, block_peaks: int) -> Iterat
         first = last
 
 
+def to_elements(rows: np.ndarray, score: np.ndarray) -> Elements:
+    """Columns of the rows."""
+    fields = (START, END, SUMMIT, CORE_START, CORE_END, N_SAMPLES, N_PEAKS)
+    return Elements(*(rows[:, field].copy() for field in fields), score)
+
+
 def _gather(blocks: list[tuple], modes: tuple[str, ...], order: np.ndarray) -> ChromosomeIndex:
     """Join the blocks of one chromosome."""
     label = np.empty(len(order), np.int32)
@@ -225,8 +230,7 @@ def _gather(blocks: list[tuple], modes: tuple[str, ...], order: np.ndarray) -> C
     for at, mode in enumerate(modes):
         rows = np.concatenate([tables[at][0] for _, tables in blocks])
         score = np.concatenate([tables[at][1] for _, tables in blocks])
-        fields = (START, END, SUMMIT, CORE_START, CORE_END, N_SAMPLES, N_PEAKS)
-        elements[mode] = Elements(*(rows[:, field].copy() for field in fields), score)
+        elements[mode] = to_elements(rows, score)
         if mode != "all":
             shift = np.cumsum([0, *(len(tables[at][0]) for _, tables in blocks)])
             merged[mode] = np.concatenate([t[at][2] + base for (_, t), base in zip(blocks, shift, strict=False)])
@@ -267,7 +271,9 @@ def index_chromosomes(
     with ThreadPoolExecutor(n_jobs) as pool:
         for given in chromosomes:
             order = order_by(given.summit)
-            peaks = Peaks(*(np.ascontiguousarray(field[order]) for field in given[:4]), given.score[order].astype(float))
+            peaks = Peaks(
+                *(np.ascontiguousarray(field[order]) for field in given[:4]), given.score[order].astype(float)
+            )
             clumps = _clumps(peaks, rules.clump_gap)
             islands = _islands(peaks, clumps)
             blocks = pool.map(

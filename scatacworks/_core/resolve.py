@@ -144,7 +144,7 @@ def sort_rows(rows: np.ndarray, score: np.ndarray) -> int:
 
 
 @njit
-def merge_groups(  # noqa: PLR0917
+def merge_groups(
     peaks: Peaks, following: np.ndarray, rows: np.ndarray, score: np.ndarray, offsets: np.ndarray, setting: tuple
 ) -> np.ndarray:
     """Merge within each group of rows until a round changes nothing; `setting` is (mode, guarded, rules, scratch).

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from scatacworks._lazy import attach
 
-_PUBLIC: dict[str, str] = {}
+_PUBLIC: dict[str, str] = {
+    "dhs_index": "_vocabulary._index",
+    "extend_index": "_vocabulary._extend",
+    "gene_components": "_annotation.gene_components",
+    "gene_set_components": "_annotation.gene_set_components",
+    "label_components": "_vocabulary._labels",
+    "match_samples": "_vocabulary._match",
+    "meta_tracks": "_vocabulary._meta_tracks",
+    "presence": "_vocabulary._presence",
+    "project_vocabulary": "_vocabulary._project",
+    "saturation": "_vocabulary._saturation",
+    "top_samples": "_vocabulary._top_samples",
+    "vocabulary": "_vocabulary._vocabulary",
+    "vocabulary_scan": "_vocabulary._scan",
+}
 
 __getattr__, __dir__, __all__ = attach(__name__, _PUBLIC)

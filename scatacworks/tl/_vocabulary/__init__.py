@@ -1,0 +1,1 @@
+"""The consensus index and the vocabulary of regulatory components."""

@@ -1,0 +1,247 @@
+"""Peaks of many samples, from whatever holds them, as flat columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scatacworks import _keys
+from scatacworks._core.index import order_by
+from scatacworks._logging import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from scatacworks.genome import Genome
+
+SUMMIT_COLUMNS = ("wavelet_summit", "summit")
+SIGNAL_COLUMNS = ("signal", "score", "signal_value", "max")
+SAMPLE_COLUMNS = ("sample", "group")
+
+
+class PeakTable(NamedTuple):
+    """Peaks as flat columns, in the order given. Positions are 0-based, intervals half-open."""
+
+    chroms: np.ndarray  # names, in order
+    samples: np.ndarray  # names, sorted
+    chrom: np.ndarray  # int32 code
+    start: np.ndarray  # int32
+    end: np.ndarray  # int32
+    summit: np.ndarray  # int32
+    sample: np.ndarray  # uint16, or int32 for more than 65,536 samples
+    signal: np.ndarray  # floating
+
+    def by_chromosome(self) -> Iterator[np.ndarray]:
+        """Rows of each chromosome, in the order given."""
+        order = order_by(self.chrom)
+        bounds = np.searchsorted(self.chrom[order], np.arange(len(self.chroms) + 1))
+        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+            yield order[first:last]
+
+    def to_frame(self) -> pd.DataFrame:
+        """As a DataFrame with categorical chromosome and sample."""
+        return pd.DataFrame(
+            {
+                "chrom": pd.Categorical.from_codes(self.chrom, pd.Index(self.chroms)),
+                "start": self.start,
+                "end": self.end,
+                "summit": self.summit,
+                "sample": pd.Categorical.from_codes(self.sample.astype(np.int32, copy=False), pd.Index(self.samples)),
+                "signal": self.signal,
+            },
+            copy=False,
+        )
+
+
+def collect_peaks(
+    peaks: pd.DataFrame | Mapping[str, str | Path | pd.DataFrame] | AnnData, genome: Genome | None
+) -> PeakTable:
+    """Bring peaks from a DataFrame, a mapping of samples, or an AnnData into one checked table."""
+    empty: list[str] = []
+    if isinstance(peaks, AnnData):
+        if _keys.PEAKS not in peaks.uns:
+            msg = f"There is no .uns[{_keys.PEAKS!r}] (found: {sorted(peaks.uns)}); run tl.call_peaks first."
+            raise KeyError(msg)
+        peaks = peaks.uns[_keys.PEAKS]
+    elif isinstance(peaks, Mapping):
+        peaks, empty = _from_mapping(peaks)
+    if not isinstance(peaks, pd.DataFrame):
+        msg = f"Peaks are a {type(peaks).__name__}; expected a DataFrame, a mapping of samples or an AnnData."
+        raise TypeError(msg)
+    return _from_frame(peaks, genome, empty)
+
+
+def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
+    """One frame with a sample column, and the samples that have no peak."""
+    if not peaks:
+        msg = "The mapping of peaks is empty; expected at least one sample."
+        raise ValueError(msg)
+    frames, empty = [], []
+    for name, given in peaks.items():
+        frame = given if isinstance(given, pd.DataFrame) else _read(given)
+        if len(frame) == 0:
+            empty.append(str(name))
+            continue
+        wanted = ["chrom", "start", "end", _first(frame, SUMMIT_COLUMNS), _first(frame, SIGNAL_COLUMNS)]
+        frame = frame[[column for column in wanted if column is not None]]
+        frames.append(frame.drop(columns="sample", errors="ignore").assign(sample=str(name)))
+    if not frames:
+        msg = f"None of the {len(empty)} samples has a peak; there is nothing to index."
+        raise ValueError(msg)
+    if len({tuple(sorted(frame.columns)) for frame in frames}) > 1:
+        names = ", ".join(sorted(set.union(*(set(frame.columns) for frame in frames))))
+        msg = f"The samples do not have the same columns ({names}); give summit and signal for all of them or for none."
+        raise ValueError(msg)
+    return pd.concat(frames, ignore_index=True), empty
+
+
+def _read(path: str | Path) -> pd.DataFrame:
+    """Peaks of one file."""
+    from scatacworks.io import read_peaks
+
+    return read_peaks(path)
+
+
+def _first(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
+    """First of the names that is a column."""
+    return next((name for name in names if name in frame.columns), None)
+
+
+def _from_frame(frame: pd.DataFrame, genome: Genome | None, empty: Sequence[str]) -> PeakTable:
+    """Check and flatten a DataFrame of peaks."""
+    sample = _first(frame, SAMPLE_COLUMNS)
+    missing = [name for name in ("chrom", "start", "end") if name not in frame] + ["sample"] * (sample is None)
+    if missing:
+        msg = f"The peaks lack the column(s) {missing}; found {list(frame.columns)}."
+        raise KeyError(msg)
+    if len(frame) == 0:
+        msg = "The peaks have no rows; there is nothing to index."
+        raise ValueError(msg)
+    samples, sample_names = _codes(frame[sample], "sample")
+    chrom, chroms = _chrom_codes(frame["chrom"], genome)
+    start, end = _positions(frame["start"], "start"), _positions(frame["end"], "end")
+    _check_intervals(start, end)
+    if genome is not None:
+        _check_lengths(end, chrom, chroms, genome)
+    names = np.unique(np.concatenate([sample_names, np.asarray(empty, sample_names.dtype)])) if empty else sample_names
+    if empty:
+        samples = np.searchsorted(names, sample_names).astype(samples.dtype)[samples]
+    kind = np.uint16 if len(names) <= 2**16 else np.int32
+    return PeakTable(
+        chroms, names, chrom, start, end, _summits(frame, start, end), samples.astype(kind), _signal(frame)
+    )
+
+
+def _codes(column: pd.Series, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Codes into the sorted names that occur, and these names."""
+    codes, names = pd.factorize(column)
+    if (codes < 0).any():
+        msg = f"Row {int(np.flatnonzero(codes < 0)[0])} of the peaks has no {what}."
+        raise ValueError(msg)
+    names = np.asarray(pd.Index(names).astype(str), dtype=object)
+    unique, place = np.unique(names.astype(str), return_inverse=True)
+    return place.astype(np.int32)[codes], unique
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key by which chr2 comes before chr10."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"\d+|\D+", name))
+
+
+def _chrom_codes(column: pd.Series, genome: Genome | None) -> tuple[np.ndarray, np.ndarray]:
+    """Chromosome codes in genome order, or in natural order of the names without a genome."""
+    codes, names = _codes(column, "chrom")
+    if genome is None:
+        both = [name for name in names if f"chr{name}" in set(names)]
+        if both:
+            msg = f"Chromosomes are spelled in two ways (chr{both[0]} and {both[0]}); spell them alike or give genome=."
+            raise ValueError(msg)
+        order = sorted(range(len(names)), key=lambda at: natural(names[at]))
+    else:
+        known = genome.resolve(names)
+        if (known < 0).any():
+            unknown = ", ".join(names[known < 0][:5])
+            msg = f"The genome {genome.name!r} has no chromosome {unknown}; drop these peaks or give another genome."
+            raise ValueError(msg)
+        order = np.unique(known)
+        place = np.searchsorted(order, known)
+        return place.astype(np.int32)[codes], np.asarray(genome.chroms)[order]
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order))
+    return place[codes], names[order]
+
+
+def _positions(column: pd.Series, what: str) -> np.ndarray:
+    """A column of positions as int32."""
+    values = column.to_numpy()
+    if values.dtype == np.int32:
+        return values
+    if values.dtype.kind not in "iu" and not (values.dtype.kind == "f" and np.array_equal(values, np.rint(values))):
+        msg = f"Column {what!r} of the peaks is {values.dtype}; expected whole numbers (bp, 0-based)."
+        raise TypeError(msg)
+    if len(values) and values.max() >= 2**31 - 64:
+        msg = f"Column {what!r} of the peaks holds {values.max()}; positions must fit in 32 bits."
+        raise ValueError(msg)
+    return values.astype(np.int32)
+
+
+def _check_intervals(start: np.ndarray, end: np.ndarray) -> None:
+    """Refuse negative positions and ends before starts; say how many have no width."""
+    wrong = np.flatnonzero((start < 0) | (end < start))
+    if len(wrong):
+        row = int(wrong[0])
+        msg = f"Row {row} of the peaks is the interval {start[row]}-{end[row]}; expected 0 <= start <= end."
+        raise ValueError(msg)
+    flat = int((start == end).sum())
+    if flat:
+        logger.warning("%d of %d peaks have zero width; each is taken as one base.", flat, len(start))
+
+
+def _check_lengths(end: np.ndarray, chrom: np.ndarray, chroms: np.ndarray, genome: Genome) -> None:
+    """Refuse peaks beyond the end of their chromosome: most likely another genome."""
+    lengths = genome.lengths[genome.resolve(chroms)]
+    beyond = np.flatnonzero(end > lengths[chrom])
+    if len(beyond):
+        row = int(beyond[0])
+        where = f"Row {row} of the peaks ends at {chroms[chrom[row]]}:{end[row]}"
+        msg = f"{where}, beyond that chromosome of {genome.name!r}; are the peaks of another genome?"
+        raise ValueError(msg)
+
+
+def _summits(frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The summit column, or the centres of the peaks."""
+    column = _first(frame, SUMMIT_COLUMNS)
+    if column is None:
+        logger.warning("The peaks have no summit column; their centres are used.")
+        return start + (end - start) // 2
+    values = frame[column].to_numpy()
+    absent = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    absent |= values < 0
+    if absent.any():
+        logger.warning("%d of %d peaks have no summit; their centres are used.", int(absent.sum()), len(values))
+        values = np.where(absent, start + (end - start) // 2, values)
+    return _positions(pd.Series(values), column)
+
+
+def _signal(frame: pd.DataFrame) -> np.ndarray:
+    """The signal column as floats, or ones."""
+    column = _first(frame, SIGNAL_COLUMNS)
+    if column is None:
+        logger.warning("The peaks have no signal or score column; every peak counts as 1.")
+        return np.ones(len(frame), np.float32)
+    values = frame[column].to_numpy()
+    if values.dtype.kind not in "iuf":
+        msg = f"Column {column!r} of the peaks is {values.dtype}; expected numbers."
+        raise TypeError(msg)
+    values = values if values.dtype.kind == "f" else values.astype(np.float64)
+    wrong = np.flatnonzero(~(values >= 0) | np.isinf(values))
+    if len(wrong):
+        msg = f"Row {int(wrong[0])} of the peaks has the signal {values[wrong[0]]}; expected a number of 0 or more."
+        raise ValueError(msg)
+    return values
