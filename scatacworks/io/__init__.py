@@ -7,9 +7,13 @@ from scatacworks._lazy import attach
 _PUBLIC: dict[str, str] = {
     "Motif": "_motifs",
     "read_bigwig": "_bigwig_read",
+    "read_fragments": "_fragments",
     "read_genes": "_genes",
     "read_motifs": "_motifs",
+    "read_peaks": "_peaks_read",
     "write_bigwig": "_bigwig",
+    "write_fragments": "_fragments_write",
+    "write_peaks": "_peaks",
 }
 
 __getattr__, __dir__, __all__ = attach(__name__, _PUBLIC)

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from anndata import AnnData
+    from mudata import MuData
 
 SUFFIXES = (".bw", ".bigwig")
 
 
 def write_bigwig(
-    data: AnnData | Tracks,
+    data: AnnData | MuData | Tracks,
     path: str | PathLike[str],
     *,
     key: str = _keys.DENOISED,
@@ -37,6 +38,7 @@ def write_bigwig(
     fill_gaps: bool = True,
     n_jobs: int | None = None,
     progress: bool = True,
+    mod: str = "atac",
 ) -> dict[str, Path]:
     """Write one bigWig file per group.
 
@@ -63,6 +65,8 @@ def write_bigwig(
         Threads that compress.
     progress
         Show a progress bar.
+    mod
+        Modality to use where `data` is a MuData.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def write_bigwig(
     >>> sca.io.read_bigwig(written["NK/T"]).window("NK_T", "chr1", 13, 16)
     array([1.5, 1.5, 0. ], dtype=float32)
     """
-    tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer)
+    tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer, mod)
     names = list(map(str, tracks.groups if groups is None else groups))
     codes = [tracks.group_code(name) for name in names]
     files = _files_for(names, Path(path))
@@ -110,10 +114,10 @@ def write_bigwig(
     return files
 
 
-def _stored_tracks(data: AnnData, key: str, layer: str | None) -> Tracks:
+def _stored_tracks(data: AnnData | MuData, key: str, layer: str | None, mod: str) -> Tracks:
     from scatacworks.get import tracks
 
-    return tracks(data, key=key, layer=layer)
+    return tracks(data, key=key, layer=layer, mod=mod)
 
 
 def _extended(runs: Runs, size: int, extend: int | None) -> Runs:
@@ -125,8 +129,8 @@ def _extended(runs: Runs, size: int, extend: int | None) -> Runs:
 
 
 def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
-    """Add a run of value `fill`, where that is not zero, for every stretch of `[0, size)` that has none."""
-    if fill == 0:
+    """Fill what no run covers of `[0, size)` with runs of value `fill`, unless that is zero or unknown (NaN)."""
+    if fill == 0 or np.isnan(fill):
         return runs
     starts, lengths, values = runs
     lengths = np.ones(len(starts), np.int32) if lengths is None else lengths

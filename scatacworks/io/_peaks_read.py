@@ -1,0 +1,189 @@
+"""Read peaks from BED, narrowPeak and broadPeak files."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from scatacworks._files import require_file
+from scatacworks.genome import Genome
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+Format = Literal["bed", "narrowPeak", "broadPeak"]
+_BED = ["chrom", "start", "end", "name", "score", "strand"]
+_PEAK = [*_BED, "signal", "p", "q"]
+_SKIPPED = ("#", "track", "browser")
+_SUFFIXES = (".bed", ".narrowpeak", ".broadpeak")
+
+
+def read_peaks(
+    path: str | PathLike[str] | Mapping[str, str | PathLike[str]],
+    *,
+    genome: str | Genome | None = None,
+    format: Format | None = None,
+) -> pd.DataFrame:
+    """Read peaks or other regions from BED, narrowPeak or broadPeak files, plain or gzipped.
+
+    Parameters
+    ----------
+    path
+        A file; a folder of such files, one per group; or a dict group -> file. Groups of a folder are named by the
+        files.
+    genome
+        The :class:`~scatacworks.Genome` or its name. Then chromosomes get its spelling, regions on chromosomes it
+        lacks are left out with a warning, and the table is sorted in its order.
+    format
+        By default from the suffix, else from the number of columns: ten are narrowPeak, anything else BED.
+
+    Returns
+    -------
+    One row per region: `chrom` (str), `start`, `end` (int64, 0-based, half-open); `name`, `score` and `strand` where
+    the file has them; `signal` of narrowPeak and broadPeak; `summit` (int64, position on the chromosome; the middle if
+    the file says -1) of narrowPeak; `group` (categorical, first column) where there are several files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a line is no region, with its number; or, with a genome, a region ends beyond its chromosome.
+
+    Examples
+    --------
+    >>> from importlib import resources
+    >>> import scatacworks as sca
+    >>> windows = sca.io.read_peaks(resources.files("scatacworks") / "_data/pbmc_windows/windows.bed")
+    >>> windows.head(2)
+      chrom      start        end
+    0  chr1  157542191  157562771
+    1  chr1  157809807  157830693
+    """
+    files = _files_of(path)
+    several = isinstance(path, Mapping) or Path(path).is_dir()
+    tables = [_read(_checked(file, may_be_empty=several), format) for file in files.values()]
+    if several:
+        table = pd.concat(tables, ignore_index=True)
+        codes = np.repeat(np.arange(len(files)), [len(part) for part in tables])
+        table.insert(0, "group", pd.Categorical.from_codes(codes, categories=list(files)))
+    else:
+        table = tables[0]
+    return table if genome is None else _on_genome(table, Genome(genome), path)
+
+
+def _files_of(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
+    if isinstance(path, Mapping):
+        return {str(group): Path(file) for group, file in path.items()}
+    path = Path(path)
+    if not path.is_dir():
+        return {path.name: path}
+    files = {_stem(file): file for file in sorted(path.iterdir()) if _kind(file) in _SUFFIXES}
+    if not files:
+        msg = f"There is no file of peaks (.bed, .narrowPeak, .broadPeak, also .gz) in the folder {path}."
+        raise FileNotFoundError(msg)
+    return files
+
+
+def _checked(path: Path, *, may_be_empty: bool) -> Path:
+    """Check that a file is there; one of several groups may have no peaks."""
+    return path if may_be_empty and path.is_file() else require_file(path, "file of peaks")
+
+
+def _kind(path: Path) -> str:
+    """Return the suffix in lower case, that before `.gz`."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz").removesuffix(".bgz")).suffix
+
+
+def _stem(path: Path) -> str:
+    return path.name[: path.name.lower().index(_kind(path))]
+
+
+def _read(path: Path, format: str | None) -> pd.DataFrame:
+    lines = _data_lines(path)
+    width = len(lines[0][1].split("\t")) if lines else 3
+    kind = _kind(path)
+    by_suffix = {".narrowpeak": "narrowPeak", ".broadpeak": "broadPeak"}.get(kind)
+    format = format or by_suffix or ("narrowPeak" if width == 10 else "bed")
+    names = {"bed": _BED, "narrowPeak": [*_PEAK, "summit"], "broadPeak": _PEAK}.get(format)
+    if names is None:
+        msg = f"format={format!r} is unknown; expected 'bed', 'narrowPeak' or 'broadPeak'."
+        raise ValueError(msg)
+    needed = 3 if format == "bed" else len(names)
+    rows = [line.split("\t", len(names))[: len(names)] for _, line in lines]
+    short = next((i for i, row in enumerate(rows) if len(row) < max(needed, min(width, len(names)))), None)
+    if short is not None:
+        _fail(path, lines[short], f"at least {needed} columns separated by tabs, as many as in the lines above")
+    columns = names[: max(needed, min(width, len(names)))]
+    table = pd.DataFrame([row[: len(columns)] for row in rows], columns=columns, dtype=str)
+    return _typed(table, lines, path)
+
+
+def _data_lines(path: Path) -> list[tuple[int, str]]:
+    """Return number and text of the lines that hold regions."""
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path, "rt") if zipped else path.open() as handle:
+            return [
+                (number, line.rstrip("\r\n"))
+                for number, line in enumerate(handle, 1)
+                if line.strip() and not line.startswith(_SKIPPED)
+            ]
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        problem = "is cut off" if isinstance(error, EOFError) else "is not a text file"
+        msg = f"{path} {problem}; expected a BED, narrowPeak or broadPeak file, plain or gzipped."
+        raise ValueError(msg) from error
+
+
+def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path) -> pd.DataFrame:
+    start, end = (pd.to_numeric(table[name], errors="coerce") for name in ("start", "end"))
+    valid = (start >= 0) & (end > start) & (start % 1 == 0) & (end % 1 == 0)
+    if not valid.all():
+        _fail(path, lines[int(np.argmin(valid.to_numpy()))], "chromosome, start and end with 0 <= start < end")
+    table = table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
+    for name in ("score", "signal"):
+        if name in table:
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+    if "summit" in table:
+        offset = pd.to_numeric(table["summit"], errors="coerce").fillna(-1).astype(np.int64)
+        outside = (offset < 0) | (offset >= table["end"] - table["start"])
+        middle = (table["end"] - table["start"]) // 2
+        table["summit"] = table["start"] + offset.mask(outside, middle)
+    return table.drop(columns=["p", "q"], errors="ignore")
+
+
+def _fail(path: Path, line: tuple[int, str], expected: str) -> None:
+    msg = f"{path}, line {line[0]}: expected {expected}, found {line[1][:80]!r}."
+    raise ValueError(msg)
+
+
+def _on_genome(table: pd.DataFrame, genome: Genome, path: object) -> pd.DataFrame:
+    names, inverse = np.unique(table["chrom"].to_numpy(str), return_inverse=True)
+    codes = genome.resolve(names)[inverse] if len(table) else np.empty(0, np.int32)
+    kept = codes >= 0
+    if len(table) and not kept.any():
+        has = f"it has {names[0]}, the genome {genome.chroms[0]}, …"
+        msg = f"No region of {path} is on a chromosome of {genome.name!r}; {has}"
+        raise ValueError(msg)
+    if not kept.all():
+        lost = ", ".join(names[genome.resolve(names) < 0][:3])
+        msg = f"{path}: {(~kept).sum():,} regions on chromosomes that {genome.name!r} lacks are left out ({lost})."
+        warnings.warn(msg, stacklevel=3)
+    table, codes = table[kept], codes[kept]
+    beyond = table["end"].to_numpy() > genome.lengths[codes]
+    if beyond.any():
+        row = table.iloc[int(np.argmax(beyond))]
+        where = f"{row['chrom']}:{row['start']}-{row['end']}"
+        msg = f"{path}: {where} ends beyond its chromosome in {genome.name!r}; the file may be of another assembly."
+        raise ValueError(msg)
+    table = table.assign(chrom=np.asarray(genome.chroms, dtype=object)[codes])
+    order = np.lexsort((table["end"], table["start"], codes))
+    return table.iloc[order].reset_index(drop=True)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import gzip
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+
+PEAKS = pd.DataFrame(
+    {
+        "group": pd.Categorical(["NK/T", "NK/T", "naïve B"], categories=["NK/T", "naïve B", "empty"]),
+        "chrom": ["chr1", "chr2", "chr1"],
+        "start": [100, 5, 90],
+        "end": [300, 45, 210],
+        "summit": [180, 20, 209],
+        "mean": [2.0, 1.0, 3.0],
+        "max": [4.0, 1.0, 8.0],
+    }
+)
+
+
+@pytest.fixture
+def adata():
+    return anndata.AnnData(np.zeros((1, 0), np.float32), uns={"peaks": PEAKS})
+
+
+def test_narrowpeak_has_the_ten_columns_of_the_format(adata, tmp_path):
+    files = sca.io.write_peaks(adata, tmp_path)
+    assert {group: file.name for group, file in files.items()} == {
+        "NK/T": "NK_T.narrowPeak",
+        "naïve B": "naïve_B.narrowPeak",
+        "empty": "empty.narrowPeak",
+    }
+    first = files["NK/T"].read_text().splitlines()[0].split("\t")
+    assert [*first[:4], *first[5:]] == ["chr1", "100", "300", "NK/T_1", ".", "4", "-1", "-1", "80"]
+    assert 0 < int(first[4]) <= 1000
+    assert files["empty"].read_text() == ""
+
+
+@pytest.mark.parametrize("ending", [".narrowPeak", ".narrowPeak.gz", ".bed", ".bed.gz"])
+def test_one_file_of_all_groups_comes_back(adata, tmp_path, ending):
+    path = sca.io.write_peaks(adata, tmp_path / f"all{ending}")["NK/T"]
+    back = sca.io.read_peaks(path)
+    shared = ["chrom", "start", "end"] + ["summit"] * ("narrow" in ending)
+    pd.testing.assert_frame_equal(back[shared], PEAKS[shared], check_dtype=False)
+    assert back["name"].tolist() == ["NK/T_1", "NK/T_2", "naïve_B_1"]
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_groups_come_back_from_a_folder_or_a_dict(adata, tmp_path, compress):
+    files = sca.io.write_peaks(adata, tmp_path / "peaks", compress=compress)
+    by_dict = sca.io.read_peaks(files)
+    assert by_dict["group"].tolist() == ["NK/T", "NK/T", "naïve B"]
+    assert by_dict["signal"].tolist() == [4, 1, 8]
+    assert set(sca.io.read_peaks(tmp_path / "peaks")["group"].cat.categories) == {"NK_T", "naïve_B", "empty"}
+
+
+def test_compressed_files_can_be_indexed(adata, tmp_path):
+    pysam = pytest.importorskip("pysam")
+    path = sca.io.write_peaks(PEAKS.sort_values(["chrom", "start"]), tmp_path / "a.bed.gz")["NK/T"]
+    pysam.tabix_index(str(path), preset="bed")
+    assert [row.split("\t")[1] for row in pysam.TabixFile(str(path), encoding="utf8").fetch("chr1", 0, 1000)] == [
+        "90",
+        "100",
+    ]
+
+
+def test_a_table_without_groups_is_written(tmp_path):
+    path = sca.io.write_peaks(PEAKS[["chrom", "start", "end"]], tmp_path / "a.bed")["peaks"]
+    assert path.read_text().splitlines()[1] == "chr2\t5\t45\tpeak_2\t0\t."
+
+
+def test_files_of_other_programs_are_read(tmp_path):
+    bed = tmp_path / "a.bed"
+    bed.write_bytes(b"track name=x\nbrowser position chr1\n#c\n1\t5\t10\r\nchr2\t0\t3\textra\n")
+    assert sca.io.read_peaks(bed)[["start", "end"]].to_numpy().tolist() == [[5, 10], [0, 3]]
+    macs = tmp_path / "b.txt.gz"
+    with gzip.open(macs, "wt") as handle:
+        handle.write("chr1\t10\t30\tp1\t55\t.\t2.5\t3\t4\t7\nchr1\t50\t60\tp2\t5\t.\t1\t1\t1\t-1\n")
+    table = sca.io.read_peaks(macs)
+    assert table["summit"].tolist() == [17, 55]
+    broad = tmp_path / "c.broadPeak"
+    broad.write_text("chr1\t10\t30\tp1\t55\t.\t2.5\t3\t4\n")
+    assert sca.io.read_peaks(broad).columns.tolist() == ["chrom", "start", "end", "name", "score", "strand", "signal"]
+
+
+def test_a_genome_sorts_renames_and_reports(tmp_path):
+    path = tmp_path / "a.bed"
+    path.write_text("chr10\t5\t10\n2\t7\t9\nchr2\t1\t3\nchrUn\t0\t5\n")
+    with pytest.warns(UserWarning, match="1 regions on chromosomes that 'hg38' lacks are left out"):
+        table = sca.io.read_peaks(path, genome="hg38")
+    assert table.to_numpy().tolist() == [["chr2", 1, 3], ["chr2", 7, 9], ["chr10", 5, 10]]
+    with pytest.raises(ValueError, match="chr10:5-10 ends beyond"):
+        sca.io.read_peaks(path, genome=sca.Genome({"chr2": 9, "chr10": 9, "chrUn": 9}))
+    with pytest.raises(ValueError, match="No region"):
+        sca.io.read_peaks(path, genome=sca.Genome({"chrA": 9}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chr1\t5\t10\nchr1\t9\t9\n", "line 2: expected chromosome, start and end"),
+        ("chr1\t-5\t10\n", "line 1: expected"),
+        ("chr1 5 10\n", "line 1: expected at least 3 columns separated by tabs"),
+        ("chr1\tx\t10\n", "line 1: expected chromosome, start and end"),
+    ],
+)
+def test_a_line_that_is_no_region_is_named(tmp_path, text, message):
+    path = tmp_path / "bad.bed"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        sca.io.read_peaks(path)
+
+
+def test_bad_input_is_explained(adata, tmp_path):
+    with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
+        sca.io.write_peaks(adata, tmp_path, key="no")
+    with pytest.raises(KeyError, match="no peaks of group 'T'"):
+        sca.io.write_peaks(adata, tmp_path, groups=["T"])
+    with pytest.raises(ValueError, match="lacks the column"):
+        sca.io.write_peaks(PEAKS[["chrom", "start"]], tmp_path)
+    with pytest.raises(ValueError, match="format='gff' is unknown"):
+        sca.io.write_peaks(adata, tmp_path, format="gff")
+    with pytest.raises(FileNotFoundError, match="no file of peaks"):
+        sca.io.read_peaks(tmp_path)
+    (tmp_path / "a.bed").write_bytes(gzip.compress(b"chr1\t5\t10\n" * 1000)[:-20])
+    with pytest.raises(ValueError, match="is cut off"):
+        sca.io.read_peaks(tmp_path / "a.bed")
+    (tmp_path / "b.bed").write_bytes(bytes([0xFF, 0xFE, 0x81]) * 20)
+    with pytest.raises(ValueError, match="not a text file"):
+        sca.io.read_peaks(tmp_path / "b.bed")
