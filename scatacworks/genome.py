@@ -119,6 +119,11 @@ class Genome:
         """Chromosome name -> length in bp, in order."""
         return dict(zip(self.chroms, self.lengths.tolist(), strict=True))
 
+    @property
+    def spellings(self) -> dict[str, int]:
+        """Every spelling of a chromosome that is understood -> its code."""
+        return dict(self._codes)
+
     @cached_property
     def offsets(self) -> np.ndarray:
         """Start of every chromosome in the concatenated genome, and its total length; int64, `(n_chroms + 1,)`."""

@@ -1,0 +1,39 @@
+"""The AnnData within what the user holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def is_mudata(data: Any) -> bool:
+    """Tell whether this is a MuData, without importing mudata."""
+    return type(data).__name__ == "MuData" and hasattr(data, "mod")
+
+
+def is_anndata(data: Any) -> bool:
+    """Tell whether this is an AnnData (SnapATAC2's backed one included), without importing anndata."""
+    return all(hasattr(data, name) for name in ("obs", "uns", "obsm", "obs_names")) and not is_mudata(data)
+
+
+def atac(data: Any, mod: str = "atac") -> AnnData:
+    """Return an AnnData as it is, and of a MuData the modality `mod`; results are written into the object returned.
+
+    Raises
+    ------
+    KeyError
+        If a MuData has no such modality.
+    TypeError
+        If it is neither an AnnData nor a MuData.
+    """
+    if is_mudata(data):
+        if mod not in data.mod:
+            msg = f"The MuData has no modality {mod!r}; it has {', '.join(map(repr, data.mod))}. Name one with mod=."
+            raise KeyError(msg)
+        return data.mod[mod]
+    if is_anndata(data):
+        return data
+    msg = f"Expected an AnnData or a MuData, got {type(data).__name__}."
+    raise TypeError(msg)

@@ -1,0 +1,264 @@
+"""Lines of fragment files to coded columns, without the GIL.
+
+A line is `chrom, start, end, barcode[, count[, anything]]`, separated by tabs and ended by LF or CRLF. The name of the
+chromosome is compared with the last line's first (one 64-bit word), numbers are read eight digits at a time and a
+barcode is hashed while its end is looked for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scatacworks._core.names import Table, add, find, has_room
+from scatacworks._core.words import load64, low_bytes, number, scan_name
+from scatacworks._numba import njit
+
+__all__ = ["BAD_REASONS", "Columns", "Faults", "Rules", "parse_lines"]
+
+TAB, LF, CR, HASH, DOT = 9, 10, 13, 35, 46
+MIN_LINE = 6  # bytes of the shortest line that can be right
+MAX_COUNT = 65_535
+
+OK, NAMES_FULL = 0, 1  # what `parse_lines` returns
+
+BAD_REASONS = (
+    "",
+    "has no tab-separated start and end",
+    "has a start that is not a whole number of 0 or more",
+    "has an end that is not a whole number",
+    "has a start that is not before its end",
+    "ends beyond its chromosome",
+    "has no barcode in column 4",
+    "has a count in column 5 that is not a whole number of 1 or more",
+)
+NO_COLUMNS, BAD_START, BAD_END, NO_LENGTH, BEYOND, NO_BARCODE, BAD_COUNT = range(1, 8)
+
+
+class Rules(NamedTuple):
+    """What to do with a line."""
+
+    n_cells: int  # lines of barcodes coded from here on are counted, not returned
+    max_names: int  # barcodes beyond so many are not remembered
+    bulk: bool  # three columns will do and every line belongs to cell 0
+    chrom_codes: np.ndarray  # int32, code of every known spelling of a chromosome; -1 where it is to be skipped
+    chrom_ends: np.ndarray  # int64, length of that chromosome in bp
+
+
+class Columns(NamedTuple):
+    """Room for parsed lines; every array is as long as there can be lines."""
+
+    start: np.ndarray  # int32
+    end: np.ndarray  # int32
+    cell: np.ndarray  # int32
+    count: np.ndarray  # uint16
+    run_chrom: np.ndarray  # int32, code of the chromosome of a run of lines
+    run_from: np.ndarray  # int32, first line of that run
+
+
+class Faults(NamedTuple):
+    """The first malformed lines."""
+
+    line: np.ndarray  # int64 (n,), number of the line within the text given, from 1
+    reason: np.ndarray  # int64 (n,), into `BAD_REASONS`
+    size: np.ndarray  # int64 (n,), bytes kept
+    text: np.ndarray  # uint8 (n, m), the line, cut
+
+
+# counters in the int64 array `tally`
+LINES, COMMENTS, KEPT, RUNS, UNMATCHED, BAD, AT = range(7)
+N_TALLY = 7
+
+
+@njit
+def _next_line(text: np.ndarray, at: int) -> int:
+    """Return the position behind the next line feed."""
+    while text[at] != LF:
+        at += 1
+    return at + 1
+
+
+@njit
+def _fault(text: np.ndarray, at: int, reason: int, line: int, tally: np.ndarray, faults: Faults) -> int:
+    """Keep a malformed line; returns the position behind it."""
+    i = tally[BAD]
+    tally[BAD] += 1
+    if i < len(faults.line):
+        faults.line[i], faults.reason[i] = line, reason
+        size = 0
+        while size < faults.text.shape[1] and text[at + size] not in (LF, CR):
+            faults.text[i, size] = text[at + size]
+            size += 1
+        faults.size[i] = size
+    return _next_line(text, at)
+
+
+@njit
+def _positions(text: np.ndarray, at: int, chrom_stop: int, bulk: int) -> tuple[int, int, int, int]:
+    """Read start and end; returns (start, end, position of the byte behind, reason)."""
+    start, n_start = number(text, at)
+    at += n_start
+    separated = text[at] == TAB
+    end, n_end = number(text, at + 1)
+    at += n_end + 1
+    mark = text[at]
+    reason = 0
+    if n_start == 0 or not separated:
+        reason = BAD_START
+    elif n_end == 0 or mark not in (TAB, LF, CR):
+        reason = BAD_END
+    elif start >= end:
+        reason = NO_LENGTH
+    elif end > chrom_stop:
+        reason = BEYOND
+    elif mark != TAB and not bulk:
+        reason = NO_BARCODE
+    return start, end, at, reason
+
+
+@njit
+def _count_column(text: np.ndarray, at: int) -> tuple[int, int, int]:
+    """Read column 5 at `at`; returns (count, position behind the line, reason)."""
+    count, n = number(text, at)
+    mark = text[at + n]
+    if n == 0 and mark == DOT:
+        count, n, mark = np.int64(1), np.int64(1), text[at + 1]
+    reason = 0 if count > 0 and mark in (TAB, LF, CR) else BAD_COUNT
+    return min(count, MAX_COUNT), _next_line(text, at + n), reason
+
+
+@njit
+def _rest_of_line(text: np.ndarray, at: int, here: int) -> tuple[int, int, int]:
+    """Read what follows the barcode `text[at:here]`; returns (count, position behind the line, reason)."""
+    mark = text[here]
+    if here == at or mark not in (TAB, LF, CR):
+        return np.int64(1), here, NO_BARCODE
+    if mark == TAB and text[here + 2] == LF and 49 <= text[here + 1] <= 57:
+        return np.int64(text[here + 1]) - 48, here + 3, 0
+    if mark == TAB:
+        return _count_column(text, here + 1)
+    return np.int64(1), _next_line(text, here), 0
+
+
+@njit
+def _find_chromosome(text: np.ndarray, at: int, chroms: Table) -> tuple[np.int32, int]:
+    """Look up or add the name of a chromosome; returns (its code among the names or -1, its bytes or -1)."""
+    here, key = scan_name(text, at)
+    size = here - at
+    if size == 0 or text[here] != TAB:
+        return np.int32(-1), np.int64(-1)
+    code = find(chroms, text, at, size, key)
+    if code < 0 and has_room(chroms, size):
+        code = add(chroms, text, at, size, key)
+    return code, size
+
+
+@njit
+def parse_lines(
+    text: np.ndarray,
+    at: int,
+    stop: int,
+    rules: Rules,
+    chroms: Table,
+    chrom_counts: np.ndarray,
+    barcodes: Table,
+    columns: Columns,
+    tally: np.ndarray,
+    faults: Faults,
+) -> int:
+    """Parse the whole lines of `text[at:stop]`.
+
+    Parameters
+    ----------
+    text
+        uint8; `text[stop - 1]` is a line feed and `PAD` bytes behind `stop` are readable.
+    rules
+        A :class:`Rules`.
+    chroms, barcodes
+        A :class:`~scatacworks._core.names.Table` each; unknown names are added.
+    chrom_counts
+        int64, one per name `chroms` has room for; lines of the names that are skipped are counted.
+    columns
+        :class:`Columns`, filled from `tally[KEPT]` on.
+    tally
+        int64 `(N_TALLY,)`, counted up; `tally[AT]` is where parsing ended.
+    faults
+        :class:`Faults`.
+
+    Returns
+    -------
+    `OK`, or `NAMES_FULL` when `barcodes` must grow before parsing goes on from `tally[AT]`.
+    """
+    kept, run, lines, unmatched = tally[KEPT], tally[RUNS], tally[LINES], 0
+    chrom_word, chrom_mask, chrom_skip = np.uint64(1), np.uint64(0), np.int64(0)
+    chrom_id, chrom, chrom_stop = np.int32(-1), np.int32(-1), np.int64(0)
+    last_chrom = columns.run_chrom[run - 1] if run > 0 else np.int32(-1)
+    status = OK
+    while at < stop:
+        line, lines = at, lines + 1
+        if load64(text, at) & chrom_mask != chrom_word:
+            chrom_mask, chrom_word = np.uint64(0), np.uint64(1)
+            if text[at] in (HASH, LF, CR):
+                tally[COMMENTS] += 1
+                at = _next_line(text, at)
+                continue
+            chrom_id, chrom_skip = _find_chromosome(text, at, chroms)
+            if chrom_skip < 0:
+                at = _fault(text, line, NO_COLUMNS, lines, tally, faults)
+                continue
+            known = 0 <= chrom_id < len(rules.chrom_codes)
+            chrom = rules.chrom_codes[chrom_id] if known else np.int32(-1)
+            chrom_stop = rules.chrom_ends[chrom_id] if known else np.int64(2**31 - 1)
+            chrom_skip += 1
+            if chrom_skip <= 8:
+                chrom_mask = low_bytes(~np.uint64(0), chrom_skip)
+                chrom_word = load64(text, at) & chrom_mask
+        start, end, at, reason = _positions(text, at + chrom_skip, chrom_stop, rules.bulk)
+        code, count = np.int32(0), np.int64(1)
+        if reason == 0 and rules.bulk:
+            at = _next_line(text, at)
+        elif reason == 0:
+            at += 1
+            here, key = scan_name(text, at)
+            count, after, reason = _rest_of_line(text, at, here)
+            if reason == 0 and chrom >= 0:
+                code = find(barcodes, text, at, here - at, key)
+                if code < 0 and barcodes.used[0] < rules.max_names:
+                    if not has_room(barcodes, here - at):
+                        at, lines, status = line, lines - 1, NAMES_FULL
+                        break
+                    code = add(barcodes, text, at, here - at, key)
+            at = after
+        if reason != 0:
+            at = _fault(text, line, reason, lines, tally, faults)
+        elif chrom < 0:
+            chrom_counts[chrom_id] += 1  # -1, a name there was no room for, counts in the last place
+        elif code < 0 or code >= rules.n_cells:
+            unmatched += 1
+        else:
+            if chrom != last_chrom:
+                columns.run_chrom[run], columns.run_from[run] = chrom, kept
+                last_chrom = chrom
+                run += 1
+            columns.start[kept], columns.end[kept] = start, end
+            columns.cell[kept], columns.count[kept] = code, count
+            kept += 1
+    tally[KEPT], tally[RUNS], tally[LINES], tally[AT] = kept, run, lines, at
+    tally[UNMATCHED] += unmatched
+    return status
+
+
+@njit
+def line_bounds(text: np.ndarray, n: int) -> tuple[int, int]:
+    """Return the positions behind the first and the last line feed of `text[:n]`; 0 where there is none."""
+    first, last = 0, 0
+    for i in range(n):
+        if text[i] == LF:
+            first = i + 1
+            break
+    for i in range(n - 1, -1, -1):
+        if text[i] == LF:
+            last = i + 1
+            break
+    return first, last

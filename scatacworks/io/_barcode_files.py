@@ -1,0 +1,67 @@
+"""Lists and tables of cells as users have them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pandas as pd
+
+from scatacworks._files import require_file
+
+_COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc")
+
+
+def cell_table(barcodes: Any) -> pd.DataFrame:
+    """Return a table indexed by barcode (str, unique) from a list, a DataFrame or the path of a file.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one occurs twice.
+    """
+    if isinstance(barcodes, str | os.PathLike):
+        table, where = read_cell_table(barcodes), str(barcodes)
+    elif isinstance(barcodes, pd.DataFrame):
+        table, where = barcodes.copy(), "the DataFrame given as barcodes"
+    else:
+        table, where = pd.DataFrame(index=pd.Index([str(barcode) for barcode in barcodes], dtype=object)), "barcodes"
+    table.index = pd.Index(table.index.astype(str), dtype=object)
+    if table.empty and not len(table.index):
+        msg = f"{where} names no cell."
+        raise ValueError(msg)
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()]
+        msg = f"{where} names {len(twice):,} barcodes twice, such as {twice[0]!r}; every cell must be named once."
+        raise ValueError(msg)
+    return table
+
+
+def read_cell_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read barcodes, one per line, or a TSV or CSV table with column names; gzipped or not.
+
+    The barcodes are the column named `barcode` (or `cell`, …), else the first. Of 10x Genomics' `singlecell.csv` the
+    lines called cells are taken.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, ValueError
+        If the file is missing, a folder, empty, or not such a table.
+    """
+    path = require_file(path, "file of barcodes")
+    try:
+        head = pd.read_csv(path, sep="\t", header=None, nrows=1, dtype=str).iloc[0, 0]
+        separator = "," if "," in str(head) else "\t"
+        first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)
+        if first.shape[1] == 1 and str(first.iloc[0, 0]).lower() not in _COLUMNS:
+            return pd.read_csv(path, sep=separator, header=None, dtype=str).set_index(0)
+        table = pd.read_csv(path, sep=separator)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        msg = f"{path} is not a list or table of barcodes ({error}); expected one per line, or a TSV or CSV table."
+        raise ValueError(msg) from error
+    named = [column for column in table.columns if str(column).lower() in _COLUMNS]
+    table = table.set_index(named[0] if named else table.columns[0])
+    if "is__cell_barcode" in table:
+        table = table[table["is__cell_barcode"] == 1]
+    table.index.name = None
+    return table

@@ -1,0 +1,107 @@
+"""Barcodes of the user's cells against those of a fragment file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+SEPARATORS = (":", "#", "___", "__", "_", "-", "|", ".", "+")
+_BASES = re.compile(r"[ACGTN]{8,}")
+_COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+def join_names(sample: str, barcodes: Iterable[str]) -> list[str]:
+    """Return the names of a sample's cells among several samples."""
+    return [f"{sample}:{barcode}" for barcode in barcodes]
+
+
+def split_names(names: Sequence[str], samples: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Tell the sample and the barcode of every name: `sample:barcode`, `sample#barcode`, `barcode-sample` and the like.
+
+    Returns
+    -------
+    Sample -> barcode -> position of the name.
+
+    Raises
+    ------
+    ValueError
+        If a name carries none of the samples.
+    """
+    known = frozenset(samples)
+    out: dict[str, dict[str, int]] = {sample: {} for sample in samples}
+    for position, name in enumerate(names):
+        sample, barcode = _split(name, known)
+        if sample is None:
+            msg = (
+                f"Cannot tell the sample of the cell {name!r}; expected names such as "
+                f"{join_names(next(iter(samples)), ['AAACGAAAGACGTCAG-1'])[0]!r}, of the samples "
+                f"{', '.join(map(repr, list(samples)[:5]))}."
+            )
+            raise ValueError(msg)
+        out[sample][barcode] = position
+    return out
+
+
+def _split(name: str, samples: frozenset[str]) -> tuple[str | None, str]:
+    for separator in SEPARATORS:
+        head, _, tail = name.partition(separator)
+        if tail and head in samples:
+            return head, tail
+        head, _, tail = name.rpartition(separator)
+        if head and tail in samples:
+            return tail, head
+    for sample in sorted(samples, key=len, reverse=True):  # a sample's name may hold separators itself
+        for separator in SEPARATORS:
+            if name.startswith(sample + separator):
+                return sample, name[len(sample) + len(separator) :]
+            if name.endswith(separator + sample):
+                return sample, name[: -len(sample) - len(separator)]
+    return None, name
+
+
+def explain_no_match(path: str, cells: Sequence[str], found: Sequence[str]) -> str:
+    """Return the sentence for a file without any barcode of the cells, and the change that would make them match."""
+    shown = [", ".join(map(repr, list(names)[:3])) for names in (cells, found)]
+    guess = guess_change(cells, found)
+    return f"None of the {len(cells):,} barcodes ({shown[0]}, …) occurs in {path}, which has {shown[1]}, …{guess}"
+
+
+def guess_change(cells: Sequence[str], found: Sequence[str]) -> str:
+    """Return a sentence on the change of names that would make cells match, empty where none is seen."""
+    by_core = {core: name for name in found if (core := _core(name)) is not None}
+    for name in cells:
+        core = _core(name)
+        if core in by_core and core is not None:
+            there = by_core[core]
+            return f" They differ around the bases: {name!r} here is {there!r} there{_difference(name, there)}."
+        if core is not None and core.translate(_COMPLEMENT)[::-1] in by_core:
+            there = by_core[core.translate(_COMPLEMENT)[::-1]]
+            return f" They are reverse complements: {name!r} here is {there!r} there."
+    endings: Mapping[str, str] = {name.rsplit("-", 1)[0]: name for name in found}
+    for name in cells:
+        if name in endings or name.rsplit("-", 1)[0] in found:
+            there = endings.get(name, name.rsplit("-", 1)[0])
+            return f" They differ in the ending: {name!r} here is {there!r} there."
+    return " Are they of the same sample?"
+
+
+def _core(name: str) -> str | None:
+    match = _BASES.search(name)
+    return None if match is None else match[0]
+
+
+def _difference(name: str, there: str) -> str:
+    """Return what to take away from, or add to, the names of the cells."""
+    core = _core(name) or ""
+    steps = []
+    for side, (mine, other) in zip(
+        ("prefix", "suffix"), zip(name.split(core, 1), there.split(core, 1), strict=True), strict=True
+    ):
+        if mine and mine != other:
+            steps.append(f"remove the {side} {mine!r}")
+        if other and mine != other:
+            steps.append(f"add the {side} {other!r}")
+    return f" ({' and '.join(steps)})" if steps else ""

@@ -1,0 +1,232 @@
+"""Text files in any compression, read as chunks that threads can turn into text on their own.
+
+A chunk's text begins and ends anywhere; whoever reads the chunks in order joins the lines.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from scatacworks._core import bgzf
+from scatacworks._core.words import PAD
+from scatacworks._files import require_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+try:
+    from isal import igzip as _gzip
+except ImportError:  # no wheel for this platform
+    _gzip = gzip
+
+RAW_CHUNK = 1 << 21  # bytes read at a time from a BGZF file
+TEXT_CHUNK = 1 << 22  # bytes of text read at a time from any other
+_BATCH = 8  # blocks inflated at a time: half a megabyte of text stays in the cache of a core
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BAM\x01": "BAM", b"CRAM": "CRAM", b"\x89HDF": "HDF5"}
+
+
+@dataclass
+class Text:
+    """A chunk that is text already."""
+
+    data: np.ndarray  # uint8
+
+    def batches(self, buffer: Buffer) -> Iterator[int]:
+        """Put the text behind what `buffer` holds; yields how many bytes it holds then."""
+        yield buffer.append(self.data)
+
+
+@dataclass
+class Deflated:
+    """A chunk of whole BGZF blocks."""
+
+    raw: np.ndarray  # uint8
+    blocks: bgzf.Blocks
+    offset: int  # of `raw` in the file
+    path: Path
+
+    def batches(self, buffer: Buffer) -> Iterator[int]:
+        """Inflate a few blocks at a time behind what `buffer` holds; yields how many bytes it holds then."""
+        n = len(self.blocks.offsets)
+        for first in range(0, n, _BATCH):
+            last = min(first + _BATCH, n)
+            size = int(self.blocks.texts[first:last].sum())
+            at = buffer.make_room(size)
+            status, block = bgzf.inflate_blocks(self.raw, self.blocks, first, last, buffer.data, at)
+            if status != bgzf.OK:
+                where = self.offset + int(self.blocks.offsets[block])
+                what = "its checksum (CRC) is wrong" if status == bgzf.BAD_CRC else "its data cannot be inflated"
+                msg = f"{self.path} is damaged: in the BGZF block at byte {where:,} {what}. Copy the file again."
+                raise ValueError(msg)
+            buffer.size += size
+            yield buffer.size
+
+
+class Buffer:
+    """A worker's text buffer: grows as needed, is used again and again, and can be read `PAD` bytes beyond its end."""
+
+    def __init__(self) -> None:
+        self.data = np.zeros((_BATCH + 1) * bgzf.MAX_BLOCK + PAD, np.uint8)
+        self.size = 0
+
+    def make_room(self, n: int) -> int:
+        """Make room for `n` bytes more; returns where they go."""
+        if self.size + n + PAD > len(self.data):
+            data = np.zeros(2 * (self.size + n) + PAD, np.uint8)
+            data[: self.size] = self.data[: self.size]
+            self.data = data
+        return self.size
+
+    def append(self, data: np.ndarray) -> int:
+        """Add bytes; returns the bytes held then."""
+        at = self.make_room(len(data))
+        self.data[at : at + len(data)] = data
+        self.size += len(data)
+        return self.size
+
+    def keep_from(self, at: int) -> None:
+        """Drop the bytes before `at`."""
+        rest = self.data[at : self.size].copy()
+        self.data[: len(rest)] = rest
+        self.size = len(rest)
+
+
+Chunk = Text | Deflated
+
+
+def file_kind(path: str | os.PathLike[str], what: str = "fragment file") -> str:
+    """Return `"bgzf"`, `"gzip"`, `"zstd"` or `"text"`.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, ValueError
+        If the file is missing, a folder, empty, or of a known other format.
+    """
+    path = require_file(path, what)
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text")
+    if kind == "gzip" and _is_bgzf(head):
+        kind = "bgzf"
+    if kind in {"BAM", "CRAM", "HDF5"} or (kind == "bgzf" and _first_text(path).startswith(b"BAM\x01")):
+        kind = "BAM" if kind == "bgzf" else kind
+        way_out = {
+            "BAM": "Turn it into fragments with sca.io.bam_to_fragments.",
+            "CRAM": "Turn it into fragments with sca.io.bam_to_fragments.",
+            "HDF5": "Open it with anndata.read_h5ad and pass the object.",
+        }[kind]
+        msg = f"{path} is a {kind} file, not a {what}. {way_out}"
+        raise ValueError(msg)
+    return kind
+
+
+def _is_bgzf(head: bytes) -> bool:
+    return head[:4] == b"\x1f\x8b\x08\x04" and b"BC\x02\x00" in head[12:64]
+
+
+def _first_text(path: Path) -> bytes:
+    try:
+        with _gzip.open(path, "rb") as file:
+            return file.read(4)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def read_chunks(path: Path, kind: str, progress: Callable[[int], Any] | None = None) -> Iterator[Chunk]:
+    """Read a file from beginning to end; `progress` is called with the bytes of the file used up by each chunk."""
+    note = progress or (lambda _: None)
+    if kind == "bgzf":
+        yield from _read_bgzf(path, note)
+    elif kind == "text":
+        with path.open("rb") as file:
+            yield from _read_stream(file, path, file, note)
+    else:
+        with path.open("rb") as raw, _open_compressed(raw, kind, path) as file:
+            yield from _read_stream(file, path, raw, note)
+
+
+def _open_compressed(raw: BinaryIO, kind: str, path: Path) -> BinaryIO:
+    if kind == "gzip":
+        return _gzip.open(raw, "rb")
+    try:
+        import zstandard
+    except ImportError as error:
+        msg = f"Reading {path} (zstd) needs the package zstandard: pip install zstandard; or recompress it with bgzip."
+        raise ImportError(msg) from error
+    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+
+
+def _read_stream(file: BinaryIO, path: Path, raw: BinaryIO, note: Callable[[int], Any]) -> Iterator[Text]:
+    """Read text of a stream that only goes forward."""
+    before = 0
+    while True:
+        try:
+            data = file.read(TEXT_CHUNK)
+        except EOFError as error:
+            msg = f"{path} is truncated: the gzip stream ends in the middle. Copy or download the file again."
+            raise ValueError(msg) from error
+        except (zlib.error, OSError) as error:
+            msg = f"{path} is damaged and cannot be decompressed ({error}). Copy or download the file again."
+            raise ValueError(msg) from error
+        if not data:
+            return
+        position = raw.tell()
+        note(position - before)
+        before = position
+        yield Text(np.frombuffer(data, np.uint8))
+
+
+def _read_bgzf(path: Path, note: Callable[[int], Any]) -> Iterator[Chunk]:
+    """Read whole blocks; goes on as plain gzip where a member is not a BGZF block."""
+    room = RAW_CHUNK // 64
+    with path.open("rb", buffering=0) as file:
+        position, size, last = 0, path.stat().st_size, b""
+        while position < size:
+            file.seek(position)
+            raw = np.empty(min(RAW_CHUNK, size - position), np.uint8)
+            got = file.readinto(memoryview(raw))
+            offsets, sizes, texts = (np.empty(room, np.int64) for _ in range(3))
+            n, used, status = bgzf.find_blocks(raw, got, offsets, sizes, texts)
+            if n:
+                yield Deflated(raw[:used], bgzf.Blocks(offsets[:n], sizes[:n], texts[:n]), position, path)
+                last = raw[max(0, used - len(bgzf.EOF_BLOCK)) : used].tobytes()
+            elif status == bgzf.OK:
+                msg = (
+                    f"{path} is truncated: the BGZF block at byte {position:,} of {size:,} is cut. "
+                    "Copy or download the file again."
+                )
+                raise ValueError(msg)
+            else:
+                yield from _read_rest(path, position, note)
+                return
+            note(used)
+            position += used
+    if last != bgzf.EOF_BLOCK:
+        _warn_no_end(path)
+
+
+def _read_rest(path: Path, position: int, note: Callable[[int], Any]) -> Iterator[Text]:
+    with path.open("rb") as raw:
+        raw.seek(position)
+        if raw.read(2) != b"\x1f\x8b":
+            msg = f"{path} is damaged: at byte {position:,} neither a gzip member nor the end of the file follows."
+            raise ValueError(msg)
+        raw.seek(position)
+        with _gzip.open(raw, "rb") as file:
+            yield from _read_stream(file, path, raw, note)
+
+
+def _warn_no_end(path: Path) -> None:
+    import warnings
+
+    msg = (
+        f"{path} lacks the end-of-file block of BGZF: it may have been cut short. Compare its size with the original's."
+    )
+    warnings.warn(msg, UserWarning, stacklevel=2)

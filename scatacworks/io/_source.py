@@ -1,0 +1,369 @@
+"""Fragments from wherever they are: a file, files of several samples, or an object that knows or holds them."""
+
+from __future__ import annotations
+
+import bisect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scatacworks import _anndata, _keys
+from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
+from scatacworks._core.paired import from_rows
+from scatacworks.genome import Genome
+from scatacworks.io._barcodes import explain_no_match, split_names
+from scatacworks.io._layout import chromosome_order
+from scatacworks.io._reader import FileReader, Settings
+from scatacworks.io._report import FragmentReport
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["FragmentSource", "Malformed", "open_fragments"]
+
+Malformed = Literal["error", "skip"]
+_MEMORY = 2 << 30  # bytes of fragments held before they go to temporary files
+
+
+class FragmentSource(ABC):
+    """Fragments of known cells, one chromosome at a time.
+
+    Attributes
+    ----------
+    genome
+        The :class:`~scatacworks.Genome` of the chromosome codes.
+    cells
+        Names of the cells in the order of their codes. For a file read without `cells`, the barcodes in order of
+        their first fragment, complete after the pass.
+    report
+        The :class:`FragmentReport` of the last pass, complete at its end.
+    """
+
+    genome: Genome
+    cells: Sequence[str]
+    report: FragmentReport
+
+    @abstractmethod
+    def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
+        """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.cells):,} cells, {self.genome!r})"
+
+
+class FileSource(FragmentSource):
+    """One fragment file; see :func:`open_fragments`."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        genome: Genome,
+        cells: Sequence[str] | None = None,
+        *,
+        bulk: bool = False,
+        malformed: Malformed = "error",
+        grouped: bool | None = None,
+        memory: int = _MEMORY,
+        name: str | None = None,
+    ) -> None:
+        self.path, self.genome = Path(path), genome
+        self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
+        self._wanted = (
+            [name or self.path.name.split(".")[0]] if bulk else None if cells is None else list(map(str, cells))
+        )
+        self.cells = self._wanted or []
+        self.report = FragmentReport()
+        self._reader()  # finds a missing or unreadable file early
+
+    def _reader(self, *, count_unmatched: bool = False) -> FileReader:
+        skip = self.malformed == "skip"
+        settings = Settings(self.genome, self._wanted, self.bulk, skip_malformed=skip, count_unmatched=count_unmatched)
+        return FileReader(self.path, settings)
+
+    def pieces(
+        self, *, n_jobs: int | None = None, progress: bool = False, count_unmatched: bool = False
+    ) -> Iterator[tuple[int, Piece]]:
+        """Yield (chromosome code, fragments) in the order of the file; the code after the last is for mitochondria."""
+        reader = self._reader(count_unmatched=count_unmatched)
+        with closing(reader.pieces(n_jobs=n_jobs, progress=progress)) as pieces:
+            yield from pieces
+        self.report = reader.report
+        if self._wanted is None:
+            self.cells = reader.names.decode()
+
+    def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
+        """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end.
+
+        A file that is grouped by chromosome (every sorted one) streams: few chromosomes are in memory at a time. Of
+        any other, all fragments are kept (14 bytes each) until its end, in temporary files beyond 2 GB.
+        """
+        expected = self._expected()
+        used = np.zeros(len(self.cells), bool)
+        with Spool(self.memory) as spool, closing(self.pieces(n_jobs=n_jobs, progress=progress)) as pieces:
+            current, done, emitted = -1, set(), -1
+            for chrom, piece in pieces:
+                if chrom >= len(self.genome):
+                    continue
+                used = _mark(used, piece.cell)
+                if chrom != current:
+                    done.add(current)
+                    done.discard(chrom)
+                    current = chrom
+                    if chrom <= emitted:
+                        raise ValueError(self._not_grouped(chrom))
+                    if expected is not None and chrom not in expected:
+                        bisect.insort(expected, chrom)
+                while expected and expected[0] in done:
+                    emitted = expected.pop(0)
+                    yield spool.take(emitted)
+                spool.add(chrom, piece)
+            for chrom in spool.chroms:
+                yield spool.take(chrom)
+        self.report.n_cells_matched = int(used.sum())
+        check_not_empty(self.report, str(self.path), self.genome, self._wanted)
+
+    def _expected(self) -> list[int] | None:
+        """Return the codes of the chromosomes to come, in the genome's order, or `None` to wait for the end."""
+        if self.grouped is False:
+            return None
+        order = chromosome_order(self.path, self._reader().kind, self.genome)
+        return None if order is None else sorted(order)
+
+    def _not_grouped(self, chrom: int) -> str:
+        name = self.genome.chroms[chrom]
+        return (
+            f"{self.path} looked sorted but {name} appears again after later chromosomes. Read it with grouped=False, "
+            "or sort it (sort -k1,1 -k2,2n)."
+        )
+
+
+class SamplesSource(FragmentSource):
+    """Several files, one per sample, as one set of cells."""
+
+    def __init__(
+        self, sources: Mapping[str, FileSource], positions: Mapping[str, np.ndarray] | None, cells: Sequence[str]
+    ) -> None:
+        self.sources, self.positions = dict(sources), positions
+        self.cells = cells
+        self.genome = next(iter(self.sources.values())).genome
+        self.report = FragmentReport()
+
+    def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
+        """Yield the fragments of each chromosome that has any, of all samples, in the genome's order, sorted."""
+        streams = {name: source.chromosomes(n_jobs=n_jobs, progress=progress) for name, source in self.sources.items()}
+        heads = {name: next(stream, None) for name, stream in streams.items()}
+        while any(block is not None for block in heads.values()):
+            chrom = min(block.chrom for block in heads.values() if block is not None)
+            pieces = []
+            for name, block in heads.items():
+                if block is not None and block.chrom == chrom:
+                    cell = self.positions[name][block.cell]
+                    pieces.append(Piece(block.start, block.end, cell, block.count))
+                    heads[name] = next(streams[name], None)
+            yield make_block(chrom, pieces)
+        self.report = FragmentReport()
+        self.report.n_cells = self.report.n_cells_matched = 0
+        for source in self.sources.values():
+            self.report.merge(source.report)
+
+
+class PairedSource(FragmentSource):
+    """Fragments kept in `.obsm["fragment_paired"]`, as SnapATAC2 does; no file is read. Counts are all 1."""
+
+    def __init__(self, matrix: Any, stored: Genome, genome: Genome, cells: Sequence[str]) -> None:
+        if matrix.shape[1] != int(stored.offsets[-1]):
+            msg = (
+                f".obsm[{_keys.FRAGMENT_PAIRED!r}] has {matrix.shape[1]:,} columns, but the sequences in "
+                f".uns[{_keys.REFERENCE_SEQUENCES!r}] have {int(stored.offsets[-1]):,} bases; they must be equal."
+            )
+            raise ValueError(msg)
+        self.matrix, self.stored, self.genome, self.cells = matrix, stored, genome, cells
+        self.report = FragmentReport()
+
+    def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
+        """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end."""
+        matrix = self.matrix.tocsr()
+        start, end, cell, bounds, n_bad = from_rows(matrix.indptr, matrix.indices, matrix.data, self.stored.offsets)
+        if n_bad:
+            msg = (
+                f"{n_bad:,} fragments of .obsm[{_keys.FRAGMENT_PAIRED!r}] reach over the end of a sequence of "
+                f".uns[{_keys.REFERENCE_SEQUENCES!r}]: the two do not belong together."
+            )
+            raise ValueError(msg)
+        report = self.report = FragmentReport(n_cells=len(self.cells), n_unmatched_barcodes=0)
+        report.n_cells_matched = int((np.diff(matrix.indptr) > 0).sum())
+        places = {}
+        for own, (name, code) in enumerate(
+            zip(self.stored.chroms, self.genome.resolve(self.stored.chroms), strict=True)
+        ):
+            n = int(bounds[own + 1] - bounds[own])
+            if n and code < 0:
+                report.skipped_contigs[name] = n
+            elif n:
+                places[int(code)] = slice(bounds[own], bounds[own + 1])
+                report.n_fragments += n
+        for code in sorted(places):
+            part = places[code]
+            self._check_end(code, end[part])
+            ones = np.ones(part.stop - part.start, np.uint16)
+            yield make_block(code, [Piece(start[part], end[part], cell[part], ones)])
+
+    def _check_end(self, code: int, end: np.ndarray) -> None:
+        if end.max() > self.genome.lengths[code]:
+            msg = (
+                f"A fragment ends at {int(end.max()):,}, beyond {self.genome.chroms[code]} of {self.genome.name} "
+                f"({int(self.genome.lengths[code]):,} bp); the fragments were stored for {self.stored.name}."
+            )
+            raise ValueError(msg)
+
+
+def open_fragments(
+    data: Any,
+    *,
+    genome: Genome | str | Path | Mapping[str, int] | None = None,
+    cells: Sequence[str] | None = None,
+    mod: str = "atac",
+    bulk: bool = False,
+    malformed: Malformed = "error",
+    grouped: bool | None = None,
+) -> FragmentSource:
+    """Find the fragments of `data`.
+
+    Parameters
+    ----------
+    data
+        Path of a fragment file; dict of sample -> path; an AnnData with `.obsm["fragment_paired"]` (used first) or
+        `.uns["files"]["fragments"]`; or a MuData with such a modality.
+    genome
+        A :class:`~scatacworks.Genome` or what makes one; by default that of the AnnData.
+    cells
+        Barcodes to read, coded in this order; for several samples names such as `sample:barcode`. By default the
+        AnnData's cells; of a file all barcodes.
+    mod
+        Modality of a MuData.
+    bulk
+        The file (each file) is one sample without barcodes, read as one cell.
+    malformed
+        `"error"` stops at the first malformed line, `"skip"` counts and reports them.
+    grouped
+        Whether all fragments of a chromosome lie together in the file; by default it is looked at.
+
+    Raises
+    ------
+    KeyError
+        If the object has no fragments, or no genome is known.
+    ValueError, FileNotFoundError
+        If a file is missing, empty, damaged, or not a fragment file; while reading, if a line is malformed or no
+        barcode matches.
+
+    Examples
+    --------
+    >>> from scatacworks.io._source import open_fragments
+    >>> source = open_fragments("fragments.tsv.gz", genome="hg38")  # doctest: +SKIP
+    >>> for block in source.chromosomes():  # doctest: +SKIP
+    ...     print(source.genome.chroms[block.chrom], len(block))
+    """
+    if malformed not in ("error", "skip"):
+        msg = f"malformed is {malformed!r}; expected 'error' or 'skip'."
+        raise ValueError(msg)
+    options = {"bulk": bulk, "malformed": malformed, "grouped": grouped}
+    if _anndata.is_mudata(data) or _anndata.is_anndata(data):
+        return _from_anndata(_anndata.atac(data, mod), genome, cells, options)
+    if genome is None:
+        msg = "genome is missing; give the assembly of the file, such as genome='hg38'."
+        raise ValueError(msg)
+    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    return _from_paths(data, genome, cells, options)
+
+
+def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options: dict[str, Any]) -> FragmentSource:
+    if isinstance(data, str | os.PathLike):
+        return FileSource(data, genome, cells, **options)
+    if not isinstance(data, Mapping) or not data:
+        msg = f"Expected a path, a dict of sample -> path, an AnnData or a MuData, got {type(data).__name__}."
+        raise TypeError(msg)
+    samples = [str(sample) for sample in data]
+    if options["bulk"]:
+        sources = {str(name): FileSource(path, genome, name=str(name), **options) for name, path in data.items()}
+        positions = {name: np.array([i], np.int32) for i, name in enumerate(sources)}
+        return SamplesSource(sources, positions, samples)
+    if cells is None:
+        msg = "Reading several samples needs cells; use sca.io.read_fragments to find them."
+        raise ValueError(msg)
+    split = split_names([str(cell) for cell in cells], samples)
+    sources = {str(name): FileSource(path, genome, list(split[str(name)]), **options) for name, path in data.items()}
+    positions = {name: np.fromiter(split[name].values(), np.int32) for name in samples}
+    keep = {name: source for name, source in sources.items() if len(positions[name])}
+    return SamplesSource(keep or sources, positions, list(map(str, cells)))
+
+
+def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, options: dict[str, Any]) -> FragmentSource:
+    own = genome_of(adata)
+    genome = own if genome is None else genome if isinstance(genome, Genome) else Genome(genome)
+    names = [str(name) for name in adata.obs_names]
+    if _keys.FRAGMENT_PAIRED in adata.obsm:
+        matrix = adata.obsm[_keys.FRAGMENT_PAIRED]
+        if own is None:
+            msg = f"The AnnData has .obsm[{_keys.FRAGMENT_PAIRED!r}] but no .uns[{_keys.REFERENCE_SEQUENCES!r}]."
+            raise KeyError(msg)
+        if cells is not None:
+            matrix = matrix.tocsr()[adata.obs_names.get_indexer(list(cells))]
+        return PairedSource(matrix, own, genome, names if cells is None else list(cells))
+    files = adata.uns.get(_keys.FILES, {})
+    if _keys.FRAGMENTS not in files:
+        msg = (
+            f"The AnnData knows no fragments: neither .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}] (a path, or a dict of "
+            f"sample -> path) nor .obsm[{_keys.FRAGMENT_PAIRED!r}]. Set the first, or make the object with "
+            "sca.io.read_fragments."
+        )
+        raise KeyError(msg)
+    if genome is None:
+        msg = (
+            f"The AnnData knows its fragment file but not its genome: pass genome=, or set "
+            f".uns[{_keys.REFERENCE_SEQUENCES!r}] = sca.Genome('hg38').to_frame()."
+        )
+        raise KeyError(msg)
+    stored = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.FRAGMENTS, {})
+    options = {
+        "bulk": options["bulk"] or bool(stored.get("bulk", False)),
+        "malformed": str(stored.get("malformed", "error")) if options["malformed"] == "error" else options["malformed"],
+        "grouped": stored.get("grouped") if options["grouped"] is None else options["grouped"],
+    }
+    return _from_paths(files[_keys.FRAGMENTS], genome, names if cells is None else cells, options)
+
+
+def genome_of(adata: AnnData) -> Genome | None:
+    """Return the genome an AnnData states in `.uns["reference_sequences"]`, or `None`."""
+    frame = adata.uns.get(_keys.REFERENCE_SEQUENCES)
+    if frame is None:
+        return None
+    name = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.GENOME)
+    return Genome.from_frame(frame, name=None if name is None else str(name))
+
+
+def check_not_empty(report: FragmentReport, path: str, genome: Genome, cells: Sequence[str] | None) -> None:
+    """Raise the sentence that says why a pass over a file gave no fragment."""
+    if report.n_fragments:
+        return
+    if report.n_unmatched and cells:
+        raise ValueError(explain_no_match(path, cells, report.unmatched_barcodes))
+    if report.skipped_contigs:
+        shown = ", ".join(map(repr, list(report.skipped_contigs)[:5]))
+        msg = f"No fragment of {path} lies on a chromosome of {genome.name}; the file has {shown}. Another genome?"
+        raise ValueError(msg)
+    if cells is None or len(cells):
+        msg = f"{path} holds no fragment ({report.n_lines:,} lines, {report.n_comments:,} of them comments)."
+        raise ValueError(msg)
+
+
+def _mark(used: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Mark the cells that occur, making room for new ones."""
+    if len(cell) and (top := int(cell.max())) >= len(used):
+        used = np.concatenate([used, np.zeros(top + 1, bool)])
+    used[cell] = True
+    return used
