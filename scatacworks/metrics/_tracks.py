@@ -1,0 +1,247 @@
+"""Scores of predicted tracks against true ones, block by block in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from scatacworks.metrics._streaming import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from scatacworks.genome import Genome
+    from scatacworks.tracks import Tracks
+
+_SCOPES = ("", "_inside", "_outside")
+
+
+def evaluate_tracks(
+    prediction: Tracks,
+    truth: Tracks,
+    *,
+    score: Tracks | None = None,
+    peaks: pd.DataFrame | None = None,
+    groups: Sequence[str] | None = None,
+    regions: pd.DataFrame | None = None,
+    exclude: pd.DataFrame | None = None,
+    extend: int | None = None,
+    threshold: float = 0.5,
+    block_bp: int = 1_000_000,
+    by: Literal["group", "block"] = "group",
+) -> pd.DataFrame:
+    """Score tracks at base resolution, whole and inside and outside of peaks.
+
+    Parameters
+    ----------
+    prediction
+        Tracks to score, such as the denoised signal.
+    truth
+        Tracks of the same groups and genome: coverage, or deep cut sites together with `extend`.
+    score
+        What ranks bases for peaks, such as the peak probability; `prediction` when `None`.
+    peaks
+        True peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open) and, where they differ between
+        groups, ``group``. Without them only correlation and error are given.
+    groups
+        Groups to score; all of `prediction` by default.
+    regions
+        Intervals (``chrom``, ``start``, ``end``) to score; whole chromosomes by default.
+    exclude
+        Intervals to leave out, such as a blacklist and gaps.
+    extend
+        bp by which cut sites in `truth` are extended to either side; `None` takes `truth` as it is.
+    threshold
+        Bases with a `score` above it count as called.
+    block_bp
+        Length of the blocks in which the genome is gone through.
+    by
+        ``"group"``: one row per group; ``"block"``: one row per group and block, for paired comparisons
+        (:func:`paired_bootstrap`).
+
+    Returns
+    -------
+    Columns ``group`` (with ``chrom``, ``start``, ``end`` for blocks), ``n_bases``, ``n_peak_bases``, ``pearson``,
+    ``pearson_inside``, ``pearson_outside``, ``spearman`` (not per block), ``mse``, ``mse_scaled``, ``scale``
+    (best factor on the prediction), ``auprc``, ``auroc``, ``f1``, ``f1_max``, ``precision``, ``recall``.
+    Undefined scores are NaN.
+
+    Raises
+    ------
+    ValueError
+        If the genomes differ.
+    KeyError
+        If a group or column is missing.
+
+    Examples
+    --------
+    >>> import numpy as np, scatacworks as sca
+    >>> genome = sca.Genome({"chr1": 6})
+    >>> runs = (np.array([1, 3], np.int32), None, np.array([2, 1], np.uint16))
+    >>> tracks = sca.Tracks.from_chromosomes(["B"], genome, [("chr1", [runs])])
+    >>> float(sca.metrics.evaluate_tracks(tracks, tracks).loc[0, "pearson"])
+    1.0
+    """
+    import pandas as pd
+
+    _check(prediction, truth, by)
+    genome = prediction.genome
+    left_out = {} if exclude is None else _intervals(exclude, genome)
+    blocks = _blocks(genome, regions, block_bp)
+    rows = []
+    for group in prediction.groups if groups is None else groups:
+        own = None if peaks is None else _intervals(_of_group(peaks, group), genome)
+        reader = _Reader(prediction, truth, score, extend, group, own, left_out)
+        rows += _block_rows(reader, blocks, threshold) if by == "block" else [_group_row(reader, blocks, threshold)]
+    return pd.DataFrame(rows)
+
+
+def _check(prediction: Tracks, truth: Tracks, by: str) -> None:
+    """Refuse tracks that cannot be compared."""
+    if by not in ("group", "block"):
+        msg = f"by is {by!r}; expected 'group' or 'block'."
+        raise ValueError(msg)
+    if prediction.genome.sizes != truth.genome.sizes:
+        msg = f"prediction is on {prediction.genome!r} and truth on {truth.genome!r}; both must have the same genome."
+        raise ValueError(msg)
+
+
+@dataclass
+class _Reader:
+    """Dense arrays of one group for any block."""
+
+    prediction: Tracks
+    truth: Tracks
+    score: Tracks | None
+    extend: int | None
+    group: str
+    peaks: dict[str, np.ndarray] | None
+    exclude: dict[str, np.ndarray]
+
+    def read(self, chrom: str, start: int, end: int) -> tuple[np.ndarray, ...]:
+        """Truth, prediction, score and labels of the bases that count, all (n,)."""
+        prediction = self.prediction.window(self.group, chrom, start, end)
+        truth = _coverage(self.truth, self.group, (chrom, start, end), self.extend)
+        score = prediction if self.score is None else self.score.window(self.group, chrom, start, end)
+        label = painted({} if self.peaks is None else self.peaks, chrom, start, end)
+        keep = ~painted(self.exclude, chrom, start, end)
+        keep &= ~(np.isnan(prediction) | np.isnan(truth) | np.isnan(score))
+        return truth[keep], prediction[keep], score[keep], label[keep]
+
+
+class _Scores:
+    """All accumulators of one row."""
+
+    def __init__(self) -> None:
+        self.moments = {scope: PairMoments() for scope in _SCOPES}
+        self.ranking = Ranking()
+        self.called = self.hit = 0
+
+    def update(
+        self, truth: np.ndarray, prediction: np.ndarray, score: np.ndarray, label: np.ndarray, cut: float
+    ) -> None:
+        self.moments[""].update(truth, prediction)
+        self.moments["_inside"].update(truth[label], prediction[label])
+        self.moments["_outside"].update(truth[~label], prediction[~label])
+        self.ranking.update(label, score)
+        self.called += int((score > cut).sum())
+        self.hit += int(label[score > cut].sum())
+
+    def row(self, *, with_peaks: bool) -> dict[str, float]:
+        whole = self.moments[""]
+        n_peak = self.moments["_inside"].n
+        row = {"n_bases": whole.n, "n_peak_bases": n_peak, "pearson": whole.pearson()}
+        for scope in _SCOPES[1:]:
+            row["pearson" + scope] = self.moments[scope].pearson() if with_peaks else float("nan")
+        row |= {"mse": whole.mse(), "mse_scaled": whole.mse_scaled(), "scale": whole.best_scale()}
+        if not with_peaks:
+            return row
+        tp, fp = self.ranking.cumulative()
+        row |= {"auprc": average_precision(tp, fp), "auroc": roc_area(tp, fp)}
+        row["f1"] = 2 * self.hit / (self.called + n_peak) if n_peak else undefined("F1", "there is no peak base")
+        row["f1_max"] = best_f1(tp, fp)
+        row["precision"] = self.hit / self.called if self.called else float("nan")
+        row["recall"] = self.hit / n_peak if n_peak else float("nan")
+        return row
+
+
+def _group_row(reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float) -> dict[str, float]:
+    """All blocks of a group in one row; a second pass gives the rank correlation."""
+    scores, ranks = _Scores(), (Ranking(), Ranking())
+    for block in blocks:
+        truth, prediction, score, label = reader.read(*block)
+        scores.update(truth, prediction, score, label, threshold)
+        for ranking, values in zip(ranks, (truth, prediction), strict=True):
+            ranking.update(np.zeros(len(values), bool), values)
+    moments = PairMoments()
+    for block in blocks:
+        truth, prediction, _, _ = reader.read(*block)
+        moments.update(ranks[0].ranks(truth), ranks[1].ranks(prediction))
+    row = {"group": reader.group, **scores.row(with_peaks=reader.peaks is not None)}
+    row["spearman"] = moments.pearson()
+    return row
+
+
+def _block_rows(reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float) -> Iterator[dict[str, float]]:
+    """One row per block; scores that do not exist in a block are NaN without a warning each."""
+    import warnings
+
+    for chrom, start, end in blocks:
+        scores = _Scores()
+        scores.update(*reader.read(chrom, start, end), threshold)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is undefined", category=UserWarning)
+            row = scores.row(with_peaks=reader.peaks is not None)
+        yield {"group": reader.group, "chrom": chrom, "start": start, "end": end, **row}
+
+
+def _coverage(tracks: Tracks, group: str, block: tuple[str, int, int], extend: int | None) -> np.ndarray:
+    """Values of a track, or the coverage of its cut sites, over a block; float32."""
+    chrom, start, end = block
+    if extend is None:
+        return tracks.window(group, chrom, start, end)
+    sites = tracks.window(group, chrom, start - extend, end + extend)
+    sums = np.concatenate([[0.0], np.cumsum(sites, dtype=np.float64)])
+    return (sums[2 * extend + 1 :] - sums[: -2 * extend - 1]).astype(np.float32)
+
+
+def _of_group(peaks: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Peaks of one group, where they are told apart."""
+    if "group" not in peaks.columns:
+        return peaks
+    return peaks[peaks["group"].astype(str) == str(group)]
+
+
+def _intervals(table: pd.DataFrame, genome: Genome) -> dict[str, np.ndarray]:
+    """Starts and ends per chromosome under the genome's names, (n, 2) int64; unknown chromosomes are left out."""
+    missing = [column for column in ("chrom", "start", "end") if column not in table.columns]
+    if missing:
+        msg = f"The table of intervals has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}."
+        raise KeyError(msg)
+    codes = genome.resolve(table["chrom"].astype(str))
+    ends = table[["start", "end"]].to_numpy(np.int64)
+    return {genome.chroms[code]: ends[codes == code] for code in np.unique(codes) if code >= 0}
+
+
+def painted(intervals: dict[str, np.ndarray], chrom: str, start: int, end: int) -> np.ndarray:
+    """Whether each base of `[start, end)` lies in one of the intervals; bool (end - start,)."""
+    rows = intervals.get(chrom)
+    steps = np.zeros(end - start + 1, np.int32)
+    if rows is not None:
+        rows = rows[(rows[:, 1] > start) & (rows[:, 0] < end)] - start
+        np.add.at(steps, np.clip(rows[:, 0], 0, end - start), 1)
+        np.add.at(steps, np.clip(rows[:, 1], 0, end - start), -1)
+    return np.cumsum(steps[:-1]) > 0
+
+
+def _blocks(genome: Genome, regions: pd.DataFrame | None, block_bp: int) -> list[tuple[str, int, int]]:
+    """Regions (or chromosomes) cut into blocks."""
+    if regions is None:
+        whole = [(chrom, 0, int(length)) for chrom, length in genome.sizes.items()]
+    else:
+        whole = [(chrom, int(s), int(e)) for chrom, rows in _intervals(regions, genome).items() for s, e in rows]
+    return [(c, at, min(at + block_bp, end)) for c, start, end in whole for at in range(start, end, block_bp)]

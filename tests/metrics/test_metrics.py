@@ -1,0 +1,177 @@
+"""Scores against scikit-learn, scipy and hand arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+import scatacworks as sca
+from scatacworks import metrics
+from scatacworks.metrics._streaming import PairMoments, Ranking, average_precision, roc_area
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    truth = rng.poisson(3, 5000)
+    return truth, (truth + rng.poisson(2, 5000)).astype(np.float32)
+
+
+def test_correlations_equal_scipy(pair):
+    assert metrics.pearson(*pair) == pytest.approx(stats.pearsonr(*pair).statistic, abs=1e-12)
+    assert metrics.spearman(*pair) == pytest.approx(stats.spearmanr(*pair).statistic, abs=1e-12)
+
+
+def test_mse_equals_its_definition(pair):
+    truth, prediction = pair
+    assert metrics.mse(*pair) == pytest.approx(np.mean((truth - prediction.astype(float)) ** 2))
+    scales = np.linspace(0.1, 2, 4001)
+    errors = [np.mean((truth - k * prediction.astype(float)) ** 2) for k in scales]
+    assert metrics.mse(*pair, scale="best") == pytest.approx(min(errors), abs=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=60))
+def test_ranking_scores_equal_scikit_learn(pairs):
+    label, score = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs], float)
+    if label.all() or not label.any():
+        with pytest.warns(UserWarning, match="AUPRC is undefined"):
+            assert np.isnan(metrics.auprc(label, score))
+        return
+    assert metrics.auprc(label, score) == pytest.approx(sk.average_precision_score(label, score))
+    assert metrics.auroc(label, score) == pytest.approx(sk.roc_auc_score(label, score))
+    precision, recall, _ = sk.precision_recall_curve(label, score)
+    best = max(2 * p * r / (p + r) for p, r in zip(precision, recall, strict=True) if p + r)
+    assert metrics.f1(label, score, threshold=None) == pytest.approx(best)
+    assert metrics.f1(label, score, threshold=2.5) == pytest.approx(sk.f1_score(label, score > 2.5, zero_division=0.0))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 7), st.integers(0, 2**32 - 1))
+def test_streaming_in_any_pieces_equals_the_whole(n_pieces, seed):
+    rng = np.random.default_rng(seed)
+    label, score = rng.random(500) < 0.3, rng.normal(size=500).astype(np.float32).round(1)
+    ranking, moments = Ranking(), PairMoments()
+    for part in np.array_split(np.arange(500), n_pieces):
+        ranking.update(label[part], score[part])
+        moments.update(label[part], score[part])
+    tp, fp = ranking.cumulative()
+    assert average_precision(tp, fp) == pytest.approx(sk.average_precision_score(label, score))
+    assert roc_area(tp, fp) == pytest.approx(sk.roc_auc_score(label, score))
+    assert moments.pearson() == pytest.approx(np.corrcoef(label, score.astype(float))[0, 1], abs=1e-12)
+    np.testing.assert_allclose(ranking.ranks(score), stats.rankdata(score))
+
+
+def test_too_many_distinct_scores_are_merged_and_stay_close(monkeypatch):
+    monkeypatch.setattr("scatacworks.metrics._streaming._MAX_DISTINCT", 3000)
+    rng = np.random.default_rng(1)
+    score = rng.normal(size=20_000).astype(np.float32)
+    label = rng.random(20_000) < 1 / (1 + np.exp(-2 * score))
+    ranking = Ranking()
+    ranking.update(label, score)
+    assert average_precision(*ranking.cumulative()) == pytest.approx(sk.average_precision_score(label, score), abs=1e-3)
+
+
+def test_large_values_do_not_lose_precision():
+    x = 1e8 + np.arange(1000.0)
+    assert metrics.pearson(x, np.arange(1000.0)) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_undefined_scores_are_nan_with_a_warning():
+    with pytest.warns(UserWarning, match="Pearson's correlation is undefined"):
+        assert np.isnan(metrics.pearson([1, 1, 1], [1, 2, 3]))
+    with pytest.warns(UserWarning, match="F1 is undefined"):
+        assert np.isnan(metrics.f1([False, False], [0.1, 0.9]))
+
+
+def test_unusable_input_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.pearson([0.0, np.nan], [0.0, 1.0])
+    with pytest.raises(ValueError, match="equal length"):
+        metrics.auprc([True], [0.1, 0.2])
+    with pytest.raises(ValueError, match="'none' or 'best'"):
+        metrics.mse([1.0], [1.0], scale="other")
+
+
+def intervals(rows):
+    return pd.DataFrame(rows, columns=["chrom", "start", "end"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(*[st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=8)] * 2, st.integers(1, 5))
+def test_peak_overlap_equals_a_double_loop(a, b, least):
+    a, b = [("chr1", s, s + n) for s, n in a], [("chr1", s, s + n) for s, n in b]
+    result = metrics.peak_overlap(intervals(a), intervals(b), min_overlap=least)
+
+    def met(x, ys):
+        return any(min(x[2], y[2]) - max(x[1], y[1]) >= least for y in ys)
+
+    assert result["recall"] == pytest.approx(np.mean([met(x, b) for x in a]))
+    assert result["precision"] == pytest.approx(np.mean([met(x, a) for x in b]))
+    bases = [{p for _, s, e in peaks for p in range(s, e)} for peaks in (a, b)]
+    assert result["jaccard"] == pytest.approx(len(bases[0] & bases[1]) / len(bases[0] | bases[1]))
+
+
+def tracks(values, genome):
+    positions = np.flatnonzero(values).astype(np.int32)
+    return sca.Tracks.from_chromosomes(["B"], genome, [("chr1", [(positions, None, values[positions])])])
+
+
+def test_evaluate_tracks_equals_the_array_functions():
+    rng = np.random.default_rng(2)
+    genome = sca.Genome({"chr1": 3000})
+    sites = rng.poisson(0.3, 3000).astype(np.float32)
+    prediction = rng.poisson(40, 3000).astype(np.float32)
+    coverage = np.convolve(sites, np.ones(21), "same")
+    peaks, excluded = intervals([("1", 100, 700), ("chr1", 600, 900)]), intervals([("chr1", 2000, 2500)])
+    label = np.zeros(3000, bool)
+    label[100:900] = True
+    keep = np.ones(3000, bool)
+    keep[2000:2500] = False
+    row = metrics.evaluate_tracks(
+        tracks(prediction, genome), tracks(sites, genome), peaks=peaks, exclude=excluded, extend=10, block_bp=777
+    ).loc[0]
+    t, p, y = coverage[keep], prediction[keep], label[keep]
+    assert row["n_bases"] == 2500
+    assert row["n_peak_bases"] == 800
+    assert row["pearson"] == pytest.approx(metrics.pearson(t, p))
+    assert row["pearson_outside"] == pytest.approx(metrics.pearson(t[~y], p[~y]))
+    assert row["spearman"] == pytest.approx(metrics.spearman(t, p))
+    assert row["mse_scaled"] == pytest.approx(metrics.mse(t, p, scale="best"))
+    assert row["auprc"] == pytest.approx(metrics.auprc(y, p))
+    assert row["f1_max"] == pytest.approx(metrics.f1(y, p, threshold=None))
+    blocks = metrics.evaluate_tracks(
+        tracks(prediction, genome), tracks(sites, genome), peaks=peaks, extend=10, block_bp=1000, by="block"
+    )
+    assert list(blocks["start"]) == [0, 1000, 2000]
+    assert np.isnan(blocks["auprc"][2])
+
+
+def test_evaluate_tracks_refuses_another_genome():
+    a, b = sca.Genome({"chr1": 10}), sca.Genome({"chr1": 11})
+    with pytest.raises(ValueError, match="same genome"):
+        metrics.evaluate_tracks(tracks(np.ones(10), a), tracks(np.ones(10), b))
+
+
+def test_paired_bootstrap_covers_the_difference_and_is_reproducible():
+    rng = np.random.default_rng(3)
+    base = rng.normal(0.7, 0.1, 30)
+    better = base + 0.02 + rng.normal(0, 0.005, 30)
+    result = metrics.paired_bootstrap(better, base)
+    assert result == metrics.paired_bootstrap(better, base)
+    assert result["low"] < 0.02 < result["high"]
+    assert result["low"] > 0
+    with pytest.warns(UserWarning, match="interval is undefined"):
+        assert np.isnan(metrics.paired_bootstrap([0.1], [0.2])["low"])
+
+
+def test_equivalent_reads_reads_the_raw_curve():
+    depths, raw = [1e6, 5e6, 1e7, 2e7], [0.36, 0.69, 0.82, 0.92]
+    assert metrics.equivalent_reads(0.82, depths, raw) == pytest.approx(1e7)
+    assert 1e7 < metrics.equivalent_reads(0.85, depths, raw) < 2e7
+    assert metrics.equivalent_reads(0.99, depths, raw) == pytest.approx(2e7)
