@@ -34,7 +34,14 @@ class Motif:
     factors
         Symbols of the transcription factors that bind it, as far as the file says.
     n_sites
-        Number of sites behind the matrix (the largest column sum of a count matrix), 0 where unknown.
+        Number of sites behind the matrix (the largest row sum of a count matrix), 0 where unknown.
+
+    Examples
+    --------
+    >>> import numpy as np, scatacworks as sca
+    >>> motif = sca.io.Motif("GATA", np.eye(4)[[2, 0, 3, 0]], factors=("GATA1",))
+    >>> len(motif)
+    4
     """
 
     name: str

@@ -5,6 +5,10 @@ from __future__ import annotations
 from scatacworks._lazy import attach
 
 _PUBLIC: dict[str, str] = {
+    "annotate_regions": "_annotation.annotate_regions",
+    "call_peaks": "_denoising.call_peaks",
+    "component_clustering": "_annotation.component_clustering",
+    "denoise": "_denoising.denoise",
     "dhs_index": "_vocabulary._index",
     "extend_index": "_vocabulary._extend",
     "gene_components": "_annotation.gene_components",

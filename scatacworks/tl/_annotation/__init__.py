@@ -1,0 +1,1 @@
+"""What regions mean: genes, gene sets, motifs, traits."""

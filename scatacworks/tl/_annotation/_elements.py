@@ -1,0 +1,157 @@
+"""Elements (an index's, or any regions) and tables of intervals as arrays on common chromosome codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from scatacworks._files import require_file
+from scatacworks._logging import logger
+from scatacworks.genome import Genome
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from anndata import AnnData
+
+Intervals = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Elements(NamedTuple):
+    """Regions on chromosome codes; `summit` is the one base that stands for the region."""
+
+    chroms: Genome
+    chrom: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    summit: np.ndarray
+
+    @property
+    def intervals(self) -> Intervals:
+        """Chromosome, start, end."""
+        return self.chrom, self.start, self.end
+
+    @property
+    def points(self) -> Intervals:
+        """Chromosome and the one base of the summit as an interval."""
+        return self.chrom, self.summit, self.summit + 1
+
+
+def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what: str = ".var") -> Elements:
+    """Return the regions of a table with `chrom`, `start`, `end` and, where known, `summit`.
+
+    Raises
+    ------
+    KeyError
+        If one of the columns is missing.
+    ValueError
+        If the table is empty, or none of its chromosomes is in the genome.
+    """
+    table = _with_positions(table, what)
+    chrom = table["chrom"].astype("category")
+    if len(table) == 0:
+        msg = f"{what} has no rows; expected regions with chrom, start and end."
+        raise ValueError(msg)
+    chroms = (
+        Genome(dict.fromkeys(map(str, chrom.cat.categories), 2**31 - 1), name=what)
+        if genome is None
+        else Genome(genome)
+    )
+    codes = chroms.resolve(map(str, chrom.cat.categories))[chrom.cat.codes]
+    if (codes < 0).all():
+        msg = f"No chromosome of {what} ({', '.join(map(str, chrom.cat.categories[:3]))}, …) is in {chroms!r}."
+        raise ValueError(msg)
+    start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+    summit = table["summit"].to_numpy(np.int64) if "summit" in table else (start + end) // 2
+    return Elements(chroms, codes, start, end, np.clip(summit, start, np.maximum(end - 1, start)))
+
+
+def _with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Accept `chr` for `chrom`, and names `chrom:start-end` where there are no columns."""
+    if "chrom" not in table and "chr" in table:
+        table = table.rename(columns={"chr": "chrom"})
+    missing = [column for column in ("chrom", "start", "end") if column not in table]
+    if not missing:
+        return table
+    found = table.index.to_series().astype(str).str.extract(r"^(?P<chrom>[^:]+):(?P<start>\d+)-(?P<end>\d+)$")
+    if len(table) == 0 or found.isna().to_numpy().any():
+        found = f"it has {list(table.columns)}"
+        msg = f"{what} lacks the column(s) {missing}, and its names are not chrom:start-end; {found}."
+        raise KeyError(msg)
+    return found.astype({"start": np.int64, "end": np.int64}).assign(
+        **({"summit": table["summit"]} if "summit" in table else {})
+    )
+
+
+def labels_of(index: AnnData, component_key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the component of every element as int16 code (-1 where unlabelled) and the components' names.
+
+    Raises
+    ------
+    KeyError
+        If the column is missing.
+    ValueError
+        If no element has a label.
+    """
+    if component_key not in index.var:
+        msg = (
+            f"No labels in .var[{component_key!r}]; it has {list(index.var.columns)}. Run sca.tl.vocabulary(index), or "
+            "name another column by component_key."
+        )
+        raise KeyError(msg)
+    labels = index.var[component_key]
+    if not isinstance(labels.dtype, pd.CategoricalDtype):
+        labels = labels.astype("category")
+    labels = labels.cat.remove_unused_categories()
+    codes = labels.cat.codes.to_numpy(np.int16)
+    if (codes < 0).all():
+        msg = f".var[{component_key!r}] is empty for all {len(codes)} elements; nothing to test."
+        raise ValueError(msg)
+    return codes, labels.cat.categories.astype(str).to_numpy(dtype=object)
+
+
+def on_chromosomes(table: pd.DataFrame, chroms: Genome, *, what: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the rows of a table on known chromosomes with their codes; the others are counted in the log.
+
+    Raises
+    ------
+    ValueError
+        If no row is left.
+    """
+    chrom = table["chrom"].astype("category")
+    codes = chroms.resolve(map(str, chrom.cat.categories))[chrom.cat.codes] if len(table) else np.empty(0, np.int32)
+    known = codes >= 0
+    if not known.any():
+        seen = ", ".join(map(str, chrom.cat.categories[:3]))
+        found = f"({seen or 'no rows'} against {', '.join(chroms.chroms[:3])})"
+        msg = f"{what} and the regions have no chromosome in common {found}."
+        raise ValueError(msg)
+    if not known.all():
+        logger.info("%d of %d rows of %s lie on chromosomes without regions.", (~known).sum(), len(known), what)
+    return table[known].reset_index(drop=True), codes[known]
+
+
+def read_bed(source: str | os.PathLike[str] | pd.DataFrame, *, names: Iterable[str] = ("name",)) -> pd.DataFrame:
+    """Return a BED file, plain or gzipped, or a table as `chrom`, `start`, `end` and further columns by `names`."""
+    if isinstance(source, pd.DataFrame):
+        return _with_positions(source, "the table of regions")
+    path = require_file(source, "BED file")
+    table = pd.read_csv(path, sep="\t", header=None, comment="#", dtype={0: str}, low_memory=False)
+    if isinstance(table.iloc[0, 1], str) and table.shape[1] >= 3:
+        table = table.iloc[1:].reset_index(drop=True)  # a header line
+    if table.shape[1] < 3:
+        msg = f"{Path(path)} is not a BED file: expected chrom, start, end separated by tabs."
+        raise ValueError(msg)
+    columns = ["chrom", "start", "end", *list(names)[: table.shape[1] - 3]]
+    table = table.iloc[:, : len(columns)].set_axis(columns, axis=1)
+    numbers = table[["start", "end"]].apply(pd.to_numeric, errors="coerce")
+    if numbers.isna().to_numpy().any():
+        row = int(np.flatnonzero(numbers.isna().any(axis=1))[0])
+        found = f"{table.iloc[row, 1]!r} and {table.iloc[row, 2]!r}"
+        msg = f"{Path(path)}, entry {row + 1}: expected numbers for start and end, found {found}."
+        raise ValueError(msg)
+    return table.assign(start=numbers["start"].astype(np.int64), end=numbers["end"].astype(np.int64))

@@ -1,0 +1,246 @@
+"""What regions overlap: gene parts, nearest genes, other classes, elements of an index, traits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scatacworks import _keys
+from scatacworks._core.intervals import covered, largest_overlap, nearest
+from scatacworks.io._genes import read_genes
+from scatacworks.tl._annotation._elements import Elements, elements_of, on_chromosomes, read_bed
+from scatacworks.tl._annotation._joins import component_columns, motif_column, region_components, trait_column
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from scatacworks.genome import Genome
+
+__all__ = ["annotate_regions"]
+
+_CLASSES = ("promoter", "exon", "intron", "intergenic")  # the order decides ties
+
+
+def annotate_regions(
+    data: AnnData | pd.DataFrame,
+    *,
+    genes: str | os.PathLike[str] | pd.DataFrame | Genome | None = None,
+    classes: Mapping[str, str | os.PathLike[str] | pd.DataFrame] | None = None,
+    index: AnnData | None = None,
+    traits: Mapping[str, str | os.PathLike[str] | pd.DataFrame] | None = None,
+    key: str | None = None,
+    promoter: int = 1000,
+    component_key: str = _keys.COMPONENT,
+    genome: Genome | str | None = None,
+    copy: bool = False,
+) -> AnnData | pd.DataFrame | None:
+    """Annotate regions with gene parts, the nearest gene, other classes, components, motifs and traits in one call.
+
+    Gene parts are those of Meuleman et al. 2020: promoter (transcription start ± 1 kb, of every transcript), exon,
+    intron (the rest of gene bodies) and intergenic; a region takes the class that covers most of its bases, and ties
+    go to the first in this order. Within exons it is coding (CDS), untranslated (UTR) or non-coding, again by most
+    bases; within promoters and introns, of a coding or non-coding transcript.
+
+    Given an index with labelled components, each region also gets the component, the identifier and the motifs (if
+    :func:`~scatacworks.tl.motif_enrichment` has run) of the element it shares most bases with, and the components
+    among all elements touched are tested against the index (hypergeometric), for each direction of change on its own.
+
+    Parameters
+    ----------
+    data
+        AnnData whose `.var` are regions (an index, a peak matrix); AnnData with a table of regions in `.uns`, named by
+        `key`; or a DataFrame with `chrom`, `start`, `end`.
+    genes
+        Anything :func:`scatacworks.io.read_genes` takes, including its table of parts. Sources without exons (BED6,
+        the built-in genes) know promoters, gene bodies (as `intron`) and intergenic regions only.
+    classes
+        Name -> BED file or table of intervals (repeats, for example). A column of that name gets the name (fourth
+        column; `"yes"` where there is none) of the interval that shares most bases, the larger covered fraction
+        deciding ties; empty without overlap.
+    index
+        Index with labelled components.
+    traits
+        Trait -> fine-mapped variants as a BED file (chrom, start, end, region, posterior) or a table with a column
+        `posterior`.
+    key
+        Table in `.uns` to annotate instead of `.var`; `"differential_regions"` for those of
+        :func:`~scatacworks.tl.differential_regions`.
+    promoter
+        Half-width of promoters in bp.
+    component_key
+        Column of `index.var` with the components.
+    genome
+        Genome whose chromosome names are used; by default those of the regions.
+    copy
+        Return a changed copy of an AnnData instead of writing to it. A DataFrame is never changed.
+
+    Returns
+    -------
+    `None`, or the changed copy; the annotated table for a DataFrame. Columns, as far as asked for:
+
+    `annotation`, `exon_class`, `gene_class` : categorical
+    `nearest_gene` : str, `tss_distance` : int64
+        Gene with the nearest transcription start, and the distance of the summit (or middle) to it in bp, positive
+        downstream.
+    one per entry of `classes` : str
+    `component`, `element` : str, `motifs` : str (factors joined by `;`)
+        For an index annotated with itself only `motifs` is added.
+    `traits` : str
+        `trait (sum of posteriors)`, joined by `;`, largest first.
+
+    With `index`, `.uns["region_components"]` (or `.attrs["region_components"]` of the returned table) is a DataFrame:
+    `direction`, `component`, `n_regions` (elements touched with the label), `n_elements` (elements touched), `share`,
+    `background` (share in the index), `enrichment`, `odds_ratio`, `p_value`, `q_value` (Benjamini-Hochberg).
+
+    Raises
+    ------
+    KeyError
+        If `key` is not in `.uns`, or positions or labels are missing.
+    ValueError
+        If regions and an annotation share no chromosome.
+
+    Examples
+    --------
+    >>> import pandas as pd, scatacworks as sca
+    >>> regions = pd.DataFrame({"chrom": ["chrX", "chrX"], "start": [48_786_400, 48_900_000]})
+    >>> regions["end"] = regions["start"] + 300
+    >>> table = sca.tl.annotate_regions(regions, genes="hg38")
+    >>> table[["annotation", "nearest_gene", "tss_distance"]].values.tolist()[0]
+    ['promoter', 'GATA1', 11]
+    """
+    table, what = _table(data, key)
+    elements = elements_of(table, genome=genome, what=what)
+    columns: dict[str, Any] = {}
+    if genes is not None:
+        columns |= _gene_columns(elements, genes, promoter)
+    for name, source in (classes or {}).items():
+        columns[name] = _class_column(elements, source, name)
+    own = index is None or (isinstance(data, AnnData) and index is data and key is None)
+    source = data if index is None and isinstance(data, AnnData) and key is None else index
+    if source is not None:
+        columns |= motif_column(elements, source, own=own)
+    enriched = None
+    if index is not None and not own:
+        columns |= component_columns(elements, index, component_key)
+        enriched = region_components(elements, table, index, component_key)
+    if traits is not None:
+        columns["traits"] = trait_column(elements, traits)
+    return _write(data, table, columns, enriched, key=key, copy=copy)
+
+
+def _table(data: AnnData | pd.DataFrame, key: str | None) -> tuple[pd.DataFrame, str]:
+    """Return the table of regions and how to name it."""
+    if isinstance(data, pd.DataFrame):
+        return data, "the table of regions"
+    if key is None:
+        return data.var, ".var"
+    if key not in data.uns:
+        msg = f".uns[{key!r}] is missing; it has {sorted(data.uns)}."
+        raise KeyError(msg)
+    return data.uns[key], f".uns[{key!r}]"
+
+
+def _write(
+    data: AnnData | pd.DataFrame,
+    table: pd.DataFrame,
+    columns: dict[str, Any],
+    enriched: pd.DataFrame | None,
+    *,
+    key: str | None,
+    copy: bool,
+) -> AnnData | pd.DataFrame | None:
+    """Put the new columns where the regions are."""
+    if isinstance(data, pd.DataFrame):
+        annotated = table.assign(**columns)
+        if enriched is not None:
+            annotated.attrs[_keys.REGION_COMPONENTS] = enriched
+        return annotated
+    target = data.copy() if copy else data
+    if key is None:
+        target.var = target.var.assign(**columns)
+    else:
+        target.uns[key] = table.assign(**columns)
+    if enriched is not None:
+        target.uns[_keys.REGION_COMPONENTS] = enriched
+    return target if copy else None
+
+
+def _gene_columns(elements: Elements, genes: Any, promoter: int) -> dict[str, Any]:
+    """Return annotation, its subclasses, nearest gene and distance."""
+    parts = genes if isinstance(genes, pd.DataFrame) and "part" in genes else read_genes(genes, parts=True)
+    parts, codes = on_chromosomes(parts, elements.chroms, what="The gene table")
+    body = parts["part"].to_numpy() == "transcript"
+    start, end = parts["start"].to_numpy(np.int64), parts["end"].to_numpy(np.int64)
+    minus = parts["strand"].to_numpy() == "-"
+    tss = np.where(minus, end - 1, start)
+    near = np.maximum(tss - promoter, 0), tss + promoter + 1
+    promoters = (codes[body], near[0][body], near[1][body])
+    exons = (codes[~body], start[~body], end[~body])
+    bodies = (codes[body], start[body], end[body])
+    annotation = _classify(elements, promoters, exons, bodies)
+    gene, distance = nearest(elements.chrom, elements.summit, codes[body], tss[body])
+    names = parts["name"].to_numpy(dtype=object)[body]
+    return {
+        "annotation": pd.Categorical.from_codes(annotation, list(_CLASSES)),
+        **_subclasses(elements, parts, codes, annotation, promoters),
+        "nearest_gene": np.where(gene >= 0, names[gene], ""),
+        "tss_distance": np.where(minus[body][gene], distance, -distance),
+    }
+
+
+def _classify(elements: Elements, promoters: tuple, exons: tuple, bodies: tuple) -> np.ndarray:
+    """Return the position in `_CLASSES` of the class that covers most of each region."""
+    outer = tuple(np.concatenate(side) for side in zip(promoters, exons, strict=True))
+    everything = tuple(np.concatenate(side) for side in zip(outer, bodies, strict=True))
+    regions = elements.intervals
+    of_promoter, of_exon = covered(regions, promoters), covered(regions, exons)
+    of_any = covered(regions, everything)
+    of_intron = of_any - covered(regions, outer)
+    between = elements.end - elements.start - of_any
+    return np.stack([of_promoter, of_exon, of_intron, between]).argmax(0)
+
+
+def _subclasses(
+    elements: Elements, parts: pd.DataFrame, codes: np.ndarray, annotation: np.ndarray, promoters: tuple
+) -> dict[str, pd.Categorical]:
+    """Return the class within exons, and whether a promoter or intron is of a coding transcript."""
+    kind = parts["part"].to_numpy()
+    start, end = parts["start"].to_numpy(np.int64), parts["end"].to_numpy(np.int64)
+
+    def best(rows: np.ndarray, intervals: tuple | None = None) -> np.ndarray:
+        """Return for every region the row of `parts` that shares most bases with it, -1 without."""
+        hit, _ = largest_overlap(elements.intervals, intervals or (codes[rows], start[rows], end[rows]))
+        return np.where(hit >= 0, rows[hit], -1)
+
+    exon = np.full(len(annotation), -1, np.int8)
+    coding = np.full(len(annotation), -1, np.int8)
+    exon_names = {"CDS": 0, "UTR": 1, "exon": 2}
+    # coding and untranslated parts come before exons of non-coding transcripts
+    for rows in (np.flatnonzero(np.isin(kind, ["CDS", "UTR"])), np.flatnonzero(kind == "exon")):
+        if len(rows):
+            hit = best(rows)
+            free = (annotation == 1) & (exon < 0) & (hit >= 0)
+            exon[free] = np.array([exon_names.get(name, -1) for name in kind], np.int8)[hit[free]]
+    body = np.flatnonzero(kind == "transcript")
+    # biotype, not structure: sources without exons have no coding parts to look for
+    is_coding = (parts["biotype"].to_numpy() == "protein_coding").astype(np.int8)
+    if (parts["biotype"] != "unknown").any():
+        for which, hit in ((0, best(body, promoters)), (2, best(body))):
+            chosen = (annotation == which) & (hit >= 0)
+            coding[chosen] = is_coding[hit[chosen]]
+    return {
+        "exon_class": pd.Categorical.from_codes(exon, ["CDS", "UTR", "non-coding"]),
+        "gene_class": pd.Categorical.from_codes(coding, ["non-coding", "coding"]),
+    }
+
+
+def _class_column(elements: Elements, source: Any, name: str) -> np.ndarray:
+    """Return the name of the interval that shares most bases with each region."""
+    table, codes = on_chromosomes(read_bed(source), elements.chroms, what=f"The class {name!r}")
+    hit, _ = largest_overlap(elements.intervals, (codes, table["start"].to_numpy(), table["end"].to_numpy()))
+    names = table["name"].astype(str).to_numpy(dtype=object) if "name" in table else np.full(len(table), "yes", object)
+    return np.where(hit >= 0, names[hit], "")

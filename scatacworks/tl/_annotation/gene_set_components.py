@@ -1,0 +1,176 @@
+"""Components of gene sets: pooled landscapes of the genes of a pathway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from scatacworks import _keys
+from scatacworks._core.intervals import overlap_pairs
+from scatacworks._files import require_file
+from scatacworks._logging import logger
+from scatacworks.tl._annotation._binomial import binomial_table, label_columns
+from scatacworks.tl._annotation._elements import elements_of, labels_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from anndata import AnnData
+
+__all__ = ["gene_set_components"]
+
+
+def gene_set_components(
+    index: AnnData,
+    *,
+    gene_sets: str | os.PathLike[str] | Mapping[str, Iterable[str]],
+    genes_key: str = _keys.GENE_COMPONENTS,
+    min_genes: int = 1,
+    fdr: float = 0.05,
+    key_added: str = _keys.GENE_SET_COMPONENTS,
+    copy: bool = False,
+) -> AnnData | None:
+    """Label gene sets by the component over-represented in the pooled landscapes of their genes.
+
+    The landscapes are those of :func:`~scatacworks.tl.gene_components`, which must have run; an element in the
+    landscapes of several genes of a set counts once. Test, q-values and label are as for genes (Meuleman et al. 2020,
+    pathways).
+
+    Parameters
+    ----------
+    index
+        Object with `.uns[genes_key]`.
+    gene_sets
+        A GMT file (name, description, genes, separated by tabs) or a mapping from set name to gene symbols. Symbols
+        are compared without regard to case.
+    genes_key
+        Where :func:`~scatacworks.tl.gene_components` wrote.
+    min_genes
+        Sets with fewer known genes are left out; their number is logged.
+    fdr
+        Sets are labelled at q-values up to this.
+    key_added
+        Name in `.uns`.
+    copy
+        Return a changed copy instead of writing to `index`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.uns[key_added]["gene_sets"]` : DataFrame, one row per set
+        `name`, `n_genes` (in the set), `n_known` (with a landscape), `n_elements`, `component`, `enrichment`,
+        `p_value`, `q_value`, `concordant`.
+    `.uns[key_added]["counts"]`, `["enrichment"]`, `["log10_p"]`, `["q_value"]` : arrays, n_sets × n_components
+        In the order of `.uns[key_added]["components"]`.
+
+    Raises
+    ------
+    KeyError
+        If :func:`~scatacworks.tl.gene_components` has not run.
+    ValueError
+        If no set has a known gene, or the GMT file has a line without genes' columns.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scatacworks as sca
+    >>> var = pd.DataFrame({"chrom": "chr1", "start": np.arange(0, 100_000, 1000)})
+    >>> var["end"] = var["start"] + 200
+    >>> var["component"] = np.where(var["start"].between(20_000, 30_000), "Lymphoid", "Neural")
+    >>> index = anndata.AnnData(np.ones((1, 100), np.float32), var=var.set_index(var.index.astype(str)))
+    >>> genes = pd.DataFrame([["chr1", 22_000, 29_000, "MS4A1", "+"]])
+    >>> genes.columns = ["chrom", "start", "end", "name", "strand"]
+    >>> sca.tl.gene_components(index, genes=genes)
+    >>> sca.tl.gene_set_components(index, gene_sets={"B cell": ["MS4A1", "CD19"]})
+    >>> index.uns["gene_set_components"]["gene_sets"][["name", "n_known", "component"]].values.tolist()
+    [['B cell', 1, 'Lymphoid']]
+    """
+    if genes_key not in index.uns:
+        msg = f".uns[{genes_key!r}] is missing; run sca.tl.gene_components(index, genes=...) first."
+        raise KeyError(msg)
+    index = index.copy() if copy else index
+    stored = index.uns[genes_key]
+    params, genes = stored[_keys.PARAMS], stored["genes"]
+    labels, components = labels_of(index, params["component_key"])
+    names, members, sizes = _membership(_read_sets(gene_sets), genes["name"], min_genes)
+    known = np.asarray(members.sum(1)).ravel().astype(np.int64)
+    counts = _pooled_counts(index, genes, members, labels, len(components), at=params["at"])
+    result = binomial_table(counts, labels)
+    _, columns = label_columns(result, counts, components, fdr=fdr)
+    table = pd.DataFrame({"name": names, "n_genes": sizes, "n_known": known, "n_elements": counts.sum(1)})
+    index.uns[key_added] = {
+        "gene_sets": pd.concat([table, columns], axis=1).set_index(table.index.astype(str)),
+        "components": components,
+        "counts": counts,
+        **result,
+        _keys.PARAMS: {"fdr": fdr, "min_genes": min_genes, "genes_key": genes_key},
+    }
+    return index if copy else None
+
+
+def _read_sets(source: str | os.PathLike[str] | Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Read GMT, or copy a mapping."""
+    if hasattr(source, "items"):
+        return {str(name): list(dict.fromkeys(map(str, genes))) for name, genes in source.items()}
+    path = require_file(source, "gene set (GMT) file")  # type: ignore[arg-type]
+    sets = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        fields = line.rstrip("\n").split("\t")
+        if len(fields) < 3:
+            msg = f"{path}, line {number}: expected name, description and genes separated by tabs, found {line[:60]!r}."
+            raise ValueError(msg)
+        sets[fields[0]] = [gene for gene in dict.fromkeys(fields[2:]) if gene]
+    return sets
+
+
+def _membership(
+    sets: dict[str, list[str]], names: pd.Series, min_genes: int
+) -> tuple[list[str], sparse.csr_matrix, list[int]]:
+    """Return the sets kept, the sets × genes incidence, and the size of each set."""
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows_of.setdefault(str(name).upper(), []).append(row)
+    found = {name: [row for gene in genes for row in rows_of.get(gene.upper(), [])] for name, genes in sets.items()}
+    kept = [name for name, rows in found.items() if len(rows) >= max(min_genes, 1)]
+    if not kept:
+        example = next(iter(sets.items()), ("", []))
+        msg = f"None of the {len(sets)} gene sets has a known gene (for example {example[0]!r}: {example[1][:5]})."
+        raise ValueError(msg)
+    if len(kept) < len(sets):
+        dropped = [name for name in sets if name not in set(kept)]
+        logger.warning(
+            "%d of %d gene sets have fewer than %d known genes and are left out: %s",
+            len(dropped), len(sets), max(min_genes, 1), ", ".join(dropped[:5]),
+        )  # fmt: skip
+    pointers = np.concatenate([[0], np.cumsum([len(found[name]) for name in kept])])
+    columns = np.concatenate([found[name] for name in kept]).astype(np.int64)
+    members = sparse.csr_matrix((np.ones(len(columns), np.int32), columns, pointers), (len(kept), len(names)))
+    return kept, members, [len(sets[name]) for name in kept]
+
+
+def _pooled_counts(
+    index: AnnData, genes: pd.DataFrame, members: sparse.csr_matrix, labels: np.ndarray, n_labels: int, *, at: str
+) -> np.ndarray:
+    """Count the labelled elements in the union of the landscapes of every set."""
+    elements = elements_of(index.var)
+    windows = (
+        elements.chroms.resolve(genes["chrom"]),
+        genes["landscape_start"].to_numpy(np.int64),
+        genes["landscape_end"].to_numpy(np.int64),
+    )
+    gene, element, _ = overlap_pairs(windows, elements.points if at == "summit" else elements.intervals)
+    gene, element = gene[labels[element] >= 0], element[labels[element] >= 0]
+    holds = sparse.csr_matrix((np.ones(len(gene), np.int32), (gene, element)), (len(genes), len(labels)))
+    pooled = members @ holds
+    pooled.data[:] = 1
+    labelled = np.flatnonzero(labels >= 0)
+    one_hot = sparse.csr_matrix(
+        (np.ones(len(labelled), np.int64), (labelled, labels[labelled])), (len(labels), n_labels)
+    )
+    return np.asarray((pooled @ one_hot).todense(), np.int64)

@@ -1,0 +1,144 @@
+import subprocess
+from shutil import which
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import scatacworks as sca
+
+
+def parts(*rows):
+    columns = ["chrom", "start", "end", "part", "name", "strand", "biotype"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+GENE = parts(
+    ("chr1", 10_000, 20_000, "transcript", "AAA", "+", "protein_coding"),
+    ("chr1", 10_000, 10_500, "UTR", "AAA", "+", "protein_coding"),
+    ("chr1", 10_500, 12_000, "CDS", "AAA", "+", "protein_coding"),
+    ("chr1", 15_000, 15_300, "CDS", "AAA", "+", "protein_coding"),
+    ("chr1", 15_300, 20_000, "UTR", "AAA", "+", "protein_coding"),
+    ("chr1", 40_000, 45_000, "transcript", "BBB", "-", "lncRNA"),
+    ("chr1", 40_000, 41_000, "exon", "BBB", "-", "lncRNA"),
+)
+
+
+def regions(*pairs, chrom="chr1"):
+    return pd.DataFrame({"chrom": chrom, "start": [p[0] for p in pairs], "end": [p[1] for p in pairs]})
+
+
+@pytest.mark.parametrize(
+    ("region", "annotation", "exon", "gene"),
+    [
+        ((9_200, 9_400), "promoter", None, "coding"),
+        ((11_100, 11_300), "exon", "CDS", None),
+        ((13_000, 13_300), "intron", None, "coding"),
+        ((30_000, 30_100), "intergenic", None, None),
+        ((14_900, 15_100), "exon", "CDS", None),  # 100 exon, 100 intron: a tie goes to the exon
+        ((14_890, 15_080), "intron", None, "coding"),
+        ((8_900, 9_100), "promoter", None, "coding"),  # tie of promoter and intergenic
+        ((15_250, 15_360), "exon", "UTR", None),
+        ((40_100, 40_300), "exon", "non-coding", None),
+        ((42_000, 42_100), "intron", None, "non-coding"),
+        ((45_100, 45_500), "promoter", None, "non-coding"),
+    ],
+)
+def test_largest_overlap_and_ties(region, annotation, exon, gene):
+    row = sca.tl.annotate_regions(regions(region), genes=GENE).iloc[0]
+    assert row["annotation"] == annotation
+    assert row["exon_class"] == exon or (exon is None and pd.isna(row["exon_class"]))
+    assert row["gene_class"] == gene or (gene is None and pd.isna(row["gene_class"]))
+
+
+def test_nearest_gene_and_signed_distance():
+    table = sca.tl.annotate_regions(
+        regions((9_000, 9_001), (10_100, 10_101), (46_000, 46_001), (44_900, 44_901)), genes=GENE
+    )
+    assert table["nearest_gene"].tolist() == ["AAA", "AAA", "BBB", "BBB"]
+    assert table["tss_distance"].tolist() == [-1000, 100, -1001, 99]
+
+
+def test_classes_equal_a_count_per_base():
+    rng = np.random.default_rng(0)
+    start = rng.integers(7_000, 47_000, 300)
+    table = regions(*zip(start, start + rng.integers(1, 900, 300), strict=True))
+    label = np.full(60_000, 3)
+    for row in GENE.itertuples():
+        label[row.start : row.end] = np.minimum(label[row.start : row.end], 2 if row.part == "transcript" else 1)
+    promoter = np.zeros(60_000, bool)
+    promoter[9_000:11_001] = promoter[43_999:46_000] = True
+    exon = label == 1
+    outer = promoter | exon
+    counts = [
+        [promoter[s:e].sum(), exon[s:e].sum(), ((label < 3) & ~outer)[s:e].sum(), ((label == 3) & ~outer)[s:e].sum()]
+        for s, e in zip(table["start"], table["end"], strict=True)
+    ]
+    found = sca.tl.annotate_regions(table, genes=GENE)["annotation"].cat.codes
+    assert found.tolist() == np.argmax(counts, axis=1).tolist()
+
+
+def test_other_classes_from_bed(tmp_path):
+    (tmp_path / "repeats.bed").write_text("chr1\t100\t200\tSINE\nchr1\t150\t900\tLINE\n")
+    table = sca.tl.annotate_regions(
+        regions((100, 220), (180, 400), (2_000, 2_100)), classes={"repeat": tmp_path / "repeats.bed"}
+    )
+    assert table["repeat"].tolist() == ["SINE", "LINE", ""]
+
+
+def test_differential_regions_get_component_gene_motif_trait_in_one_call(make_index):
+    index = make_index()
+    chosen = np.flatnonzero((index.var["component"] == "B").to_numpy())[:60]
+    others = np.flatnonzero((index.var["component"] != "B").to_numpy())[:40]
+    table = index.var.iloc[np.concatenate([chosen, others])][["chrom", "start", "end"]].reset_index(drop=True)
+    table["direction"] = ["up"] * 60 + ["down"] * 40
+    adata = anndata.AnnData(np.ones((1, 1), np.float32))
+    adata.uns["differential_regions"] = table
+    variants = pd.DataFrame({"chrom": "chr1", "start": table["start"][:3], "end": table["start"][:3] + 1})
+    variants["posterior"] = [0.5, 0.25, 1.0]
+    result = sca.tl.annotate_regions(
+        adata, key="differential_regions", index=index, genes=GENE, traits={"MONO": variants}, copy=True
+    )
+    assert "component" not in adata.uns["differential_regions"]
+    found = result.uns["differential_regions"]
+    assert (found["component"][:60] == "B").all()
+    assert found["element"].iloc[0] == index.var["identifier"].iloc[chosen[0]]
+    assert found["traits"].tolist()[:4] == ["MONO (0.5)", "MONO (0.25)", "MONO (1)", ""]
+    enriched = result.uns["region_components"].set_index(["direction", "component"])
+    total, own = index.n_vars, int((index.var["component"] == "B").sum())
+    np.testing.assert_allclose(enriched.loc[("up", "B"), "p_value"], stats.hypergeom.sf(59, total, own, 60), rtol=1e-6)
+    assert enriched.loc[("down", "B"), "p_value"] == 1
+    assert enriched.loc[("all", "B"), "n_elements"] == 100
+
+
+@pytest.mark.skipif(which("bedtools") is None, reason="bedtools is not installed")
+def test_traits_of_peaks_equal_bedtools(shared_data, tmp_path):
+    peaks = pd.read_csv(shared_data / "traits_pp" / "hemePeaks.bed.gz", sep="\t", header=None).iloc[:50_000]
+    peaks.columns = ["chrom", "start", "end"]
+    peaks.to_csv(tmp_path / "peaks.bed", sep="\t", header=False, index=False)
+    variants = shared_data / "traits_pp" / "MONO_COUNT_PP001.bed.gz"
+    command = ["bedtools", "intersect", "-wo", "-a", tmp_path / "peaks.bed", "-b", variants]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    expected = (
+        pd.DataFrame([line.split("\t") for line in lines]).groupby([0, 1])[7].agg(lambda x: x.astype(float).sum())
+    )
+    found = sca.tl.annotate_regions(peaks, traits={"MONO": variants})
+    hit = found[found["traits"] != ""]
+    assert len(hit) == len(expected)
+    shown = hit["traits"].str.extract(r"\((.*)\)", expand=False).astype(float).to_numpy()
+    own = [expected.loc[(row.chrom, str(row.start))] for row in hit.itertuples()]
+    np.testing.assert_allclose(shown, own, rtol=0.06)
+
+
+def test_errors(make_index):
+    with pytest.raises(KeyError, match="differential_regions"):
+        sca.tl.annotate_regions(make_index(), key="differential_regions", genes=GENE)
+    with pytest.raises(ValueError, match="no chromosome in common"):
+        sca.tl.annotate_regions(regions((1, 5), chrom="chr9"), genes=GENE)
+    with pytest.raises(KeyError, match="chrom"):
+        sca.tl.annotate_regions(pd.DataFrame({"x": [1]}), genes=GENE)
+    bad = pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [2], "posterior": [1.5]})
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        sca.tl.annotate_regions(make_index(), traits={"x": bad})
