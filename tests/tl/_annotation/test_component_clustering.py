@@ -30,7 +30,11 @@ def test_independent_labels_are_not_clustered_and_planted_ones_are(make_index):
     index.var.loc[(index.var["chrom"] == "chr1") & (index.var["start"] < 100_000), "component"] = "A"
     sca.tl.component_clustering(index, n_permutations=199)
     stored = index.uns["component_clustering"]
-    assert stored["components"].set_index("component").loc["A", "p_value"] == 1 / 200
+    assert stored["same_neighbour"]["p_value"] == 1 / 200
+    index.var["component"] = np.repeat(np.random.default_rng(1).choice(list("ABCD"), 800), 5)  # runs of five
+    sca.tl.component_clustering(index, n_permutations=199)
+    stored = index.uns["component_clustering"]
+    assert (stored["components"]["p_value"] == 1 / 200).all()
     assert stored["same_neighbour"]["p_value"] == 1 / 200
 
 
