@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks.metrics._streaming import undefined
+from scatacworks._core.scoring import undefined
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

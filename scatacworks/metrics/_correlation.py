@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scatacworks.metrics._streaming import PairMoments, undefined
+from scatacworks._core.scoring import PairMoments, undefined
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks._core.scoring import average_precision, best_f1, roc_area, undefined
 from scatacworks.metrics._correlation import checked
-from scatacworks.metrics._streaming import average_precision, best_f1, roc_area, undefined
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

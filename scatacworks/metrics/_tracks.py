@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scatacworks.metrics._streaming import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
+from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

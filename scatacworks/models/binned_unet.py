@@ -40,8 +40,6 @@ class BinnedUNetConfig:
         Beyond these depths the network is told the nearest limit (the inputs are scaled by the true depth).
     extra_channels
         Names of further input channels, one value per bin.
-    prior_dropout
-        Probability, in training, with which all extra channels of a window are set to zero.
     """
 
     channels: tuple[int, int, int] = (32, 48, 80)
@@ -52,7 +50,6 @@ class BinnedUNetConfig:
     reference_depth: float = 5e6
     depth_limits: tuple[float, float] = (3e4, 8e7)
     extra_channels: tuple[str, ...] = ()
-    prior_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("channels", "kernels", "dilations", "sigmas", "depth_limits", "extra_channels"):
@@ -173,15 +170,8 @@ class BinnedUNet(Model):
         scaled = smooth * scale
         parts = [torch.sqrt(scaled), torch.log1p(scaled), torch.sqrt(smooth[:, :1]), torch.sqrt(counts[:, :1])]
         if self.extra_channels:
-            parts.append(self._drop_prior(counts[:, 1:]))
+            parts.append(counts[:, 1:])
         return torch.cat(parts, dim=1)
-
-    def _drop_prior(self, extra: Tensor) -> Tensor:
-        """Hide the extra channels of some windows in training, so that the model also works without them."""
-        if not self.training or not self.config.prior_dropout:
-            return extra
-        keep = torch.rand(extra.shape[0], 1, 1, device=extra.device) >= self.config.prior_dropout
-        return extra * keep
 
     def _wide_sums(self, counts: Tensor, scale: Tensor) -> Tensor:
         """Square roots and logs of scaled counts in wide boxes at the coarsest level."""

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 import scatacworks as sca
 from scatacworks import metrics
-from scatacworks.metrics._streaming import PairMoments, Ranking, average_precision, roc_area
+from scatacworks._core.scoring import PairMoments, Ranking, average_precision, roc_area
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_streaming_in_any_pieces_equals_the_whole(n_pieces, seed):
 
 
 def test_too_many_distinct_scores_are_merged_and_stay_close(monkeypatch):
-    monkeypatch.setattr("scatacworks.metrics._streaming._MAX_DISTINCT", 3000)
+    monkeypatch.setattr("scatacworks._core.scoring._MAX_DISTINCT", 3000)
     rng = np.random.default_rng(1)
     score = rng.normal(size=20_000).astype(np.float32)
     label = rng.random(20_000) < 1 / (1 + np.exp(-2 * score))

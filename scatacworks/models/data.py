@@ -1,0 +1,337 @@
+"""Training data: noisy and clean versions of the same place, drawn on the fly from cut sites."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks._core.pileup import box_coverage
+from scatacworks.models._labels import label_peaks
+from scatacworks.models.base import TERRITORY
+
+if TYPE_CHECKING:
+    from scatacworks.tracks import Tracks
+
+Intervals = dict[str, np.ndarray]
+"""Chromosome -> sorted starts and ends (0-based, half-open), int64 (`n`, 2)."""
+
+_SHALLOWEST = 0.5  # noisy versions are at most this fraction of the clean depth
+
+
+@dataclass
+class CellSites:
+    """Cut sites with the cell that each is from, so that noisy versions can be made by drawing cells.
+
+    Attributes
+    ----------
+    positions, cells
+        Chromosome -> sorted positions (int32) and their cells (int32 codes from 0), of equal length.
+    n_cells
+        Number of cells.
+    """
+
+    positions: dict[str, np.ndarray]
+    cells: dict[str, np.ndarray]
+    n_cells: int
+
+
+@dataclass
+class Sample:
+    """One deep sample and how shallow versions of it come about.
+
+    Attributes
+    ----------
+    clean
+        Tracks with the deep cut sites.
+    group
+        Which of them.
+    depth
+        Cut sites per 3.1e9 bp of territory of the clean track.
+    regions
+        Where to train or validate; loss is taken only there.
+    exclude
+        Where not to: blacklist, gaps.
+    peaks
+        True peaks; called from the clean track when `None`.
+    noisy, noisy_depth
+        Tracks with real shallow cut sites of the same sample and group name, and their depth.
+    cells
+        Cut sites by cell; then versions are made by drawing cells instead of thinning sites.
+    extra
+        Name of an extra input channel -> tracks with its values.
+    weight
+        Relative frequency of this sample in training.
+    name
+        For messages.
+
+    Raises
+    ------
+    ValueError
+        If the clean track is empty, shallower than the noisy one or on another genome.
+    """
+
+    clean: Tracks
+    group: str
+    depth: float
+    regions: Intervals
+    exclude: Intervals = field(default_factory=dict)
+    peaks: Intervals | None = None
+    noisy: Tracks | None = None
+    noisy_depth: float | None = None
+    cells: CellSites | None = None
+    extra: dict[str, Tracks] = field(default_factory=dict)
+    weight: float = 1.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.group
+        if not any(len(self.sites(chrom)[0]) for chrom in self.regions):
+            msg = f"The clean track of {self.name!r} has no cut site in {', '.join(self.regions) or 'any region'}."
+            raise ValueError(msg)
+        if self.noisy is not None:
+            self._check_pair()
+        if self.peaks is None:
+            self.peaks = self._call()
+        if not any(len(rows) for rows in self.peaks.values()):
+            msg = f"{self.name!r} has no peak in {', '.join(self.regions)}; give peaks= or a deeper clean track."
+            raise ValueError(msg)
+
+    def _check_pair(self) -> None:
+        """Refuse a noisy track of another genome or deeper than the clean one."""
+        if self.noisy.genome.sizes != self.clean.genome.sizes:
+            msg = f"The noisy and clean tracks of {self.name!r} are on different genomes."
+            raise ValueError(msg)
+        if not self.noisy_depth or self.noisy_depth >= self.depth:
+            msg = (
+                f"The noisy track of {self.name!r} has a depth of {self.noisy_depth}, the clean one of "
+                f"{self.depth:.3g}; the clean one must be deeper. Have they been swapped?"
+            )
+            raise ValueError(msg)
+
+    def _call(self) -> Intervals:
+        """Label peaks by the paper's rule on every chromosome in use."""
+        sizes = self.clean.genome.sizes
+        return {chrom: label_peaks(*self.sites(chrom), length=sizes[chrom]) for chrom in self.regions}
+
+    def sites(self, chrom: str) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and counts of the clean track on a chromosome."""
+        positions, _, counts = self.clean.runs(self.group, chrom)
+        return positions, counts
+
+
+@dataclass(frozen=True)
+class DrawRules:
+    """How crops are drawn.
+
+    Attributes
+    ----------
+    core_bp
+        Bases of a crop that the loss is taken on.
+    depth_range
+        Noisy depths are drawn log-uniformly from here.
+    real_fraction
+        Share of crops that use the real noisy track where there is one.
+    depth_jitter
+        Standard deviation of the natural logarithm of the factor by which half of the crops misstate their depth.
+    flip
+        Reverse half of the crops.
+    channel_dropout
+        Share of crops in which the extra channels are hidden.
+    peak_fraction
+        Share of crops that are centred on a peak.
+    """
+
+    core_bp: int = 65_536
+    depth_range: tuple[float, float] = (4e4, 2.5e7)
+    real_fraction: float = 0.2
+    depth_jitter: float = 0.25
+    flip: bool = True
+    channel_dropout: float = 0.1
+    peak_fraction: float = 0.0
+
+
+class Drawer:
+    """Draw crops for one network's geometry.
+
+    Parameters
+    ----------
+    samples
+        Deep samples.
+    geometry
+        Bin size and halo (bp), the extension (bp) and the names of the extra channels, as from a model.
+    rules
+        How crops are drawn.
+    """
+
+    def __init__(self, samples: list[Sample], geometry: Any, rules: DrawRules) -> None:
+        self.samples, self.rules = samples, rules
+        self.bin_size, self.halo, self.stride = geometry.bin_size, geometry.halo, geometry.stride
+        self.extend = int(geometry.card["extension"])
+        self.channels = geometry.extra_channels
+        self.target_depth = geometry.target_depth
+        self.core = max(rules.core_bp // self.stride, 1) * self.stride
+        weights = np.array([s.weight for s in samples], np.float64)
+        self._weights = weights / weights.sum()
+        self._regions = [[(c, int(a), int(b)) for c, rows in s.regions.items() for a, b in rows] for s in samples]
+        if not all(self._regions):
+            msg = "there is a sample without any region to train on"
+            raise ValueError(msg)
+
+    def random(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw a crop at a random place and depth."""
+        code = int(rng.choice(len(self.samples), p=self._weights))
+        sample, regions = self.samples[code], self._regions[code]
+        lengths = np.array([end - start for _, start, end in regions], np.float64)
+        chrom, start, end = regions[int(rng.choice(len(regions), p=lengths / lengths.sum()))]
+        centre = self._centre(rng, sample, (chrom, start, end))
+        begin = max((centre - self.core // 2) // self.stride, -(self.core // self.stride) // 2) * self.stride
+        noisy, depth = self._noisy(rng, sample, chrom, begin)
+        jitter = 1.0
+        if self.rules.depth_jitter and rng.random() < 0.5:
+            jitter = math.exp(rng.normal(0, self.rules.depth_jitter))
+        crop = self.crop(sample, chrom, begin, noisy=noisy, depth=depth * jitter, exposure=1 / jitter)
+        if rng.random() < self.rules.channel_dropout:
+            crop["counts"][1:] = 0
+        if self.rules.flip and rng.random() < 0.5:
+            crop = {key: value[..., ::-1].copy() if np.ndim(value) else value for key, value in crop.items()}
+        return crop
+
+    def at(
+        self, sample: Sample, chrom: str, begin: int, *, depth: float, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Crop at a given place, thinned to a given depth; the real noisy track where that has this depth."""
+        if sample.noisy is not None and sample.noisy_depth == depth:
+            noisy = self._window(sample.noisy, sample.group, chrom, begin)
+        else:
+            noisy = self._thinned(rng, sample, chrom, begin, depth)
+        return self.crop(sample, chrom, begin, noisy=noisy, depth=depth, exposure=1.0)
+
+    def crop(
+        self,
+        sample: Sample,
+        chrom: str,
+        begin: int,
+        *,
+        noisy: tuple[np.ndarray, np.ndarray],
+        depth: float,
+        exposure: float,
+    ) -> dict[str, np.ndarray]:
+        """Assemble input, target, labels and mask of one crop.
+
+        ``counts`` (n_channels, n_bins with halo), ``depth`` (), ``target`` (n_core_bins) mean clean coverage,
+        ``exposure`` () by which the signal is multiplied to be compared with it, ``label`` and ``mask`` (n_core_bins).
+        """
+        first, n_bins = begin - self.halo, (self.core + 2 * self.halo) // self.bin_size
+        counts = np.zeros((1 + len(self.channels), n_bins), np.float32)
+        counts[0] = np.bincount((noisy[0] - first) // self.bin_size, weights=noisy[1], minlength=n_bins)
+        for i, name in enumerate(self.channels, start=1):
+            dense = sample.extra[name].window(sample.group, chrom, first, first + n_bins * self.bin_size)
+            counts[i] = dense.reshape(-1, self.bin_size).mean(axis=1)
+        end = begin + self.core
+        label = painted(sample.peaks.get(chrom), begin, end)
+        mask = painted(sample.regions.get(chrom), begin, end) & ~painted(sample.exclude.get(chrom), begin, end)
+        return {
+            "counts": counts,
+            "depth": np.float32(depth),
+            "target": self._bins(self._coverage(sample, chrom, begin, end)),
+            "exposure": np.float32(exposure * sample.depth / self.target_depth),
+            "label": self._bins(label),
+            "mask": (self._bins(mask) == 1).astype(np.float32),
+        }
+
+    def _coverage(self, sample: Sample, chrom: str, begin: int, end: int) -> np.ndarray:
+        """Clean coverage per base."""
+        positions, counts = sample.sites(chrom)
+        low, high = np.searchsorted(positions, [begin - self.extend, end + self.extend])
+        # the kernel counts from the window's start, which may lie before the chromosome
+        shifted = (positions[low:high] - begin).astype(np.int32)
+        return box_coverage(shifted, counts[low:high], 0, end - begin, self.extend)
+
+    def _bins(self, dense: np.ndarray) -> np.ndarray:
+        """Mean per bin, float32."""
+        return dense.reshape(-1, self.bin_size).mean(axis=1, dtype=np.float32)
+
+    def _centre(self, rng: np.random.Generator, sample: Sample, region: tuple[str, int, int]) -> int:
+        """Centre of the next crop: anywhere in the region, or on a peak."""
+        chrom, start, end = region
+        if rng.random() < self.rules.peak_fraction:
+            peaks = sample.peaks.get(chrom, np.empty((0, 2), np.int64))
+            peaks = peaks[(peaks[:, 0] < end) & (peaks[:, 1] > start)]
+            if len(peaks):
+                return int(peaks[rng.integers(len(peaks))].mean())
+        return int(rng.integers(start, end))
+
+    def _noisy(
+        self, rng: np.random.Generator, sample: Sample, chrom: str, begin: int
+    ) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+        """A shallow version and its depth."""
+        if sample.noisy is not None and rng.random() < self.rules.real_fraction:
+            return self._window(sample.noisy, sample.group, chrom, begin), float(sample.noisy_depth)
+        low, high = self.rules.depth_range
+        high = max(min(high, sample.depth * _SHALLOWEST), low)
+        depth = math.exp(rng.uniform(math.log(low), math.log(high)))
+        if sample.cells is None:
+            return self._thinned(rng, sample, chrom, begin, depth), depth
+        n_drawn = max(round(sample.cells.n_cells * depth / sample.depth), 1)
+        drawn = np.zeros(sample.cells.n_cells, bool)
+        drawn[rng.choice(sample.cells.n_cells, n_drawn, replace=False)] = True
+        positions, cells = sample.cells.positions[chrom], sample.cells.cells[chrom]
+        low_i, high_i = np.searchsorted(positions, self._span(begin))
+        kept = positions[low_i:high_i][drawn[cells[low_i:high_i]]]
+        return (kept, np.ones(len(kept), np.int64)), sample.depth * n_drawn / sample.cells.n_cells
+
+    def _thinned(
+        self, rng: np.random.Generator, sample: Sample, chrom: str, begin: int, depth: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keep every clean cut site with the probability that gives the depth."""
+        positions, counts = self._window(sample.clean, sample.group, chrom, begin)
+        return positions, rng.binomial(counts.astype(np.int64), min(depth / sample.depth, 1.0))
+
+    def _window(self, tracks: Tracks, group: str, chrom: str, begin: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cut sites of a crop, halo included."""
+        positions, _, counts = tracks.runs(group, chrom)
+        low, high = np.searchsorted(positions, self._span(begin))
+        return positions[low:high], counts[low:high]
+
+    def _span(self, begin: int) -> tuple[int, int]:
+        """First and last base + 1 of a crop with its halo."""
+        return begin - self.halo, begin + self.core + self.halo
+
+    def tiles(self) -> list[tuple[int, str, int]]:
+        """Sample, chromosome and start of every crop of a tiling of the regions."""
+        found = []
+        for code, regions in enumerate(self._regions):
+            for chrom, start, end in regions:
+                first = -(-start // self.stride) * self.stride
+                found += [(code, chrom, begin) for begin in range(first, end, self.core)]
+        return found
+
+
+def painted(intervals: np.ndarray | None, start: int, end: int) -> np.ndarray:
+    """Whether each base of `[start, end)` lies in one of the (n, 2) intervals; bool (end - start,)."""
+    steps = np.zeros(end - start + 1, np.int32)
+    if intervals is not None:
+        rows = intervals[(intervals[:, 1] > start) & (intervals[:, 0] < end)] - start
+        np.add.at(steps, np.clip(rows[:, 0], 0, end - start), 1)
+        np.add.at(steps, np.clip(rows[:, 1], 0, end - start), -1)
+    return np.cumsum(steps[:-1]) > 0
+
+
+def depth_of(n_sites: float, territory_bp: float) -> float:
+    """Cut sites per 3.1e9 bp, the depth that all models are told.
+
+    Parameters
+    ----------
+    n_sites
+        Number of cut sites.
+    territory_bp
+        Bases that they were drawn from.
+
+    Returns
+    -------
+    The depth.
+    """
+    return float(n_sites) * TERRITORY / float(territory_bp)
