@@ -81,8 +81,8 @@ def resolve_groups(
         membership = _from_obsm(adata, groupby)
     else:
         msg = (
-            f"groupby={groupby!r} is neither a column of .obs ({_listed(adata.obs.columns)}) nor a membership in "
-            f".obsm ({_listed(adata.obsm.keys())})."
+            f"groupby={groupby!r} is neither a column of .obs ({listed(adata.obs.columns)}) nor a membership in "
+            f".obsm ({listed(adata.obsm.keys())})."
         )
         raise KeyError(msg)
     if groups is not None:
@@ -90,7 +90,7 @@ def resolve_groups(
     enough = membership.n_cells >= min_cells
     if not enough.all():
         small = [f"{g!r} ({n})" for g, n in zip(membership.groups[~enough], membership.n_cells[~enough], strict=True)]
-        msg = f"Left out {len(small)} group(s) with fewer than min_cells={min_cells} cells: {_listed(small)}."
+        msg = f"Left out {len(small)} group(s) with fewer than min_cells={min_cells} cells: {listed(small)}."
         warnings.warn(msg, UserWarning, stacklevel=stacklevel)
         membership = membership.select(np.flatnonzero(enough))
     if len(membership.groups) == 0:
@@ -147,12 +147,12 @@ def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.nda
     known = {name: position for position, name in enumerate(names)}
     unknown = [name for name in map(str, wanted) if name not in known]
     if unknown:
-        msg = f"{groupby!r} has no group {_listed(map(repr, unknown))}; it has {_listed(map(repr, names))}."
+        msg = f"{groupby!r} has no group {listed(map(repr, unknown))}; it has {listed(map(repr, names))}."
         raise KeyError(msg)
     return np.array([known[str(name)] for name in wanted], np.int64)
 
 
-def _listed(names: Any) -> str:
+def listed(names: Any) -> str:
     names = [str(name) for name in names]
     if not names:
         return "none"

@@ -143,6 +143,13 @@ class Tracks:
         kernels.fill_window(starts, lengths, values, start, float(self.fill[group]), out)
         return out
 
+    def sites(self, group: str | int, chrom: str | int, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return starts and values of the runs that begin in `[start, end)`; for cut sites, all those in the window."""
+        low, high, _ = self._slot(group, chrom)
+        low = _bisect(self.starts, start, low, high)
+        high = _bisect(self.starts, end, low, high)
+        return np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
+
     def _overlapping(self, low: int, high: int, start: int, end: int) -> tuple[int, int]:
         """Narrow `[low, high)` to the runs that can touch `[start, end)`; bisection, so a zarr array is barely read."""
         first = _bisect(self.starts, start, low, high)

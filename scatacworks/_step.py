@@ -1,0 +1,29 @@
+"""What every step of `pp` and `tl` does first and last: choose the object to write to, and note what was done."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from scatacworks._anndata import atac
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
+
+
+def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> tuple[AnnData | MuData, AnnData]:
+    """Return the object the user gets back, and the AnnData in it to write to.
+
+    A view becomes an object of its own first, so that its parent is left alone (as scanpy does).
+    """
+    data = data.copy() if copy else data
+    adata = atac(data, mod=mod)
+    if adata.is_view:
+        adata._init_as_actual(adata.copy())
+    return data, adata
+
+
+def params(**values: Any) -> dict[str, Any]:
+    """Return the parameters of a step with the package's version, in a form AnnData writes."""
+    return {**values, "version": version("scatacworks")}

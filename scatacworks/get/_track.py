@@ -1,0 +1,142 @@
+"""Tracks of groups, wherever they are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scatacworks import _keys
+from scatacworks._anndata import atac
+from scatacworks._core.pileup import box_coverage
+from scatacworks.tracks import Tracks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from anndata import AnnData
+    from mudata import MuData
+
+_LAYERS = (_keys.CUT_SITES, _keys.SIGNAL, _keys.PROBABILITY)
+_WRITERS = {_keys.DENOISED: "tl.denoise"}
+
+
+def tracks(
+    adata: AnnData | MuData, *, key: str = _keys.PSEUDOBULK, layer: str | None = None, mod: str = "atac"
+) -> Tracks:
+    """Return the tracks of all groups kept under a key.
+
+    Parameters
+    ----------
+    adata
+        Cells, after :func:`~scatacworks.pp.pseudobulk` or ``tl.denoise``.
+    key
+        Slot of `.uns`.
+    layer
+        `"cut_sites"` (of a pseudobulk), `"signal"` or `"probability"` (of denoised tracks); by default the first of
+        them that is there.
+    mod
+        Modality to use where `adata` is a MuData.
+
+    Returns
+    -------
+    A :class:`~scatacworks.Tracks`. Where the slot holds the path of a zarr store, the runs stay on disk and are read
+    where asked.
+
+    Raises
+    ------
+    KeyError
+        If there is no such slot, or no such layer in it.
+    FileNotFoundError
+        If the zarr store is not where it was written.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> sites = sca.get.tracks(adata)
+    >>> bool((sites.sums() == 2 * adata.uns["pseudobulk"]["n_fragments"]).all())
+    True
+    """
+    return _open(atac(adata, mod=mod), key, layer)[0]
+
+
+def track(
+    adata: AnnData | MuData,
+    group: str,
+    region: str | tuple[str, int, int],
+    *,
+    key: str = _keys.PSEUDOBULK,
+    layer: str | None = None,
+    extend: int = 100,
+    mod: str = "atac",
+) -> np.ndarray:
+    """Return the value of one group at every base of a region.
+
+    For cut sites it is their exact coverage: each site is extended by `extend` bases to both sides, a box of
+    `2 * extend + 1` bp that is cut off at the ends of the chromosome. Sites outside the region reach into it.
+
+    Parameters
+    ----------
+    adata
+        Cells, after :func:`~scatacworks.pp.pseudobulk` or ``tl.denoise``.
+    group
+        Name of the group.
+    region
+        `"chr1:1,000-2,000"`, `("chr1", 1000, 2000)` (0-based, half-open), a chromosome or a gene name.
+    key
+        Slot of `.uns`: `"pseudobulk"`, `"denoised"`, or whatever `key_added` was.
+    layer
+        As for :func:`~scatacworks.get.tracks`.
+    extend
+        Bases that a cut site covers to both sides: 100 for accessibility, 5 for footprints, 0 for the counts of the
+        cut sites themselves. Denoised layers are returned as they are, whatever `extend` is.
+    mod
+        Modality to use where `adata` is a MuData.
+
+    Returns
+    -------
+    float32, `(end - start,)`.
+
+    Raises
+    ------
+    KeyError
+        If there is no such slot, layer or group.
+    ValueError
+        If the region is outside the genome, or `extend` is negative.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> sca.get.track(adata, "naive B", "MS4A1").dtype
+    dtype('float32')
+    """
+    if extend < 0:
+        msg = f"extend={extend} is negative; expected a number of bases, or 0 for the cut sites themselves."
+        raise ValueError(msg)
+    kept, layer = _open(atac(adata, mod=mod), key, layer)
+    chrom, start, end = kept.genome.region(region)
+    if layer != _keys.CUT_SITES:
+        return kept.window(group, chrom, start, end)
+    starts, counts = kept.sites(group, chrom, start - extend, end + extend)
+    return box_coverage(starts, counts, start, end, extend)
+
+
+def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
+    """Return the tracks of a slot, and which layer they are."""
+    stored = adata.uns.get(key)
+    if not hasattr(stored, "keys"):
+        writer = _WRITERS.get(key, "pp.pseudobulk")
+        msg = f"There are no tracks in .uns[{key!r}]; run scatacworks.{writer} first, or name its key_added as key."
+        raise KeyError(msg)
+    folder = Path(str(stored["path"])) if "path" in stored else None
+    if folder is not None and not folder.exists():
+        msg = f"The track store {folder} of .uns[{key!r}] is gone; put it back, or run the step that wrote it again."
+        raise FileNotFoundError(msg)
+    available = [name for name in _LAYERS if (name in stored if folder is None else (folder / name).exists())]
+    layer = available[0] if layer is None and available else layer
+    if layer not in available:
+        msg = f".uns[{key!r}] has no layer {layer!r}; it has {', '.join(available) or 'none'}."
+        raise KeyError(msg)
+    return Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer), layer

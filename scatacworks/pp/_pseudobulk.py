@@ -1,0 +1,202 @@
+"""Cut sites per group of cells, in one pass over the fragments."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scatacworks import _keys, _step
+from scatacworks._core.pileup import CONVENTIONS, group_cut_sites, sorted_cut_sites
+from scatacworks._core.territory import FINEST_TILE_BP, TILES_BP, count_tiles, occupied, territory
+from scatacworks._logging import logger
+from scatacworks._membership import Membership, listed, resolve_groups
+from scatacworks.io._source import open_fragments
+from scatacworks.tracks import Runs, Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from os import PathLike
+
+    from anndata import AnnData
+    from mudata import MuData
+
+    from scatacworks._core.fragments import FragmentBlock
+    from scatacworks.genome import Genome
+
+
+def pseudobulk(
+    adata: AnnData | MuData,
+    groupby: str,
+    *,
+    convention: Literal["10x", "atacworks"] = "10x",
+    groups: Sequence[str] | None = None,
+    min_cells: int = 0,
+    key_added: str = _keys.PSEUDOBULK,
+    path: str | PathLike[str] | None = None,
+    mod: str = "atac",
+    n_jobs: int | None = None,
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | MuData | None:
+    """Count the cut sites of every group of cells at base resolution.
+
+    Every fragment `[start, end)` has two cut sites, at its ends, and adds each of them to all groups of its cell; the
+    number of reads behind a fragment (column 5) plays no part. One pass over the fragments serves all groups, with
+    one chromosome in memory at a time. Coverage and denoised tracks are derived from the cut sites when asked for:
+    :func:`~scatacworks.get.track`, ``tl.denoise``.
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_cells, …)`, that know their fragments: `.uns["files"]["fragments"]` (see ``io.read_fragments``) or
+        SnapATAC2's `.obsm["fragment_paired"]`.
+    groupby
+        Column of `.obs`, or key of a cells x groups membership in `.obsm` such as :func:`~scatacworks.pp.knn_groups`
+        and :func:`~scatacworks.pp.subsample` write; there a cell may be in several groups. Cells with a missing value
+        are left out.
+    convention
+        Where the cut sites of a fragment are. `"10x"`: `start` and `end - 1`, right for every file that is shifted
+        for Tn5 already. `"atacworks"`: `start + 1` and `end + 1`, as the published AtacWorks models were trained.
+    groups
+        Names of the groups to count, in this order; all by default.
+    min_cells
+        Groups with fewer cells are left out. By default even a group without cells is kept, as an empty track.
+    key_added
+        Slot of `.uns` to write.
+    path
+        Write the cut sites to a zarr store (a folder) chromosome by chromosome, and only its path to `.uns`. An older
+        store there is replaced.
+    mod
+        Modality to use where `adata` is a MuData.
+    n_jobs
+        Threads; `None`: all cores, or `SCATACWORKS_NUM_THREADS`.
+    progress
+        Show a progress bar.
+    copy
+        Return a changed copy rather than writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.uns[key_added]["cut_sites"]` : dict
+        The form of a :class:`~scatacworks.Tracks`: cut-site counts per group, positions 0-based. With `path`,
+        `.uns[key_added]["path"]` instead.
+    `.uns[key_added]["n_cells"]`, `.uns[key_added]["n_fragments"]` : int64, `(n_groups,)`
+        Cells of every group, and fragments of them.
+    `.uns[key_added]["params"]` : dict
+        Parameters, version, digest of the counts, and `territory_bp`: the bases that the fragments of all cells
+        cover, which is less than the genome for a file cut to windows.
+
+    Raises
+    ------
+    KeyError
+        If `groupby`, or one of `groups`, does not exist.
+    ValueError
+        If no fragment belongs to any group, or `path` is a folder that is not a track store.
+
+    Warns
+    -----
+    UserWarning
+        If cells have no group, or groups have no fragment.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> bool(sca.get.track(adata, "naive B", "MS4A1").max() > 0)
+    True
+    """
+    if convention not in CONVENTIONS:
+        msg = f"convention={convention!r} is unknown; expected one of {', '.join(map(repr, CONVENTIONS))}."
+        raise ValueError(msg)
+    result, target = _step.begin(adata, mod=mod, copy=copy)
+    membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)
+    source = open_fragments(target)
+    counting = _Counting(membership, CONVENTIONS[convention], source.genome)
+    chromosomes = counting.run(source.chromosomes(n_jobs=n_jobs, progress=progress))
+    stored = _store(chromosomes, membership.groups, source.genome, path)
+    logger.info("%s", source.report)
+    empty = membership.groups[counting.n_fragments == 0]
+    if len(empty):
+        msg = f"{len(empty)} group(s) of {groupby!r} have no fragments, and empty tracks: {listed(empty)}."
+        warnings.warn(msg, UserWarning, stacklevel=2)
+    target.uns[key_added] = stored | {
+        "n_cells": membership.n_cells,
+        "n_fragments": counting.n_fragments,
+        _keys.PARAMS: _step.params(
+            groupby=groupby,
+            convention=convention,
+            genome=source.genome.name,
+            territory_bp=counting.territory_bp(),
+            digest=counting.digest.hexdigest()[:16],
+        ),
+    }
+    return result if copy else None
+
+
+def _store(
+    chromosomes: Iterator[tuple[int, list[Runs]]],
+    groups: np.ndarray,
+    genome: Genome,
+    path: str | PathLike[str] | None,
+) -> dict[str, Any]:
+    """Keep the cut sites in memory, or write them to `path`; return what goes into `.uns`."""
+    if path is None:
+        return {_keys.CUT_SITES: Tracks.from_chromosomes(groups, genome, chromosomes).to_dict()}
+    path = Path(path).resolve()
+    if path.exists() and not (path / _keys.CUT_SITES / "zarr.json").exists():
+        msg = f"{path} exists and is not a store of cut sites; give a path that is free."
+        raise ValueError(msg)
+    Tracks.write_zarr(path / _keys.CUT_SITES, groups, genome, chromosomes, dtype=np.uint32, lengths=False)
+    return {"path": str(path)}
+
+
+class _Counting:
+    """Counts cut sites chromosome by chromosome, and what is known only after the last one."""
+
+    def __init__(self, membership: Membership, shifts: tuple[int, int], genome: Genome) -> None:
+        self.membership, self.shifts, self.genome = membership, shifts, genome
+        self.per_cell = np.zeros(membership.matrix.shape[0], np.int64)
+        self.n_occupied = np.zeros(len(TILES_BP), np.int64)
+        self.digest = hashlib.sha256()
+
+    def run(self, blocks: Iterator[FragmentBlock]) -> Iterator[tuple[int, list[Runs]]]:
+        """Yield each chromosome's code and the cut sites of every group on it."""
+        matrix = self.membership.matrix
+        in_a_group = np.diff(matrix.indptr) > 0
+        for block in blocks:
+            length = int(self.genome.lengths[block.chrom])
+            self.per_cell += np.bincount(block.cell, minlength=len(self.per_cell))
+            self.n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
+            columns = [block.start, block.end, block.cell]
+            kept = in_a_group[block.cell]
+            if not kept.all():
+                columns = [column[kept] for column in columns]
+            keys = sorted_cut_sites(*columns, shifts=self.shifts, length=length)
+            runs = group_cut_sites(keys, matrix.indptr, matrix.indices, len(self.membership.groups))
+            self.digest.update(np.array([block.chrom, *(len(starts) for starts, _, _ in runs)]))
+            for starts, _, counts in runs:
+                self.digest.update(starts)
+                self.digest.update(counts)
+            yield block.chrom, runs
+        if not self.n_fragments.any():  # before a store takes its name
+            msg = (
+                f"No fragment belongs to any group: the cells have {int(self.per_cell.sum()):,} fragments, "
+                f"none of them the {int(in_a_group.sum()):,} cells in a group."
+            )
+            raise ValueError(msg)
+
+    @property
+    def n_fragments(self) -> np.ndarray:
+        """Fragments of every group; int64, `(n_groups,)`."""
+        return self.membership.sums(self.per_cell)
+
+    def territory_bp(self) -> float:
+        """Return the bases that the fragments of all cells cover."""
+        return territory(self.n_occupied, int(self.per_cell.sum()), int(self.genome.lengths.sum()))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from scatacworks._core.pileup import (
+    CONVENTIONS,
+    box_coverage,
+    group_cut_sites,
+    run_length_coverage,
+    sorted_cut_sites,
+)
+
+LENGTH, N_CELLS, N_GROUPS = 120, 5, 4
+
+
+@st.composite
+def fragments(draw):
+    n = draw(st.integers(0, 40))
+    start = np.array(draw(st.lists(st.integers(0, LENGTH - 1), min_size=n, max_size=n)), np.int32)
+    size = np.array(draw(st.lists(st.integers(1, 60), min_size=n, max_size=n)), np.int32)
+    cell = np.array(draw(st.lists(st.integers(0, N_CELLS - 1), min_size=n, max_size=n)), np.int32)
+    return start, np.minimum(start + size, LENGTH).astype(np.int32), cell
+
+
+memberships = st.lists(st.booleans(), min_size=N_CELLS * N_GROUPS, max_size=N_CELLS * N_GROUPS).map(
+    lambda bits: np.array(bits).reshape(N_CELLS, N_GROUPS)
+)
+
+
+def counted_one_by_one(start, end, cell, members, shifts):
+    sites = np.zeros((N_GROUPS, LENGTH), int)
+    for s, e, c in zip(start, end, cell, strict=True):
+        for group in range(N_GROUPS):
+            if members[c, group]:
+                for position in (s + shifts[0], e + shifts[1]):
+                    sites[group, min(position, LENGTH - 1)] += 1
+    return sites
+
+
+def covered_one_by_one(sites, extend):
+    coverage = np.zeros(LENGTH, int)
+    for position in np.flatnonzero(sites):
+        for base in range(position - extend, position + extend + 1):
+            if 0 <= base < LENGTH:
+                coverage[base] += sites[position]
+    return coverage
+
+
+def dense(starts, lengths, values):
+    out = np.zeros(LENGTH, int)
+    for start, length, value in zip(starts, np.broadcast_to(lengths, starts.shape), values, strict=True):
+        out[start : start + length] = value
+    return out
+
+
+def pile(start, end, cell, members, shifts=(0, -1)):
+    matrix = sparse.csr_matrix(members)
+    keys = sorted_cut_sites(start, end, cell, shifts=shifts, length=LENGTH)
+    return group_cut_sites(keys, matrix.indptr, matrix.indices, members.shape[1])
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@given(columns=fragments(), members=memberships)
+def test_cut_sites_equal_those_counted_one_by_one(convention, columns, members):
+    shifts = CONVENTIONS[convention]
+    expected = counted_one_by_one(*columns, members, shifts)
+    for group, (starts, _, counts) in enumerate(pile(*columns, members, shifts)):
+        assert (np.diff(starts) > 0).all()
+        np.testing.assert_array_equal(dense(starts, 1, counts), expected[group])
+
+
+@given(columns=fragments(), members=memberships, seed=st.integers(0, 99))
+def test_order_of_fragments_changes_nothing(columns, members, seed):
+    order = np.random.default_rng(seed).permutation(len(columns[0]))
+    for one, other in zip(pile(*columns, members), pile(*(c[order] for c in columns), members), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[2], other[2])
+
+
+@given(columns=fragments(), extend=st.sampled_from([0, 1, 5, 200]), low=st.integers(0, 100), size=st.integers(1, 20))
+def test_coverage_equals_boxes_laid_one_by_one(columns, extend, low, size):
+    everyone = np.ones((N_CELLS, 1), bool)
+    starts, _, counts = pile(*columns, everyone)[0]
+    expected = covered_one_by_one(dense(starts, 1, counts), extend)
+    np.testing.assert_array_equal(box_coverage(starts, counts, low, low + size, extend), expected[low : low + size])
+    runs = run_length_coverage(starts, counts, LENGTH, extend)
+    np.testing.assert_array_equal(dense(*runs), expected)
+    ends = runs[0] + runs[1]
+    assert not ((runs[0][1:] == ends[:-1]) & (runs[2][1:] == runs[2][:-1])).any(), "runs of equal value are joined"
+
+
+def test_counts_that_do_not_fit_16_bits_are_kept():
+    n = 70_000
+    columns = np.zeros(n, np.int32), np.ones(n, np.int32), np.zeros(n, np.int32)
+    starts, _, counts = pile(*columns, np.ones((1, 1), bool))[0]
+    assert (starts.tolist(), counts.tolist()) == ([0], [2 * n])
+    assert box_coverage(starts, counts, 0, 3, 1).tolist() == [2 * n, 2 * n, 0]
+
+
+def test_kernels_equal_their_python():
+    rng = np.random.default_rng(0)
+    starts = np.unique(rng.integers(0, LENGTH, 30)).astype(np.int32)
+    counts = rng.integers(1, 9, len(starts)).astype(np.uint16)
+    for kernel, arguments in ((box_coverage, (10, 60, 7)), (run_length_coverage, (LENGTH, 7))):
+        compiled = kernel(starts, counts, *arguments)
+        python = kernel.py_func(starts.astype(int), counts.astype(int), *arguments)
+        np.testing.assert_array_equal(np.atleast_2d(compiled), np.atleast_2d(python))

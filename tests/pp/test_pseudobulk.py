@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import gzip
+import shutil
+import subprocess
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import scatacworks as sca
+from scatacworks import Genome
+from scatacworks._core.pileup import run_length_coverage
+
+PAD = 1_000
+
+
+@pytest.fixture
+def windows(shared_data):
+    """The windows that hold all the fragments, with some bases to both sides."""
+    table = pd.read_csv(shared_data / "pbmc10k_windows" / "windows.bed", sep="\t", header=None).iloc[:, :3]
+    return [(chrom, start - PAD, end + PAD) for chrom, start, end in table.itertuples(index=False)]
+
+
+def by_window_and_type(pbmc, fragments, windows):
+    """Start and end of the fragments, `(n, 2)`, per window and cell type."""
+    types = fragments["barcode"].map(pbmc.obs["celltype"])
+    out = {}
+    for chrom, start, end in windows:
+        near = (fragments["chrom"] == chrom) & fragments["start"].between(start, end)
+        for celltype in pbmc.obs["celltype"].cat.categories:
+            out[chrom, start, celltype] = fragments.loc[near & (types == celltype), ["start", "end"]].to_numpy()
+    return out
+
+
+def piled_in_loops(fragments, start, end, extend):
+    """Coverage of `[start, end)`, fragment by fragment and cut site by cut site."""
+    coverage = np.zeros(end - start, int)
+    for left, right in fragments:
+        for site in (left, right - 1):
+            coverage[max(site - extend - start, 0) : max(site + extend + 1 - start, 0)] += 1
+    return coverage
+
+
+def test_every_cell_type_equals_a_double_loop_base_for_base(pbmc, pbmc_fragments, windows):
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    tracks = sca.get.tracks(pbmc)
+    grouped = by_window_and_type(pbmc, pbmc_fragments, windows)
+    inside = np.zeros(len(tracks.groups))
+    for chrom, start, end in windows:
+        for group, celltype in enumerate(tracks.groups):
+            own = grouped[chrom, start, celltype].tolist()
+            for extend in (0, 5, 100):
+                shown = sca.get.track(pbmc, celltype, (chrom, start, end), extend=extend)
+                np.testing.assert_array_equal(shown, piled_in_loops(own, start, end, extend))
+            inside[group] += tracks.window(celltype, chrom, start, end).sum()
+    assert inside.tolist() == tracks.sums().tolist(), "outside the windows there is nothing"
+
+
+@pytest.mark.skipif(shutil.which("bedtools") is None, reason="bedtools is not installed")
+def test_coverage_equals_bedtools_genomecov(pbmc, pbmc_fragments, windows, tmp_path):
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    tracks = sca.get.tracks(pbmc)
+    grouped = by_window_and_type(pbmc, pbmc_fragments, windows)
+    (tmp_path / "sizes").write_text("".join(f"{i}\t{end - start}\n" for i, (_, start, end) in enumerate(windows)))
+    for celltype in tracks.groups:
+        lines, expected = [], set()
+        for i, (chrom, start, end) in enumerate(windows):  # each window is a chromosome to bedtools
+            own = grouped[chrom, start, celltype] - start
+            sites = np.sort(np.concatenate([own[:, 0], own[:, 1] - 1]))
+            lines += [f"{i}\t{site - 100}\t{site + 101}\n" for site in sites.tolist()]
+            shifted, counts = tracks.sites(celltype, chrom, start, end)
+            runs = run_length_coverage((shifted - start).astype(np.int32), counts, end - start, 100)
+            expected |= {(str(i), str(at), str(at + size), str(value)) for at, size, value in zip(*runs, strict=True)}
+        (tmp_path / "boxes.bed").write_text("".join(lines))
+        command = ["bedtools", "genomecov", "-bg", "-i", tmp_path / "boxes.bed", "-g", tmp_path / "sizes"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert {tuple(line.split("\t")) for line in out.splitlines()} == expected
+
+
+def test_all_cut_sites_are_counted(pbmc, pbmc_fragments):
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    stored = pbmc.uns["pseudobulk"]
+    per_type = pbmc_fragments["barcode"].map(pbmc.obs["celltype"]).value_counts()
+    groups = stored["cut_sites"]["groups"]
+    assert stored["n_fragments"].tolist() == per_type[groups].tolist()
+    assert stored["n_cells"].tolist() == pbmc.obs["celltype"].value_counts()[groups].tolist()
+    assert sca.get.tracks(pbmc).sums().tolist() == (2 * stored["n_fragments"]).tolist()
+
+
+def test_territory_of_windows_is_about_the_windows(pbmc):
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    assert pbmc.uns["pseudobulk"]["params"]["territory_bp"] == pytest.approx(0.92e6, rel=0.05)
+
+
+def test_groups_that_partition_the_cells_add_up_to_all(pbmc):
+    pbmc.obs["half"] = np.where(np.arange(pbmc.n_obs) % 2, "odd", "even")
+    pbmc.obs["all"] = "all"
+    sca.pp.pseudobulk(pbmc, "half", progress=False)
+    sca.pp.pseudobulk(pbmc, "all", key_added="whole", progress=False)
+    assert_same_runs(sca.get.tracks(pbmc).sum_groups(name="all"), sca.get.tracks(pbmc, key="whole"))
+
+
+def test_overlapping_groups_each_equal_the_group_alone(pbmc):
+    rng = np.random.default_rng(0)
+    members = rng.random((pbmc.n_obs, 3)) < (0.2, 0.5, 0.01)
+    members[:5] = False
+    pbmc.obsm["knn"] = sparse.csr_matrix(members.astype(float))
+    sca.pp.pseudobulk(pbmc, "knn", progress=False)
+    together = sca.get.tracks(pbmc)
+    for group, own in zip(together.groups, members.T, strict=True):
+        pbmc.obs["one"] = pd.Categorical(np.where(own, group, None))
+        with pytest.warns(UserWarning, match="have no value"):
+            sca.pp.pseudobulk(pbmc, "one", key_added="one", progress=False)
+        assert_same_runs(together.select([group]), sca.get.tracks(pbmc, key="one"))
+
+
+def test_group_order_and_selection_change_nothing(pbmc):
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    some = ["pDCs", "NK", "cDCs"]
+    sca.pp.pseudobulk(pbmc, "celltype", groups=some, key_added="some", progress=False)
+    chosen = sca.get.tracks(pbmc, key="some")
+    assert chosen.groups.tolist() == some
+    assert_same_runs(sca.get.tracks(pbmc).select(some), chosen)
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip", "by barcode", "shuffled"])
+def test_sorting_and_compression_change_nothing(pbmc, pbmc_fragments, tmp_path, form):
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    table = pbmc_fragments
+    if form == "by barcode":
+        table = table.sort_values(["barcode", "start"])
+    elif form == "shuffled":
+        table = table.sample(frac=1, random_state=0)
+    path = tmp_path / "fragments.tsv"
+    table.to_csv(path, sep="\t", header=False, index=False)
+    if form == "gzip":
+        path.with_suffix(".tsv.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path = path.with_suffix(".tsv.gz")
+    other = pbmc.copy()
+    other.uns["files"] = {"fragments": str(path)}
+    sca.pp.pseudobulk(other, "celltype", progress=False)
+    assert_same_runs(sca.get.tracks(pbmc), sca.get.tracks(other))
+    assert pbmc.uns["pseudobulk"]["params"] == other.uns["pseudobulk"]["params"]
+
+
+def test_fragments_kept_as_by_snapatac2_give_the_same(pbmc, pbmc_fragments):
+    genome = Genome("hg38")
+    column = genome.offsets[genome.resolve(pbmc_fragments["chrom"])] + pbmc_fragments["start"].to_numpy()
+    row = pbmc.obs_names.get_indexer(pbmc_fragments["barcode"])
+    size = (pbmc_fragments["end"] - pbmc_fragments["start"]).to_numpy()
+    matrix = paired_matrix(row, column, size, pbmc.n_obs, genome)
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    uns = {"reference_sequences": genome.to_frame()}
+    other = ad.AnnData(obs=pbmc.obs.copy(), uns=uns, obsm={"fragment_paired": matrix})
+    sca.pp.pseudobulk(other, "celltype", progress=False)
+    assert_same_runs(sca.get.tracks(pbmc), sca.get.tracks(other))
+
+
+def paired_matrix(row, column, size, n_cells, genome):
+    """Cells x genome with the length of each fragment at its start; repeated starts are entries of their own."""
+    order = np.lexsort((column, row))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n_cells))])
+    shape = (n_cells, int(genome.offsets[-1]))
+    return sparse.csr_matrix((size[order].astype(np.uint32), column[order], indptr), shape=shape)
+
+
+def assert_same_runs(one, other):
+    assert one.groups.tolist() == other.groups.tolist()
+    assert one.indptr.tolist() == other.indptr.tolist()
+    np.testing.assert_array_equal(one.starts[:], other.starts[:])
+    np.testing.assert_array_equal(one.values[:], other.values[:])
+
+
+# small, hand-made ----------------------------------------------------------------------------------------------------
+
+GENOME = Genome({"chr1": 1_000, "chr2": 500}, name="toy")
+
+
+@pytest.fixture
+def toy(tmp_path):
+    path = tmp_path / "fragments.tsv"
+    path.write_text("chr1\t0\t50\tA\t3\nchr1\t900\t1000\tB\t1\nchr2\t10\t20\tA\t1\n")
+    obs = pd.DataFrame({"type": ["x/y ü", "z"], "n": [1.0, 2.0]}, index=["A", "B"])
+    return ad.AnnData(obs=obs, uns={"files": {"fragments": str(path)}, "reference_sequences": GENOME.to_frame()})
+
+
+def test_first_and_last_base_of_a_chromosome(toy):
+    sca.pp.pseudobulk(toy, "type", progress=False)
+    tracks = sca.get.tracks(toy)
+    assert tracks.runs("x/y ü", "chr1")[0].tolist() == [0, 49]
+    assert tracks.runs("z", "chr1")[0].tolist() == [900, 999]
+    assert sca.get.track(toy, "z", "chr1", extend=3)[-5:].tolist() == [0, 1, 1, 1, 1]
+    assert sca.get.track(toy, "x/y ü", "chr1", extend=0)[:2].tolist() == [1, 0], "column 5 is no multiplier"
+
+
+def test_the_atacworks_convention_moves_both_sites_and_loses_none(toy):
+    sca.pp.pseudobulk(toy, "type", convention="atacworks", progress=False)
+    tracks = sca.get.tracks(toy)
+    assert tracks.runs("x/y ü", "chr1")[0].tolist() == [1, 51]
+    assert tracks.runs("z", "chr1")[0].tolist() == [901, 999]
+    assert tracks.sums().tolist() == [4, 2]
+
+
+def test_a_group_without_cells_or_fragments_warns_and_is_empty(toy):
+    obs = pd.DataFrame({"type": pd.Categorical(["a", "a", "b"], ["a", "b", "c"])}, index=["A", "B", "unseen"])
+    adata = ad.AnnData(obs=obs, uns=toy.uns)
+    with pytest.warns(UserWarning, match="2 group.* no fragments.*: b, c"):
+        sca.pp.pseudobulk(adata, "type", progress=False)
+    assert adata.uns["pseudobulk"]["n_cells"].tolist() == [2, 1, 0]
+    for group in "bc":
+        assert not sca.get.track(adata, group, "chr1").any()
+
+
+def test_missing_values_leave_cells_out_and_are_counted(toy):
+    toy.obs["type"] = ["x", np.nan]
+    with pytest.warns(UserWarning, match="1 of 2 cells have no value"):
+        sca.pp.pseudobulk(toy, "type", progress=False)
+    assert sca.get.tracks(toy).groups.tolist() == ["x"]
+
+
+def test_small_groups_are_left_out_on_request(toy):
+    toy.obsm["sets"] = pd.DataFrame({"both": [1, 1], "one": [0, 1]}, index=toy.obs_names)
+    with pytest.warns(UserWarning, match="min_cells=2.*'one' \\(1\\)"):
+        sca.pp.pseudobulk(toy, "sets", min_cells=2, progress=False)
+    assert sca.get.tracks(toy).groups.tolist() == ["both"]
+
+
+def test_a_store_holds_the_same_and_survives_h5ad(toy, tmp_path):
+    sca.pp.pseudobulk(toy, "type", key_added="memory", progress=False)
+    sca.pp.pseudobulk(toy, "type", path=tmp_path / "sites.zarr", progress=False)
+    toy.write_h5ad(tmp_path / "toy.h5ad")
+    back = ad.read_h5ad(tmp_path / "toy.h5ad")
+    for adata in (toy, back):
+        assert_same_runs(sca.get.tracks(adata, key="memory"), sca.get.tracks(adata))
+        np.testing.assert_array_equal(sca.get.track(adata, "z", "chr1"), sca.get.track(toy, "z", "chr1", key="memory"))
+    assert back.uns["pseudobulk"]["n_fragments"].tolist() == [2, 1]
+    shutil.rmtree(tmp_path / "sites.zarr")
+    with pytest.raises(FileNotFoundError, match="is gone"):
+        sca.get.tracks(back)
+
+
+def test_a_folder_of_something_else_is_not_overwritten(toy, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "precious.txt").write_text("!")
+    with pytest.raises(ValueError, match="is not a store of cut sites"):
+        sca.pp.pseudobulk(toy, "type", path=tmp_path / "results", progress=False)
+    assert (tmp_path / "results" / "precious.txt").exists()
+
+
+def test_copy_leaves_the_input_alone_and_a_view_its_parent(toy):
+    changed = sca.pp.pseudobulk(toy, "type", copy=True, progress=False)
+    assert "pseudobulk" not in toy.uns
+    assert "pseudobulk" in changed.uns
+    view = toy[["A"]]
+    sca.pp.pseudobulk(view, "type", progress=False)
+    assert "pseudobulk" not in toy.uns
+    assert sca.get.tracks(view).groups.tolist() == ["x/y ü"]
+
+
+def test_a_mudata_gets_the_result_in_its_modality(toy):
+    mudata = pytest.importorskip("mudata")
+    with mudata.set_options(pull_on_update=False):
+        data = mudata.MuData({"atac": toy})
+    sca.pp.pseudobulk(data, "type", progress=False)
+    assert sca.get.track(data, "z", "chr1", extend=0).sum() == 2
+    assert "pseudobulk" in data.mod["atac"].uns
+
+
+def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
+    toy.obsm["none"] = sparse.csr_matrix((2, 3))
+    with pytest.raises(ValueError, match="No fragment belongs to any group"):
+        sca.pp.pseudobulk(toy, "none", path=tmp_path / "sites.zarr", progress=False)
+    assert not any(p.name != "cut_sites" for p in tmp_path.glob("sites.zarr/*"))
+    assert not (tmp_path / "sites.zarr" / "cut_sites").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"groupby": "typo"}, KeyError, "neither a column of .obs \\(type, n\\)"),
+        ({"groupby": "type", "groups": ["q"]}, KeyError, "has no group 'q'; it has 'x/y ü', 'z'"),
+        ({"groupby": "type", "convention": "tn5"}, ValueError, "expected one of '10x', 'atacworks'"),
+    ],
+)
+def test_wrong_arguments_are_named(toy, arguments, error, message):
+    with pytest.raises(error, match=message):
+        sca.pp.pseudobulk(toy, **arguments)
