@@ -1,0 +1,165 @@
+"""New samples into an old index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scatacworks import _keys
+from scatacworks._core.identifiers import renumber
+from scatacworks.genome import Genome
+from scatacworks.tl._vocabulary._index import build_index, prefix
+from scatacworks.tl._vocabulary._peaks import collect_peaks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+
+def extend_index(
+    index: AnnData,
+    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | AnnData,
+    *,
+    n_jobs: int | None = None,
+) -> tuple[AnnData, pd.DataFrame]:
+    """Add samples to an index; identifiers of unchanged elements stay.
+
+    Elements are delineated again from the stored peaks and the new ones together, with the parameters of the old index, so
+    that the result is the one of building at once. Elements with the same coordinates keep their identifier; the others
+    get a new one between those of their neighbours. No identifier is ever given twice.
+
+    Parameters
+    ----------
+    index
+        From :func:`~scatacworks.tl.dhs_index` or this function. It is not changed.
+    peaks
+        Peaks of the new samples, in any form :func:`~scatacworks.tl.dhs_index` takes.
+    n_jobs
+        Threads.
+
+    Returns
+    -------
+    The new index, and a DataFrame that tells where the peaks of every old element went: `old` and `new` (identifiers),
+    `n_peaks` (int64) of the old element that are in the new one, and `kept` (bool), whether the two are the same name.
+    An old element can be spread over several new ones.
+
+    Raises
+    ------
+    KeyError
+        If the index does not hold its peaks.
+    ValueError
+        If a new sample has the name of an old one.
+    TypeError
+        If the identifiers of the index are numbers instead of text.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import scatacworks as sca
+    >>> old = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "sample": "a", "signal": 1.0})
+    >>> new = pd.DataFrame({"chrom": "chr1", "start": [500], "end": [600], "sample": "b", "signal": 2.0})
+    >>> index = sca.tl.dhs_index(old)
+    >>> extended, mapping = sca.tl.extend_index(index, new)
+    >>> list(index.var_names), list(extended.var_names)
+    (['1.4', '1.6'], ['1.4', '1.5', '1.6'])
+    >>> mapping[["old", "new"]].values.tolist()
+    [['1.4', '1.4'], ['1.6', '1.6']]
+    """
+    stored = _stored(index)
+    identifiers = checked_identifiers(index)
+    genome = None
+    if _keys.REFERENCE_SEQUENCES in index.uns:
+        genome = Genome.from_frame(index.uns[_keys.REFERENCE_SEQUENCES])
+    added = collect_peaks(peaks, genome)
+    again = sorted(set(added.samples) & set(index.obs_names))
+    if again:
+        msg = f"The index already has the sample(s) {again[:5]}; give new samples new names."
+        raise ValueError(msg)
+    before = stored["peaks"]
+    both = pd.concat([before.drop(columns="element"), added.to_frame()], ignore_index=True)
+    table = collect_peaks(both, genome)
+    extended = build_index(table, stored["params"], genome, n_jobs=n_jobs)
+    extended = _with_empty(extended, index, added.samples)
+    _keep_names(extended, index, identifiers)
+    return extended, _mapping(before["element"].to_numpy(), identifiers, extended)
+
+
+def _stored(index: AnnData) -> Mapping:
+    """What an index keeps of its making."""
+    stored = index.uns.get(_keys.DHS_INDEX, {})
+    if "peaks" not in stored:
+        msg = f"The index does not hold its peaks (.uns[{_keys.DHS_INDEX!r}]['peaks']); build it with tl.dhs_index."
+        raise KeyError(msg)
+    return stored
+
+
+def checked_identifiers(index: AnnData) -> np.ndarray:
+    """Identifiers of the elements as text; numbers are refused, because 1.1 and 1.10 are two names."""
+    if "identifier" not in index.var:
+        msg = "The index has no .var['identifier']; build it with tl.dhs_index or read it with io.read_dhs_index."
+        raise KeyError(msg)
+    column = index.var["identifier"]
+    if not all(isinstance(name, str) for name in column):
+        msg = f"Identifiers are {column.dtype}; expected text: as numbers, 1.1 and 1.10 would be the same."
+        raise TypeError(msg)
+    return column.to_numpy(dtype=object)
+
+
+def _with_empty(extended: AnnData, index: AnnData, added: np.ndarray) -> AnnData:
+    """Give samples without a peak their empty row."""
+    names = sorted({*index.obs_names, *map(str, added)})
+    missing = [name for name in names if name not in extended.obs_names]
+    if not missing:
+        return extended
+    obs = extended.obs.reindex(names, fill_value=0)
+    place = sp.csr_matrix(
+        (np.ones(extended.n_obs, np.uint8), (obs.index.get_indexer(extended.obs_names), np.arange(extended.n_obs))),
+        shape=(len(names), extended.n_obs),
+    )
+    layers = {_keys.SIGNAL: (place @ extended.layers[_keys.SIGNAL]).tocsr()}
+    return AnnData((place @ extended.X).tocsr(), obs=obs, var=extended.var, uns=dict(extended.uns), layers=layers)
+
+
+def _coordinates(var: pd.DataFrame) -> list[tuple]:
+    """Start, end and a counter of equals, for each row of one chromosome."""
+    turn = var.groupby(["start", "end"]).cumcount()
+    return list(zip(var["start"], var["end"], turn, strict=True))
+
+
+def _keep_names(extended: AnnData, index: AnnData, identifiers: np.ndarray) -> None:
+    """Replace the identifiers of `extended` by the update rule."""
+    stored = index.uns[_keys.DHS_INDEX]
+    edges = stored["edges"].set_index("chrom")
+    retired = [str(name) for name in stored["retired"]]
+    names = extended.var["identifier"].to_numpy(dtype=object).copy()
+    new_edges = extended.uns[_keys.DHS_INDEX]["edges"].set_index("chrom")
+    for chrom in edges.index:
+        before = (index.var["chrom"] == chrom).to_numpy()
+        after = (extended.var["chrom"] == chrom).to_numpy()
+        head = f"{prefix(chrom)}."
+        old = dict(zip(_coordinates(index.var[before]), identifiers[before], strict=True))
+        kept = [old.get(key) for key in _coordinates(extended.var[after])]
+        used = [name.removeprefix(head) for name in (*identifiers[before], *retired) if name.startswith(head)]
+        ends = tuple(str(edge).removeprefix(head) for edge in edges.loc[chrom, ["first", "last"]])
+        digits = renumber([name and name.removeprefix(head) for name in kept], ends, used)
+        names[after] = [head + name for name in digits]
+        new_edges.loc[chrom] = edges.loc[chrom]
+    extended.var["identifier"] = names
+    extended.var_names = pd.Index(names)
+    extended.uns[_keys.DHS_INDEX]["edges"] = new_edges.reset_index()
+    gone = sorted({*retired, *(set(identifiers) - set(names))})
+    extended.uns[_keys.DHS_INDEX]["retired"] = np.array(gone, dtype=str)
+
+
+def _mapping(old: np.ndarray, identifiers: np.ndarray, extended: AnnData) -> pd.DataFrame:
+    """Pairs of old and new elements that share peaks; the old peaks come first in the new table."""
+    new = extended.uns[_keys.DHS_INDEX]["peaks"]["element"].to_numpy()[: len(old)]
+    pairs = pd.DataFrame({"old": old, "new": new}).value_counts(sort=False).reset_index(name="n_peaks")
+    pairs = pairs.sort_values(["old", "new"], ignore_index=True)
+    names = extended.var_names.to_numpy()
+    frame = pd.DataFrame({"old": identifiers[pairs["old"]], "new": names[pairs["new"]], "n_peaks": pairs["n_peaks"]})
+    return frame.assign(kept=frame["old"] == frame["new"])

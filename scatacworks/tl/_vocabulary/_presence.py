@@ -1,0 +1,152 @@
+"""Elements of an index in new samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from scatacworks import _keys
+from scatacworks._core.presence import elements_hit
+from scatacworks._logging import logger
+from scatacworks.genome import Genome
+from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+    from scatacworks.tracks import Tracks
+
+
+def presence(
+    index: AnnData,
+    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | AnnData | None = None,
+    *,
+    signal: Tracks | None = None,
+    min_fraction: float = 0.8,
+    threshold: float | None = None,
+) -> AnnData:
+    """Find the elements of an index in new samples, without changing the index.
+
+    With `peaks`, an element is present where at least `min_fraction` of a peak lies inside it (the published rule for
+    samples that come after the index). With `signal`, no peaks are needed: the signal is read at the centroid of every
+    element and the element is present where it reaches `threshold`.
+
+    Parameters
+    ----------
+    index
+        Elements in `.var` (`chrom`, `start`, `end`, `summit`), as from :func:`~scatacworks.tl.dhs_index`.
+    peaks
+        Peaks of the new samples, in any form :func:`~scatacworks.tl.dhs_index` takes.
+    signal
+        Tracks of the new samples, instead of peaks.
+    min_fraction
+        Least share of a peak inside the element, above 0 and at most 1.
+    threshold
+        Least signal. By default each sample gets as many elements as the median sample of the index has (ties at that
+        signal included, and never where the signal is 0).
+
+    Returns
+    -------
+    AnnData of the new samples x the elements of the index: `X` (CSR, uint8) and `layers["signal"]` (CSR; the highest
+    signal of the peaks, or the signal at the centroid of every element that has any); `var` of the index. With `peaks`,
+    `obs` has `n_peaks`, and `n_peaks_inside`, those that fall into some element.
+
+    Raises
+    ------
+    ValueError
+        If not exactly one of `peaks` and `signal` is given, or `min_fraction` is not in (0, 1].
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import scatacworks as sca
+    >>> old = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "sample": "a", "signal": 1.0})
+    >>> new = pd.DataFrame({"chrom": "chr1", "start": [115, 850], "end": [215, 950], "sample": "b", "signal": 2.0})
+    >>> sca.tl.presence(sca.tl.dhs_index(old), new).X.toarray().tolist()
+    [[1, 0]]
+    """
+    if (peaks is None) == (signal is None):
+        msg = "Give either peaks or signal, not both and not neither."
+        raise ValueError(msg)
+    if not 0 < min_fraction <= 1:
+        msg = f"min_fraction is {min_fraction}; expected a share of the peak above 0 and at most 1."
+        raise ValueError(msg)
+    if signal is not None:
+        return _from_signal(index, signal, threshold)
+    genome = Genome.from_frame(index.uns[_keys.REFERENCE_SEQUENCES]) if _keys.REFERENCE_SEQUENCES in index.uns else None
+    return _from_peaks(index, collect_peaks(peaks, genome), min_fraction)
+
+
+def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnData:
+    """Presence by the overlap with peaks."""
+    chrom = index.var["chrom"].astype(str).to_numpy()
+    start, end = (index.var[name].to_numpy(np.int64) for name in ("start", "end"))
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for name, of in zip(table.chroms, table.by_chromosome(), strict=True):
+        rows = np.flatnonzero(chrom == name)
+        if len(rows) == 0:
+            logger.warning("The index has no element on %s; %d peaks there are not used.", name, len(of))
+            continue
+        rows = rows[np.argsort(start[rows], kind="stable")]
+        reach = np.maximum.accumulate(end[rows])
+        peak, element = elements_hit(table.start[of], table.end[of], start[rows], end[rows], reach, float(min_fraction))
+        pairs.append((of[peak], rows[element]))
+    peak = np.concatenate([np.empty(0, np.int64), *(pair[0] for pair in pairs)])
+    element = np.concatenate([np.empty(0, np.int64), *(pair[1] for pair in pairs)])
+    signal = _highest(table.sample[peak], element, table.signal[peak], (len(table.samples), index.n_vars))
+    n_peaks = np.bincount(table.sample, minlength=len(table.samples))
+    inside = np.bincount(table.sample[np.unique(peak)], minlength=len(table.samples))
+    obs = pd.DataFrame({"n_peaks": n_peaks, "n_peaks_inside": inside}, index=table.samples.astype(object))
+    ones = np.ones(signal.nnz, np.uint8)
+    found = AnnData(sp.csr_matrix((ones, signal.indices, signal.indptr), shape=signal.shape), obs=obs, var=index.var)
+    found.layers[_keys.SIGNAL] = signal
+    return found
+
+
+def _highest(sample: np.ndarray, element: np.ndarray, signal: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+    """CSR of the highest signal per sample and element; zero signals stay stored."""
+    order = np.lexsort((-signal, element, sample))
+    sample, element, signal = sample[order].astype(np.int64), element[order], signal[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (sample[1:] != sample[:-1]) | (element[1:] != element[:-1])
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(sample[first], minlength=shape[0]))])
+    return sp.csr_matrix((signal[first], element[first], indptr), shape=shape)
+
+
+def signal_at_elements(index: AnnData, tracks: Tracks) -> np.ndarray:
+    """Signal of every track at the centroid of every element; float32 (n_groups, n_elements)."""
+    values = np.full((len(tracks.groups), index.n_vars), np.float32(tracks.fill))
+    chrom, summit = index.var["chrom"].astype(str).to_numpy(), index.var["summit"].to_numpy(np.int64)
+    for name in pd.unique(chrom):
+        if tracks.genome.resolve([name])[0] < 0:
+            logger.warning("The tracks' genome has no chromosome %s; its elements count as %g.", name, tracks.fill)
+            continue
+        of = np.flatnonzero(chrom == name)
+        for group in range(len(tracks.groups)):
+            starts, lengths, runs = tracks.runs(tracks.groups[group], name)
+            at = np.searchsorted(starts, summit[of], side="right") - 1
+            length = 1 if lengths is None else np.asarray(lengths)[at] if len(starts) else 0
+            if len(starts):
+                hit = (at >= 0) & (summit[of] < starts[at] + length)
+                values[group, of[hit]] = np.asarray(runs)[at[hit]]
+    return values
+
+
+def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> AnnData:
+    """Presence by the signal at the centroids."""
+    values = signal_at_elements(index, tracks)
+    if threshold is None:
+        wanted = int(np.median(np.diff(sp.csr_matrix(index.X).indptr)))
+        level = np.sort(values, axis=1)[:, ::-1][:, min(max(wanted, 1), index.n_vars) - 1][:, None]
+        present = (values >= level) & (values > 0)
+    else:
+        present = values >= threshold
+    obs = pd.DataFrame(index=pd.Index([str(group) for group in tracks.groups]))
+    found = AnnData(sp.csr_matrix(present.astype(np.uint8)), obs=obs, var=index.var)
+    found.layers[_keys.SIGNAL] = sp.csr_matrix(values)
+    return found
