@@ -13,6 +13,7 @@ from scipy import sparse
 import scatacworks as sca
 from scatacworks import Genome
 from scatacworks._core.pileup import run_length_coverage
+from scatacworks._depth import depths
 
 PAD = 1_000
 
@@ -288,3 +289,12 @@ def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
 def test_wrong_arguments_are_named(toy, arguments, error, message):
     with pytest.raises(error, match=message):
         sca.pp.pseudobulk(toy, **arguments)
+
+
+def test_depth_is_cut_sites_per_reference_genome(pbmc):
+    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    territory_bp = pbmc.uns["pseudobulk"]["params"]["territory_bp"]
+    expected = 2 * pbmc.uns["pseudobulk"]["n_fragments"] * 3.1e9 / territory_bp
+    np.testing.assert_allclose(depths(pbmc), expected)
+    del pbmc.uns["pseudobulk"]["params"]["territory_bp"]
+    assert (depths(pbmc) < expected / 1_000).all(), "without an estimate, the genome is taken"
