@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from scatacworks._lazy import attach
 
-_PUBLIC: dict[str, str] = {}
+_PUBLIC: dict[str, str] = {
+    "peaks": "_peaks",
+    "tracks": "_tracks",
+}
 
 __getattr__, __dir__, __all__ = attach(__name__, _PUBLIC)

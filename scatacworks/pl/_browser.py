@@ -1,0 +1,131 @@
+"""What a genome browser figure is made of: areas, probability strips, peak bars, gene models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from scatacworks.genome import Region
+
+MAX_POINTS = 4000  # per track; wider regions show the maximum of every bin
+MAX_GENE_LINES = 6
+_LETTER = 0.011  # width of a letter in a figure of the usual width, as a share of it
+_SUMMITS_BELOW = 200_000  # bp; in wider regions ticks would hide the peaks
+_INK = "#26292e"
+_GENE = "#33415c"
+
+
+def bins_of(values: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    """Return bin edges (bp, `(n + 1,)`) and the highest value of each of at most 4,000 bins."""
+    width = max(1, -(-len(values) // MAX_POINTS))
+    starts = np.arange(0, len(values), width)
+    edges = region.start + np.append(starts, len(values))
+    highest = np.fmax.reduceat(values, starts) if width > 1 else values
+    return edges, highest
+
+
+def draw_area(ax: Axes, edges: np.ndarray, values: np.ndarray, color: str) -> None:
+    """Fill a step function down to zero; unknown values (NaN) leave a gap."""
+    steps = np.append(values, values[-1:])
+    ax.fill_between(edges, steps, step="post", color=color, linewidth=0, alpha=0.9)
+
+
+def draw_strip(ax: Axes, edges: np.ndarray, values: np.ndarray, color: str) -> None:
+    """Shade a strip by a probability: pale grey is 0, the full colour 1."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    cmap = LinearSegmentedColormap.from_list("probability", ["#f1f2f4", color])
+    mesh = ax.pcolormesh(edges, [0, 1], values[None], cmap=cmap, vmin=0, vmax=1, shading="flat")
+    mesh.set_rasterized(True)
+    mesh.set_edgecolor("face")
+
+
+def draw_peaks(ax: Axes, peaks: pd.DataFrame, color: str, region_bp: int) -> None:
+    """Draw peaks as bars, with their summits as ticks where there is room."""
+    spans = list(zip(peaks["start"], peaks["end"] - peaks["start"], strict=True))
+    ax.broken_barh(spans, (0.15, 0.7), facecolors=color, linewidth=0.5, edgecolor=color)
+    if "summit" in peaks and region_bp < _SUMMITS_BELOW:
+        ax.vlines(peaks["summit"] + 0.5, 0.0, 1.0, color=_INK, linewidth=0.7)
+
+
+def count_lines(genes: pd.DataFrame, region: Region) -> int:
+    """Return how many lines the genes take in a figure of the usual width: none, some with names, or two without."""
+    if genes.empty:
+        return 0
+    lines = int(gene_lines(genes, region, (region.end - region.start) * _LETTER).max()) + 1
+    return lines if lines <= MAX_GENE_LINES else 2
+
+
+def gene_lines(genes: pd.DataFrame, region: Region, letter_bp: float) -> np.ndarray:
+    """Return the line (0 on top) on which each gene has room for itself and its name, first come first served."""
+    ends: list[float] = []
+    lines = np.empty(len(genes), np.int64)
+    for i, gene in enumerate(genes.itertuples()):
+        middle, half = _name_span(gene, region, letter_bp)
+        left = min(max(gene.start, region.start), middle - half)
+        right = max(min(gene.end, region.end), middle + half)
+        lines[i] = next((j for j, reached in enumerate(ends) if reached < left), len(ends))
+        if lines[i] == len(ends):
+            ends.append(right)
+        ends[lines[i]] = right
+    return lines
+
+
+def _name_span(gene: Any, region: Region, letter_bp: float) -> tuple[float, float]:
+    """Return the middle of a gene's name and half its width in bp; the name stays within the region."""
+    half = (len(str(gene.name)) + 1) * letter_bp / 2
+    middle = (max(gene.start, region.start) + min(gene.end, region.end)) / 2
+    return float(np.clip(middle, region.start + half, max(region.end - half, region.start + half))), half
+
+
+def draw_genes(ax: Axes, genes: pd.DataFrame, exons: pd.DataFrame | None, region: Region, fontsize: float) -> None:
+    """Draw gene bodies with strand arrows, exons where they are known, and names in italics.
+
+    Where there is no room for names, the genes of the two strands are drawn on a line each. The axes must have their
+    final size and x limits: names and arrows are laid out by it.
+    """
+    pixel_bp = (region.end - region.start) / max(ax.get_window_extent().width, 1)
+    letter_bp = 0.62 * fontsize * ax.figure.dpi / 72 * pixel_bp
+    lines = gene_lines(genes, region, letter_bp)
+    with_names = lines.max() < MAX_GENE_LINES
+    if not with_names:
+        lines = (genes["strand"] == "-").to_numpy().astype(np.int64)
+    for line, gene in zip(lines, genes.itertuples(), strict=True):
+        start, end, y = max(gene.start, region.start), min(gene.end, region.end), -float(line)
+        ax.plot([start, end], [y, y], color=_GENE, linewidth=1.1 if with_names else 3, solid_capstyle="butt")
+        if not with_names:
+            continue
+        _draw_strand(ax, gene.strand, (start, end), y, 14 * ax.figure.dpi / 72 * pixel_bp)
+        _draw_exons(ax, gene, exons, (start, end), y)
+        middle, _ = _name_span(gene, region, letter_bp)
+        text = {"ha": "center", "va": "top", "fontsize": fontsize, "style": "italic", "color": _INK}
+        ax.text(middle, y - 0.28, gene.name, **text)
+    ax.set_ylim(-max(lines) - 0.95, 0.45)
+    if not with_names:
+        ax.set_yticks([0, -1], ["genes +", "−"], fontsize=fontsize, color=_INK)
+        ax.tick_params(axis="y", length=0)
+
+
+def _draw_exons(ax: Axes, gene: Any, exons: pd.DataFrame | None, span: tuple[float, float], y: float) -> None:
+    if exons is None:
+        ax.vlines(span, y - 0.12, y + 0.12, color=_GENE, linewidth=1.1)
+        return
+    own = exons[exons["name"] == gene.name]
+    ax.broken_barh(list(zip(own["start"], own["end"] - own["start"], strict=True)), (y - 0.2, 0.4), color=_GENE)
+
+
+def _draw_strand(ax: Axes, strand: str, span: tuple[float, float], y: float, spacing: float) -> None:
+    if strand not in ("+", "-"):
+        return
+    from matplotlib.path import Path
+
+    n = max(1, int((span[1] - span[0]) / spacing))
+    at = span[0] + (np.arange(n) + 0.5) * (span[1] - span[0]) / n
+    arrow = Path({"+": [(-1, 1), (0, 0), (-1, -1)], "-": [(1, 1), (0, 0), (1, -1)]}[strand])
+    look = {"markersize": 4, "markerfacecolor": "none", "markeredgecolor": _GENE, "markeredgewidth": 0.8}
+    ax.plot(at, np.full(n, y), marker=arrow, linestyle="none", **look)

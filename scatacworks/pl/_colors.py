@@ -1,0 +1,44 @@
+"""Colours of groups, the same in every figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+
+# distinguishable with every common colour vision deficiency (after Okabe & Ito, and Tol's muted scheme), black left out
+PALETTE = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933"),
+    *("#332288", "#aa4499", "#117733", "#ddaa33", "#44aa99", "#cc6677", "#6699cc", "#661100"),
+)
+GREY = "#8c8f94"
+
+
+def group_colors(adata: AnnData, groupby: str | None, groups: Sequence[str]) -> dict[str, str]:
+    """Return a colour for every group.
+
+    Those of `.uns[f"{groupby}_colors"]`, scanpy's convention, which is written where it is missing; groups that are no
+    category of `.obs[groupby]` take colours of the palette in turn.
+    """
+    colors: dict[str, str] = {}
+    column = adata.obs.get(groupby) if groupby is not None else None
+    if column is not None and isinstance(column.dtype, pd.CategoricalDtype):
+        categories = list(map(str, column.cat.categories))
+        slot = f"{groupby}_colors"
+        stored = list(map(str, adata.uns.get(slot, ())))
+        if len(stored) < len(categories):
+            stored = _cycle(len(categories))
+            adata.uns[slot] = stored
+        colors = dict(zip(categories, stored, strict=False))
+    free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
+    others = [group for group in groups if group not in colors]
+    return colors | {group: free[i % len(free)] for i, group in enumerate(others)}
+
+
+def _cycle(n: int) -> list[str]:
+    return [PALETTE[i % len(PALETTE)] for i in range(n)]

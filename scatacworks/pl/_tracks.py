@@ -1,0 +1,277 @@
+"""Tracks of groups along a region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from scatacworks import _keys
+from scatacworks._anndata import atac
+from scatacworks.genome import Genome
+from scatacworks.get import track as get_track
+from scatacworks.get import tracks as get_tracks
+from scatacworks.pl import _browser
+from scatacworks.pl._colors import group_colors
+from scatacworks.pl._layout import Layout, Panel, finish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mudata import MuData
+
+    from scatacworks.genome import Region
+
+Layer = Literal["raw", "denoised", "probability", "peaks"]
+LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "peaks")
+_FLANK = 0.25  # of a gene's length, shown to either side
+
+
+def tracks(
+    adata: AnnData | MuData,
+    region: str | tuple[str, int, int],
+    *,
+    groups: Sequence[str] | None = None,
+    layers: Sequence[Layer] | None = None,
+    key: str = _keys.DENOISED,
+    pseudobulk_key: str = _keys.PSEUDOBULK,
+    peaks_key: str = _keys.PEAKS,
+    extend: int = 100,
+    flank: int | None = None,
+    genes: pd.DataFrame | bool = True,
+    highlight: Sequence[str | tuple[str, int, int]] = (),
+    share_y: bool = True,
+    groupby: str | None = None,
+    palette: dict[str, str] | None = None,
+    title: str | None = None,
+    mod: str = "atac",
+    ax: Axes | None = None,
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Show raw coverage, denoised coverage, peak probability and peaks of groups along a region, and its genes.
+
+    Every group is a block of lines. Raw and denoised coverage are at one depth, that of the denoised signal, so that
+    groups of few and of many cells can be compared; without denoised tracks the raw coverage is that of a million
+    fragments. Regions of more than 4,000 bp show the maximum of bins.
+
+    Parameters
+    ----------
+    adata
+        Cells, after :func:`~scatacworks.pp.pseudobulk` or :func:`~scatacworks.tl.denoise`.
+    region
+        `"chr1:1,000-2,000"`, `("chr1", 1000, 2000)` (0-based, half-open) or a gene name.
+    groups
+        Groups to show, in this order; all by default.
+    layers
+        What to show of each group, in this order: `"raw"` coverage, `"denoised"` coverage, `"probability"` of a peak
+        (as a strip, pale grey is 0), `"peaks"` (with summits). By default whatever there is.
+    key, pseudobulk_key, peaks_key
+        Slots of `.uns`.
+    extend
+        Bases that a cut site of the raw coverage covers to both sides.
+    flank
+        bp to show on both sides of the region; by default none, and a quarter of the gene (at least 2 kb) for a gene.
+    genes
+        `False` for none; or a table with the columns `chrom`, `start`, `end`, `name`, `strand` and, to show exons,
+        `part` (:func:`~scatacworks.io.read_genes` with `parts=True`). By default the genome's own genes.
+    highlight
+        Regions to shade.
+    share_y
+        One y scale for all groups (one for raw, one for denoised coverage); otherwise one for each line.
+    groupby
+        Column of `.obs` whose colours in `.uns[f"{groupby}_colors"]` are taken; by default that of the pseudobulk.
+        They are written where missing.
+    palette
+        Group -> colour, before any other.
+    title
+        By default the region.
+    mod
+        Modality to use where `adata` is a MuData.
+    ax
+        Axes whose place the figure takes.
+    figsize
+        Width and height in inches.
+    show
+        Show the figure; by default where nothing is returned and no `ax` is given.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False`, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If there is nothing to show, or no such group.
+    ValueError
+        If the region is outside the genome, or a layer is unknown.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    >>> fig = sca.pl.tracks(adata, "MS4A1", groups=["memory B", "NK"], show=False)
+    >>> len(fig.axes)
+    3
+    """
+    adata = atac(adata, mod=mod)
+    source = _Source.find(
+        adata, region, layers=layers, keys=(key, pseudobulk_key, peaks_key), extend=extend, flank=flank
+    )
+    names = source.groups(groups)
+    panels = [source.panel(group, layer) for group in names for layer in source.layers]
+    colors = group_colors(adata, groupby or source.groupby(), names) | (palette or {})
+    body, exons = _genes(source.genome, source.region, genes=genes)
+    layout = Layout(panels, _browser.count_lines(body, source.region), source.bp, figsize=figsize, ax=ax)
+    layout.draw(colors, share_y=share_y)
+    layout.label(source.region, _title(region, source.region) if title is None else title, source.unit())
+    layout.shade([source.genome.region(part) for part in highlight])
+    layout.draw_genes(body, exons, source.region)
+    return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the values come from."""
+
+    adata: AnnData
+    region: Region
+    genome: Genome
+    layers: list[Layer]
+    keys: tuple[str, str, str]
+    extend: int
+
+    @classmethod
+    def find(
+        cls,
+        adata: AnnData,
+        region: str | tuple[str, int, int],
+        *,
+        layers: Sequence[Layer] | None,
+        keys: tuple[str, str, str],
+        extend: int,
+        flank: int | None,
+    ) -> _Source:
+        key, pseudobulk_key, peaks_key = keys
+        there = [
+            layer
+            for layer, slot in zip(LAYERS, (pseudobulk_key, key, key, peaks_key), strict=True)
+            if slot in adata.uns
+        ]
+        unknown = [layer for layer in layers or () if layer not in LAYERS]
+        if unknown:
+            msg = f"The layer {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, LAYERS))}."
+            raise ValueError(msg)
+        missing = [layer for layer in layers or () if layer not in there]
+        if missing or not there:
+            name = missing[0] if missing else "track"
+            step = {"peaks": "tl.call_peaks", "denoised": "tl.denoise", "probability": "tl.denoise"}.get(
+                name, "pp.pseudobulk"
+            )
+            msg = f"There is no {name} to show; run scatacworks.{step} first, or name the keys."
+            raise KeyError(msg)
+        shown = there if layers is None else list(layers)
+        base = [slot for slot in (pseudobulk_key, key) if slot in adata.uns]
+        genome = (
+            get_tracks(adata, key=base[0]).genome if base else Genome.from_frame(adata.uns[_keys.REFERENCE_SEQUENCES])
+        )
+        return cls(adata, _with_flank(genome, region, flank), genome, shown, keys, extend)
+
+    @property
+    def bp(self) -> int:
+        """Length of the region."""
+        return self.region.end - self.region.start
+
+    def groups(self, groups: Sequence[str] | None) -> list[str]:
+        """Return the groups to show: those asked for, or all of the first layer."""
+        if groups is not None:
+            return list(map(str, groups))
+        key, pseudobulk_key, peaks_key = self.keys
+        if self.layers == ["peaks"]:
+            return list(map(str, pd.Categorical(self.adata.uns[peaks_key]["group"]).categories))
+        denoised = any(layer in self.layers for layer in ("denoised", "probability"))
+        return list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
+
+    def groupby(self) -> str | None:
+        """Return the `.obs` column that the pseudobulk was made by."""
+        found = self.adata.uns.get(self.keys[1], {}).get(_keys.PARAMS, {}).get("groupby")
+        return None if found is None else str(found)
+
+    def panel(self, group: str, layer: Layer) -> Panel:
+        """Return what one line shows."""
+        key, pseudobulk_key, peaks_key = self.keys
+        if layer == "peaks":
+            table = self.adata.uns[peaks_key]
+            chrom, start, end = self.region
+            inside = (table["chrom"] == chrom) & (table["end"] > start) & (table["start"] < end)
+            return Panel(group, layer, table=table[inside & (table["group"] == group)])
+        if layer == "raw":
+            values = get_track(self.adata, group, self.region, key=pseudobulk_key, extend=self.extend)
+            values = values * self.raw_factor(group)
+        else:
+            kept = _keys.SIGNAL if layer == "denoised" else _keys.PROBABILITY
+            values = get_track(self.adata, group, self.region, key=key, layer=kept)
+        return Panel(group, layer, *_browser.bins_of(values, self.region))
+
+    def raw_factor(self, group: str) -> float:
+        """Return what brings a group's raw coverage to the depth of its denoised one, or to a million fragments."""
+        stored = self.adata.uns.get(self.keys[0], {}).get(_keys.PARAMS, {})
+        names = list(map(str, np.atleast_1d(stored.get("groups", ()))))
+        if "target_depth" in stored and group in names:
+            i = names.index(group)
+            depth = float(np.atleast_1d(stored["depth"])[i])
+            return float(np.atleast_1d(stored["target_depth"])[i]) / depth if depth > 0 else 0.0
+        pseudobulk = self.adata.uns[self.keys[1]]
+        n_fragments = pseudobulk["n_fragments"][get_tracks(self.adata, key=self.keys[1]).group_code(group)]
+        return 1e6 / n_fragments if n_fragments > 0 else 0.0
+
+    def unit(self) -> str:
+        """Return the label of the y axis."""
+        stored = self.adata.uns.get(self.keys[0], {}).get(_keys.PARAMS, {})
+        depths = np.unique(np.atleast_1d(stored.get("target_depth", ())))
+        if len(depths) == 1:
+            return f"coverage (cut sites ± {self.extend} bp) at {depths[0] / 1e6:,.3g} M cut sites per genome"
+        if len(depths) > 1:
+            return f"coverage (cut sites ± {self.extend} bp)"
+        return f"coverage (cut sites ± {self.extend} bp) per million fragments"
+
+
+def _with_flank(genome: Genome, region: str | tuple[str, int, int], flank: int | None) -> Region:
+    found = genome.region(region)
+    if flank is None:
+        is_gene = isinstance(region, str) and ":" not in region and found.end - found.start < genome.sizes[found.chrom]
+        flank = max(2_000, int(_FLANK * (found.end - found.start))) if is_gene else 0
+    return genome.region((found.chrom, max(0, found.start - flank), min(genome.sizes[found.chrom], found.end + flank)))
+
+
+def _title(region: str | tuple[str, int, int], found: Region) -> str:
+    span = f"{found.chrom}:{found.start:,}–{found.end:,}"
+    return span if not isinstance(region, str) or ":" in region or region == found.chrom else f"{region}   {span}"
+
+
+def _genes(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the genes of a region, sorted, and their exons if they are known."""
+    nothing = pd.DataFrame(columns=["chrom", "start", "end", "name", "strand"])
+    if genes is False:
+        return nothing, None
+    if genes is True:
+        try:
+            genes = genome.genes
+        except ValueError:  # a genome without a gene table
+            return nothing, None
+    inside = (genes["chrom"] == region.chrom) & (genes["end"] > region.start) & (genes["start"] < region.end)
+    genes = genes[inside]
+    if "part" not in genes:
+        return genes.sort_values("start"), None
+    exons = genes[genes["part"] != "transcript"]
+    spans = {"start": ("start", "min"), "end": ("end", "max"), "strand": ("strand", "first")}
+    return genes.groupby("name", as_index=False).agg(**spans).sort_values("start"), exons

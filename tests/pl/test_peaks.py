@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import anndata
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+
+
+@pytest.fixture
+def adata():
+    group = pd.Categorical(["A"] * 3 + ["B"], categories=["A", "B", "none"])
+    table = pd.DataFrame({"group": group, "chrom": "chr1", "start": [0, 10, 20, 30], "end": [5, 30, 120, 90]})
+    return anndata.AnnData(np.zeros((1, 0), np.float32), uns={"peaks": table.assign(max=[1.0, 2, 3, 4])})
+
+
+def test_bars_are_the_numbers_of_peaks(adata):
+    figure = sca.pl.peaks(adata, show=False)
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [3, 1, 0]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A", "B", "none"]
+    plt.close(figure)
+
+
+def test_medians_are_those_of_the_table(adata):
+    figure = sca.pl.peaks(adata, groups=["A"], show=False)
+    medians = [line.get_xdata()[0] for line in figure.axes[1].lines if line.get_color() == "white"]
+    assert medians == [20]
+    plt.close(figure)
+
+
+def test_bad_input_is_explained(adata):
+    with pytest.raises(KeyError, match="no peaks of group 'Z'"):
+        sca.pl.peaks(adata, groups=["Z"], show=False)
+    with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
+        sca.pl.peaks(adata, key="none", show=False)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks.genome import Region
+from scatacworks.pl._browser import MAX_POINTS, bins_of, gene_lines
+
+GROUPS = ["A", "B", "C"]
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def adata():
+    """Toy cells with a hand-made denoised track: A twice as high as B, nothing in C."""
+    adata = sca.datasets.toy(n_cells=30)
+    sca.pp.pseudobulk(adata, "group", progress=False)
+    genome = sca.get.tracks(adata).genome
+    none = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+
+    def runs(height):
+        return np.array([1_000], np.int32), np.array([500], np.int32), np.array([height], np.float32)
+
+    signal, probability = (
+        sca.Tracks.from_chromosomes(GROUPS, genome, [("chr1", [runs(a), runs(b), none])])
+        for a, b in ((40, 20), (0.9, 0.4))
+    )
+    params = {"groups": np.array(GROUPS, object), "depth": np.array([4e6, 2e6, 1e6]), "target_depth": np.full(3, 8e6)}
+    adata.uns["denoised"] = {"signal": signal.to_dict(), "probability": probability.to_dict(), "params": params}
+    columns = {"group": pd.Categorical(["A"], categories=GROUPS), "chrom": ["chr1"], "start": [1_000], "end": [1_500]}
+    adata.uns["peaks"] = pd.DataFrame(columns | {"summit": [1_250], "mean": [40.0], "max": [40.0]})
+    return adata
+
+
+def heights(ax):
+    return max(path.vertices[:, 1].max() for path in ax.collections[0].get_paths())
+
+
+def test_every_group_has_a_line_per_layer(adata):
+    figure = sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    assert len(figure.axes) == 3 * 4
+    named = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert [name for name in named if name in GROUPS] == GROUPS
+
+
+def test_raw_coverage_is_brought_to_the_depth_of_the_denoised_signal(adata):
+    figure = sca.pl.tracks(adata, "chr1:500-2500", groups=["B"], layers=["raw", "denoised"], show=False)
+    raw = sca.get.track(adata, "B", "chr1:500-2500", extend=100)
+    assert heights(figure.axes[0]) == pytest.approx(4 * raw.max())
+    assert heights(figure.axes[1]) == 20
+
+
+def test_raw_coverage_without_denoised_tracks_is_per_million_fragments(adata):
+    del adata.uns["denoised"], adata.uns["peaks"]
+    figure = sca.pl.tracks(adata, "chr1:500-9000", groups=["A"], show=False)
+    raw = sca.get.track(adata, "A", "chr1:500-9000", extend=100)
+    assert heights(figure.axes[0]) == pytest.approx(raw.max() * 1e6 / adata.uns["pseudobulk"]["n_fragments"][0])
+    assert any("per million fragments" in text.get_text() for text in figure.axes[0].texts)
+
+
+def test_groups_share_the_y_scale_unless_declined(adata):
+    shared = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], show=False)
+    assert {ax.get_ylim() for ax in shared.axes} == {(0, 40)}
+    own = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], share_y=False, show=False)
+    assert [ax.get_ylim()[1] for ax in own.axes] == [40, 20, 1]
+
+
+def test_a_gene_is_shown_with_flanks_and_its_neighbours():
+    adata = sca.datasets.pbmc_windows()
+    sca.pp.pseudobulk(adata, "cell_type", groups=["NK"], progress=False)
+    figure = sca.pl.tracks(adata, "MS4A1", show=False)
+    body = sca.Genome("hg38").gene("MS4A1")
+    left, right = figure.axes[0].get_xlim()
+    assert left < body.start
+    assert right > body.end
+    assert "MS4A1" in [text.get_text() for text in figure.axes[-1].texts]
+    exact = sca.pl.tracks(adata, "MS4A1", flank=0, show=False)
+    assert exact.axes[0].get_xlim() == (body.start, body.end)
+
+
+def test_exons_are_drawn_where_they_are_known(adata):
+    rows = [("transcript", 800, 2_000), ("CDS", 800, 900), ("CDS", 1_500, 1_600)]
+    genes = pd.DataFrame(
+        [{"chrom": "chr1", "start": s, "end": e, "part": p, "name": "G1", "strand": "+"} for p, s, e in rows]
+    )
+    figure = sca.pl.tracks(adata, "chr1:500-2500", genes=genes, show=False)
+    bars = [path for collection in figure.axes[-1].collections for path in collection.get_paths()]
+    assert len(bars) == 2
+
+
+def test_colors_follow_scanpys_slot_and_are_written_when_absent(adata):
+    sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], show=False)
+    assert len(adata.uns["group_colors"]) == 3
+    adata.uns["group_colors"] = ["#010203", "#ff0000", "#00ff00"]
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], groups=["A"], show=False)
+    np.testing.assert_allclose(figure.axes[0].collections[0].get_facecolor()[0, :3], np.array([1, 2, 3]) / 255)
+
+
+def test_the_figure_takes_the_place_of_given_axes(adata):
+    figure, (left, _) = plt.subplots(1, 2)
+    before = left.get_position()
+    assert sca.pl.tracks(adata, "chr1:500-2500", ax=left, return_fig=True) is figure
+    assert all(before.x0 - 1e-6 <= ax.get_position().x0 < before.x1 for ax in figure.axes[2:])
+
+
+def test_highlighted_regions_are_shaded_on_all_lines(adata):
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], highlight=["chr1:700-800"], show=False)
+    assert all(any(patch.get_width() == 100 for patch in ax.patches) for ax in figure.axes)
+
+
+def test_wide_regions_show_the_maximum_of_bins():
+    values = np.arange(10_001, dtype=np.float32)
+    edges, highest = bins_of(values, Region("chr1", 5, 10_006))
+    assert len(highest) <= MAX_POINTS
+    assert (edges[0], edges[-1]) == (5, 10_006)
+    np.testing.assert_array_equal(highest, [values[a - 5 : b - 5].max() for a, b in pairwise(edges)])
+
+
+def test_genes_that_would_overlap_go_to_other_lines():
+    region = Region("chr1", 0, 1_000)
+    genes = pd.DataFrame({"start": [0, 50, 300], "end": [100, 150, 400], "name": ["a", "b", "c"]})
+    assert gene_lines(genes, region, 1.0).tolist() == [0, 1, 0]
+    assert gene_lines(genes, region, 200.0).tolist() == [0, 1, 2]
+
+
+def test_bad_input_is_explained(adata):
+    with pytest.raises(ValueError, match="outside the genome|nor a gene|not within"):
+        sca.pl.tracks(adata, "chr1:500-900000", show=False)
+    with pytest.raises(KeyError, match="no group 'Z'"):
+        sca.pl.tracks(adata, "chr1:500-2500", groups=["Z"], show=False)
+    with pytest.raises(ValueError, match="layer 'raws' is unknown"):
+        sca.pl.tracks(adata, "chr1:500-2500", layers=["raws"], show=False)
+    with pytest.raises(ValueError, match="not part of a grid"):
+        sca.pl.tracks(adata, "chr1:500-2500", ax=plt.figure().add_axes((0, 0, 1, 1)), show=False)
+    del adata.uns["denoised"]
+    with pytest.raises(KeyError, match=r"run scatacworks\.tl\.denoise first"):
+        sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], show=False)
+
+
+def test_global_settings_are_left_alone(adata):
+    before = dict(plt.rcParams)
+    sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    assert dict(plt.rcParams) == before
