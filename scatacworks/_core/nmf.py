@@ -97,7 +97,7 @@ def _descend(gram: np.ndarray, target: np.ndarray, loads: np.ndarray, k: int, we
 
 
 @njit
-def _visit(  # noqa: PLR0917
+def _visit(
     indptr: np.ndarray, rows: np.ndarray, count: np.ndarray, bounds: tuple, weights: np.ndarray, gram: np.ndarray,
     penalty: float, k: int, loads: np.ndarray, total: np.ndarray, update: bool,
 ) -> float:  # fmt: skip
@@ -128,7 +128,9 @@ def _visit(  # noqa: PLR0917
                 one[r] = loads[first + lane, r] * count[first + lane]
             scatter(indptr, rows, first + lane, one, part)
         since += n
-        if since > 4096 and since > 4 * len(total):  # short sums first: single precision then loses nothing that matters
+        if since > 4096 and since > 4 * len(
+            total
+        ):  # short sums first: single precision then loses nothing that matters
             total += part.reshape(total.shape)
             part[:] = 0
             since = 0

@@ -12,7 +12,7 @@ from scatacworks._numba import njit
 
 
 @njit
-def _square(  # noqa: PLR0917
+def _square(
     indptr: np.ndarray, rows: np.ndarray, count: np.ndarray, bounds: tuple, weights: np.ndarray, total: np.ndarray
 ) -> None:
     """Add A A^T W of a block of columns to `total`."""

@@ -39,13 +39,15 @@ def _active_set(gram: np.ndarray, target: np.ndarray, tolerance: float) -> np.nd
         active[best] = True
         wanted = _restricted(gram, target, active)
         while wanted[active].min() <= 0:
-            step = 1.0
+            step, first = 1.0, -1  # as far as the first variable to reach zero, which leaves
             for r in range(k):
                 if active[r] and wanted[r] <= 0:
-                    step = min(step, found[r] / (found[r] - wanted[r]) if found[r] > wanted[r] else 0.0)
+                    reach = found[r] / (found[r] - wanted[r]) if found[r] > wanted[r] else 0.0
+                    if first < 0 or reach < step:
+                        step, first = reach, r
             found += step * (wanted - found)
             for r in range(k):
-                if active[r] and (found[r] <= 1e-15 * abs(found).max() or (wanted[r] <= 0 and found[r] <= 0)):
+                if active[r] and (r == first or found[r] <= 0):
                     active[r], found[r] = False, 0.0
             if not active.any():
                 wanted = np.zeros(k)
@@ -79,7 +81,7 @@ def nnls(gram: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 @njit
-def poisson(  # noqa: PLR0917
+def poisson(
     indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, loads: np.ndarray, n_iter: int, tol: float
 ) -> np.ndarray:
     """Non-negative rows w that make counts most likely under Poisson means w H, H fixed: the EM update, row by row.

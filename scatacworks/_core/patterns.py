@@ -37,7 +37,7 @@ def _count_columns(indices: np.ndarray, data: np.ndarray, counts: np.ndarray) ->
 
 
 @njit
-def _fill_columns(  # noqa: PLR0917
+def _fill_columns(
     indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, base: int, cursor: np.ndarray, rows: np.ndarray
 ) -> None:
     """Write the row of every non-zero behind its column's cursor; rows come in order."""
@@ -68,10 +68,7 @@ def _same(indptr: np.ndarray, rows: np.ndarray, one: int, other: int) -> bool:
     n = indptr[one + 1] - indptr[one]
     if n != indptr[other + 1] - indptr[other]:
         return False
-    for step in range(n):
-        if rows[indptr[one] + step] != rows[indptr[other] + step]:
-            return False
-    return True
+    return all(rows[indptr[one] + step] == rows[indptr[other] + step] for step in range(n))
 
 
 @njit

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from scatacworks._logging import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from scatacworks.genome import Genome
 
@@ -41,7 +42,7 @@ class PeakTable(NamedTuple):
         """Rows of each chromosome, in the order given."""
         order = order_by(self.chrom)
         bounds = np.searchsorted(self.chrom[order], np.arange(len(self.chroms) + 1))
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in itertools.pairwise(bounds):
             yield order[first:last]
 
     def to_frame(self) -> pd.DataFrame:

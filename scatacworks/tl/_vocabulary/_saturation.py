@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -141,9 +141,7 @@ def _subsets(n: int, size: int, n_subsets: int, rng: np.random.Generator) -> np.
     return np.array(list(found.values()))
 
 
-def _spread(
-    present: sp.csr_matrix, sizes: np.ndarray, n_subsets: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def _spread(present: sp.csr_matrix, sizes: np.ndarray, n_subsets: int, rng: np.random.Generator) -> pd.DataFrame:
     """Median, range and interval of the pooled counts of new elements over random subsets."""
     matrix = present.astype(np.float32)
     rows = []

@@ -1,0 +1,170 @@
+"""New samples, pseudobulks or cells in an existing vocabulary."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scatacworks import _keys
+from scatacworks._core.intervals import overlap_pairs
+from scatacworks._core.nnls import nnls, poisson
+from scatacworks._logging import logger
+from scatacworks._threads import resolve
+from scatacworks.tl._vocabulary._matrix import dominant, loadings_of, names_of, row_blocks
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+METHODS = ("nnls", "poisson")
+
+
+def project_vocabulary(
+    adata: AnnData,
+    reference: AnnData,
+    *,
+    method: Literal["nnls", "poisson"] = "nnls",
+    layer: str | None = None,
+    binarize: bool = True,
+    normalize: bool = True,
+    n_jobs: int | None = None,
+    key_added: str = _keys.X_VOCABULARY,
+    copy: bool = False,
+) -> AnnData | None:
+    """Find the loadings of new samples, pseudobulks or single cells, the loadings of the elements held fixed.
+
+    With `"nnls"` each row is the exact solution of non-negative least squares, as published for new biosamples. It assumes
+    that what is not seen is absent, which is wrong for a cell or a shallow pseudobulk: sharp components are then favoured
+    over broad ones and the size of the loadings follows depth. `"poisson"` maximises the likelihood of Poisson counts
+    instead; its proportions do not depend on depth, only their noise does. Use it for cells.
+
+    Elements are matched by name (`.var_names`). If no name is shared but both have `chrom`, `start` and `end` in `.var` and
+    the reference still has its presence matrix, the columns of `adata` may be any regions: each gets the loadings that best
+    explain in which reference samples it overlaps an element.
+
+    Parameters
+    ----------
+    adata
+        New samples, groups or cells x elements or regions.
+    reference
+        Index with a vocabulary, from :func:`~scatacworks.tl.vocabulary`.
+    method
+        `"nnls"` or `"poisson"`.
+    layer
+        Layer of `adata` instead of `X`.
+    binarize
+        Count every non-zero as one.
+    normalize
+        Divide every row by its sum, which removes depth; the sum is kept in `.obs`.
+    n_jobs
+        Threads; changes nothing in the result.
+    key_added
+        Slot in `.obsm`.
+    copy
+        Return a changed copy instead of changing `adata`.
+
+    Returns
+    -------
+    `None` if `copy=False`, else the copy. Sets:
+
+    `obsm[key_added]` : float64 (n_obs, k)
+        Loadings, rows sum to one (or are zero) with `normalize`.
+    `obs` : `component` (categorical, missing for rows without signal), `component_proportion`, `n_components`,
+        `vocabulary_scale` (float64: sum of the loadings before normalisation)
+
+    Raises
+    ------
+    KeyError
+        If the reference has no vocabulary.
+    ValueError
+        If no element is shared, or a value is negative.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np
+    >>> import scatacworks as sca
+    >>> reference = anndata.AnnData(np.kron(np.eye(2, dtype=int), np.ones((3, 4), int)))
+    >>> sca.tl.vocabulary(reference, n_components=2, progress=False)
+    >>> cells = anndata.AnnData(np.array([[1, 0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0]]))
+    >>> sca.tl.project_vocabulary(cells, reference)
+    >>> bool(cells.obs["component"].iloc[0] == reference.obs["component"].iloc[0])
+    True
+    """
+    if method not in METHODS:
+        msg = f"method is {method!r}; expected one of {METHODS}."
+        raise ValueError(msg)
+    adata = adata.copy() if copy else adata
+    columns, loads = element_loadings(adata, reference)
+    used = loads.any(axis=1)
+    columns, loads = columns[used], loads[used]
+    parts = []
+    for block in row_blocks(adata, layer):
+        block = block if len(columns) == block.shape[1] else block[:, columns]
+        if binarize:
+            block = sp.csr_matrix(((block.data != 0).astype(np.float64), block.indices, block.indptr), block.shape)
+        parts.append(_solve(block.astype(np.float64), loads, method, resolve(n_jobs)))
+    loadings = np.concatenate(parts)
+    scale = loadings.sum(axis=1)
+    for name, values in dominant(loadings, names_of(reference)).items():
+        adata.obs[name] = values.array
+    adata.obs["vocabulary_scale"] = scale
+    if normalize:
+        loadings = np.divide(loadings, scale[:, None], out=np.zeros_like(loadings), where=scale[:, None] > 0)
+    adata.obsm[key_added] = loadings
+    return adata if copy else None
+
+
+def _solve(block: sp.csr_matrix, loads: np.ndarray, method: str, n_jobs: int) -> np.ndarray:
+    """Loadings of the rows of a block, shared out over threads."""
+    gram = loads.T @ loads
+
+    def part(rows: np.ndarray) -> np.ndarray:
+        some = block[rows[0] : rows[-1] + 1]
+        if method == "nnls":
+            return nnls(gram, np.ascontiguousarray(some @ loads))
+        return poisson(some.indptr, some.indices, some.data, loads, 200, 1e-4)
+
+    pieces = np.array_split(np.arange(block.shape[0]), max(1, min(4 * n_jobs, block.shape[0])))
+    with ThreadPoolExecutor(n_jobs) as pool:
+        return np.concatenate(list(pool.map(part, pieces)))
+
+
+def element_loadings(adata: AnnData, reference: AnnData) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of `adata` that the reference knows, and their loadings."""
+    loads = loadings_of(reference, "varm")
+    at = reference.var_names.get_indexer(adata.var_names)
+    columns = np.flatnonzero(at >= 0)
+    if len(columns):
+        if len(columns) < reference.n_vars:
+            logger.warning("The query lacks %d of %d elements.", reference.n_vars - len(columns), reference.n_vars)
+        return columns, loads[at[columns]]
+    needed = {"chrom", "start", "end"}
+    if not needed <= set(adata.var) or not needed <= set(reference.var):
+        msg = "No element of the query is named as in the reference, and the two do not both have coordinates in .var."
+        raise ValueError(msg)
+    return _region_loadings(adata.var, reference)
+
+
+def _region_loadings(var: pd.DataFrame, reference: AnnData) -> tuple[np.ndarray, np.ndarray]:
+    """Loadings of regions, from the reference samples in which they overlap an element."""
+    names = pd.Index(reference.var["chrom"].astype(str).unique())
+    sides = []
+    for frame in (var, reference.var):
+        chrom = names.get_indexer(frame["chrom"].astype(str))
+        sides.append((chrom, frame["start"].to_numpy(np.int64), frame["end"].to_numpy(np.int64)))
+    known = np.flatnonzero(sides[0][0] >= 0)
+    region, element, _ = overlap_pairs(tuple(part[known] for part in sides[0]), sides[1])
+    if len(region) == 0:
+        msg = "No region of the query overlaps an element of the reference; are they of the same genome?"
+        raise ValueError(msg)
+    shape = (reference.n_vars, len(known))
+    overlap = sp.csr_matrix((np.ones(len(region), np.float32), (element, region)), shape=shape)
+    present = sp.csr_matrix(reference.X).astype(np.float32) @ overlap
+    rows = loadings_of(reference, "obsm")
+    target = np.asarray((present != 0).T.astype(np.float64) @ rows)
+    loads = nnls(rows.T @ rows, np.ascontiguousarray(target))
+    logger.info("%d of %d regions overlap an element of the reference.", len(np.unique(region)), len(var))
+    return known, loads

@@ -1,0 +1,134 @@
+"""How many components a vocabulary needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from scatacworks import _keys
+from scatacworks._core.nmf import factorize
+from scatacworks._core.reconstruction import confusion
+from scatacworks._core.stats import area_over_thresholds, reconstruction_scores
+from scatacworks._threads import resolve
+from scatacworks.tl._vocabulary._matrix import patterns_of
+from scatacworks.tl._vocabulary._vocabulary import explained, start_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+
+THRESHOLDS = np.arange(1, 20) / 20
+
+
+def vocabulary_scan(
+    index: AnnData,
+    *,
+    n_components: Sequence[int] = (4, 8, 12, 16, 20, 24),
+    thresholds: Sequence[float] = tuple(THRESHOLDS),
+    boundary: float = 0.35,
+    layer: str | None = None,
+    max_iter: int = 200,
+    tol: float = 1e-4,
+    seed: int | np.random.Generator | None = 0,
+    n_jobs: int | None = None,
+    progress: bool = True,
+    key_added: str = _keys.VOCABULARY_SCAN,
+    copy: bool = False,
+) -> AnnData | None:
+    """Fit vocabularies of several sizes and score how well each gives back the presence matrix.
+
+    The product of the loadings is compared with the matrix at every threshold; counts are pooled over all cells, column
+    block by column block, so that the product is never built. The number of components to choose is the one after which
+    the gain of F1 and of the area drops (Meuleman et al. 2020, who chose 16 and a boundary of 0.35).
+
+    Parameters
+    ----------
+    index
+        Samples x elements; non-zero is present.
+    n_components
+        Sizes to try.
+    thresholds
+        Thresholds on the product of the loadings, ascending.
+    boundary
+        Threshold whose F1, precision and recall go into the summary; one of `thresholds`.
+    layer
+        Layer to use instead of `X`.
+    max_iter, tol, seed, n_jobs, progress
+        As for :func:`~scatacworks.tl.vocabulary`.
+    key_added
+        Slot in `.uns`.
+    copy
+        Return a changed copy instead of changing `index`.
+
+    Returns
+    -------
+    `None` if `copy=False`, else the copy. Sets `uns[key_added]`:
+
+    `summary` : DataFrame, one row per size
+        `n_components`, `f1`, `precision`, `recall` (at the boundary), `auprc`, `auprc_gain` and `f1_gain` (gradient over
+        the sizes), `explained_variance`.
+    `curves` : DataFrame, one row per size and threshold
+        `n_components`, `threshold`, `tp`, `fp`, `tn`, `fn`, `precision`, `recall`, `f1`.
+    `boundary` : float
+
+    Raises
+    ------
+    ValueError
+        If a size is impossible or the boundary is not one of the thresholds.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np
+    >>> import scatacworks as sca
+    >>> index = anndata.AnnData(np.kron(np.eye(3, dtype=int), np.ones((2, 4), int)))
+    >>> sca.tl.vocabulary_scan(index, n_components=[1, 2, 3], progress=False)
+    >>> index.uns["vocabulary_scan"]["summary"]["f1"].round(3).tolist()
+    [0.5, 0.8, 1.0]
+    """
+    thresholds = np.asarray(sorted(thresholds), float)
+    if not np.isclose(thresholds, boundary).any():
+        msg = f"boundary is {boundary}; expected one of the thresholds {thresholds.round(3).tolist()}."
+        raise ValueError(msg)
+    sizes = sorted({int(k) for k in n_components})
+    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= min(index.shape):
+        msg = f"n_components is {sizes}; expected sizes from 1 to {min(index.shape)}."
+        raise ValueError(msg)
+    index = index.copy() if copy else index
+    n_jobs, rng = resolve(n_jobs), np.random.default_rng(seed)
+    patterns = patterns_of(index, layer)
+    curves, variance = [], []
+    for k in tqdm(sizes, desc="vocabulary sizes", disable=not progress, leave=False):
+        start = start_of(patterns, k, "nndsvd", rng, n_jobs)
+        factors = factorize(patterns, *start, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
+        variance.append(explained(patterns, float(factors.errors[-1])))
+        counts = confusion(patterns, factors.rows, factors.columns, thresholds, n_jobs=n_jobs).sum(axis=1)
+        curves.append(pd.DataFrame(dict(zip(("tp", "fp", "tn", "fn"), counts, strict=True))).assign(n_components=k))
+        curves[-1].insert(0, "threshold", thresholds)
+    result = summarise(pd.concat(curves, ignore_index=True), boundary)
+    result["summary"]["explained_variance"] = variance
+    index.uns[key_added] = result
+    return index if copy else None
+
+
+def summarise(curves: pd.DataFrame, boundary: float) -> dict[str, Any]:
+    """Scores from counts: `n_components`, `threshold`, `tp`, `fp`, `tn`, `fn` per row."""
+    scores = reconstruction_scores(curves["tp"], curves["fp"], curves["fn"])
+    curves = curves.assign(**dict(zip(("precision", "recall", "f1"), scores, strict=True)))
+    front = ["n_components", "threshold"]
+    curves = curves[front + [name for name in curves if name not in front]].sort_values(front, ignore_index=True)
+    rows = []
+    for k, curve in curves.groupby("n_components"):
+        at = curve.iloc[int(np.abs(curve["threshold"].to_numpy() - boundary).argmin())]
+        area = area_over_thresholds(curve["precision"].to_numpy(), curve["recall"].to_numpy())
+        rows.append((k, at["f1"], at["precision"], at["recall"], area))
+    summary = pd.DataFrame(rows, columns=["n_components", "f1", "precision", "recall", "auprc"])
+    for name in ("auprc", "f1"):
+        gain = (
+            np.gradient(summary[name], summary["n_components"]) if len(summary) > 1 else np.full(len(summary), np.nan)
+        )
+        summary[f"{name}_gain"] = gain
+    return {"summary": summary, "curves": curves, "boundary": float(boundary)}
