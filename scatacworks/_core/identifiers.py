@@ -1,9 +1,9 @@
 """Identifiers of elements: decimal numbers whose digits give the rank of an element on its chromosome.
 
 The numbering is that of the released DHS index ("chromosome.position"): the sorted elements of a chromosome, with one
-made-up site at each end, are divided into nine groups named 1 to 9, each of these into ten named 0 to 9, and so on until a
-group holds one element. Read as text after the point, identifiers sort as the elements do. They are text, never numbers:
-`1.10` and `1.1` would be the same number.
+made-up site at each end, are divided into nine groups named 1 to 9, each of these into ten named 0 to 9, and so on
+until a group holds one element. Read as text after the point, identifiers sort as the elements do. They are text,
+never numbers: `1.10` and `1.1` would be the same number.
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ def _ranks(n: int) -> np.ndarray:
 def number(n: int) -> tuple[np.ndarray, tuple[str, str]]:
     """Name `n` sorted elements of a chromosome anew.
 
-    Returns
-    -------
-    Digits after the point of the elements (text, sorted), and those of the two ends of the chromosome, which belong to no
-    element but keep room for later ones.
+    Returns ------- Digits after the point of the elements (text, sorted), and those of the two ends of the
+    chromosome, which belong to no element but keep room for later ones.
     """
     names = _ranks(n + 2).astype(np.str_)
     return names[1:-1], (str(names[0]), str(names[-1]))

@@ -1,9 +1,9 @@
 """Non-negative factorisation of a binary matrix by coordinate descent.
 
-A (n x m, rows are samples) is approximated by W (n x k) times H (k x m) in the least-squares sense. One iteration updates W,
-then visits every distinct column once: its row of A^T W is gathered, its loadings are updated, and what W needs next (A H^T)
-is scattered in the same visit, so the matrix is read once per iteration. The order of updates is that of the usual
-coordinate descent, so the result is the same up to rounding.
+A (n x m, rows are samples) is approximated by W (n x k) times H (k x m) in the least-squares sense. One iteration
+updates W, then visits every distinct column once: its row of A^T W is gathered, its loadings are updated, and what W
+needs next (A H^T) is scattered in the same visit, so the matrix is read once per iteration. The order of updates is
+that of the usual coordinate descent, so the result is the same up to rounding.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _descend(gram: np.ndarray, target: np.ndarray, loads: np.ndarray, k: int, we
 @njit
 def _visit(
     indptr: np.ndarray, rows: np.ndarray, count: np.ndarray, bounds: tuple, weights: np.ndarray, gram: np.ndarray,
-    penalty: float, k: int, loads: np.ndarray, total: np.ndarray, update: bool,
+    penalty: float, k: int, loads: np.ndarray, total: np.ndarray, update: bool,  # noqa: FBT001
 ) -> float:  # fmt: skip
     """Visit the columns of a block: update their loadings (or not) and add A H^T to `total`; return the violation."""
     width = weights.shape[1]

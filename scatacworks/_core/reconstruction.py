@@ -15,7 +15,7 @@ def _tally(
     indptr: np.ndarray, rows: np.ndarray, count: np.ndarray, first: int, product: np.ndarray, thresholds: np.ndarray,
     above: np.ndarray, above_one: np.ndarray,
 ) -> None:  # fmt: skip
-    """Add, per row and number of thresholds passed, all cells and the cells that are ones; product is columns x rows."""
+    """Add all cells, and those that are ones, per row and number of thresholds passed (product: columns x rows)."""
     n_rows = product.shape[1]
     passed = np.empty(n_rows, np.int64)
     for at in range(len(product)):

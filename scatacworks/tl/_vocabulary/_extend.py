@@ -28,9 +28,9 @@ def extend_index(
 ) -> tuple[AnnData, pd.DataFrame]:
     """Add samples to an index; identifiers of unchanged elements stay.
 
-    Elements are delineated again from the stored peaks and the new ones together, with the parameters of the old index, so
-    that the result is the one of building at once. Elements with the same coordinates keep their identifier; the others
-    get a new one between those of their neighbours. No identifier is ever given twice.
+    Elements are delineated again from the stored peaks and the new ones together, with the parameters of the old
+    index, so that the result is the one of building at once. Elements with the same coordinates keep their
+    identifier; the others get a new one between those of their neighbours. No identifier is ever given twice.
 
     Parameters
     ----------

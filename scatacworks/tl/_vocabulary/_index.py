@@ -43,21 +43,22 @@ def dhs_index(
     """Align the peaks of many samples into one index of elements.
 
     Summits at most `clump_gap` bp apart form clumps, deep clumps are cut where summits are scarce, and each segment
-    becomes an element: the full width at half maximum of the pile-up of its peaks, with the median summit as centroid and
-    the bounds of 95 % of the summits as core. An element whose centroid lies in a better one is merged into it, unless
-    most samples have a peak in both (Meuleman et al. 2020, "DHS index"; the result is the published code's, row for row).
+    becomes an element: the full width at half maximum of the pile-up of its peaks, with the median summit as centroid
+    and the bounds of 95 % of the summits as core. An element whose centroid lies in a better one is merged into it,
+    unless most samples have a peak in both (Meuleman et al. 2020, "DHS index"; the result is the published code's,
+    row for row).
 
     Parameters
     ----------
     peaks
-        Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end`, `sample` (or `group`), and optionally
-        `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and `signal` (or
-        `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to such a frame or to
-        a BED, narrowPeak or bigBed file; or an AnnData with `.uns["peaks"]`. 0-based, half-open. Order does not matter.
-        A peak given twice counts as two peaks of its sample, and once in its presence.
+        Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end`, `sample` (or `group`), and
+        optionally `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and
+        `signal` (or `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to
+        such a frame or to a BED, narrowPeak or bigBed file; or an AnnData with `.uns["peaks"]`. 0-based, half-open.
+        Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence.
     overlap
-        `"all"` is the recommended index, whose elements may overlap at their edges. In `"core"` no two cores overlap, in
-        `"any"` no two elements.
+        `"all"` is the recommended index, whose elements may overlap at their edges. In `"core"` no two cores overlap,
+        in `"any"` no two elements.
     method
         `"index"`, or one of two common rules to compare with: `"iterative"` (windows of fixed width around the summits,
         the highest signal wins, as in ArchR and SnapATAC2) and `"union"` (overlapping or touching peaks become one).
@@ -92,13 +93,13 @@ def dhs_index(
     `obs["n_peaks"]`, `obs["n_elements"]` : int64
     `var` :
         `chrom`; `start`, `end`, `summit` (int64, bp); `core_start`, `core_end` (nullable Int64, bp: first and last
-        position of the summits' bounds; missing where the centroid had to be recentred); `identifier` (text, also
-        the name); `mean_signal` (the confidence score: total over samples of the highest signal, over `n_samples`);
-        `total_signal`; `n_samples`; `n_peaks`. With `overlap="all"` also `nonovl_core` and `nonovl_any` (int64): the row
-        of the element in the index made with `overlap="core"` and `"any"`.
+        position of the summits' bounds; missing where the centroid had to be recentred); `identifier` (text, also the
+        name); `mean_signal` (the confidence score: total over samples of the highest signal, over `n_samples`);
+        `total_signal`; `n_samples`; `n_peaks`. With `overlap="all"` also `nonovl_core` and `nonovl_any` (int64): the
+        row of the element in the index made with `overlap="core"` and `"any"`.
     `uns["dhs_index"]` :
-        `peaks`, the peaks with the row of their `element`; `edges`, the two names per chromosome that belong to its ends;
-        `retired`, names no longer in use; and `params`.
+        `peaks`, the peaks with the row of their `element`; `edges`, the two names per chromosome that belong to its
+        ends; `retired`, names no longer in use; and `params`.
 
     Raises
     ------

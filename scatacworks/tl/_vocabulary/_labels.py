@@ -29,9 +29,9 @@ def label_components(
 ) -> AnnData | None:
     """Test every category of sample metadata for high loadings on every component.
 
-    One-sided Mann-Whitney U tests of the loadings inside against outside the category. The p value, plus 1e-30, is multiplied
-    by the number of components times the number of categories of that key; the score is -log10 of it (Meuleman et al.
-    2020, labelling of components). Scores below zero mean no evidence.
+    One-sided Mann-Whitney U tests of the loadings inside against outside the category. The p value, plus 1e-30, is
+    multiplied by the number of components times the number of categories of that key; the score is -log10 of it
+    (Meuleman et al. 2020, labelling of components). Scores below zero mean no evidence.
 
     Parameters
     ----------
@@ -46,10 +46,9 @@ def label_components(
     copy
         Return a changed copy instead of changing `index`.
 
-    Returns
-    -------
-    `None` if `copy=False`, else the copy. Sets `uns[key_added]`, a DataFrame with `key`, `category`, `n_samples`,
-    `component` (categorical), `p_value`, `score`, and `best` (bool: the component with the highest score of the category).
+    Returns ------- `None` if `copy=False`, else the copy. Sets `uns[key_added]`, a DataFrame with `key`, `category`,
+    `n_samples`, `component` (categorical), `p_value`, `score`, and `best` (bool: the component with the highest score
+    of the category).
 
     Raises
     ------

@@ -30,9 +30,9 @@ def match_samples(
 ) -> AnnData | None:
     """Find the reference sample whose elements a query's signal ranks highest; no peaks are needed.
 
-    The query's signal over the elements is a ranking; for every reference sample the area under the precision-recall curve
-    (average precision, as scikit-learn computes it) says how well the ranking finds the sample's elements (Meuleman et al.
-    2020, matching by accessibility). All references are scored in one pass.
+    The query's signal over the elements is a ranking; for every reference sample the area under the precision-recall
+    curve (average precision, as scikit-learn computes it) says how well the ranking finds the sample's elements
+    (Meuleman et al. 2020, matching by accessibility). All references are scored in one pass.
 
     Parameters
     ----------

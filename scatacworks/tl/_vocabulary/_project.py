@@ -36,14 +36,14 @@ def project_vocabulary(
 ) -> AnnData | None:
     """Find the loadings of new samples, pseudobulks or single cells, the loadings of the elements held fixed.
 
-    With `"nnls"` each row is the exact solution of non-negative least squares, as published for new biosamples. It assumes
-    that what is not seen is absent, which is wrong for a cell or a shallow pseudobulk: sharp components are then favoured
-    over broad ones and the size of the loadings follows depth. `"poisson"` maximises the likelihood of Poisson counts
-    instead; its proportions do not depend on depth, only their noise does. Use it for cells.
+    With `"nnls"` each row is the exact solution of non-negative least squares, as published for new biosamples. It
+    assumes that what is not seen is absent, which is wrong for a cell or a shallow pseudobulk: sharp components are
+    then favoured over broad ones and the size of the loadings follows depth. `"poisson"` maximises the likelihood of
+    Poisson counts instead; its proportions do not depend on depth, only their noise does. Use it for cells.
 
-    Elements are matched by name (`.var_names`). If no name is shared but both have `chrom`, `start` and `end` in `.var` and
-    the reference still has its presence matrix, the columns of `adata` may be any regions: each gets the loadings that best
-    explain in which reference samples it overlaps an element.
+    Elements are matched by name (`.var_names`). If no name is shared but both have `chrom`, `start` and `end` in
+    `.var` and the reference still has its presence matrix, the columns of `adata` may be any regions: each gets the
+    loadings that best explain in which reference samples it overlaps an element.
 
     Parameters
     ----------

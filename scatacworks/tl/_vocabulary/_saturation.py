@@ -54,8 +54,8 @@ def saturation(
     `None` if `copy=False`, else the copy. Sets `uns[key_added]`:
 
     `table` : DataFrame, one row per k from 1 to n - 1
-        `n_samples` (k), `mean` (new elements, exact), and, where sampled, `median`, `min`, `max`, `ci_low` and `ci_high`
-        (95 % interval of the median by order statistics).
+        `n_samples` (k), `mean` (new elements, exact), and, where sampled, `median`, `min`, `max`, `ci_low` and
+        `ci_high` (95 % interval of the median by order statistics).
     `total` : float64 (n,)
         Expected number of elements of 1 to n samples.
     `slope`, `intercept` : float

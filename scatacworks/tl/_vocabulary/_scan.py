@@ -69,8 +69,8 @@ def vocabulary_scan(
     `None` if `copy=False`, else the copy. Sets `uns[key_added]`:
 
     `summary` : DataFrame, one row per size
-        `n_components`, `f1`, `precision`, `recall` (at the boundary), `auprc`, `auprc_gain` and `f1_gain` (gradient over
-        the sizes), `explained_variance`.
+        `n_components`, `f1`, `precision`, `recall` (at the boundary), `auprc`, `auprc_gain` and `f1_gain` (gradient
+        over the sizes), `explained_variance`.
     `curves` : DataFrame, one row per size and threshold
         `n_components`, `threshold`, `tp`, `fp`, `tn`, `fn`, `precision`, `recall`, `f1`.
     `boundary` : float

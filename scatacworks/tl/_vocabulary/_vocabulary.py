@@ -46,9 +46,9 @@ def vocabulary(
 ) -> AnnData | None:
     """Decompose the presence of elements in samples into regulatory components.
 
-    Non-negative matrix factorisation: presence (samples x elements, 0 or 1) is approximated by loadings of samples times
-    loadings of elements in the least-squares sense, by coordinate descent from a deterministic start (Meuleman et al. 2020,
-    "regulatory vocabulary"; there k = 16 and no penalty). Identical columns are solved once.
+    Non-negative matrix factorisation: presence (samples x elements, 0 or 1) is approximated by loadings of samples
+    times loadings of elements in the least-squares sense, by coordinate descent from a deterministic start (Meuleman
+    et al. 2020, "regulatory vocabulary"; there k = 16 and no penalty). Identical columns are solved once.
 
     Parameters
     ----------
@@ -138,7 +138,8 @@ def vocabulary(
 def _check(index: AnnData, k: int, init: Any) -> None:
     """Refuse impossible numbers of components and unknown starts."""
     if not 1 <= k <= min(index.shape):
-        msg = f"n_components is {k}; expected 1 to {min(index.shape)} for {index.n_obs} samples x {index.n_vars} elements."
+        what = f"{index.n_obs} samples x {index.n_vars} elements"
+        msg = f"n_components is {k}; expected 1 to {min(index.shape)} for {what}."
         raise ValueError(msg)
     if isinstance(init, str):
         if init not in INITS:
