@@ -13,6 +13,7 @@ _PUBLIC: dict[str, str] = {
     "LinearConfig": "linear",
     "ResNet": "resnet",
     "ResNetConfig": "resnet",
+    "Rounding": "_rounding",
     "UNet": "unet",
     "UNetConfig": "unet",
     "list_models": "checkpoint",

@@ -79,17 +79,25 @@ class Predictor:
         self.batch_size = batch_size or _batch_size(model, self.device, self.core)
         self.amp = amp
         self.depth = _usable_depth(model, depth, len(cut_sites.groups))
-        self.fill = np.array([[0, 0]])
+        self.fill = np.zeros((len(self.depth), 2), np.int64)
 
     def __enter__(self) -> Predictor:
         self._stack = ExitStack()
         self._stack.enter_context(ready(self.model, self.device))
         self._stack.enter_context(_threads.torch_threads(1))
-        constants = [self.model.constant(value) for value in self.depth.tolist()]
-        self.fill = np.array([[self.rounding.level(kind, value[kind]) for kind in KINDS] for value in constants])
         self._engine = Engine(self.model, amp=self.amp)
+        self.fill = self._constants()
         self._pool = ThreadPoolExecutor(self.n_jobs, "denoise", initializer=torch.set_num_threads, initargs=(1,))
         return self
+
+    def _constants(self) -> np.ndarray:
+        """Level of signal and logit where no cut site is within reach; int64 `(n_groups, 2)`."""
+        model, out = self.model, np.zeros((len(self.depth), 2), np.int64)
+        empty = np.zeros((1, model.n_channels, (2 * model.halo + model.stride) // model.bin_size), np.float32)
+        for group, depth in enumerate(self.depth):
+            values = self._engine(empty, np.full(1, depth, np.float32))
+            out[group] = [self.rounding.level(kind, row[0, row.shape[1] // 2]) for kind, row in enumerate(values)]
+        return out
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

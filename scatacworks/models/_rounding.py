@@ -26,6 +26,12 @@ class Rounding:
         that calls at a probability of 0.5 are those of the unrounded track.
     lowest
         Probabilities below this, and above one minus it, are stored alike.
+
+    Examples
+    --------
+    >>> from scatacworks.models import Rounding
+    >>> Rounding(signal=0.2).steps
+    (0.2, 0.1)
     """
 
     signal: float = 0.1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
+Results = dict[tuple[int, int], tuple["Encoded", "Encoded"]]
+
 
 def predict(
     model: Model,
@@ -95,15 +97,34 @@ def predict(
     """
     options = {"regions": regions, "device": device, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
     predictor = Predictor(model, cut_sites, depth=depth, rounding=rounding, core=core, amp=amp, **options)
-    results: dict[tuple[int, int], tuple[Encoded, Encoded]] = {}
+    results = run_all(predictor, progress=progress)
+    return to_tracks(predictor, results, output_scale(model, target_depth, len(cut_sites.groups)))
+
+
+def run_all(predictor: Predictor, *, progress: bool) -> Results:
+    """Compute every unit: (chromosome code, group) -> encoded runs of signal and logit."""
+    results: Results = {}
     with predictor:
         units = predictor.units()
-        total = sum(map(predictor.unit_bp, units))
-        with bar(total, progress=progress) as shown:
+        with bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
             for unit in units:
                 results |= predictor.run(unit, shown)
-    scale = output_scale(model, target_depth, len(cut_sites.groups))
-    return _tracks(predictor, results, 0, scale), _tracks(predictor, results, 1, scale)
+    return results
+
+
+def to_tracks(predictor: Predictor, results: Results, scale: np.ndarray) -> tuple[Tracks, Tracks]:
+    """Decode results, letting go of them on the way: signal and probability."""
+    groups, genome = predictor.cut_sites.groups, predictor.cut_sites.genome
+
+    def chromosomes(kind: int) -> Iterator[tuple[int, list[Runs]]]:
+        for chrom in range(len(genome)):
+            found = [results.get((chrom, group)) for group in range(len(groups))]
+            yield chrom, decode_groups(predictor, kind, [pair and pair[kind] for pair in found], scale)
+
+    return tuple(
+        Tracks.from_chromosomes(groups, genome, chromosomes(kind), fill=fills(predictor, kind, scale))
+        for kind in (0, 1)
+    )
 
 
 def output_scale(model: Model, target_depth: np.ndarray | float | None, n_groups: int) -> np.ndarray:
@@ -125,20 +146,10 @@ def fills(predictor: Predictor, kind: int, scale: np.ndarray) -> np.ndarray:
     return np.array([float(predictor.rounding.decode(kind, *pair)) for pair in zip(levels, scale, strict=True)])
 
 
-def decode_runs(predictor: Predictor, kind: int, encoded: Encoded | None, scale: float) -> Runs:
-    """Return runs with float32 values."""
-    if encoded is None:
-        return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-    starts, lengths, levels = encoded
-    return starts, lengths, predictor.rounding.decode(kind, levels, scale)
-
-
-def _tracks(predictor: Predictor, results: dict, kind: int, scale: np.ndarray) -> Tracks:
-    groups, genome = predictor.cut_sites.groups, predictor.cut_sites.genome
-
-    def chromosomes() -> Iterator[tuple[int, list[Runs]]]:
-        for chrom in range(len(genome)):
-            found = [results.get((chrom, group)) for group in range(len(groups))]
-            yield chrom, [decode_runs(predictor, kind, f and f[kind], s) for f, s in zip(found, scale, strict=True)]
-
-    return Tracks.from_chromosomes(groups, genome, chromosomes(), fill=fills(predictor, kind, scale))
+def decode_groups(predictor: Predictor, kind: int, encoded: Sequence[Encoded | None], scale: np.ndarray) -> list[Runs]:
+    """Return the runs of every group with float32 values."""
+    out = []
+    for runs, factor in zip(encoded, scale, strict=True):
+        starts, lengths, levels = runs or (np.empty(0, np.int32),) * 3
+        out.append((starts, lengths, predictor.rounding.decode(kind, levels, factor)))
+    return out

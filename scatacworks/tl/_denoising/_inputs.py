@@ -1,0 +1,122 @@
+"""Arguments of denoising, in the forms a user has them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._logging import logger
+from scatacworks._membership import listed
+from scatacworks.get import tracks as get_tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+    from anndata import AnnData
+
+    from scatacworks.models.base import Model
+    from scatacworks.tracks import Tracks
+
+
+def resolve_model(model: str | PathLike[str] | Model) -> tuple[Model, str]:
+    """Return a network with weights and its name."""
+    from scatacworks import models
+    from scatacworks.models.base import Model as Base
+
+    if isinstance(model, str | Path) or hasattr(model, "__fspath__"):
+        network = models.load(model)
+        return network, str(model) if network.card["name"] in ("", "unnamed") else str(network.card["name"])
+    if not isinstance(model, Base):
+        msg = f"model is a {type(model).__name__}; expected a bundled model's name, a path or a scatacworks model."
+        raise TypeError(msg)
+    if not model.card.get("data") and model.n_parameters > 1:
+        msg = (
+            "The model's card names no training data, so its weights may be random. Load one with models.load, train "
+            'one with tl.train, or state in model.card["data"] what it was trained on.'
+        )
+        raise ValueError(msg)
+    return model, str(model.card["name"])
+
+
+def check_convention(model: Model, params: Mapping[str, Any], key: str) -> None:
+    """Refuse cut sites placed otherwise than in training where the network resolves that (two bases at most)."""
+    ours, theirs = str(params.get("convention", "")), str(model.card["convention"])
+    if not ours or ours == theirs:
+        return
+    if model.bin_size == 1:
+        msg = (
+            f'.uns[{key!r}] holds cut sites of the convention "{ours}", but the model {model.card["name"]!r} was '
+            f'trained on "{theirs}". Run pp.pseudobulk(..., convention="{theirs}") for it.'
+        )
+        raise ValueError(msg)
+    logger.info(
+        'Cut sites are "%s", the model\'s "%s": at most 2 bp apart in bins of %d.', ours, theirs, model.bin_size
+    )
+
+
+def resolve_depth(adata: AnnData, key: str, cut_sites: Tracks, depth: Any) -> np.ndarray:
+    """Return cut sites per 3.1e9 bp of every group; float64."""
+    names = cut_sites.groups
+    if depth is None:
+        from scatacworks._depth import depths
+
+        measured = depths(adata, key)
+        everything = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
+        found = np.asarray(measured, np.float64)[[everything.group_code(name) for name in names]]
+    elif hasattr(depth, "keys"):
+        missing = [name for name in names if name not in depth]
+        if missing:
+            msg = f"depth has no entry for the group(s) {listed(missing)}."
+            raise KeyError(msg)
+        found = np.array([depth[name] for name in names], np.float64)
+    else:
+        found = np.asarray(depth, np.float64)
+        found = np.full(len(names), float(found)) if found.ndim == 0 else found
+    if found.shape != names.shape or not (np.isfinite(found).all() and (found >= 0).all()):
+        msg = f"depth must be finite and not negative, one number or one per group ({len(names)}); got {depth!r}."
+        raise ValueError(msg)
+    return found
+
+
+def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
+    """Name the groups that have no cut sites, or a depth that the model was not trained on."""
+    empty = cut_sites.sums() == 0
+    if empty.any():
+        msg = f"Without cut sites, and constant tracks: {listed(cut_sites.groups[empty])}."
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    low, high = model.card["depth_range"]
+    outside = ~empty & ((depths < low) | (depths > high))
+    if outside.any():
+        worst = depths[outside]
+        msg = (
+            f"The model was trained on depths of {low:,.0f} to {high:,.0f} cut sites per 3.1e9 bp; outside that range "
+            f"({worst.min():,.0f} to {worst.max():,.0f}) are {listed(cut_sites.groups[outside])}."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+
+
+def resolve_scale(model: Model, target_depth: float | str | None, depths: np.ndarray) -> np.ndarray:
+    """Return the factor from the model's depth to the one asked for, per group."""
+    from scatacworks.models.predict import output_scale
+
+    if isinstance(target_depth, str):
+        if target_depth != "input":
+            msg = f'target_depth={target_depth!r} is unknown; expected a number, "input" or None.'
+            raise ValueError(msg)
+        return output_scale(model, depths, len(depths))
+    if target_depth is not None and not target_depth > 0:
+        msg = f"target_depth is {target_depth}; expected a positive number of cut sites per 3.1e9 bp."
+        raise ValueError(msg)
+    return output_scale(model, target_depth, len(depths))
+
+
+def is_half(precision: str) -> bool:
+    if precision not in ("float32", "bfloat16"):
+        msg = f'precision={precision!r} is unknown; expected "float32" or "bfloat16".'
+        raise ValueError(msg)
+    return precision == "bfloat16"

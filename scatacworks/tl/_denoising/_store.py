@@ -1,0 +1,157 @@
+"""A denoising run that survives being killed: finished units wait beside the final store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._files import atomic_path, require_writable
+from scatacworks._logging import logger
+from scatacworks.models.predict import bar, decode_groups, fills
+from scatacworks.tracks import Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from scatacworks.models._plan import Unit
+    from scatacworks.models._predictor import Predictor
+    from scatacworks.models._rounding import Encoded
+
+Results = dict[tuple[int, int], tuple["Encoded", "Encoded"]]
+LAYERS = (_keys.SIGNAL, _keys.PROBABILITY)
+_COLUMNS = ("starts", "lengths", "levels")
+_DIGEST = "digest.json"
+
+
+class Parts:
+    """Finished units of a run, one file each, in a hidden folder beside the store.
+
+    Parameters
+    ----------
+    path
+        The final store.
+    description
+        Whatever decides the result; units of another run are not mixed in.
+
+    Raises
+    ------
+    ValueError
+        If unfinished work of other parameters lies there, or something else than a store lies at `path`.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any]) -> None:
+        self.path = path
+        self.folder = path.with_name(f".{path.name}.unfinished")
+        if path.exists() and not (path / _keys.SIGNAL / "zarr.json").exists():
+            msg = f"{path} exists and is not a store of denoised tracks; give a path that is free."
+            raise ValueError(msg)
+        text = json.dumps(description, sort_keys=True)
+        self._open(text)
+
+    def _open(self, text: str) -> None:
+        note = self.folder / _DIGEST
+        if note.exists():
+            if note.read_text() != text:
+                msg = (
+                    f"{self.folder} holds unfinished work of a run with other parameters, model or input. Repeat "
+                    "that run to finish it, delete the folder, or give another path."
+                )
+                raise ValueError(msg)
+            logger.info("Resuming: %d units in %s are done.", len(list(self.folder.glob("*.npz"))), self.folder)
+            return
+        require_writable(self.path.parent)
+        self.folder.mkdir(exist_ok=True)
+        with atomic_path(note) as aside:
+            aside.write_text(text)
+
+    def _file(self, unit: Unit) -> Path:
+        return self.folder / f"chrom{unit.chroms[0]:05d}-group{unit.groups[0]:06d}.npz"
+
+    def has(self, unit: Unit) -> bool:
+        """Tell whether a unit is done."""
+        return self._file(unit).exists()
+
+    def save(self, unit: Unit, results: Results) -> None:
+        """Keep a finished unit."""
+        arrays = {"keys": np.array(list(results), np.int64)}
+        for kind, layer in enumerate(LAYERS):
+            for i, column in enumerate(_COLUMNS):
+                arrays[f"{layer}_{column}"] = np.concatenate([pair[kind][i] for pair in results.values()])
+            arrays[f"{layer}_n"] = np.array([len(pair[kind][0]) for pair in results.values()])
+        with atomic_path(self._file(unit)) as aside, aside.open("wb") as handle:
+            np.savez(handle, **arrays)
+
+    def fill(self, levels: np.ndarray) -> np.ndarray:
+        """Return the levels of bases without a run with which the first unit was computed, or note these."""
+        note = self.folder / "fill.npy"
+        if note.exists():
+            return np.load(note)
+        with atomic_path(note) as aside, aside.open("wb") as handle:
+            np.save(handle, levels)
+        return levels
+
+    def chromosomes(self, kind: int, units: list[Unit], n_groups: int) -> Iterator[tuple[int, list[Encoded | None]]]:
+        """Yield every chromosome's code and the encoded runs of all groups, one chromosome in memory at a time."""
+        for block in dict.fromkeys(unit.chroms for unit in units):
+            members = [unit for unit in units if unit.chroms == block]
+            for chrom in block:
+                runs: list[Encoded | None] = [None] * n_groups
+                for unit in members:
+                    for group, encoded in self._load(unit, kind, chrom).items():
+                        runs[group] = encoded
+                yield chrom, runs
+
+    def _load(self, unit: Unit, kind: int, chrom: int) -> dict[int, Encoded]:
+        """Read one chromosome of a unit: group -> runs."""
+        layer = LAYERS[kind]
+        with np.load(self._file(unit)) as stored:
+            bounds = np.concatenate([[0], np.cumsum(stored[f"{layer}_n"])])
+            columns = [stored[f"{layer}_{column}"] for column in _COLUMNS]
+            return {
+                int(group): tuple(column[bounds[i] : bounds[i + 1]] for column in columns)
+                for i, (code, group) in enumerate(stored["keys"])
+                if code == chrom
+            }
+
+    def remove(self) -> None:
+        """Delete the finished units."""
+        shutil.rmtree(self.folder)
+
+
+def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
+    """Compute the units that are not done yet."""
+    units = predictor.units()
+    todo = [unit for unit in units if not parts.has(unit)]
+    if not todo:
+        predictor.fill = parts.fill(predictor.fill)
+        return
+    with predictor, bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
+        predictor.fill = parts.fill(predictor.fill)
+        shown.update(sum(predictor.unit_bp(unit) for unit in units if parts.has(unit)))
+        for unit in todo:
+            parts.save(unit, predictor.run(unit, shown))
+
+
+def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
+    """Turn the finished units into the store, chromosome by chromosome, and delete them."""
+    n_groups = len(predictor.cut_sites.groups)
+    with atomic_path(parts.path) as aside:
+        aside.mkdir()
+        for kind, layer in enumerate(LAYERS):
+            encoded = parts.chromosomes(kind, predictor.units(), n_groups)
+            decoded = ((chrom, decode_groups(predictor, kind, runs, scale)) for chrom, runs in encoded)
+            Tracks.write_zarr(
+                aside / layer,
+                predictor.cut_sites.groups,
+                predictor.cut_sites.genome,
+                decoded,
+                dtype=np.float32,
+                lengths=True,
+                fill=fills(predictor, kind, scale),
+            )
+    parts.remove()

@@ -1,0 +1,223 @@
+"""Denoised tracks and peak probabilities of groups of cells."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scatacworks import _keys, _step
+from scatacworks.get import tracks as get_tracks
+from scatacworks.tl._denoising import _inputs
+from scatacworks.tl._denoising._regions import parse_regions, regions_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    import pandas as pd
+    import torch
+    from anndata import AnnData
+    from mudata import MuData
+
+    from scatacworks.models._predictor import Predictor
+    from scatacworks.models._rounding import Rounding
+    from scatacworks.models.base import Model
+
+
+def denoise(
+    adata: AnnData | MuData,
+    *,
+    model: str | PathLike[str] | Model = "default",
+    key: str = _keys.PSEUDOBULK,
+    groups: Sequence[str] | None = None,
+    regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
+    depth: float | Sequence[float] | Mapping[str, float] | None = None,
+    target_depth: float | Literal["input"] | None = None,
+    rounding: Rounding | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    device: str | torch.device | None = None,
+    batch_size: int | None = None,
+    n_jobs: int | None = None,
+    path: str | PathLike[str] | None = None,
+    key_added: str = _keys.DENOISED,
+    mod: str = "atac",
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | MuData | None:
+    """Denoise the pseudobulk of every group to base-resolution coverage and peak probability.
+
+    Cut sites are streamed through the network in windows with exactly the context it sees, so that the result does
+    not depend on how the genome is cut and nothing is lost at the ends of chromosomes. What no cut site can reach is
+    not computed: there the network's output is a constant, kept once per group as the tracks' `fill`. The input is
+    scaled by its depth (AtacWorks :cite:p:`Lal2021` leaves that to the user). The signal of every group comes at one
+    common depth, the model's, so that groups of few and of many cells can be laid side by side; `target_depth`
+    changes that.
+
+    Values are rounded to be stored as runs: the signal in equal steps of its square root, a fifth of a count's
+    standard deviation, the probability in equal steps of its log odds that never cross 0.5.
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_cells, …)`, after :func:`~scatacworks.pp.pseudobulk`.
+    model
+        Name of a bundled model (:func:`~scatacworks.models.list_models`), path of a model file, or a trained model.
+    key
+        Slot of `.uns` with the cut sites.
+    groups
+        Groups to denoise, in this order; all by default.
+    regions
+        Limit the work to these: a region (`"chr1:1,000-2,000"`), a gene, a list of them, a BED file or a DataFrame with
+        the columns `chrom`, `start`, `end`. Elsewhere the tracks are NaN. By default the whole genome.
+    depth
+        Cut sites per 3.1e9 bp of territory of each group: one number, one per group, or a mapping. By default
+        measured from the data.
+    target_depth
+        Depth (same unit) that the signal is scaled to; `"input"` for each group's own. By default the model's.
+    rounding
+        Steps to store values in, a :class:`scatacworks.models.Rounding`.
+    precision
+        `"bfloat16"` computes in half the bytes where the hardware has it; the error is documented with the models.
+    device
+        Torch device; by default a GPU where there is one, else the CPU.
+    batch_size
+        Windows per call of the network; by default chosen by device.
+    n_jobs
+        Threads; `None`: all cores, or `SCATACWORKS_NUM_THREADS`.
+    path
+        Write the tracks to a zarr store (a folder) and only its path to `.uns`; memory is then bounded by one
+        chromosome. A run that was stopped goes on from its last finished unit when it is repeated.
+    key_added
+        Slot of `.uns` to write.
+    mod
+        Modality to use where `adata` is a MuData.
+    progress
+        Show a progress bar with the rate and the time left.
+    copy
+        Return a changed copy rather than writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.uns[key_added]["signal"]` : dict
+        The form of a :class:`~scatacworks.Tracks`: expected coverage per base, float32; a cut site counts for its
+        base and the model's extension to both sides.
+    `.uns[key_added]["probability"]` : dict
+        Likewise, the probability of the base lying in a peak, float32. With `path`, `.uns[key_added]["path"]` instead
+        of both.
+    `.uns[key_added]["params"]` : dict
+        Model and its hash, depths, extension, convention, rounding, versions.
+    `.uns[key_added]["regions"]` : DataFrame
+        Only with `regions`: `chrom`, `start`, `end` of what was computed.
+
+    Raises
+    ------
+    KeyError
+        If there is no pseudobulk under `key`, or no such group.
+    FileNotFoundError
+        If there is no such model.
+    ValueError
+        If the model has no trained weights or does not fit the cut sites, or an argument is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If groups have no cut sites, or depths are outside the range the model was trained on.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> sca.tl.denoise(adata, groups=["B"], regions="MS4A1", progress=False)
+    >>> sca.get.track(adata, "B", "MS4A1", key="denoised").dtype
+    dtype('float32')
+    """
+    from scatacworks.models._predictor import Predictor
+
+    result, target = _step.begin(adata, mod=mod, copy=copy)
+    network, name = _inputs.resolve_model(model)
+    cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
+    cut_sites = cut_sites if groups is None else cut_sites.select(groups)
+    _inputs.check_convention(network, target.uns[key].get(_keys.PARAMS, {}), key)
+    depths = _inputs.resolve_depth(target, key, cut_sites, depth)
+    _inputs.warn_about(network, cut_sites, depths)
+    wanted = None if regions is None else parse_regions(regions, cut_sites.genome)
+    predictor = Predictor(
+        network,
+        cut_sites,
+        depth=depths,
+        regions=wanted,
+        device=device,
+        batch_size=batch_size,
+        n_jobs=n_jobs,
+        rounding=rounding,
+        amp=_inputs.is_half(precision),
+    )
+    scale = _inputs.resolve_scale(network, target_depth, depths)
+    params = _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {})) | {"key": key, "model": name}
+    stored = _run(predictor, scale, params, path, progress=progress)
+    stored |= {} if wanted is None else {"regions": regions_frame(wanted, cut_sites.genome)}
+    target.uns[key_added] = stored | {_keys.PARAMS: params}
+    return result if copy else None
+
+
+def _run(
+    predictor: Predictor, scale: np.ndarray, params: dict[str, Any], path: str | PathLike[str] | None, *, progress: bool
+) -> dict[str, Any]:
+    """Compute in memory or into a store; return what goes into `.uns`."""
+    from scatacworks.models.predict import run_all, to_tracks
+    from scatacworks.tl._denoising import _store
+
+    if path is None:
+        signal, probability = to_tracks(predictor, run_all(predictor, progress=progress), scale)
+        return {_keys.SIGNAL: signal.to_dict(), _keys.PROBABILITY: probability.to_dict()}
+    path = Path(path).resolve()
+    parts = _store.Parts(path, _digest(predictor, scale, params))
+    _store.compute(predictor, parts, progress=progress)
+    _store.finish(predictor, parts, scale)
+    return {"path": str(path)}
+
+
+def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters and provenance, in a form AnnData writes."""
+    from scatacworks.models.checkpoint import fingerprint
+
+    model, rounding = predictor.model, predictor.rounding
+    return _step.params(
+        model_hash=fingerprint(model),
+        model_version=str(model.card["version"]),
+        architecture=model.architecture,
+        groups=np.asarray(predictor.cut_sites.groups, dtype=object),
+        depth=depths,
+        target_depth=scale * model.target_depth,
+        extension=int(model.card["extension"]),
+        convention=str(source.get("convention", model.card["convention"])),
+        model_convention=str(model.card["convention"]),
+        genome=predictor.cut_sites.genome.name,
+        cut_sites_digest=str(source.get("digest", "")),
+        rounding_sqrt_signal=rounding.signal,
+        rounding_logit=rounding.logit,
+        lowest_probability=rounding.lowest,
+        precision="bfloat16" if predictor.amp else "float32",
+    )
+
+
+def _digest(predictor: Predictor, scale: np.ndarray, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Whatever decides the result, for a run that is taken up again."""
+    content = hashlib.sha256()
+    for _, runs in predictor.cut_sites.chromosomes():
+        for starts, _, counts in runs:
+            content.update(np.ascontiguousarray(starts))
+            content.update(np.ascontiguousarray(counts))
+    regions = predictor.regions or {}
+    kept = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in params.items()}
+    return kept | {
+        "cut_sites": content.hexdigest(),
+        "scale": scale.tolist(),
+        "regions": {str(chrom): intervals.tolist() for chrom, intervals in regions.items()},
+    }

@@ -1,0 +1,202 @@
+"""Streaming inference against the network run on a whole chromosome at once, and against numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import scatacworks as sca
+from scatacworks.models import BinnedUNet, BinnedUNetConfig, ResNet, ResNetConfig
+from scatacworks.models._plan import make_units
+from scatacworks.models._predictor import Predictor
+from scatacworks.models._rounding import Rounding
+from scatacworks.models.predict import predict
+
+SIZES = {"chr1": 70_000, "chrEmpty": 3_000, "chr2": 41_003, "chrTiny": 77}
+FINE = Rounding(signal=1e-3, logit=1e-3, lowest=1e-7)
+
+
+def small_unet(seed=0):
+    torch.manual_seed(seed)
+    model = BinnedUNet(BinnedUNetConfig(channels=(8, 8, 8), dilations=(1, 2)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def small_resnet(seed=0, **options):
+    torch.manual_seed(seed)
+    shape = {
+        "n_blocks": 2,
+        "n_blocks_class": 1,
+        "n_filters": 5,
+        "width": 11,
+        "n_filters_class": 5,
+        "width_class": 10,
+    } | options
+    return ResNet(ResNetConfig(**shape), card={"input_depth": 5e6, "data": "none", "target_depth": 5e6}).eval()
+
+
+def some_sites(genome, groups=("a", "b"), n=(60, 25), seed=1):
+    rng = np.random.default_rng(seed)
+    chromosomes = []
+    for chrom, size in genome.sizes.items():
+        runs = []
+        for count in n:
+            wanted = 0 if chrom == "chrEmpty" else min(count, 3 if size < 100 else count)
+            at = np.unique(np.concatenate([rng.integers(0, size, wanted), [0, size - 1][: wanted and 2]]))
+            runs.append((at.astype(np.int32), None, rng.integers(1, 4, len(at)).astype(np.uint16)))
+        chromosomes.append((chrom, runs))
+    return sca.Tracks.from_chromosomes(groups, genome, chromosomes)
+
+
+@pytest.fixture(scope="module")
+def genome():
+    return sca.Genome(SIZES)
+
+
+def whole_chromosome(model, sites, depth, group, chrom):
+    """Signal and probability of all bases from one window over the whole chromosome, in float64."""
+    size = sites.genome.sizes[chrom]
+    padded = -(-size // model.stride) * model.stride
+    counts = sites.window(group, chrom, -model.halo, padded + model.halo).astype(np.float64)
+    binned = counts.reshape(-1, model.bin_size).sum(1)
+    model = model.double()
+    with torch.no_grad():
+        out = model(torch.from_numpy(binned)[None, None], torch.tensor([depth], dtype=torch.float64))
+    model.float()
+    signal, logit = (values[0].numpy() for values in out)
+    if model.bin_size > 1:
+        centres = (np.arange(len(signal)) - 1 + 0.5) * model.bin_size - 0.5
+        signal, logit = (np.interp(np.arange(size), centres, values) for values in (signal, logit))
+    return signal[:size], 1 / (1 + np.exp(-logit[:size]))
+
+
+def assert_close(tracks, expected, group, chrom):
+    got = [t.window(group, chrom, 0, t.genome.sizes[chrom]) for t in tracks]
+    np.testing.assert_allclose(np.sqrt(got[0]), np.sqrt(expected[0]), atol=6e-4, rtol=1e-4)
+    np.testing.assert_allclose(got[1], expected[1], atol=6e-4)
+
+
+@pytest.mark.parametrize("make", [small_unet, small_resnet])
+@pytest.mark.parametrize("skip", [True, False])
+def test_every_base_equals_one_window_over_the_chromosome(genome, make, skip):
+    model, sites = make(), some_sites(genome)
+    options = {"rounding": FINE, "skip": skip, "progress": False, "n_jobs": 2}
+    tracks = predict(model, sites, depth=[2e6, 5e5], core=128 * 9, **options)
+    for group, depth in (("a", 2e6), ("b", 5e5)):
+        for chrom in genome.chroms:
+            assert_close(tracks, whole_chromosome(model, sites, depth, group, chrom), group, chrom)
+
+
+def same(a, b, tolerance):
+    """Fraction of bases where two sets of tracks differ."""
+    different = total = 0
+    for x, y in zip(a, b, strict=True):
+        for group in x.groups:
+            for chrom, size in x.genome.sizes.items():
+                left, right = x.window(group, chrom, 0, size), y.window(group, chrom, 0, size)
+                different += (left != right).sum()
+                total += size
+                np.testing.assert_allclose(np.sqrt(left), np.sqrt(right), atol=tolerance)
+    return different / total
+
+
+@pytest.mark.parametrize("make", [small_unet, small_resnet])
+def test_tiling_batches_threads_and_skipping_change_nothing(genome, make):
+    model, sites = make(), some_sites(genome)
+    reference = predict(model, sites, depth=[2e6, 5e5], progress=False, n_jobs=1)
+    for core, batch_size, n_jobs, skip in [(3, 1, 2, True), (7, 7, 1, False), (50, 2, 2, True), (4000, 2, 1, True)]:
+        options = {"core": core * 128, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
+        other = predict(model, sites, depth=[2e6, 5e5], progress=False, **options)
+        assert same(reference, other, tolerance=0.11) < 1e-4
+
+
+def test_groups_do_not_see_each_other(genome):
+    model, sites = small_unet(), some_sites(genome)
+    both = predict(model, sites, depth=[2e6, 5e5], progress=False)
+    alone = predict(model, sites.select(["b"]), depth=[5e5], progress=False)
+    assert same([t.select(["b"]) for t in both], alone, tolerance=0.11) < 1e-4
+
+
+def test_regions_are_the_whole_genome_cut_out(genome):
+    model, sites = small_unet(), some_sites(genome)
+    regions = {0: np.array([[0, 130], [5_000, 5_001], [30_000, 69_999]]), 1: np.array([[0, 3_000]])}
+    whole = predict(model, sites, depth=[2e6, 5e5], progress=False)
+    part = predict(model, sites, depth=[2e6, 5e5], regions=regions, progress=False)
+    for a, b in zip(whole, part, strict=True):
+        for group in a.groups:
+            for code, intervals in regions.items():
+                chrom, size = genome.chroms[code], int(genome.lengths[code])
+                inside = np.zeros(size, bool)
+                for start, end in intervals:
+                    inside[start:end] = True
+                left, right = a.window(group, chrom, 0, size), b.window(group, chrom, 0, size)
+                assert (left[inside] != right[inside]).mean() < 1e-4
+                assert np.isnan(right[~inside]).all()
+            assert np.isnan(b.window(group, "chr2", 0, 100)).all()
+
+
+def test_without_cut_sites_the_tracks_are_the_networks_constant(genome):
+    model, sites = small_unet(), some_sites(genome, groups=("full", "empty"), n=(20, 0))
+    signal, probability = predict(model, sites, depth=[1e6, 0], rounding=FINE, progress=False)
+    expected = model.constant(model.card["depth_range"][0])
+    assert [len(signal.runs("empty", chrom)[0]) for chrom in genome.chroms] == [0] * 4
+    np.testing.assert_allclose(signal.window("empty", "chr1", 0, 10), expected[0], rtol=1e-3)
+    np.testing.assert_allclose(probability.window("empty", "chr1", 0, 10), 1 / (1 + np.exp(-expected[1])), rtol=1e-3)
+
+
+def test_runs_are_joined_over_window_borders(genome):
+    sites = some_sites(genome)
+    for tracks in predict(small_unet(), sites, depth=[2e6, 5e5], core=1024, progress=False):
+        for group in tracks.groups:
+            for chrom in genome.chroms:
+                starts, lengths, values = tracks.runs(group, chrom)
+                touching = starts[1:] == (starts + lengths)[:-1]
+                assert (starts[1:] >= (starts + lengths)[:-1]).all()
+                assert (values[1:][touching] != values[:-1][touching]).all()
+
+
+def test_target_depth_scales_the_signal_only(genome):
+    model, sites = small_unet(), some_sites(genome)
+    signal, probability = predict(model, sites, depth=[2e6, 5e5], progress=False)
+    options = {"target_depth": np.array([model.target_depth / 2, model.target_depth]), "progress": False}
+    scaled, unchanged = predict(model, sites, depth=[2e6, 5e5], **options)
+    np.testing.assert_allclose(scaled.window("a", "chr1", 0, 999), signal.window("a", "chr1", 0, 999) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(scaled.window("b", "chr1", 0, 999), signal.window("b", "chr1", 0, 999))
+    np.testing.assert_array_equal(unchanged.values, probability.values)
+
+
+def test_the_network_is_left_as_it_was(genome):
+    model = small_unet().train()
+    threads = torch.get_num_threads()
+    predict(model, some_sites(genome), depth=[2e6, 5e5], progress=False)
+    assert model.training
+    assert torch.get_num_threads() == threads
+
+
+def test_units_hold_every_slot_once_and_are_bounded():
+    genome = sca.Genome("hg38")
+    units = make_units(genome, 11, unit_bp=10**8)
+    slots = [(chrom, group) for unit in units for chrom in unit.chroms for group in unit.groups]
+    assert sorted(slots) == [(c, g) for c in range(len(genome)) for g in range(11)]
+    sizes = [genome.lengths[list(unit.chroms)].sum() * len(unit.groups) for unit in units]
+    assert max(sizes) <= max(10**8, genome.lengths.max())
+
+
+@pytest.mark.parametrize(("depth", "match"), [([1e6], "2 finite numbers"), ([1e6, -1], "negative")])
+def test_wrong_depths_are_refused(genome, depth, match):
+    with pytest.raises(ValueError, match=match):
+        Predictor(small_unet(), some_sites(genome), depth=depth)
+
+
+def test_a_core_off_the_grid_is_refused(genome):
+    with pytest.raises(ValueError, match="multiple of the model's stride"):
+        Predictor(small_unet(), some_sites(genome), depth=[1, 1], core=100)
+
+
+def test_an_absent_device_is_refused(genome):
+    with pytest.raises(ValueError, match="cannot be used"):
+        Predictor(small_unet(), some_sites(genome), depth=[1, 1], device="cuda:77")

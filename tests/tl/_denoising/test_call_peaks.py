@@ -1,0 +1,112 @@
+"""tl.call_peaks: the table it writes."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks._core.runs import encode
+
+
+def with_tracks(probability, signal=None, groups=("a", "b"), fill=0.0):
+    genome = sca.Genome({"chr1": len(probability[0][0]), "chr2": len(probability[1][0])})
+    adata, layers = ad.AnnData(obs=pd.DataFrame(index=["x"])), {"probability": probability, "signal": signal}
+    adata.uns["denoised"] = {
+        name: sca.Tracks.from_chromosomes(
+            groups,
+            genome,
+            [(c, [encode(np.asarray(t, np.float32), 0, fill) for t in tracks]) for c, tracks in enumerate(dense)],
+            fill=fill,
+        ).to_dict()
+        for name, dense in layers.items()
+        if dense is not None
+    }
+    return adata
+
+
+@pytest.fixture
+def adata():
+    rng = np.random.default_rng(0)
+    dense = [
+        [np.repeat(rng.random(300), rng.integers(1, 60, 300))[:4000] for _ in range(2)],
+        [np.zeros(500), np.repeat([0.1, 0.9], 250)],
+    ]
+    return with_tracks(dense, [[10 * track for track in tracks] for tracks in dense])
+
+
+def test_the_table_has_every_group_and_chromosome(adata):
+    assert sca.tl.call_peaks(adata, min_length=20) is None
+    peaks = adata.uns["peaks"]
+    assert peaks.columns.tolist() == ["group", "chrom", "start", "end", "summit", "mean", "max"]
+    assert list(peaks["group"].cat.categories) == ["a", "b"]
+    assert list(peaks["chrom"].cat.categories) == ["chr1", "chr2"]
+    assert [str(peaks[c].dtype) for c in ("start", "end", "summit", "mean")] == ["int64", "int64", "int64", "float64"]
+    last = peaks.iloc[-1]
+    assert tuple(last[["group", "chrom", "start", "end", "summit"]]) == ("b", "chr2", 250, 500, 375)
+    assert last["max"] == pytest.approx(9)
+    for row in peaks.itertuples():
+        signal = sca.get.track(adata, row.group, (row.chrom, row.start, row.end), key="denoised", layer="signal")
+        assert row.max == signal.max() == signal[row.summit - row.start]
+        assert row.mean == pytest.approx(signal.mean(dtype=float))
+        assert row.end - row.start >= 20
+    assert adata.uns["scatacworks"]["peaks"]["threshold"] == 0.5
+
+
+def test_limits_are_those_of_bdgpeakcall():
+    track = np.zeros(1000)
+    track[100:250] = track[280:340] = track[371:400] = 0.5
+    adata = with_tracks([[track], [np.zeros(10)]], groups=["a"])
+    sca.tl.call_peaks(adata, layer="probability")
+    assert adata.uns["peaks"][["start", "end"]].to_numpy().tolist() == [[100, 340]]
+    sca.tl.call_peaks(adata, layer="probability", max_gap=31)
+    assert adata.uns["peaks"][["start", "end"]].to_numpy().tolist() == [[100, 400]]
+    sca.tl.call_peaks(adata, layer="probability", min_length=241)
+    assert len(adata.uns["peaks"]) == 0
+
+
+def test_groups_can_be_chosen(adata):
+    sca.tl.call_peaks(adata, groups=["b"], key_added="some")
+    assert set(adata.uns["some"]["group"]) == {"b"}
+    with pytest.raises(KeyError, match="no group 'c'"):
+        sca.tl.call_peaks(adata, groups=["c"])
+
+
+def test_no_peak_gives_an_empty_table_that_can_be_written(tmp_path, adata):
+    sca.tl.call_peaks(adata, threshold=2)
+    assert len(adata.uns["peaks"]) == 0
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    assert len(ad.read_h5ad(tmp_path / "x.h5ad").uns["peaks"]) == 0
+
+
+def test_bases_without_a_run_count_with_their_value():
+    adata = with_tracks([[np.full(300, 0.7)], [np.zeros(300)]], groups=["a"], fill=0.7)
+    sca.tl.call_peaks(adata, layer="probability", min_length=100)
+    assert adata.uns["peaks"][["chrom", "start", "end"]].to_numpy().tolist() == [["chr1", 0, 300]]
+    assert adata.uns["peaks"]["max"].iloc[0] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"key": "smooth"}, KeyError, "scatacworks.tl.denoise first"),
+        ({"layer": "cut_sites"}, KeyError, "cut_sites"),
+        ({"threshold": np.nan}, ValueError, "finite"),
+        ({"min_length": 0}, ValueError, "at least 1"),
+        ({"max_gap": -1}, ValueError, "at least 1 and 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(adata, options, error, match):
+    with pytest.raises(error, match=match):
+        sca.tl.call_peaks(adata, **options)
+
+
+def test_cut_sites_are_refused():
+    adata = with_tracks([[np.zeros(300)], [np.zeros(300)]], groups=["a"])
+    genome = sca.Genome({"chr1": 10})
+    sites = (np.array([1], np.int32), None, np.ones(1, np.uint16))
+    adata.uns["pseudobulk"] = {"cut_sites": sca.Tracks.from_chromosomes(["a"], genome, [(0, [sites])]).to_dict()}
+    with pytest.raises(ValueError, match="holds cut sites"):
+        sca.tl.call_peaks(adata, key="pseudobulk")

@@ -1,0 +1,203 @@
+"""tl.denoise: what it writes, where, and what it refuses."""
+
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks.models import BinnedUNet
+from scatacworks.models._predictor import Predictor
+from scatacworks.models.predict import predict
+from scatacworks.tl._denoising._regions import parse_regions
+
+DEPTH = {"B": 5e6, "NK/T": 5e5, "nothing": 0}
+GROUPS = ["B", "NK/T"]
+
+
+def denoise(adata, model, **options):
+    options = {"groups": GROUPS, "depth": DEPTH, "progress": False, "n_jobs": 1} | options
+    return sca.tl.denoise(adata, model=model, **options)
+
+
+def layers(adata, key="denoised"):
+    return [sca.get.tracks(adata, key=key, layer=layer) for layer in ("signal", "probability")]
+
+
+def assert_same(a, b):
+    for x, y in zip(a, b, strict=True):
+        assert x.groups.tolist() == y.groups.tolist()
+        np.testing.assert_array_equal(x.fill, y.fill)
+        for group in x.groups:
+            for chrom in x.genome.chroms:
+                for left, right in zip(x.runs(group, chrom), y.runs(group, chrom), strict=True):
+                    np.testing.assert_array_equal(left, right)
+
+
+def test_the_slot_holds_what_predict_returns(adata, model_file, network):
+    assert denoise(adata, model_file) is None
+    expected = predict(network, sca.get.tracks(adata).select(GROUPS), depth=[5e6, 5e5], progress=False)
+    assert_same(layers(adata), expected)
+    params = adata.uns["denoised"]["params"]
+    assert params["model"] == "toy"
+    assert len(params["model_hash"]) == 16
+    assert params["depth"].tolist() == [5e6, 5e5]
+    assert params["extension"] == 100
+    assert params["convention"] == "10x"
+    assert params["version"] == sca.__version__
+
+
+def test_copy_leaves_the_input_alone(adata, model_file):
+    changed = denoise(adata, model_file, copy=True, key_added="other")
+    assert list(adata.uns) == ["pseudobulk"]
+    assert "other" in changed.uns
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_results_survive_writing_and_reading(adata, model_file, tmp_path, suffix):
+    denoise(adata, model_file, regions=["chr1:100-5000", "chr3"])
+    sca.tl.call_peaks(adata)
+    path = tmp_path / f"x.{suffix}"
+    (adata.write_h5ad if suffix == "h5ad" else adata.write_zarr)(path)
+    back = (ad.read_h5ad if suffix == "h5ad" else ad.read_zarr)(path)
+    assert_same(layers(back), layers(adata))
+    assert back.uns["denoised"]["params"]["model"] == "toy"
+    regions = back.uns["denoised"]["regions"]
+    assert regions["start"].tolist() == [100, 0]
+    pd.testing.assert_frame_equal(back.uns["peaks"], adata.uns["peaks"])
+
+
+def test_a_store_equals_memory(adata, model_file, tmp_path):
+    denoise(adata, model_file)
+    denoise(adata, model_file, path=tmp_path / "deep" / "store", key_added="stored")
+    assert_same(layers(adata), layers(adata, "stored"))
+    assert sorted(adata.uns["stored"]) == ["params", "path"]
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["store"]
+    denoise(adata, model_file, path=tmp_path / "deep" / "store", key_added="stored")
+    assert_same(layers(adata), layers(adata, "stored"))
+
+
+def small_units(monkeypatch):
+    from scatacworks.models import _predictor
+    from scatacworks.models._plan import make_units
+
+    monkeypatch.setattr(_predictor, "make_units", lambda *args, **kw: make_units(*args, **kw, unit_bp=30_000))
+
+
+def test_a_stopped_run_goes_on_where_it_was(adata, model_file, tmp_path, monkeypatch):
+    small_units(monkeypatch)
+    denoise(adata, model_file)
+    whole, run, seen = layers(adata), Predictor.run, []
+
+    def stopped(self, unit, progress=None):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(unit)
+        return run(self, unit, progress)
+
+    monkeypatch.setattr(Predictor, "run", stopped)
+    path = tmp_path / "store"
+    with pytest.raises(KeyboardInterrupt):
+        denoise(adata, model_file, path=path, key_added="stored")
+    assert "stored" not in adata.uns
+    assert not path.exists()
+
+    with pytest.raises(ValueError, match="unfinished work of a run with other parameters"):
+        denoise(adata, model_file, path=path, key_added="stored", depth=1e6)
+
+    again = []
+    monkeypatch.setattr(Predictor, "run", lambda self, unit, bar=None: (again.append(unit), run(self, unit, bar))[1])
+    denoise(adata, model_file, path=path, key_added="stored")
+    assert not set(seen) & set(again)
+    assert_same(layers(adata, "stored"), whole)
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_ctrl_c_in_memory_leaves_no_slot(adata, model_file, monkeypatch):
+    def stopped(self, unit, progress=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        denoise(adata, model_file)
+    assert list(adata.uns) == ["pseudobulk"]
+
+
+def test_empty_groups_warn_and_are_constant(adata, model_file):
+    with pytest.warns(UserWarning, match="Without cut sites.*nothing"):
+        denoise(adata, model_file, groups=["nothing", "B"])
+    signal, probability = layers(adata)
+    assert len(np.unique(signal.window("nothing", "chr1", 0, 60_000))) == 1
+    assert 0 < probability.window("nothing", "chr1", 0, 1)[0] < 1
+
+
+def test_depths_outside_the_models_range_warn(adata, model_file):
+    with pytest.warns(UserWarning, match="trained on depths of 10,000 to 100,000,000 .* B, NK/T"):
+        denoise(adata, model_file, depth=5e8)
+
+
+def test_target_depth_input_scales_to_each_groups_own(adata, model_file):
+    denoise(adata, model_file)
+    denoise(adata, model_file, target_depth="input", key_added="own")
+    common, own = (sca.get.track(adata, "B", "chr1:0-900", key=key) for key in ("denoised", "own"))
+    np.testing.assert_allclose(own, common * 5e6 / 80e6, rtol=1e-5)
+    assert adata.uns["own"]["params"]["target_depth"].tolist() == [5e6, 5e5]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"key": "nothing"}, KeyError, "pseudobulk"),
+        ({"groups": ["T"]}, KeyError, "no group 'T'"),
+        ({"depth": {"B": 1}}, KeyError, "no entry for .*NK/T"),
+        ({"depth": [1.0, -1.0]}, ValueError, "not negative"),
+        ({"target_depth": "deep"}, ValueError, '"input" or None'),
+        ({"target_depth": 0}, ValueError, "positive number"),
+        ({"precision": "int8"}, ValueError, "bfloat16"),
+        ({"regions": []}, ValueError, "regions is empty"),
+        ({"regions": "chr1:5-100000"}, ValueError, "not within chr1"),
+        ({"regions": pd.DataFrame({"chrom": []})}, ValueError, "lacks the column"),
+        ({"device": "cuda:99"}, ValueError, "cannot be used"),
+    ],
+)
+def test_wrong_arguments_are_refused(adata, model_file, options, error, match):
+    with pytest.raises(error, match=match):
+        denoise(adata, model_file, **options)
+    assert list(adata.uns) == ["pseudobulk"]
+
+
+def test_a_network_without_weights_is_refused(adata):
+    with pytest.raises(ValueError, match="may be random"):
+        denoise(adata, BinnedUNet())
+    with pytest.raises(FileNotFoundError):
+        denoise(adata, "no-such-model")
+    with pytest.raises(TypeError, match="expected a bundled model's name"):
+        denoise(adata, 3)
+
+
+def test_a_base_resolution_model_needs_its_own_convention(adata):
+    model = sca.models.ResNet(sca.models.ResNetConfig(n_blocks=1, n_filters=2, width=3))
+    model.card.update(data="none", convention="atacworks")
+    with pytest.raises(ValueError, match='convention="atacworks"'):
+        denoise(adata, model)
+
+
+def test_a_folder_of_something_else_is_not_overwritten(adata, model_file, tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="not a store of denoised tracks"):
+        denoise(adata, model_file, path=tmp_path / "mine")
+
+
+def test_regions_come_in_many_forms(tmp_path):
+    genome = sca.Genome({"chr1": 1000, "chr2": 500})
+    bed = tmp_path / "x.bed"
+    bed.write_text("chr1\t50\t90\nchr1\t10\t20\nchr2\t0\t5\nchr1\t15\t30\n")
+    table = pd.DataFrame({"chrom": ["chr1", "chr1", "chr2", "1"], "start": [50, 10, 0, 15], "end": [90, 20, 5, 30]})
+    listed = ["chr1:50-90", ("chr1", 10, 20), ("2", 0, 5), "chr1:15-30"]
+    for form in (bed, str(bed), table, listed):
+        found = parse_regions(form, genome)
+        assert {chrom: x.tolist() for chrom, x in found.items()} == {0: [[10, 30], [50, 90]], 1: [[0, 5]]}
+    assert parse_regions("chr2", genome)[1].tolist() == [[0, 500]]
+    assert parse_regions(("chr2", 1, 3), genome)[1].tolist() == [[1, 3]]
