@@ -1,0 +1,243 @@
+"""The Lightning side of training: data loader, updates, validation, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from scatacworks._core.scoring import PairMoments, Ranking, average_precision, roc_area
+from scatacworks._logging import logger
+from scatacworks.models.data import Drawer
+from scatacworks.models.losses import LOSSES
+
+if TYPE_CHECKING:
+    from scatacworks.models._recipes import TrainConfig
+    from scatacworks.models.base import Model
+    from scatacworks.models.data import Sample
+
+
+class _Crops(Dataset):
+    """Crops of one epoch. Crop `i` depends on the seed, the epoch and `i` alone, so that a run can be resumed."""
+
+    def __init__(self, drawer: Drawer, config: TrainConfig, key: tuple[int, int], n_crops: int) -> None:
+        self.drawer, self.config, self.key, self.n_crops = drawer, config, key, n_crops
+        self.tiles = drawer.tiles() if config.tiled else []
+        self.order = self._order() if config.tiled else None
+
+    def _order(self) -> np.ndarray:
+        """Tiles of this epoch in random order, repeated when an epoch is longer than the tiling."""
+        rng = np.random.default_rng(self.key)
+        used = np.array([i for i, tile in enumerate(self.tiles) if self._has_data(tile)])
+        if len(used) == 0:
+            msg = "no training tile has a cut site"
+            raise ValueError(msg)
+        return np.concatenate([rng.permutation(used) for _ in range(-(-self.n_crops // len(used)))])
+
+    def _has_data(self, tile: tuple[int, str, int]) -> bool:
+        sample = self.drawer.samples[tile[0]]
+        source = sample.clean if sample.noisy is None else sample.noisy
+        positions, _, _ = source.runs(sample.group, tile[1])
+        low, high = np.searchsorted(positions, [tile[2], tile[2] + self.drawer.core])
+        return high > low
+
+    def __len__(self) -> int:
+        return self.n_crops
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([*self.key, i + 1])
+        if not self.config.tiled:
+            return self.drawer.random(rng)
+        code, chrom, begin = self.tiles[self.order[i]]
+        sample = self.drawer.samples[code]
+        depth = sample.noisy_depth or self.config.draw.depth_range[0]
+        return self.drawer.at(sample, chrom, begin, depth=depth, rng=rng)
+
+
+class _Validation(Dataset):
+    """Every validation tile at every validation depth, always thinned in the same way."""
+
+    def __init__(self, drawer: Drawer, config: TrainConfig, seed: int) -> None:
+        self.drawer, self.seed = drawer, seed
+        self.items = []
+        for code, chrom, begin in drawer.tiles():
+            sample = drawer.samples[code]
+            depths = {d for d in config.validation_depths if d <= sample.depth}
+            depths |= {sample.noisy_depth} if sample.noisy_depth else set()
+            self.items += [(code, chrom, begin, depth) for depth in sorted(depths or {sample.depth / 10})]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        code, chrom, begin, depth = self.items[i]
+        rng = np.random.default_rng([self.seed, i])
+        return self.drawer.at(self.drawer.samples[code], chrom, begin, depth=depth, rng=rng)
+
+
+class TrainingModule(L.LightningModule):
+    """One network in training, with the running average of its weights."""
+
+    def __init__(self, model: Model, config: TrainConfig, data: tuple[list[Sample], list[Sample]], seed: int) -> None:
+        super().__init__()
+        self.model, self.settings, self.seed = model, config, seed
+        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False) if config.average else None
+        self._train = Drawer(data[0], model, config.draw)
+        self._validate = Drawer(data[1], model, config.draw) if data[1] else None
+        self.stopped: str | None = None
+        self.history: list[dict[str, float]] = []
+        self.best: tuple[float, dict[str, torch.Tensor]] = (-np.inf, {})
+        self._losses: list[float] = []
+        self._scores: dict[float, tuple[PairMoments, Ranking]] = {}
+
+    @property
+    def kept(self) -> Model:
+        """The network whose weights are validated and kept."""
+        return self.average if self.average is not None else self.model
+
+    # -- data ---------------------------------------------------------------------------------------------------------
+    def train_dataloader(self) -> DataLoader:
+        """Crops of the current epoch."""
+        epoch, rank = self.trainer.current_epoch, self.trainer.global_rank
+        n = self.settings.steps // self.settings.epochs * self.settings.batch_size
+        crops = _Crops(self._train, self.settings, (self.seed, epoch * self.trainer.world_size + rank), n)
+        return self._loader(crops)
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Validation tiles."""
+        return [] if self._validate is None else self._loader(_Validation(self._validate, self.settings, self.seed))
+
+    def _loader(self, dataset: Dataset) -> DataLoader:
+        # a generator of its own keeps the loader away from torch's global random state
+        generator = torch.Generator().manual_seed(self.seed)
+        return DataLoader(dataset, batch_size=self.settings.batch_size, generator=generator)
+
+    # -- updates ------------------------------------------------------------------------------------------------------
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser and learning-rate schedule."""
+        c = self.settings
+        if c.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(self.model.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
+        else:
+            optimizer = torch.optim.Adam(self.model.parameters(), lr=c.learning_rate)
+        total = c.steps // c.epochs * c.epochs
+
+        def factor(step: int) -> float:
+            rise = min(1.0, (step + 1) / c.warmup) if c.warmup else 1.0
+            fall = 0.5 * (1 + np.cos(np.pi * min(step / total, 1.0))) if c.schedule == "cosine" else 1.0
+            return float(rise * fall)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor | None:
+        """Loss of one batch; a loss that is not finite ends the run before it touches the weights."""
+        signal, logit = self._core(self.model, batch)
+        loss, _terms = LOSSES[self.settings.loss](signal, logit, batch)
+        if not torch.isfinite(loss):
+            self.stopped = f"the loss became {float(loss)} at update {self.global_step}"
+            logger.warning("Training stops: %s; the last good weights are kept.", self.stopped)
+            self.trainer.should_stop = True
+            return None
+        self._losses.append(float(loss.detach()))
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the averaged weights towards the current ones."""
+        if self.average is None or self.stopped:
+            return
+        decay = min(self.settings.average, (1 + self.global_step) / (10 + self.global_step))
+        with torch.no_grad():
+            for mean, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(current, 1 - decay)
+
+    def _core(self, model: Model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Output without the extra bins for interpolation."""
+        signal, logit = model(batch["counts"], batch["depth"])
+        margin = model.margin
+        return (signal[:, margin:-margin], logit[:, margin:-margin]) if margin else (signal, logit)
+
+    # -- validation ---------------------------------------------------------------------------------------------------
+    def on_validation_epoch_start(self) -> None:
+        """Start the scores anew."""
+        self._scores = {}
+
+    def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
+        """Add a batch to the scores of its depths."""
+        signal, logit = self._core(self.kept, batch)
+        signal = (signal * batch["exposure"][:, None]).float().cpu().numpy()
+        logit, depth = logit.float().cpu().numpy(), batch["depth"].cpu().numpy()
+        target, label, mask = (batch[key].cpu().numpy() for key in ("target", "label", "mask"))
+        for i, one in enumerate(depth):
+            moments, ranking = self._scores.setdefault(float(one), (PairMoments(), Ranking()))
+            keep = mask[i] > 0
+            moments.update(target[i][keep], signal[i][keep])
+            ranking.update(label[i][keep] >= 0.5, logit[i][keep])
+
+    def on_validation_epoch_end(self) -> None:
+        """Score every depth, keep the best weights, look for a dead output."""
+        if self.trainer.sanity_checking or not self._scores:
+            return
+        row: dict[str, float] = {}
+        for depth, (moments, ranking) in sorted(self._scores.items()):
+            if moments.comoment[1] == 0 and moments.comoment[0] > 0:
+                msg = (
+                    "The network's output is the same everywhere: it has died (a ReLU output without bias can). "
+                    "Start again with another seed or a lower learning rate."
+                )
+                raise ValueError(msg)
+            tp, fp = ranking.cumulative()
+            name = f"{depth / 1e6:g}M"
+            row |= {f"auprc_{name}": average_precision(tp, fp), f"auroc_{name}": roc_area(tp, fp)}
+            row |= {f"pearson_{name}": moments.pearson(), f"mse_{name}": moments.mse_scaled()}
+        monitored = [v for key, v in row.items() if key.startswith(self.settings.monitor) and np.isfinite(v)]
+        score = float(np.mean(monitored)) if monitored else float("nan")
+        loss = float(np.mean(self._losses)) if self._losses else float("nan")
+        self.history.append(
+            {"epoch": self.current_epoch, "step": self.global_step, "loss": loss, "score": score, **row}
+        )
+        self._losses = []
+        self.log_dict({k: v for k, v in self.history[-1].items() if k not in ("epoch", "step")}, prog_bar=False)
+        if score > self.best[0]:
+            self.best = (score, {k: v.detach().clone() for k, v in self.kept.state_dict().items()})
+        self._stop_when_flat()
+
+    def _stop_when_flat(self) -> None:
+        """Stop early when the score has not risen for `patience` epochs."""
+        scores = [row["score"] for row in self.history]
+        if self.settings.patience and len(scores) - 1 - int(np.argmax(scores)) >= self.settings.patience:
+            self.stopped = f"no better {self.settings.monitor} for {self.settings.patience} epochs"
+            self.trainer.should_stop = True
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+    def description(self) -> str:
+        """Everything that must agree when a run is resumed, as JSON."""
+        parts = [self.model.architecture, self.model.config_dict(), dataclasses.asdict(self.settings), self.seed]
+        return json.dumps(parts, sort_keys=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store description, history and best weights beside Lightning's state."""
+        checkpoint["scatacworks"] = {
+            "description": self.description(),
+            "history": json.dumps(self.history),
+            "best_score": float(self.best[0]),
+            "best_weights": self.best[1],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of another run."""
+        stored = checkpoint.get("scatacworks")
+        if stored is None or stored["description"] != self.description():
+            msg = (
+                "The checkpoint is of a run with another network, recipe or seed; give the same settings to resume, "
+                "or another folder to start anew."
+            )
+            raise ValueError(msg)
+        self.history = json.loads(stored["history"])
+        self.best = (stored["best_score"], stored["best_weights"])

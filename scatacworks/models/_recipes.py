@@ -1,0 +1,125 @@
+"""Training recipes: every number of a run in one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from scatacworks.models.data import DrawRules
+
+Recipe = Literal["default", "paper"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run.
+
+    Attributes
+    ----------
+    steps
+        Updates in all.
+    epochs
+        Parts that the run is divided into; each ends with validation and a checkpoint.
+    batch_size
+        Crops per update and device.
+    learning_rate, weight_decay, optimizer
+        Of the optimiser; weight decay only for ``"adamw"``.
+    schedule
+        ``"cosine"`` falls to zero at the last update after a linear rise over `warmup` updates.
+    warmup
+        Updates of linear rise.
+    clip
+        Largest norm of the gradient; 0 for none.
+    average
+        Decay per update of the running average of the weights, which is what is validated and kept; 0 for none.
+    loss
+        ``"poisson"`` or ``"paper"``.
+    select
+        ``"last"`` keeps the weights at the end, ``"best"`` those of the epoch with the best `monitor`.
+    monitor
+        Validation score for `select` and `patience`: ``"auprc"`` or ``"auroc"``, the mean over validation depths.
+    patience
+        Epochs without improvement after which training stops; 0 for never.
+    draw
+        How crops are drawn, see :class:`~scatacworks.models.data.DrawRules`.
+    tiled
+        Instead of random crops go through a tiling of the regions in random order, empty crops left out, with the
+        real noisy track or one fixed depth, as the published software does.
+    validation_depths
+        Depths (cut sites per 3.1e9 bp) at which validation data are thinned; the real noisy track's is added.
+    """
+
+    steps: int = 1500
+    epochs: int = 10
+    batch_size: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = 100
+    clip: float = 1.0
+    average: float = 0.998
+    loss: Literal["poisson", "paper"] = "poisson"
+    select: Literal["last", "best"] = "last"
+    monitor: Literal["auprc", "auroc"] = "auprc"
+    patience: int = 0
+    draw: DrawRules = dataclasses.field(default_factory=DrawRules)
+    tiled: bool = False
+    validation_depths: tuple[float, ...] = (2e5, 1e6, 5e6)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "validation_depths", tuple(self.validation_depths))
+        if self.steps < self.epochs or self.epochs < 1:
+            msg = f"steps is {self.steps} and epochs {self.epochs}; every epoch needs at least one step"
+            raise ValueError(msg)
+
+
+def recipe(name: Recipe = "default", **changes: object) -> TrainConfig:
+    """Return a named recipe, with changes.
+
+    Parameters
+    ----------
+    name
+        ``"default"``: depths drawn at random, Poisson deviance, AdamW with warm-up and cosine, clipping, averaged
+        weights. ``"paper"``: squared error, correlation and cross-entropy, Adam at 2e-4, batches of 64 intervals of
+        50 kb, 25 passes, the epoch of best validation AUROC :cite:p:`Lal2021`; set `steps` to 25 passes of your data.
+    changes
+        Fields of :class:`TrainConfig` or of :class:`~scatacworks.models.data.DrawRules`.
+
+    Returns
+    -------
+    The settings.
+    """
+    if name not in ("default", "paper"):
+        msg = f"there is no recipe {name!r}; the recipes are 'default' and 'paper'"
+        raise ValueError(msg)
+    config = TrainConfig() if name == "default" else _PAPER
+    rules = {f.name for f in dataclasses.fields(DrawRules)}
+    known = {f.name for f in dataclasses.fields(TrainConfig)} | rules
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        msg = f"recipes have no setting {unknown[0]!r}; they have {', '.join(sorted(known))}"
+        raise ValueError(msg)
+    draw = dataclasses.replace(config.draw, **{k: v for k, v in changes.items() if k in rules})
+    return dataclasses.replace(config, **({k: v for k, v in changes.items() if k not in rules} | {"draw": draw}))
+
+
+_PAPER = TrainConfig(
+    steps=25,
+    epochs=25,
+    batch_size=64,
+    learning_rate=2e-4,
+    weight_decay=0.0,
+    optimizer="adam",
+    schedule="constant",
+    warmup=0,
+    clip=0.0,
+    average=0.0,
+    loss="paper",
+    select="best",
+    monitor="auroc",
+    draw=DrawRules(core_bp=50_000, depth_range=(5e6, 5e6), real_fraction=1.0, depth_jitter=0.0, flip=False),
+    tiled=True,
+    validation_depths=(5e6,),
+)

@@ -1,0 +1,192 @@
+"""Train any of the networks, with Lightning underneath."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scatacworks._files import atomic_path
+from scatacworks._threads import torch_threads
+from scatacworks.models._recipes import TrainConfig, recipe
+from scatacworks.models.checkpoint import save
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+    import pandas as pd
+
+    from scatacworks.models.base import Model
+    from scatacworks.models.data import Sample
+
+__all__ = ["TrainConfig", "TrainResult", "fit", "recipe"]
+
+_LAST = "last.ckpt"
+
+
+@dataclasses.dataclass
+class TrainResult:
+    """What a training run leaves.
+
+    Attributes
+    ----------
+    model
+        The network with the kept weights, in evaluation mode on the CPU.
+    history
+        One row per epoch: ``epoch``, ``step``, ``loss``, ``score`` and, per validation depth, ``auprc_…``,
+        ``auroc_…``, ``pearson_…`` and ``mse_…`` (best-scaled) on bins.
+    stopped
+        Why the run ended early, or `None`.
+    """
+
+    model: Model
+    history: pd.DataFrame
+    stopped: str | None
+
+
+def fit(
+    model: Model,
+    train: list[Sample],
+    validation: list[Sample] | None = None,
+    *,
+    config: TrainConfig | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    num_nodes: int = 1,
+    precision: str = "32-true",
+    tensorboard: bool = False,
+    n_jobs: int | None = 1,
+    progress: bool = True,
+) -> TrainResult:
+    """Train a network on deep samples.
+
+    On the CPU a run is deterministic for a seed, and a resumed run ends with the weights of an uninterrupted one.
+
+    Parameters
+    ----------
+    model
+        Network of any architecture; trained in place from the weights that it has.
+    train, validation
+        Deep samples with the regions to use, see :class:`~scatacworks.models.data.Sample`.
+    config
+        Recipe; the default one when `None`.
+    out
+        Folder for ``last.ckpt`` (to resume), ``history.csv`` and ``model.safetensors`` with its card. Nothing is
+        written when `None`.
+    resume
+        Go on from ``last.ckpt`` in `out` where there is one.
+    seed
+        Seed of all draws. The initial weights are the caller's.
+    accelerator, devices, num_nodes, precision
+        Lightning's: ``"cpu"``, ``"gpu"``; number of devices and nodes; ``"bf16-mixed"`` and the like.
+    tensorboard
+        Also write TensorBoard logs to `out`.
+    n_jobs
+        Threads on the CPU; one by default, more seldom pay for networks this small.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    The trained network and its history.
+
+    Raises
+    ------
+    ImportError
+        If Lightning is not installed.
+    ValueError
+        If the output dies or a checkpoint does not fit.
+    """
+    import pandas as pd
+
+    config = config or TrainConfig()
+    with _lightning_imported():
+        from scatacworks.models._module import TrainingModule
+
+    module = TrainingModule(model, config, (train, validation or []), seed)
+    options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
+    folder = None if out is None else Path(out)
+    with torch_threads(n_jobs), _quiet():
+        trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard)
+        last = None if folder is None else folder / _LAST
+        path = str(last) if resume and last is not None and last.is_file() else None
+        trainer.fit(module, ckpt_path=path, weights_only=True)
+    kept = module.kept
+    if config.select == "best" and module.best[1]:
+        kept.load_state_dict(module.best[1])
+    model.load_state_dict(kept.state_dict())
+    model.cpu().eval()
+    result = TrainResult(model, pd.DataFrame(module.history), module.stopped)
+    if folder is not None:
+        save(model, folder / "model.safetensors")
+        with atomic_path(folder / "history.csv") as aside:
+            result.history.to_csv(aside, index=False)
+    return result
+
+
+def _trainer(
+    config: TrainConfig, folder: Path | None, options: dict[str, Any], *, progress: bool, tensorboard: bool
+) -> Any:
+    """Lightning's trainer for a recipe."""
+    import lightning as L
+    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    loggers, callbacks = [], [TQDMProgressBar()] if progress else []
+    if folder is not None:
+        loggers = [CSVLogger(folder, name="logs")]
+        loggers += [TensorBoardLogger(folder, name="tensorboard")] if tensorboard else []
+        callbacks.append(
+            ModelCheckpoint(folder, filename="last", every_n_epochs=1, save_top_k=1, enable_version_counter=False)
+        )
+    return L.Trainer(
+        max_epochs=config.epochs,
+        gradient_clip_val=config.clip or None,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        enable_checkpointing=folder is not None,
+        callbacks=callbacks,
+        logger=loggers or False,
+        log_every_n_steps=10,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def _lightning_imported() -> Iterator[None]:
+    """Say how to install Lightning where it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        if "lightning" in str(error):
+            error.add_note("Training needs Lightning: pip install 'scatacworks[train]'")
+        raise
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's advice about workers, folders and devices; its real warnings stay."""
+    import logging
+
+    from lightning.fabric.utilities.warnings import PossibleUserWarning
+
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=PossibleUserWarning)
+        for text in ("Checkpoint directory", "but not used", "LeafSpec", "lr_scheduler.step", "returned `None`"):
+            warnings.filterwarnings("ignore", message=f".*{text}.*")
+        try:
+            yield
+        finally:
+            log.setLevel(level)
