@@ -162,7 +162,14 @@ def _inflate_python(
 
 
 def inflate_blocks(
-    raw: np.ndarray, blocks: Blocks, first: int, last: int, text: np.ndarray, at: int, *, native: bool = True
+    raw: np.ndarray,
+    blocks: Blocks,
+    first: int,
+    last: int,
+    text: np.ndarray,
+    at: int,
+    *,
+    state: np.ndarray | None = None,
 ) -> tuple[int, int]:
     """Inflate blocks `first` to `last` (excluded) into `text` from `at` on.
 
@@ -172,21 +179,27 @@ def inflate_blocks(
         Bytes, and the blocks :func:`find_blocks` found in them.
     text
         uint8, with room for all of it.
-    native
-        Use ISA-L's C function where it can be reached.
+    state
+        Working memory of the thread, of :func:`make_state`; an own one by default.
 
     Returns
     -------
     `OK` and `last`, or `BAD_DATA` or `BAD_CRC` and the block it is about.
     """
-    functions = _native_functions() if native else None
+    functions = native_functions()
     if functions is None:
         return _inflate_python(raw, blocks, first, last, text, at)
-    return _inflate_native(functions, raw, blocks, first, last, text, at, np.empty(_STATE_BYTES, np.uint8))
+    state = make_state() if state is None else state
+    return _inflate_native(functions, raw, blocks, first, last, text, at, state)
+
+
+def make_state() -> np.ndarray:
+    """Return working memory for :func:`inflate_blocks`."""
+    return np.zeros(_STATE_BYTES, np.uint8)
 
 
 @cache
-def _native_functions() -> np.ndarray | None:
+def native_functions() -> np.ndarray | None:
     """Return the addresses of ISA-L's init, inflate and CRC functions, or `None` where they are out of reach."""
     try:
         library = ctypes.CDLL(_zlib.__file__)

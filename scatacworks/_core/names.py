@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scatacworks._core.words import PAD, hash_bytes, load64, low_bytes
+from scatacworks._core.words import PAD, address, hash_bytes, load8, load64, low_bytes
 from scatacworks._numba import njit
 
 if TYPE_CHECKING:
@@ -16,45 +16,64 @@ if TYPE_CHECKING:
 class Table(NamedTuple):
     """The arrays of a set of names. `used` is (number of names, bytes of the arena in use)."""
 
-    slots: np.ndarray  # int32 (capacity,), code of the name kept there or -1; the capacity is a power of two
-    tags: np.ndarray  # uint64 (capacity,), hash of that name
+    slots: np.ndarray  # int64 (capacity, 2): hash of a name, and its code (-1: free); the capacity is a power of two
     offsets: np.ndarray  # int64 (room,), where a name begins in the arena, a multiple of 8
-    sizes: np.ndarray  # int32 (room,), its bytes
+    sizes: np.ndarray  # int64 (room,), its bytes
     arena: np.ndarray  # uint8, names padded with zeros to whole words
     used: np.ndarray  # int64 (2,)
+
+
+class View(NamedTuple):
+    """Addresses of a table's arrays, for loops that shall not count references."""
+
+    slots: int
+    offsets: int
+    sizes: int
+    arena: int
+    mask: int  # capacity - 1
 
 
 def make_table(room: int, n_bytes: int) -> Table:
     """Make an empty table with room for so many names and bytes."""
     capacity = 1 << max(4, int(2 * room).bit_length())
     return Table(
-        np.full(capacity, -1, np.int32),
-        np.zeros(capacity, np.uint64),
+        np.full((capacity, 2), -1, np.int64),
         np.zeros(room, np.int64),
-        np.zeros(room, np.int32),
+        np.zeros(room, np.int64),
         np.zeros(n_bytes + PAD, np.uint8),
         np.zeros(2, np.int64),
     )
 
 
-@njit
-def find(table: Table, text: np.ndarray, at: int, size: int, key: np.uint64) -> np.int32:
-    """Return the code of the name `text[at:at + size]` with this hash, or -1."""
-    mask = len(table.slots) - 1
-    slot = np.int64(key & np.uint64(mask))
+@njit(forceinline=True)
+def view(table: Table) -> View:
+    """Return the addresses of a table, which must be kept alive."""
+    return View(
+        address(table.slots),
+        address(table.offsets),
+        address(table.sizes),
+        address(table.arena),
+        np.int64(len(table.slots) - 1),
+    )
+
+
+@njit(forceinline=True)
+def find(names: View, at: int, size: int, key: np.uint64) -> int:
+    """Return the code of the name of `size` bytes at an address, given its hash; -1 if it is not there."""
+    slot = np.int64(key) & names.mask
     while True:
-        code = table.slots[slot]
+        code = np.int64(load64(names.slots + 16 * slot + 8))
         if code < 0:
-            return np.int32(-1)
-        if table.tags[slot] == key and table.sizes[code] == size:
-            known, here, left = table.offsets[code], at, size
-            while left > 8 and load64(table.arena, known) == load64(text, here):
+            return code
+        if load64(names.slots + 16 * slot) == key and load64(names.sizes + 8 * code) == np.uint64(size):
+            known, here, left = names.arena + np.int64(load64(names.offsets + 8 * code)), at, size
+            while left > 8 and load64(known) == load64(here):
                 known += 8
                 here += 8
                 left -= 8
-            if left <= 8 and load64(table.arena, known) == low_bytes(load64(text, here), left):
+            if left <= 8 and load64(known) == low_bytes(load64(here), left):
                 return code
-        slot = (slot + 1) & mask
+        slot = (slot + 1) & names.mask
 
 
 @njit
@@ -65,31 +84,33 @@ def has_room(table: Table, size: int) -> bool:
 
 
 @njit
-def add(table: Table, text: np.ndarray, at: int, size: int, key: np.uint64) -> np.int32:
-    """Add a name that is not there yet (room must be there); returns its code."""
+def add(table: Table, at: int, size: int, key: np.uint64) -> int:
+    """Add the name at an address, which is not there yet (room must be there); returns its code."""
     code, offset = table.used[0], table.used[1]
     for i in range(size):
-        table.arena[offset + i] = text[at + i]
+        table.arena[offset + i] = load8(at + i)
     table.offsets[code] = offset
     table.sizes[code] = size
     table.used[0] = code + 1
     table.used[1] = offset + (size + 7) // 8 * 8
     mask = len(table.slots) - 1
-    slot = np.int64(key & np.uint64(mask))
-    while table.slots[slot] >= 0:
+    slot = np.int64(key) & mask
+    while table.slots[slot, 1] >= 0:
         slot = (slot + 1) & mask
-    table.slots[slot] = code
-    table.tags[slot] = key
-    return np.int32(code)
+    table.slots[slot, 0] = np.int64(key)
+    table.slots[slot, 1] = code
+    return code
 
 
 @njit
 def _add_all(table: Table, text: np.ndarray, offsets: np.ndarray, sizes: np.ndarray, codes: np.ndarray) -> None:
     """Look up or add many names; writes their codes."""
+    begin, names = address(text), view(table)
     for i in range(len(offsets)):
-        key = hash_bytes(text, offsets[i], sizes[i])
-        code = find(table, text, offsets[i], sizes[i], key)
-        codes[i] = code if code >= 0 else add(table, text, offsets[i], sizes[i], key)
+        at, size = begin + offsets[i], np.int64(sizes[i])
+        key = hash_bytes(at, size)
+        code = find(names, at, size, key)
+        codes[i] = code if code >= 0 else add(table, at, size, key)
 
 
 class Names:
@@ -113,8 +134,8 @@ class Names:
 
     def add(self, encoded: Sequence[bytes]) -> np.ndarray:
         """Add names; returns the code of each, int32."""
-        sizes = np.fromiter((len(name) for name in encoded), np.int32, len(encoded))
-        offsets = np.cumsum(sizes, dtype=np.int64) - sizes
+        sizes = np.fromiter((len(name) for name in encoded), np.int64, len(encoded))
+        offsets = np.cumsum(sizes) - sizes
         return self.add_packed(np.frombuffer(b"".join(encoded) + bytes(PAD), np.uint8), offsets, sizes)
 
     def add_packed(self, text: np.ndarray, offsets: np.ndarray, sizes: np.ndarray) -> np.ndarray:

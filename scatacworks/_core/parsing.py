@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scatacworks._core.names import Table, add, find, has_room
-from scatacworks._core.words import load64, low_bytes, number, scan_name
+from scatacworks._core.names import Table, add, find, has_room, view
+from scatacworks._core.words import address, load8, load64, low_bytes, number, scan_name
 from scatacworks._numba import njit
 
 __all__ = ["BAD_REASONS", "Columns", "Faults", "Rules", "parse_lines"]
@@ -72,85 +72,88 @@ N_TALLY = 7
 
 
 @njit
-def _next_line(text: np.ndarray, at: int) -> int:
-    """Return the position behind the next line feed."""
-    while text[at] != LF:
+def _next_line(at: int) -> int:
+    """Return the address behind the next line feed."""
+    while load8(at) != LF:
         at += 1
     return at + 1
 
 
 @njit
-def _fault(text: np.ndarray, at: int, reason: int, line: int, tally: np.ndarray, faults: Faults) -> int:
-    """Keep a malformed line; returns the position behind it."""
+def _fault(at: int, reason: int, line: int, tally: np.ndarray, faults: Faults) -> int:
+    """Keep a malformed line; returns the address behind it."""
     i = tally[BAD]
     tally[BAD] += 1
     if i < len(faults.line):
         faults.line[i], faults.reason[i] = line, reason
         size = 0
-        while size < faults.text.shape[1] and text[at + size] not in (LF, CR):
-            faults.text[i, size] = text[at + size]
+        while size < faults.text.shape[1] and load8(at + size) not in (LF, CR):
+            faults.text[i, size] = load8(at + size)
             size += 1
         faults.size[i] = size
-    return _next_line(text, at)
+    return _next_line(at)
 
 
-@njit
-def _positions(text: np.ndarray, at: int, chrom_stop: int, bulk: int) -> tuple[int, int, int, int]:
-    """Read start and end; returns (start, end, position of the byte behind, reason)."""
-    start, n_start = number(text, at)
+@njit(forceinline=True)
+def _positions(at: int, chrom_stop: int, bulk: int) -> tuple[int, int, int, int]:
+    """Read start and end; returns (start, end, address behind them, reason)."""
+    start, n_start = number(at)
     at += n_start
-    separated = text[at] == TAB
-    end, n_end = number(text, at + 1)
+    separated = load8(at) == TAB
+    end, n_end = number(at + 1)
     at += n_end + 1
-    mark = text[at]
+    mark = load8(at)
     reason = 0
-    if n_start == 0 or not separated:
+    if start >= end or end > chrom_stop or not separated or mark != TAB:  # rare: say which
+        if n_start == 0 or not separated:
+            reason = BAD_START
+        elif n_end == 0 or mark not in (TAB, LF, CR):
+            reason = BAD_END
+        elif start >= end:
+            reason = NO_LENGTH
+        elif end > chrom_stop:
+            reason = BEYOND
+        elif not bulk:
+            reason = NO_BARCODE
+    elif n_start == 0:
         reason = BAD_START
-    elif n_end == 0 or mark not in (TAB, LF, CR):
-        reason = BAD_END
-    elif start >= end:
-        reason = NO_LENGTH
-    elif end > chrom_stop:
-        reason = BEYOND
-    elif mark != TAB and not bulk:
-        reason = NO_BARCODE
     return start, end, at, reason
 
 
 @njit
-def _count_column(text: np.ndarray, at: int) -> tuple[int, int, int]:
-    """Read column 5 at `at`; returns (count, position behind the line, reason)."""
-    count, n = number(text, at)
-    mark = text[at + n]
+def _count_column(at: int) -> tuple[int, int, int]:
+    """Read column 5; returns (count, address behind the line, reason)."""
+    count, n = number(at)
+    mark = load8(at + n)
     if n == 0 and mark == DOT:
-        count, n, mark = np.int64(1), np.int64(1), text[at + 1]
+        count, n, mark = np.int64(1), np.int64(1), load8(at + 1)
     reason = 0 if count > 0 and mark in (TAB, LF, CR) else BAD_COUNT
-    return min(count, MAX_COUNT), _next_line(text, at + n), reason
+    return min(count, MAX_COUNT), _next_line(at + n), reason
 
 
-@njit
-def _rest_of_line(text: np.ndarray, at: int, here: int) -> tuple[int, int, int]:
-    """Read what follows the barcode `text[at:here]`; returns (count, position behind the line, reason)."""
-    mark = text[here]
+@njit(forceinline=True)
+def _rest_of_line(at: int, here: int) -> tuple[int, int, int]:
+    """Read what follows the barcode from `at` to `here`; returns (count, address behind the line, reason)."""
+    mark, digit = load8(here), load8(here + 1) - 48
+    if mark == TAB and 1 <= digit <= 9 and load8(here + 2) == LF and here > at:
+        return digit, here + 3, 0
     if here == at or mark not in (TAB, LF, CR):
         return np.int64(1), here, NO_BARCODE
-    if mark == TAB and text[here + 2] == LF and 49 <= text[here + 1] <= 57:
-        return np.int64(text[here + 1]) - 48, here + 3, 0
     if mark == TAB:
-        return _count_column(text, here + 1)
-    return np.int64(1), _next_line(text, here), 0
+        return _count_column(here + 1)
+    return np.int64(1), _next_line(here), 0
 
 
 @njit
-def _find_chromosome(text: np.ndarray, at: int, chroms: Table) -> tuple[np.int32, int]:
+def _find_chromosome(at: int, chroms: Table) -> tuple[int, int]:
     """Look up or add the name of a chromosome; returns (its code among the names or -1, its bytes or -1)."""
-    here, key = scan_name(text, at)
+    here, key = scan_name(at)
     size = here - at
-    if size == 0 or text[here] != TAB:
-        return np.int32(-1), np.int64(-1)
-    code = find(chroms, text, at, size, key)
+    if size == 0 or load8(here) != TAB:
+        return np.int64(-1), np.int64(-1)
+    code = find(view(chroms), at, size, key)
     if code < 0 and has_room(chroms, size):
-        code = add(chroms, text, at, size, key)
+        code = add(chroms, at, size, key)
     return code, size
 
 
@@ -178,7 +181,7 @@ def parse_lines(
     chroms, barcodes
         A :class:`~scatacworks._core.names.Table` each; unknown names are added.
     chrom_counts
-        int64, one per name `chroms` has room for; lines of the names that are skipped are counted.
+        int64, one more than `chroms` has room for; lines of the names that are skipped are counted.
     columns
         :class:`Columns`, filled from `tally[KEPT]` on.
     tally
@@ -192,59 +195,61 @@ def parse_lines(
     """
     kept, run, lines, unmatched = tally[KEPT], tally[RUNS], tally[LINES], 0
     chrom_word, chrom_mask, chrom_skip = np.uint64(1), np.uint64(0), np.int64(0)
-    chrom_id, chrom, chrom_stop = np.int32(-1), np.int32(-1), np.int64(0)
-    last_chrom = columns.run_chrom[run - 1] if run > 0 else np.int32(-1)
-    status = OK
+    chrom_id, chrom, chrom_stop = np.int64(-1), np.int64(-1), np.int64(0)
+    last_chrom = np.int64(columns.run_chrom[run - 1]) if run > 0 else np.int64(-1)
+    names, n_cells, bulk = view(barcodes), rules.n_cells, rules.bulk
+    starts, ends, cells, counts = columns.start, columns.end, columns.cell, columns.count
+    begin, status = address(text), OK
+    at, stop = at + begin, stop + begin
     while at < stop:
         line, lines = at, lines + 1
-        if load64(text, at) & chrom_mask != chrom_word:
+        if load64(at) & chrom_mask != chrom_word:
             chrom_mask, chrom_word = np.uint64(0), np.uint64(1)
-            if text[at] in (HASH, LF, CR):
+            if load8(at) in (HASH, LF, CR):
                 tally[COMMENTS] += 1
-                at = _next_line(text, at)
+                at = _next_line(at)
                 continue
-            chrom_id, chrom_skip = _find_chromosome(text, at, chroms)
+            chrom_id, chrom_skip = _find_chromosome(at, chroms)
             if chrom_skip < 0:
-                at = _fault(text, line, NO_COLUMNS, lines, tally, faults)
+                at = _fault(line, NO_COLUMNS, lines, tally, faults)
                 continue
             known = 0 <= chrom_id < len(rules.chrom_codes)
-            chrom = rules.chrom_codes[chrom_id] if known else np.int32(-1)
+            chrom = np.int64(rules.chrom_codes[chrom_id]) if known else np.int64(-1)
             chrom_stop = rules.chrom_ends[chrom_id] if known else np.int64(2**31 - 1)
             chrom_skip += 1
             if chrom_skip <= 8:
                 chrom_mask = low_bytes(~np.uint64(0), chrom_skip)
-                chrom_word = load64(text, at) & chrom_mask
-        start, end, at, reason = _positions(text, at + chrom_skip, chrom_stop, rules.bulk)
-        code, count = np.int32(0), np.int64(1)
-        if reason == 0 and rules.bulk:
-            at = _next_line(text, at)
+                chrom_word = load64(at) & chrom_mask
+        start, end, at, reason = _positions(at + chrom_skip, chrom_stop, bulk)
+        code, count = np.int64(0), np.int64(1)
+        if reason == 0 and bulk:
+            at = _next_line(at)
         elif reason == 0:
             at += 1
-            here, key = scan_name(text, at)
-            count, after, reason = _rest_of_line(text, at, here)
+            here, key = scan_name(at)
+            count, after, reason = _rest_of_line(at, here)
             if reason == 0 and chrom >= 0:
-                code = find(barcodes, text, at, here - at, key)
+                code = find(names, at, here - at, key)
                 if code < 0 and barcodes.used[0] < rules.max_names:
                     if not has_room(barcodes, here - at):
                         at, lines, status = line, lines - 1, NAMES_FULL
                         break
-                    code = add(barcodes, text, at, here - at, key)
+                    code = add(barcodes, at, here - at, key)
             at = after
         if reason != 0:
-            at = _fault(text, line, reason, lines, tally, faults)
+            at = _fault(line, reason, lines, tally, faults)
         elif chrom < 0:
             chrom_counts[chrom_id] += 1  # -1, a name there was no room for, counts in the last place
-        elif code < 0 or code >= rules.n_cells:
+        elif code < 0 or code >= n_cells:
             unmatched += 1
         else:
             if chrom != last_chrom:
                 columns.run_chrom[run], columns.run_from[run] = chrom, kept
                 last_chrom = chrom
                 run += 1
-            columns.start[kept], columns.end[kept] = start, end
-            columns.cell[kept], columns.count[kept] = code, count
+            starts[kept], ends[kept], cells[kept], counts[kept] = start, end, code, count
             kept += 1
-    tally[KEPT], tally[RUNS], tally[LINES], tally[AT] = kept, run, lines, at
+    tally[KEPT], tally[RUNS], tally[LINES], tally[AT] = kept, run, lines, at - begin
     tally[UNMATCHED] += unmatched
     return status
 

@@ -28,16 +28,27 @@ _TEN_2 = np.uint64(6553601)  # 100 * 2**16 + 1
 _TEN_4 = np.uint64(42949672960001)  # 10,000 * 2**32 + 1
 
 
-@intrinsic
-def load64(typingctx: Any, array: Any, at: Any) -> Any:
-    """Load the eight bytes at `array[at:at + 8]` as one uint64, whatever the alignment."""
+def _loader(bits: int) -> Any:
+    """Make a function that loads an unsigned number of so many bits at an address, whatever the alignment."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(64).as_pointer())
-        return builder.load(pointer, align=1)
+    def load(typingctx: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
+            value = builder.load(pointer, align=1)
+            return value if bits == 64 else builder.zext(value, ir.IntType(64))
 
-    return types.uint64(array, types.intp), generate
+        return (types.uint64 if bits == 64 else types.int64)(types.int64), generate
+
+    return intrinsic(load)
+
+
+load8, load32, load64 = _loader(8), _loader(32), _loader(64)
+
+
+@njit(forceinline=True)
+def address(array: np.ndarray) -> int:
+    """Return the address of an array; the caller keeps the array alive. Loads from it need no reference counts."""
+    return np.int64(array.ctypes.data)
 
 
 @intrinsic
@@ -50,29 +61,34 @@ def trailing_zeros(typingctx: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def control_bytes(word: np.uint64) -> np.uint64:
     """Mark (0x80) the first byte below 14 - tab, line feed, carriage return; marks behind the first may be wrong."""
     return (word - _BELOW_14) & ~word & _HIGH
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def low_bytes(word: np.uint64, n: int) -> np.uint64:
     """Keep the first `n` (1 to 8) bytes of a word."""
     return word & (~np.uint64(0) >> np.uint64(64 - 8 * n))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def mix(state: np.uint64, word: np.uint64) -> np.uint64:
     """Stir one word into a hash."""
     state = (state ^ word) * _GOLDEN
     return state ^ (state >> _U32)
 
 
-@njit
-def number(text: np.ndarray, at: int) -> tuple[int, int]:
-    """Read a decimal number of up to 18 digits; returns (value, number of digits), (0, 0) where there is none."""
-    word = load64(text, at) ^ _ZEROS
+@njit(forceinline=True)
+def number(at: int) -> tuple[int, int]:
+    """Read a decimal number of up to 18 digits at an address.
+
+    Returns
+    -------
+    Value and number of digits; (0, 0) where there is none.
+    """
+    word = load64(at) ^ _ZEROS
     n = np.int64(trailing_zeros(((word + _ABOVE_9) | word) & _HIGH) >> np.uint64(3))
     if n == 0:
         return np.int64(0), np.int64(0)
@@ -81,37 +97,37 @@ def number(text: np.ndarray, at: int) -> tuple[int, int]:
     word = ((word * _TEN_2) >> _U16) & _QUADS
     value = np.int64((word * _TEN_4) >> _U32)
     if n == 8:
-        digit = np.int64(text[at + n]) - 48
+        digit = load8(at + n) - 48
         while 0 <= digit <= 9 and n < 18:
             value = value * 10 + digit
             n += 1
-            digit = np.int64(text[at + n]) - 48
+            digit = load8(at + n) - 48
     return value, n
 
 
 @njit
-def hash_bytes(text: np.ndarray, at: int, size: int) -> np.uint64:
-    """Hash `text[at:at + size]`; agrees with :func:`scan_name`."""
+def hash_bytes(at: int, size: int) -> np.uint64:
+    """Hash `size` bytes at an address; agrees with :func:`scan_name`."""
     state, left = np.uint64(0), size
     while left >= 8:
-        state = mix(state, load64(text, at))
+        state = mix(state, load64(at))
         at += 8
         left -= 8
     if left > 0:
-        state = mix(state, low_bytes(load64(text, at), left))
+        state = mix(state, low_bytes(load64(at), left))
     return state + np.uint64(size)
 
 
-@njit
-def scan_name(text: np.ndarray, at: int) -> tuple[int, np.uint64]:
-    """Return the position of the first control byte from `at` on and the hash of the bytes before it."""
+@njit(forceinline=True)
+def scan_name(at: int) -> tuple[int, np.uint64]:
+    """Return the address of the first control byte from `at` on and the hash of the bytes before it."""
     here, state = at, np.uint64(0)
-    word = load64(text, here)
+    word = load64(here)
     found = control_bytes(word)
     while not found:
         state = mix(state, word)
         here += 8
-        word = load64(text, here)
+        word = load64(here)
         found = control_bytes(word)
     left = np.int64(trailing_zeros(found) >> np.uint64(3))
     if left > 0:

@@ -59,7 +59,7 @@ class Deflated:
             last = min(first + _BATCH, n)
             size = int(self.blocks.texts[first:last].sum())
             at = buffer.make_room(size)
-            status, block = bgzf.inflate_blocks(self.raw, self.blocks, first, last, buffer.data, at)
+            status, block = bgzf.inflate_blocks(self.raw, self.blocks, first, last, buffer.data, at, state=buffer.state)
             if status != bgzf.OK:
                 where = self.offset + int(self.blocks.offsets[block])
                 what = "its checksum (CRC) is wrong" if status == bgzf.BAD_CRC else "its data cannot be inflated"
@@ -75,6 +75,7 @@ class Buffer:
     def __init__(self) -> None:
         self.data = np.zeros((_BATCH + 1) * bgzf.MAX_BLOCK + PAD, np.uint8)
         self.size = 0
+        self.state = bgzf.make_state()
 
     def make_room(self, n: int) -> int:
         """Make room for `n` bytes more; returns where they go."""

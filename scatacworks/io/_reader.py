@@ -260,7 +260,7 @@ class FileReader:
         """Take a result into account and pass its fragments on."""
         report = self.report
         for line, reason, text in parsed.faults:
-            self._malformed(line, reason, text)
+            self._malformed(line, reason, text, report.n_comments + parsed.n_comments)
         report.n_lines += parsed.n_lines
         report.n_comments += parsed.n_comments
         if parsed.new_names is not None:
@@ -277,17 +277,15 @@ class FileReader:
             codes = self._maps.get(parsed.parser)
             yield chrom, piece if codes is None else piece._replace(cell=codes[piece.cell])
 
-    def _malformed(self, line: int, reason: str, text: str) -> None:
+    def _malformed(self, line: int, reason: str, text: str, n_comments: int) -> None:
         report = self.report
-        number = report.n_lines + line
-        first_of_all = number == report.n_comments + 1 + report.n_malformed and report.n_fragments == 0
         fields = text.split("\t")
-        if first_of_all and len(fields) > 2 and fields[1].lower() in _HEADER_NAMES:
+        if len(fields) > 2 and fields[1].lower() in _HEADER_NAMES:
             report.n_comments += 1
             return
-        bad = BadLine(str(self.path), number, text, reason)
+        bad = BadLine(str(self.path), report.n_lines + line, text, reason)
         if not self.settings.skip_malformed:
-            raise ValueError(explain(bad, self.settings.genome, first=number <= report.n_comments + 1))
+            raise ValueError(explain(bad, self.settings.genome, first=bad.number <= n_comments + 1))
         report.n_malformed += 1
         if reason and len(report.malformed) < 20:
             report.malformed.append(bad)

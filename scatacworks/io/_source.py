@@ -15,8 +15,10 @@ import numpy as np
 from scatacworks import _anndata, _keys
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
+from scatacworks._numba import njit
 from scatacworks.genome import Genome
 from scatacworks.io._barcodes import explain_no_match, split_names
+from scatacworks.io._chunks import file_kind
 from scatacworks.io._layout import chromosome_order
 from scatacworks.io._reader import FileReader, Settings
 from scatacworks.io._report import FragmentReport
@@ -102,11 +104,13 @@ class FileSource(FragmentSource):
         A file that is grouped by chromosome (every sorted one) streams: few chromosomes are in memory at a time. Of
         any other, all fragments are kept (14 bytes each) until its end, in temporary files beyond 2 GB.
         """
-        expected = self._expected()
+        expected, first = None, True
         used = np.zeros(len(self.cells), bool)
         with Spool(self.memory) as spool, closing(self.pieces(n_jobs=n_jobs, progress=progress)) as pieces:
             current, done, emitted = -1, set(), -1
             for chrom, piece in pieces:
+                if first:  # the threads are busy by now
+                    expected, first = self._expected(), False
                 if chrom >= len(self.genome):
                     continue
                 used = _mark(used, piece.cell)
@@ -131,7 +135,7 @@ class FileSource(FragmentSource):
         """Return the codes of the chromosomes to come, in the genome's order, or `None` to wait for the end."""
         if self.grouped is False:
             return None
-        order = chromosome_order(self.path, self._reader().kind, self.genome)
+        order = chromosome_order(self.path, file_kind(self.path), self.genome)
         return None if order is None else sorted(order)
 
     def _not_grouped(self, chrom: int) -> str:
@@ -361,9 +365,13 @@ def check_not_empty(report: FragmentReport, path: str, genome: Genome, cells: Se
         raise ValueError(msg)
 
 
+@njit
 def _mark(used: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Mark the cells that occur, making room for new ones."""
-    if len(cell) and (top := int(cell.max())) >= len(used):
-        used = np.concatenate([used, np.zeros(top + 1, bool)])
-    used[cell] = True
+    for code in cell:
+        if code >= len(used):
+            larger = np.zeros(2 * code + 64, np.bool_)
+            larger[: len(used)] = used
+            used = larger
+        used[code] = True
     return used
