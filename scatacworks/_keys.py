@@ -60,3 +60,7 @@ TF_ELEMENTS: Final = "tf_elements"
 COMPONENT_CLUSTERING: Final = "component_clustering"
 TRAIT_ENRICHMENT: Final = "trait_enrichment"
 REGION_COMPONENTS: Final = "region_components"  # components among annotated regions
+TRAIT_SCORES: Final = "trait_scores"
+MOTIF_DEVIATIONS: Final = "motif_deviations"
+MOTIF_VARIABILITY: Final = "motif_variability"
+GENE_SCORES: Final = "gene_scores"

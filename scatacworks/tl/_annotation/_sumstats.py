@@ -1,0 +1,114 @@
+"""Summary statistics of a trait: positions and p-values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks._files import require_file
+from scatacworks._logging import logger
+
+if TYPE_CHECKING:
+    import os
+
+_NAMES = {  # the spellings of common collections, lower case
+    "chrom": ("chrom", "chr", "#chrom", "#chr", "chromosome", "hm_chrom", "ch", "seqname"),
+    "position": ("pos", "bp", "position", "base_pair_location", "hm_pos", "ps", "bp_hg19", "bp_hg38"),
+    "p": ("p", "pval", "p_value", "pvalue", "p-value", "p.value", "p_bolt_lmm", "p_lrt"),
+    "log10_p": ("neglog10_pval_eur", "neglog10_pval", "neg_log_pvalue", "mlog10p", "log10p", "nlp", "neglog10p"),
+    "variant": ("snp", "rsid", "rs", "variant_id", "markername", "id", "hm_rsid", "variant", "rs_id"),
+    "start": ("start", "chromstart"),
+}
+
+
+def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame:
+    """Return variants as `chrom`, `position` (0-based), `log10_p` (negative or zero) and `variant`.
+
+    Rows without a numeric p in [0, 1] or without a position are dropped and counted in the log; of a repeated
+    identifier the row of lowest p is kept; p = 0 becomes the smallest p that is not 0, or 1e-300.
+
+    Raises
+    ------
+    ValueError
+        If there is no column of positions or p-values, or no row is left.
+    """
+    what = "the summary statistics" if isinstance(source, pd.DataFrame) else str(Path(source))
+    raw = source if isinstance(source, pd.DataFrame) else _read(require_file(source, "summary statistics"))
+    columns = {name: _find(raw, spellings) for name, spellings in _NAMES.items()}
+    if columns["chrom"] is None or (columns["position"] is None and columns["start"] is None):
+        msg = (
+            f"{what} has no positions: expected a chromosome and a position column (such as CHR and BP), found "
+            f"{list(raw.columns)[:12]}. Identifiers alone cannot be placed."
+        )
+        raise ValueError(msg)
+    if columns["p"] is None and columns["log10_p"] is None:
+        msg = f"{what} has no p-values: expected a column such as P or pval, found {list(raw.columns)[:12]}."
+        raise ValueError(msg)
+    one_based = columns["position"] is not None
+    table = pd.DataFrame(
+        {
+            "chrom": raw[columns["chrom"]].astype(str).str.removesuffix(".0"),
+            "position": pd.to_numeric(raw[columns["position"] if one_based else columns["start"]], errors="coerce"),
+            "log10_p": _log10_p(raw, columns),
+            "variant": raw[columns["variant"]].astype(str) if columns["variant"] is not None else "",
+        }
+    )
+    return _clean(table, what, shift=int(one_based))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table separated by tabs, commas or blanks."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=["", "NA", "nan", "NaN", "."])
+    if table.shape[1] > 1:
+        return table
+    separator = "," if "," in table.columns[0] else r"\s+"
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=["", "NA", "nan", "NaN", "."])
+
+
+def _find(table: pd.DataFrame, spellings: tuple[str, ...]) -> str | None:
+    lower = {str(column).lower(): column for column in table.columns}
+    return next((lower[name] for name in spellings if name in lower), None)
+
+
+def _log10_p(raw: pd.DataFrame, columns: dict[str, str | None]) -> pd.Series:
+    """Return log10 p; text such as 1e-400 is read from its exponent, since a double cannot hold it."""
+    if columns["p"] is None:
+        return -pd.to_numeric(raw[columns["log10_p"]], errors="coerce")
+    text = raw[columns["p"]]
+    p = pd.to_numeric(text, errors="coerce")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out = np.log10(p.where((p >= 0) & (p <= 1)))
+    tiny = (p == 0) & text.astype(str).str.contains("e-", case=False, regex=False)
+    if tiny.any():
+        parts = text[tiny].astype(str).str.lower().str.extract(r"^\s*([\d.]+)e-(\d+)\s*$").astype(np.float64)
+        with np.errstate(divide="ignore"):
+            out[tiny] = np.log10(parts[0]) - parts[1]
+    return out
+
+
+def _clean(table: pd.DataFrame, what: str, *, shift: int) -> pd.DataFrame:
+    """Drop what cannot be used, counting why."""
+    no_position, no_p = table["position"].isna(), table["log10_p"].isna()
+    dropped = {"no numeric position": int(no_position.sum()), "no p between 0 and 1": int((no_p & ~no_position).sum())}
+    kept = table[~no_position & ~no_p].copy()
+    zero = np.isneginf(kept["log10_p"])
+    if zero.any():
+        smallest = kept.loc[~zero, "log10_p"].min()
+        kept.loc[zero, "log10_p"] = min(-300.0, smallest if np.isfinite(smallest) else 0.0)
+        logger.warning("%d variants of %s have p = 0; they count as 1e-300 or the smallest p given.", zero.sum(), what)
+    named = kept["variant"].ne("") & kept["variant"].ne("nan")
+    order = kept["log10_p"].to_numpy().argsort(kind="stable")
+    repeated = kept.iloc[order]["variant"].where(named.iloc[order]).duplicated() & named.iloc[order]
+    dropped["repeated identifier"] = int(repeated.sum())
+    kept = kept.drop(index=repeated.index[repeated])
+    for reason, count in dropped.items():
+        if count:
+            logger.warning("%d of %d variants of %s are left out: %s.", count, len(table), what, reason)
+    if kept.empty:
+        msg = f"{what}: none of {len(table)} variants can be used ({dropped})."
+        raise ValueError(msg)
+    kept["position"] = kept["position"].astype(np.int64) - shift
+    return kept.reset_index(drop=True)

@@ -1,0 +1,189 @@
+"""Are a trait's associated variants concentrated in the elements of a component?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scatacworks import _keys
+from scatacworks._core.enrichment import log_binomial_sf
+from scatacworks._core.fdr import benjamini_hochberg
+from scatacworks._core.intervals import overlap_pairs, point_in
+from scatacworks._logging import logger
+from scatacworks.tl._annotation._elements import Elements, elements_of, labels_of, on_chromosomes, read_bed
+from scatacworks.tl._annotation._sumstats import read_sumstats
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from anndata import AnnData
+
+__all__ = ["trait_enrichment"]
+
+
+def trait_enrichment(
+    index: AnnData,
+    *,
+    sumstats: Mapping[str, str | os.PathLike[str] | pd.DataFrame],
+    ld_blocks: str | os.PathLike[str] | pd.DataFrame | int = 1_000_000,
+    thresholds: Sequence[float] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 5e-8, 1e-9, 1e-10),
+    component_key: str = _keys.COMPONENT,
+    key_added: str = _keys.TRAIT_ENRICHMENT,
+    copy: bool = False,
+) -> AnnData | None:
+    """Test components for variants of a trait, one variant per block of linkage disequilibrium.
+
+    In every block the variant of lowest p that lies in an element is chosen (ties go to the element of highest
+    `mean_signal`, where `.var` has it, then to the first). For each threshold, n blocks have a chosen variant with p
+    at or below it, in k of them its element is of component c, and p is P(Bin(n, share of c among all labelled
+    elements) >= k). Method of Meuleman et al. 2020 (trait-associated variation).
+
+    Parameters
+    ----------
+    index
+        Elements with labels in `.var`.
+    sumstats
+        Trait -> summary statistics: a text table, plain or gzipped (tab, comma or blank separated), or a DataFrame,
+        with chromosome, position (1-based, or `start` 0-based) and p (or minus log10 p) under any common name. The
+        genome must be that of the index; this is not checked beyond chromosome lengths.
+    ld_blocks
+        BED file or table of blocks that do not overlap; or a width in bp for blocks of equal size.
+    thresholds
+        Values of p, from loose to strict.
+    component_key
+        Column of `.var` with the labels.
+    key_added
+        Name in `.uns`.
+    copy
+        Return a changed copy instead of writing to `index`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.uns[key_added]["table"]` : DataFrame, one row per trait, threshold and component
+        `trait`, `threshold`, `component`, `n_blocks` (n), `n_component` (k), `ratio` (observed over expected),
+        `p_value`, `q_value` (Benjamini-Hochberg over the table).
+    `.uns[key_added]["variants"]` : DataFrame, the variant of every block
+        `trait`, `chrom`, `position` (0-based), `variant`, `log10_p`, `element`, `component`.
+    `.uns[key_added]["traits"]` : DataFrame
+        `trait`, `n_variants` (usable), `n_in_elements`, `n_blocks` (with a variant in an element).
+
+    Raises
+    ------
+    ValueError
+        If blocks overlap or hold no variant (another genome?), or summary statistics lack positions or p-values.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scatacworks as sca
+    >>> var = pd.DataFrame({"chrom": "chr1", "start": np.arange(0, 100_000, 1000)})
+    >>> var["end"] = var["start"] + 200
+    >>> var["component"] = np.where(var["start"] < 20_000, "Lymphoid", "Neural")
+    >>> index = anndata.AnnData(np.ones((1, 100), np.float32), var=var.set_index(var.index.astype(str)))
+    >>> gwas = pd.DataFrame({"CHR": 1, "BP": np.arange(101, 10_000, 1000), "P": 1e-9})
+    >>> sca.tl.trait_enrichment(index, sumstats={"count": gwas}, ld_blocks=1000, thresholds=[1e-8])
+    >>> index.uns["trait_enrichment"]["table"][["component", "n_blocks", "ratio"]].values.tolist()
+    [['Lymphoid', 10, 5.0], ['Neural', 10, 0.0]]
+    """
+    if not sumstats:
+        msg = "sumstats is empty; expected a mapping of trait -> summary statistics."
+        raise ValueError(msg)
+    index = index.copy() if copy else index
+    elements = elements_of(index.var)
+    labels, components = labels_of(index, component_key)
+    signal = index.var["mean_signal"].to_numpy(np.float64) if "mean_signal" in index.var else np.zeros(len(labels))
+    tables, chosen, counts = [], [], []
+    for trait, source in sumstats.items():
+        variants, codes = on_chromosomes(read_sumstats(source), elements.chroms, what=f"The trait {trait!r}")
+        hits = _in_elements(variants, codes, elements, signal, labels)
+        hits = _one_per_block(hits, elements, ld_blocks, trait)
+        counts.append((trait, len(variants), hits.attrs["n_in_elements"], len(hits)))
+        tables.append(_test(hits, labels, components, thresholds).assign(trait=trait))
+        hits = hits.assign(trait=trait, component=components[labels[hits["row"]]])
+        chosen.append(hits.assign(element=np.asarray(index.var_names, dtype=object)[hits["row"]]))
+    table = pd.concat(tables, ignore_index=True)
+    table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())
+    variants = pd.concat(chosen, ignore_index=True)
+    summary = pd.DataFrame(counts, columns=["trait", "n_variants", "n_in_elements", "n_blocks"])
+    order = ["trait", "threshold", "component", "n_blocks", "n_component", "ratio", "p_value", "q_value"]
+    shown = ["trait", "chrom", "position", "variant", "log10_p", "element", "component"]
+    index.uns[key_added] = {
+        "table": _text_index(table[order]),
+        "variants": _text_index(variants[shown]),
+        "traits": _text_index(summary),
+        _keys.PARAMS: {"thresholds": np.asarray(thresholds, np.float64), "component_key": component_key},
+    }
+    return index if copy else None
+
+
+def _text_index(table: pd.DataFrame) -> pd.DataFrame:
+    return table.set_index(table.index.astype(str))
+
+
+def _in_elements(
+    variants: pd.DataFrame, codes: np.ndarray, elements: Elements, signal: np.ndarray, labels: np.ndarray
+) -> pd.DataFrame:
+    """Return the variants in labelled elements, best first: lowest p, then highest signal, then first."""
+    which, row = point_in(codes, variants["position"].to_numpy(), elements.intervals)
+    which, row = which[labels[row] >= 0], row[labels[row] >= 0]
+    hits = variants.iloc[which].assign(code=codes[which], row=row)
+    order = np.lexsort((row, -signal[row], hits["log10_p"].to_numpy()))
+    hits = hits.iloc[order].reset_index(drop=True)
+    hits.attrs = {"n_in_elements": len(np.unique(which))}
+    return hits
+
+
+def _one_per_block(hits: pd.DataFrame, elements: Elements, ld_blocks: Any, trait: str) -> pd.DataFrame:
+    """Keep the best variant of every block; variants outside all blocks are dropped."""
+    if isinstance(ld_blocks, int):
+        block = pd.Series(list(zip(hits["code"], hits["position"] // ld_blocks, strict=True)), dtype=object)
+        inside = np.arange(len(hits))
+    else:
+        table, codes = on_chromosomes(read_bed(ld_blocks), elements.chroms, what="The LD blocks")
+        start, end = table["start"].to_numpy(), table["end"].to_numpy()
+        first, second, _ = overlap_pairs((codes, start, end), (codes, start, end))
+        if (first != second).any():
+            a, b = (int(side[first != second][0]) for side in (first, second))
+            msg = (
+                f"LD blocks overlap: {table['chrom'][a]}:{start[a]}-{end[a]} and "
+                f"{table['chrom'][b]}:{start[b]}-{end[b]}; each variant must have one block."
+            )
+            raise ValueError(msg)
+        inside, which = point_in(hits["code"].to_numpy(), hits["position"].to_numpy(), (codes, start, end))
+        block = pd.Series(which)
+        if len(hits) and len(inside) == 0:
+            msg = f"None of the {len(hits)} variants of {trait!r} in elements lies in an LD block; of another genome?"
+            raise ValueError(msg)
+        if len(inside) < len(hits):
+            logger.info("%d of %d variants of %s lie in no LD block.", len(hits) - len(inside), len(hits), trait)
+    kept = hits.iloc[inside[~block.duplicated().to_numpy()]]
+    return kept.sort_values(["code", "position"], kind="stable").reset_index(drop=True)
+
+
+def _test(hits: pd.DataFrame, labels: np.ndarray, components: np.ndarray, thresholds: Sequence[float]) -> pd.DataFrame:
+    """Count and test at every threshold."""
+    background = np.bincount(labels[labels >= 0], minlength=len(components)) / (labels >= 0).sum()
+    rows = []
+    for threshold in thresholds:
+        passed = hits.loc[hits["log10_p"] <= np.log10(threshold), "row"].to_numpy()
+        k, n = np.bincount(labels[passed], minlength=len(components)), len(passed)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = k / (n * background)
+        p = np.exp(log_binomial_sf(k, n, background))
+        rows.append(
+            pd.DataFrame(
+                {
+                    "threshold": threshold,
+                    "component": components,
+                    "n_blocks": n,
+                    "n_component": k,
+                    "ratio": ratio,
+                    "p_value": p,
+                }
+            )
+        )
+    return pd.concat(rows, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Cells in context: scores, projection and labels."""

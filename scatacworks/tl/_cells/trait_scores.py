@@ -1,0 +1,272 @@
+"""Scores of traits per cell from fine-mapped variants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+from tqdm.auto import tqdm
+
+from scatacworks import _keys, _threads
+from scatacworks._core.deviations import deviations
+from scatacworks._core.fdr import benjamini_hochberg
+from scatacworks._core.random_walk import mutual_neighbours, random_walk
+from scatacworks.tl._annotation._elements import elements_of
+from scatacworks.tl._annotation._joins import variant_weights
+from scatacworks.tl._cells._counts import background_of, counts_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+
+__all__ = ["trait_scores"]
+
+_SEED_SHARE = 0.05  # SCAVENGE's cap on the share of seed cells
+_SEED_P = 0.05
+_CAP = 0.99  # quantile at which propagated scores are cut
+
+
+def trait_scores(
+    adata: AnnData,
+    *,
+    variants: Mapping[str, str | os.PathLike[str] | pd.DataFrame],
+    bias: str | None = None,
+    background: np.ndarray | None = None,
+    n_background: int = 200,
+    width: float = 0.1,
+    n_bins: int = 50,
+    layer: str | None = None,
+    groupby: str | None = None,
+    n_permutations: int = 1000,
+    propagate: bool = False,
+    use_rep: str = _keys.X_LSI,
+    n_neighbors: int = 30,
+    restart: float = 0.05,
+    key_added: str = _keys.TRAIT_SCORES,
+    seed: int | np.random.Generator | None = 0,
+    n_jobs: int | None = None,
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | None:
+    """Score cells for the accessibility of peaks with fine-mapped variants of traits.
+
+    A peak weighs the sum of the posterior probabilities of the variants inside it; the score is the z of the weighted
+    deviation against background peaks matched in accessibility (and `bias`), the statistic of g-chromVAR (Ulirsch et
+    al. 2019). With `propagate`, cells of high score (p < 0.05, at most 5 % of cells) restart a random walk on the
+    graph of mutual nearest neighbours, and each cell's score is how often the walk visits it, as in SCAVENGE (Yu et
+    al. 2022): sparse single cells then borrow from their neighbours.
+
+    Parameters
+    ----------
+    adata
+        Cells × peaks, counts.
+    variants
+        Trait -> BED file (chrom, start, end, region, posterior) or table with a column `posterior`.
+    bias
+        Column of `.var`, such as the GC fraction, matched beside accessibility.
+    background
+        Peaks × samples positions of background peaks, instead of drawing them.
+    n_background
+        Number of background sets.
+    width, n_bins
+        As in :func:`~scatacworks.tl.motif_deviations`.
+    layer
+        Layer with the counts, instead of `X`.
+    groupby
+        Column of `.obs`: also compare the mean score of every group with permuted cells.
+    n_permutations
+        Permutations of cells for groups, and of seed cells for propagated scores.
+    propagate
+        Propagate over the graph of neighbours.
+    use_rep
+        Embedding in `.obsm` for the neighbours.
+    n_neighbors
+        Neighbours per cell; two cells are joined when each is among the other's.
+    restart
+        Probability to jump back to a seed cell.
+    key_added
+        Name in `.obsm` and `.uns`.
+    seed
+        Seed of background and permutations.
+    n_jobs
+        Threads.
+    progress
+        Show a progress bar.
+    copy
+        Return a changed copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.obsm[key_added]` : DataFrame, cells × traits, float32
+        z-scores; NaN for cells without counts.
+    `.obsm[key_added + "_propagated"]`, `.obsm[key_added + "_p"]` : DataFrames, float32
+        With `propagate`: visits, cut at the 99 % quantile and scaled to 0 … 1, and the share of permuted sets of seed
+        cells (of the same number of neighbours) that give a cell at least as many visits.
+    `.uns[key_added]["traits"]` : DataFrame
+        `trait`, `n_peaks` (with a variant), `weight` (sum of posteriors in peaks).
+    `.uns[key_added]["groups"]` : DataFrame
+        With `groupby`: `trait`, `group`, `n_cells`, `mean_z`, `p_value` (one-sided, permutations), `q_value`.
+
+    Raises
+    ------
+    KeyError
+        If a column, layer or embedding is missing.
+    ValueError
+        If no peak holds a variant of a trait, or variants lack posteriors between 0 and 1.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scatacworks as sca
+    >>> rng = np.random.default_rng(0)
+    >>> rate = np.full((40, 300), 0.5)
+    >>> rate[:20, :30], rate[20:, :30] = 1.0, 0.0
+    >>> counts = rng.poisson(rate).astype(np.float32)
+    >>> var = pd.DataFrame({"chrom": "chr1", "start": np.arange(300) * 1000})
+    >>> var["end"] = var["start"] + 500
+    >>> obs = pd.DataFrame({"type": ["Mono"] * 20 + ["T"] * 20}, index=[f"c{i}" for i in range(40)])
+    >>> adata = anndata.AnnData(counts, obs=obs, var=var.set_index(var.index.astype(str)))
+    >>> near = pd.DataFrame({"chrom": "chr1", "start": np.arange(20) * 1000 + 50, "posterior": 0.5})
+    >>> near["end"] = near["start"] + 1
+    >>> sca.tl.trait_scores(adata, variants={"MONO": near}, groupby="type", progress=False)
+    >>> adata.uns["trait_scores"]["groups"][["group", "p_value"]].round(3).values.tolist()
+    [['Mono', 0.001], ['T', 1.0]]
+    """
+    adata = adata.copy() if copy else adata
+    counts = counts_of(adata, layer)
+    rng = np.random.default_rng(seed)
+    weights = _weights(adata, variants)
+    kept, partners = background_of(
+        adata, counts, bias=bias, given=background, n_samples=n_background, width=width, n_bins=n_bins, seed=rng
+    )
+    _, z = deviations(
+        counts[:, kept], sparse.csr_matrix(weights[kept]), partners, minimum=0.0, n_jobs=_threads.resolve(n_jobs),
+        progress=lambda steps: tqdm(steps, desc="background", disable=not progress),
+    )  # fmt: skip
+    names = [str(name) for name in variants]
+    traits = pd.DataFrame({"trait": names, "n_peaks": (weights > 0).sum(0), "weight": weights.sum(0)})
+    result: dict[str, Any] = {"traits": traits.set_index(traits.index.astype(str))}
+
+    def table(values: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame(values.astype(np.float32), index=adata.obs_names, columns=names)
+
+    adata.obsm[key_added] = table(z)
+    if groupby is not None:
+        result["groups"] = _groups(adata, z, names, groupby, n_permutations=n_permutations, rng=rng)
+    if propagate:
+        graph = _graph(adata, use_rep, n_neighbors, rng)
+        visits, p = _propagate(graph, z, restart, n_permutations, rng)
+        adata.obsm[f"{key_added}_propagated"], adata.obsm[f"{key_added}_p"] = table(visits), table(p)
+    result[_keys.PARAMS] = {"n_background": partners.shape[1], "bias": bias or "", "n_permutations": n_permutations}
+    adata.uns[key_added] = result
+    return adata if copy else None
+
+
+def _weights(adata: AnnData, variants: Mapping[str, Any]) -> np.ndarray:
+    """Return the summed posteriors of every trait in every peak."""
+    elements = elements_of(adata.var)
+    weights = np.zeros((adata.n_vars, len(variants)))
+    for column, (name, source) in enumerate(variants.items()):
+        weights[:, column] = variant_weights(elements, source, str(name))
+        if not weights[:, column].any():
+            msg = f"No peak holds a variant of {name!r}; are peaks and variants of the same genome?"
+            raise ValueError(msg)
+    return weights
+
+
+def _groups(
+    adata: AnnData, z: np.ndarray, names: list[str], groupby: str, *, n_permutations: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Compare group means with those of permuted cells."""
+    if groupby not in adata.obs:
+        msg = f"No column {groupby!r} in .obs; it has {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    groups = adata.obs[groupby].astype("category").cat.remove_unused_categories()
+    codes = groups.cat.codes.to_numpy()
+    usable = np.flatnonzero((codes >= 0) & ~np.isnan(z).any(1))
+    codes, values = codes[usable], z[usable]
+    n_groups = len(groups.cat.categories)
+    size = np.bincount(codes, minlength=n_groups)
+    member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), (n_groups, len(codes)))
+    mean = np.asarray(member @ values) / np.maximum(size, 1)[:, None]
+    as_high = np.zeros_like(mean)
+    for _ in range(n_permutations):
+        as_high += np.asarray(member @ values[rng.permutation(len(codes))]) / np.maximum(size, 1)[:, None] >= mean
+    p = (1 + as_high) / (n_permutations + 1)
+    table = pd.DataFrame(
+        {
+            "trait": np.repeat(np.array(names, dtype=object), n_groups),
+            "group": np.tile(groups.cat.categories.astype(str).to_numpy(dtype=object), len(names)),
+            "n_cells": np.tile(size, len(names)),
+            "mean_z": mean.T.ravel(),
+            "p_value": p.T.ravel(),
+        }
+    )
+    table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())
+    return table.set_index(table.index.astype(str))
+
+
+def _graph(adata: AnnData, use_rep: str, n_neighbors: int, rng: np.random.Generator) -> sparse.csr_matrix:
+    """Return the graph of mutual nearest neighbours in an embedding."""
+    if use_rep not in adata.obsm:
+        msg = (
+            f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.pp.lsi(adata) or name another by use_rep."
+        )
+        raise KeyError(msg)
+    points = np.asarray(adata.obsm[use_rep], np.float32)
+    if not np.isfinite(points).all():
+        msg = f".obsm[{use_rep!r}] has values that are not finite."
+        raise ValueError(msg)
+    n_neighbors = min(n_neighbors, len(points) - 1)
+    if len(points) <= 5000:
+        from sklearn.neighbors import NearestNeighbors
+
+        found = NearestNeighbors(n_neighbors=n_neighbors + 1).fit(points).kneighbors(points, return_distance=False)
+    else:
+        from pynndescent import NNDescent
+
+        search = NNDescent(points, n_neighbors=n_neighbors + 1, random_state=int(rng.integers(2**31)))
+        found = search.neighbor_graph[0]
+    return mutual_neighbours(found)
+
+
+def _propagate(
+    graph: sparse.csr_matrix, z: np.ndarray, restart: float, n_permutations: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Walk from the cells of highest score; returns scaled visits and permutation p."""
+    degree = np.asarray(graph.sum(1)).ravel().astype(np.int64)
+    visits, p = np.empty(z.shape), np.empty(z.shape)
+    for trait in range(z.shape[1]):
+        score = np.nan_to_num(z[:, trait], nan=-np.inf)
+        cells = np.flatnonzero(stats.norm.sf(score) < _SEED_P)
+        cells = cells[np.argsort(-score[cells], kind="stable")][: max(int(_SEED_SHARE * len(score)), 1)]
+        if len(cells) == 0:
+            cells = score.argmax()[None]
+        seeds = np.zeros((len(score), 1))
+        seeds[cells] = 1
+        own = random_walk(graph, seeds, restart=restart)[:, 0]
+        as_high = np.zeros(len(own))
+        for first in range(0, n_permutations, 100):
+            permuted = _matched_seeds(degree, cells, min(100, n_permutations - first), rng)
+            as_high += (random_walk(graph, permuted, restart=restart) >= own[:, None]).sum(1)
+        p[:, trait] = (1 + as_high) / (n_permutations + 1)
+        cut = np.minimum(own, np.quantile(own, _CAP))
+        visits[:, trait] = (cut - cut.min()) / max(np.ptp(cut), 1e-300)
+    return visits, p
+
+
+def _matched_seeds(degree: np.ndarray, cells: np.ndarray, n_sets: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw sets of seed cells with the numbers of neighbours of the true ones (to the nearest rank of 20)."""
+    rank = np.argsort(np.argsort(degree, kind="stable"), kind="stable")
+    stratum = rank * 20 // len(degree)
+    seeds = np.zeros((len(degree), n_sets))
+    for value, wanted in zip(*np.unique(stratum[cells], return_counts=True), strict=True):
+        members = np.flatnonzero(stratum == value)
+        for column in range(n_sets):
+            seeds[rng.choice(members, size=wanted, replace=False), column] = 1
+    return seeds

@@ -1,0 +1,121 @@
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import scatacworks as sca
+from scatacworks.tl._annotation._sumstats import read_sumstats
+
+
+def gwas(index, n=3000, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "SNP": [f"rs{i}" for i in range(n)],
+            "CHR": rng.choice([1, 2], n),
+            "BP": rng.integers(1, 1_000_000, n),
+            "P": rng.random(n),
+        }
+    )
+
+
+def blocks(width=20_000):
+    start = np.tile(np.arange(0, 1_000_000, width), 2)
+    return pd.DataFrame({"chrom": np.repeat(["chr1", "chr2"], len(start) // 2), "start": start, "end": start + width})
+
+
+def test_one_variant_per_block_equals_a_loop(make_index):
+    index = make_index()
+    stats_table = gwas(index)
+    stats_table["P"] = stats_table["P"].round(2).clip(1e-3)  # many ties
+    sca.tl.trait_enrichment(index, sumstats={"t": stats_table}, ld_blocks=blocks(), thresholds=[0.5, 0.05])
+    stored, var = index.uns["trait_enrichment"], index.var
+    expected = []
+    for block in blocks().itertuples():
+        best = None
+        for v in stats_table.itertuples():
+            position = v.BP - 1
+            if f"chr{v.CHR}" != block.chrom or not block.start <= position < block.end:
+                continue
+            for row in np.flatnonzero(
+                (var["chrom"] == block.chrom) & (var["start"] <= position) & (var["end"] > position)
+            ):
+                rank = (v.P, -var["mean_signal"].iloc[row], row)
+                best = min(best, (rank, v.SNP, row)) if best else (rank, v.SNP, row)
+        if best:
+            expected.append((best[1], var.index[best[2]]))
+    assert sorted(zip(stored["variants"]["variant"], stored["variants"]["element"], strict=True)) == sorted(expected)
+    for row in stored["table"].itertuples():
+        passed = stored["variants"][stored["variants"]["log10_p"] <= np.log10(row.threshold)]
+        k, n = (passed["component"] == row.component).sum(), len(passed)
+        share = (var["component"] == row.component).mean()
+        assert (row.n_component, row.n_blocks) == (k, n)
+        np.testing.assert_allclose(row.ratio, k / n / share)
+        np.testing.assert_allclose(row.p_value, stats.binomtest(int(k), n, share, alternative="greater").pvalue)
+
+
+def test_planted_component_rises_with_the_threshold_and_the_null_does_not(make_index):
+    index = make_index()
+    table = gwas(index)
+    own = index.var[(index.var["component"] == "C") & (index.var["chrom"] == "chr1")].iloc[::20]
+    planted = pd.DataFrame({"SNP": own.index, "CHR": 1, "BP": own["summit"] + 1, "P": 1e-9})
+    sca.tl.trait_enrichment(
+        index,
+        sumstats={"null": table, "planted": pd.concat([table, planted])},
+        ld_blocks=20_000,
+        thresholds=[0.5, 1e-8],
+    )
+    result = index.uns["trait_enrichment"]["table"].set_index(["trait", "threshold", "component"]).sort_index()
+    assert result.loc[("planted", 1e-8, "C"), "ratio"] > 3
+    assert result.loc[("planted", 1e-8, "C"), "q_value"] < 1e-6
+    assert result.loc[("null", 0.5), "p_value"].min() > 0.01
+    assert result.loc[("null", 1e-8), "n_blocks"].eq(0).all()
+    assert result.loc[("null", 1e-8), "p_value"].eq(1).all()
+
+
+def test_files_under_common_names(tmp_path):
+    rows = "rs1\t1\t101\t1e-5\nrs2\t2\t201\t1e-400\n"
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(("SNP\tCHR\tBP\tP\n" + rows).encode()))
+    (tmp_path / "b.csv").write_text("rsid,chromosome,base_pair_location,p_value\n" + rows.replace("\t", ","))
+    (tmp_path / "c.txt").write_text("MarkerName chr pos pval\n" + rows.replace("\t", " "))
+    (tmp_path / "d.tsv").write_text("variant\tchrom\tpos\tneglog10_pval\nrs1\t1\t101\t5\nrs2\t2\t201\t400\n")
+    for path in sorted(tmp_path.iterdir()):
+        table = read_sumstats(path)
+        assert table[["chrom", "position", "variant"]].values.tolist() == [["1", 100, "rs1"], ["2", 200, "rs2"]]
+        np.testing.assert_allclose(table["log10_p"], [-5, -400])
+
+
+def test_unusable_rows_are_dropped_and_counted(caplog):
+    table = pd.DataFrame(
+        {
+            "SNP": ["a", "a", "b", "c", "d", "e", "f"],
+            "CHR": 1,
+            "BP": [1, 2, 3, 4, "x", 6, 7],
+            "P": [0.5, 0.1, "oops", np.nan, 0.1, 0, 3],
+        }
+    )
+    found = read_sumstats(table)
+    assert found[["variant", "position"]].values.tolist() == [["a", 1], ["e", 5]]
+    assert found["log10_p"].tolist() == [-1, -300]
+    for text in ("1 of 7", "3 of 7", "p = 0", "repeated identifier", "no numeric position"):
+        assert text in caplog.text
+
+
+def test_errors(make_index):
+    index = make_index(n=400)
+    with pytest.raises(ValueError, match="no positions"):
+        sca.tl.trait_enrichment(index, sumstats={"t": pd.DataFrame({"SNP": ["rs1"], "P": [0.1]})})
+    with pytest.raises(ValueError, match="no p-values"):
+        sca.tl.trait_enrichment(index, sumstats={"t": pd.DataFrame({"CHR": [1], "BP": [5]})})
+    with pytest.raises(ValueError, match="empty"):
+        sca.tl.trait_enrichment(index, sumstats={})
+    overlapping = pd.DataFrame({"chrom": "chr1", "start": [0, 500], "end": [1000, 2000]})
+    with pytest.raises(ValueError, match="LD blocks overlap"):
+        sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, ld_blocks=overlapping)
+    elsewhere = pd.DataFrame({"chrom": ["chr1"], "start": [10**8], "end": [2 * 10**8]})
+    with pytest.raises(ValueError, match="another genome"):
+        sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, ld_blocks=elsewhere)
+    with pytest.raises(ValueError, match="none of 1 variants"):
+        sca.tl.trait_enrichment(index, sumstats={"t": pd.DataFrame({"CHR": [1], "BP": [5], "P": ["?"]})})

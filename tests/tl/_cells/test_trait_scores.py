@@ -1,0 +1,82 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import scatacworks as sca
+from scatacworks._core.deviations import deviations
+from scatacworks.tl._cells.trait_scores import _matched_seeds
+
+
+@pytest.fixture
+def variants(cells):
+    rng = np.random.default_rng(1)
+    start = cells.var["start"].to_numpy()[rng.integers(0, 100, 80)] + rng.integers(0, 500, 80)
+    return pd.DataFrame({"chrom": "1", "start": start, "end": start + 1, "posterior": rng.uniform(0.1, 1, 80)})
+
+
+def test_weights_are_sums_of_posteriors_and_z_is_the_weighted_deviation(cells, variants):
+    background = np.random.default_rng(5).integers(0, 1000, (1000, 20))
+    sca.tl.trait_scores(cells, variants={"t": variants}, background=background, progress=False)
+    weight = np.zeros(1000)
+    for row in variants.itertuples():
+        for i, peak in enumerate(cells.var.itertuples()):
+            weight[i] += row.posterior if peak.start <= row.start < peak.end else 0
+    expected = deviations(sparse.csr_matrix(cells.X), sparse.csr_matrix(weight[:, None]), background, minimum=0)[1]
+    np.testing.assert_allclose(cells.obsm["trait_scores"], expected, rtol=1e-4, atol=1e-5)
+    assert cells.uns["trait_scores"]["traits"]["n_peaks"].tolist() == [(weight > 0).sum()]
+
+
+def test_sets_and_weights_of_one_agree_with_motif_deviations(cells):
+    chosen = cells.var.iloc[:100]
+    ones = pd.DataFrame({"chrom": "chr1", "start": chosen["start"] + 3, "end": chosen["start"] + 4, "posterior": 1.0})
+    background = np.random.default_rng(5).integers(0, 1000, (1000, 20))
+    sca.tl.trait_scores(cells, variants={"t": ones}, background=background, progress=False)
+    sca.tl.motif_deviations(cells, annotations={"t": chosen}, background=background, progress=False, minimum=0)
+    np.testing.assert_allclose(cells.obsm["trait_scores"], cells.obsm["motif_deviations_z"], rtol=1e-5)
+
+
+def test_groups_and_propagation_find_the_type(cells, variants):
+    cells.obsm["X_lsi"] = np.asarray(cells.X[:, :200] @ np.r_[np.ones(100), -np.ones(100)])[:, None] / 10
+    sca.tl.trait_scores(
+        cells, variants={"t": variants}, groupby="type", propagate=True, n_permutations=199, progress=False
+    )
+    groups = cells.uns["trait_scores"]["groups"].set_index("group")
+    assert groups.loc["A", "p_value"] == 1 / 200
+    assert groups.loc["B", "p_value"] == 1
+    visits, p = cells.obsm["trait_scores_propagated"]["t"], cells.obsm["trait_scores_p"]["t"]
+    assert visits[:100].mean() > 3 * visits[100:].mean()
+    assert visits.between(0, 1).all()
+    assert p[:100].median() < p[100:].median()
+
+
+def test_null_traits_are_not_significant(cells):
+    rng = np.random.default_rng(2)
+    null = {}
+    for i in range(30):
+        start = rng.choice(cells.var["start"].to_numpy()[200:], 60)
+        null[f"t{i}"] = pd.DataFrame({"chrom": "chr1", "start": start, "end": start + 1, "posterior": rng.random(60)})
+    sca.tl.trait_scores(cells, variants=null, groupby="type", n_permutations=199, progress=False)
+    p = cells.uns["trait_scores"]["groups"]["p_value"]
+    assert 0.3 < np.mean(p) < 0.7
+    assert cells.obsm["trait_scores"].to_numpy().std() == pytest.approx(1, abs=0.25)
+
+
+def test_permuted_seeds_keep_size_and_degree():
+    degree = np.repeat([1, 5, 30], 40)
+    cells = np.array([0, 1, 100, 101, 119])
+    seeds = _matched_seeds(degree, cells, 50, np.random.default_rng(0))
+    assert (seeds.sum(0) == 5).all()
+    assert (seeds[:40].sum(0) == 2).all()
+    assert (seeds[80:].sum(0) == 3).all()
+
+
+def test_errors(cells, variants):
+    with pytest.raises(ValueError, match="same genome"):
+        sca.tl.trait_scores(cells, variants={"t": variants.assign(start=10**8, end=10**8 + 1)})
+    with pytest.raises(KeyError, match="nothing"):
+        sca.tl.trait_scores(cells, variants={"t": variants}, groupby="nothing", progress=False)
+    with pytest.raises(KeyError, match=r"sca\.pp\.lsi"):
+        sca.tl.trait_scores(cells, variants={"t": variants}, propagate=True, progress=False)
+    with pytest.raises(ValueError, match="posterior"):
+        sca.tl.trait_scores(cells, variants={"t": variants.drop(columns="posterior")})
