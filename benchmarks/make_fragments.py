@@ -19,7 +19,7 @@ import numpy as np
 
 from scatacworks import Genome
 from scatacworks._core.bgzf import EOF_BLOCK, compress_blocks
-from scatacworks._core.formatting import format_fragments
+from scatacworks._core.formatting import format_fragments, pack_names
 
 N_GROUPS, N_CELLS, N_PEAKS = 8, 2_000, 150_000
 
@@ -110,12 +110,13 @@ def write(path: str | Path, n_fragments: int = 20_000_000, *, seed: int = 1, lev
     """Write the fragment file and the table of its cells; returns the path."""
     path = Path(path)
     barcodes, group, genome, chromosomes = make_fragments(n_fragments, seed=seed)
+    names = pack_names(barcodes)
     with path.open("wb") as out, ThreadPoolExecutor() as pool:
         rest = b""
         for name, columns in zip(genome.chroms, chromosomes, strict=True):
             for at in range(0, len(columns[0]), 1_000_000):
                 piece = [column[at : at + 1_000_000] for column in columns]
-                rest = compress_blocks(out, rest + format_fragments(name, *piece, barcodes), level=level, pool=pool)
+                rest = compress_blocks(out, rest + format_fragments(name, *piece, names), level=level, pool=pool)
         compress_blocks(out, rest, level=level, pool=pool, last=True)
         out.write(EOF_BLOCK)
     table = "".join(f"{barcode}\tG{g}\n" for barcode, g in zip(barcodes, group, strict=True))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from scatacworks._numba import njit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
 
 @njit
@@ -58,8 +58,22 @@ def _put_lines(
     return at
 
 
+class PackedNames(NamedTuple):
+    """Names one after the other."""
+
+    arena: np.ndarray  # uint8
+    offsets: np.ndarray  # int64 (n + 1,)
+
+
+def pack_names(names: Iterable[str]) -> PackedNames:
+    """Pack names for :func:`format_fragments`."""
+    encoded = [str(name).encode() for name in names]
+    sizes = np.fromiter((len(name) for name in encoded), np.int64, len(encoded))
+    return PackedNames(np.frombuffer(b"".join(encoded), np.uint8), np.concatenate([[0], np.cumsum(sizes)]))
+
+
 def format_fragments(
-    chrom: str, start: np.ndarray, end: np.ndarray, cell: np.ndarray, count: np.ndarray, barcodes: Sequence[str]
+    chrom: str, start: np.ndarray, end: np.ndarray, cell: np.ndarray, count: np.ndarray, barcodes: PackedNames
 ) -> bytes:
     """Return the lines of fragments of one chromosome.
 
@@ -68,11 +82,7 @@ def format_fragments(
     start, end, cell, count
         Integer arrays of one length; `cell` indexes `barcodes`.
     """
-    names = [str(barcode).encode() for barcode in barcodes]
-    sizes = np.fromiter((len(name) for name in names), np.int64, len(names))
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
     encoded = np.frombuffer(chrom.encode(), np.uint8)
-    arena = np.frombuffer(b"".join(names), np.uint8)
-    room = int(sizes[cell].sum()) + len(start) * (len(encoded) + 3 * 10 + 5)
+    room = int(np.diff(barcodes.offsets)[cell].sum()) + len(start) * (len(encoded) + 3 * 10 + 5)
     out = np.empty(room, np.uint8)
-    return out[: _put_lines(out, encoded, start, end, cell, count, arena, offsets)].tobytes()
+    return out[: _put_lines(out, encoded, start, end, cell, count, *barcodes)].tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scatacworks._lazy import attach
 
 _PUBLIC: dict[str, str] = {
+    "bam_to_fragments": "_bam",
     "Motif": "_motifs",
     "read_bigwig": "_bigwig_read",
     "read_fragments": "_fragments",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scatacworks import _threads
 from scatacworks._core.bgzf import EOF_BLOCK, compress_blocks
-from scatacworks._core.formatting import format_fragments
+from scatacworks._core.formatting import PackedNames, format_fragments, pack_names
 from scatacworks._files import atomic_path
 from scatacworks._logging import logger
 from scatacworks.io._source import FragmentSource, open_fragments
@@ -102,10 +102,17 @@ def write_blocks(
 ) -> None:
     """Write sorted blocks of `source`'s cells, bgzipped and indexed if the name ends in `.gz`."""
     compressed = path.suffix in {".gz", ".bgz"}
-    with atomic_path(path) as aside, aside.open("wb") as out, ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
+    names = pack_names(())
+    with (
+        atomic_path(path) as aside,
+        aside.open("wb") as out,
+        ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool,
+    ):
         rest = b""
         for block in blocks:
-            for text in _format(block, source):
+            if len(source.cells) >= len(names.offsets):  # cells may be found on the way
+                names = pack_names(source.cells)
+            for text in _format(block, source.genome.chroms[block.chrom], names):
                 rest = compress_blocks(out, rest + text, level=3, pool=pool) if compressed else _put(out, text)
         if compressed:
             compress_blocks(out, rest, level=3, pool=pool, last=True)
@@ -119,12 +126,11 @@ def _put(out: BinaryIO, text: bytes) -> bytes:
     return b""
 
 
-def _format(block: FragmentBlock, source: FragmentSource) -> Iterable[bytes]:
-    name = source.genome.chroms[block.chrom]
+def _format(block: FragmentBlock, chrom: str, names: PackedNames) -> Iterable[bytes]:
     for at in range(0, len(block), _PIECE):
         part = slice(at, at + _PIECE)
         columns = (block.start[part], block.end[part], block.cell[part], block.count[part])
-        yield format_fragments(name, *columns, source.cells)
+        yield format_fragments(chrom, *columns, names)
 
 
 def make_index(path: Path) -> None:
