@@ -1,1 +1,15 @@
 """The command line, thin over the Python functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; `arguments` are those of the process by default."""
+    from scatacworks.cli._app import run
+
+    run(arguments)

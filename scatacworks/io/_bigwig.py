@@ -36,6 +36,7 @@ def write_bigwig(
     groups: Sequence[str] | None = None,
     extend: int | None = 100,
     fill_gaps: bool = True,
+    ending: str = ".bw",
     n_jobs: int | None = None,
     progress: bool = True,
     mod: str = "atac",
@@ -50,8 +51,8 @@ def write_bigwig(
     data
         Annotated data that holds tracks, or :class:`~scatacworks.Tracks`.
     path
-        A folder, which then gets `<group>.bw` for every group (characters that file names cannot hold become `_`); or,
-        for a single group, a file ending in `.bw` or `.bigWig`.
+        A folder, which then gets `<group>.bw` (see `ending`) for every group, where characters that file names cannot
+        hold become `_`; or, for a single group, a file ending in `.bw` or `.bigWig`.
     key, layer
         Which tracks, as for :func:`scatacworks.get.tracks`: by default the denoised signal. Not used for `Tracks`.
     groups
@@ -61,6 +62,8 @@ def write_bigwig(
         :func:`scatacworks.get.track` gives it; `None` writes the counts of cut sites themselves.
     fill_gaps
         Write the bases without a run too where their value is not zero (a model's constant far from any cut site).
+    ending
+        What follows the group's name in the names of files in a folder, such as `".denoised.bw"`.
     n_jobs
         Threads that compress.
     progress
@@ -97,7 +100,7 @@ def write_bigwig(
     tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer, mod)
     names = list(map(str, tracks.groups if groups is None else groups))
     codes = [tracks.group_code(name) for name in names]
-    files = _files_for(names, Path(path))
+    files = _files_for(names, Path(path), ending)
     with (
         ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool,
         tqdm(total=len(names) * len(tracks.genome), desc="Writing bigWig", unit="chrom", disable=not progress) as bar,
@@ -144,7 +147,7 @@ def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
     return all_starts[keep], (all_ends - all_starts)[keep], all_values[keep]
 
 
-def _files_for(names: Sequence[str], path: Path) -> dict[str, Path]:
+def _files_for(names: Sequence[str], path: Path, ending: str) -> dict[str, Path]:
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         if len(names) != 1:
             msg = (
@@ -153,7 +156,7 @@ def _files_for(names: Sequence[str], path: Path) -> dict[str, Path]:
             )
             raise ValueError(msg)
         return {names[0]: path}
-    return {name: path / f"{stem}.bw" for name, stem in zip(names, file_stems(names), strict=True)}
+    return {name: path / f"{stem}{ending}" for name, stem in zip(names, file_stems(names), strict=True)}
 
 
 def file_stems(names: Sequence[str]) -> list[str]:

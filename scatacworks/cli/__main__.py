@@ -1,0 +1,7 @@
+"""`python -m scatacworks.cli`."""
+
+from __future__ import annotations
+
+from scatacworks.cli import main
+
+main()

@@ -1,0 +1,159 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scatacworks.cli._common import DEBUG, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="scatacworks",
+    help="Denoised base-resolution tracks and peaks of groups of cells, from scATAC-seq fragments.",
+    epilog="Exit codes: 0 done, 1 a problem with the input, 2 wrong usage, 130 stopped. --debug shows tracebacks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Device = Annotated[
+    str | None, typer.Option(help="Torch device, such as cpu or cuda:0; by default a GPU if there is one.")
+]
+Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Threshold = Annotated[float, typer.Option(help="Smallest probability in a peak.")]
+MinLength = Annotated[int, typer.Option(help="Smallest length of a peak, bp.")]
+MaxGap = Annotated[int, typer.Option(help="Largest stretch below the threshold within a peak, bp.")]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")]
+
+
+@app.command()
+@guarded
+def denoise(
+    *,
+    fragments: Annotated[
+        Path, typer.Argument(help="Fragment file, or an .h5ad or .h5mu file that knows its fragments.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    groups: Annotated[
+        Path | None, typer.Option(help="Groups of cells: TSV or CSV with barcodes and a group column, or an .h5ad.")
+    ] = None,
+    groups_column: Annotated[str | None, typer.Option(help="Column with the groups.")] = None,
+    barcode_column: Annotated[str | None, typer.Option(help="Column with the barcodes; by default found.")] = None,
+    genome: Annotated[str | None, typer.Option(help="hg38, hg19, mm10, mm39, or a chromosome sizes file.")] = None,
+    group: Groups = None,
+    min_cells: Annotated[int, typer.Option(help="Leave out groups with fewer cells.")] = 0,
+    convention: Annotated[str, typer.Option(help="Where cut sites are: 10x or atacworks.")] = "10x",
+    model: Annotated[
+        str, typer.Option(help="Bundled model (see `scatacworks models`) or the path of one.")
+    ] = "default",
+    regions: Annotated[str | None, typer.Option(help="Only these: a BED file, a region or a gene.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="Keep the denoised tracks in this zarr store; a stopped run then goes on.")
+    ] = None,
+    threshold: Threshold = 0.5,
+    min_length: MinLength = 200,
+    max_gap: MaxGap = 30,
+    show: Annotated[list[str] | None, typer.Option(help="Gene or region for a figure; may be repeated.")] = None,
+    bigwig: Annotated[str, typer.Option(help="Tracks to write: some of raw,denoised,probability; or none.")] = (
+        "raw,denoised,probability"
+    ),
+    device: Device = None,
+    n_jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Denoise the groups of a fragment file: bigWig tracks, peaks, an .h5ad and a report."""
+    from scatacworks.cli import _denoise
+
+    settings = _denoise.Settings(
+        out=out,
+        model=model,
+        regions=regions,
+        path=path,
+        peaks={"threshold": threshold, "min_length": min_length, "max_gap": max_gap},
+        show=tuple(show or ()),
+        bigwig=_denoise.parse_layers(bigwig),
+        device=device,
+        n_jobs=n_jobs,
+        progress=not quiet,
+    )
+    adata, groupby = _denoise.read(
+        fragments, groups, settings, column=groups_column, barcode_column=barcode_column, genome=genome
+    )
+    _denoise.pseudobulk(adata, groupby, settings, groups=group, min_cells=min_cells, convention=convention)
+    _denoise.run(adata, settings)
+
+
+@app.command()
+@guarded
+def peaks(
+    *,
+    source: Annotated[
+        Path, typer.Argument(help="An .h5ad of `scatacworks denoise`, or a bigWig file or a folder of them.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .bed or .narrowPeak file (also .gz), or a folder.")],
+    threshold: Threshold = 0.5,
+    min_length: MinLength = 200,
+    max_gap: MaxGap = 30,
+    group: Groups = None,
+    n_jobs: Jobs = None,
+) -> None:
+    """Call peaks again, with other limits, or on bigWig tracks."""
+    from scatacworks.cli import _peaks
+
+    limits = {"threshold": threshold, "min_length": min_length, "max_gap": max_gap}
+    _peaks.run(source, out, limits, groups=group, n_jobs=n_jobs)
+
+
+@app.command()
+@guarded
+def demo(
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("scatacworks_demo"),
+    device: Device = None,
+    n_jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run the main job on real data that come with the package (blood cells, gene windows); no network needed."""
+    from scatacworks.cli import _demo
+
+    _demo.run(out, device=device, n_jobs=n_jobs, progress=not quiet)
+
+
+@app.command()
+@guarded
+def info(
+    path: Annotated[Path | None, typer.Argument(help="An .h5ad or bigWig file to describe.")] = None,
+) -> None:
+    """Show versions, devices and threads, or what a file holds."""
+    from scatacworks.cli import _info
+
+    _info.run(path)
+
+
+@app.command()
+@guarded
+def models(
+    name: Annotated[str | None, typer.Argument(help="A bundled model or the path of one, to see its card.")] = None,
+) -> None:
+    """List the bundled models, or show the card of one."""
+    from scatacworks.cli import _info
+
+    _info.models(name)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; `--debug`, anywhere, lets errors through with their tracebacks."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in arguments:
+        arguments = [argument for argument in arguments if argument != "--debug"]
+        os.environ[DEBUG] = "1"
+    app(args=arguments, prog_name="scatacworks")

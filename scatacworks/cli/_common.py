@@ -1,0 +1,94 @@
+"""What all commands share: messages, errors in one sentence, exit codes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEBUG = "SCATACWORKS_DEBUG"
+FAILED, BROKEN, INTERRUPTED = 1, 70, 130
+_EXPECTED = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError)
+
+
+def say(text: str) -> None:
+    """Write a line of results to standard output."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Write a line about the work to standard error."""
+    typer.echo(text, err=True)
+
+
+def guarded(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors into one sentence and an exit code; with `--debug` they pass."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _show_warning
+            _listen()
+            try:
+                function(*args, **kwargs)
+            except KeyboardInterrupt:
+                note("Stopped. Files that were finished are kept; no half-written one is left.")
+                raise typer.Exit(INTERRUPTED) from None
+            except BrokenPipeError:
+                sys.stdout = None  # whoever read has gone
+                raise typer.Exit(FAILED) from None
+            except _EXPECTED as error:
+                _fail(error, "Error", FAILED)
+            except Exception as error:
+                if isinstance(error, typer.Exit | typer.Abort) or type(error).__module__.startswith(("typer", "click")):
+                    raise
+                _fail(error, "Unexpected error, please report it with what --debug shows", BROKEN)
+
+    return command
+
+
+def _fail(error: Exception, title: str, code: int) -> None:
+    if os.environ.get(DEBUG):
+        raise error
+    note(f"{title}: {sentence(error)}")
+    raise typer.Exit(code) from None
+
+
+def sentence(error: BaseException) -> str:
+    """Return what an error says, without the quotes that `KeyError` adds, and with its notes."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    elif isinstance(error, MemoryError):
+        text = str(error) or "not enough memory; give --path to work on disk, fewer --group, or --regions"
+    else:
+        text = str(error.args[0]) if error.args else type(error).__name__
+    return " ".join([text, *getattr(error, "__notes__", ())])
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning | ImportWarning):
+        note(f"Note: {message}")
+
+
+class _Echo(logging.Handler):
+    """Writes the library's messages to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+
+
+def _listen() -> None:
+    from scatacworks._logging import logger
+
+    if not any(isinstance(handler, _Echo) for handler in logger.handlers):
+        logger.addHandler(_Echo())
+    logger.setLevel(logging.INFO)

@@ -1,0 +1,294 @@
+"""The main job: fragments and groups in; tracks, peaks, an AnnData and a report out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._anndata import atac, is_mudata
+from scatacworks._files import atomic_path, require_file, require_writable
+from scatacworks.cli._common import note, say
+from scatacworks.cli._groups import open_anndata, read_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
+
+LAYERS = ("raw", "denoised", "probability")
+_SHOWN_REGIONS = 4
+_DPI = 160
+_FULL_GROUPS, _MOST_GROUPS = 6, 24  # shown with all lines, and at all, in a figure
+_FLANK = 8_000  # bp around a peak in a figure
+
+
+@dataclass
+class Settings:
+    """What a run is to do."""
+
+    out: Path
+    model: str = "default"
+    regions: Any = None
+    path: Path | None = None
+    peaks: dict[str, Any] = field(default_factory=dict)
+    show: tuple[str, ...] = ()
+    groupby: str | None = None  # column whose colours the figures take
+    bigwig: tuple[str, ...] = LAYERS
+    device: str | None = None
+    n_jobs: int | None = None
+    progress: bool = True
+
+
+def parse_layers(text: str) -> tuple[str, ...]:
+    """Return the tracks to write; `none` for none.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
+    unknown = [name for name in names if name not in LAYERS]
+    if unknown:
+        msg = f"--bigwig names {unknown[0]!r}; expected some of {', '.join(LAYERS)}, separated by commas, or none."
+        raise ValueError(msg)
+    return names
+
+
+def read(
+    fragments: Path,
+    groups: Path | None,
+    settings: Settings,
+    *,
+    column: str | None,
+    barcode_column: str | None,
+    genome: str | None,
+) -> tuple[AnnData | MuData, str]:
+    """Return the cells and the name of the `.obs` column with their groups."""
+    from scatacworks.io import read_fragments
+
+    require_writable(settings.out)
+    if fragments.suffix in (".h5ad", ".h5mu"):
+        return _from_anndata(fragments, groups, column, barcode_column)
+    if genome is None:
+        msg = "The genome of a fragment file must be given: --genome hg38, hg19, mm10, mm39 or a chromosome sizes file."
+        raise ValueError(msg)
+    if groups is None:
+        msg = "The groups of the cells must be given: --groups cells.tsv (barcodes and a column with groups)."
+        raise ValueError(msg)
+    table = read_groups(groups, column=column, barcode_column=barcode_column)
+    options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
+    adata = read_fragments(fragments, genome=genome, barcodes=table, **options)
+    groupby = str(table.columns[0])
+    adata.obs[groupby] = adata.obs[groupby].astype("category")
+    return adata, groupby
+
+
+def _from_anndata(
+    path: Path, groups: Path | None, column: str | None, barcode_column: str | None
+) -> tuple[AnnData | MuData, str]:
+    data = open_anndata(path)
+    adata = atac(data)
+    if groups is None:
+        if column is None:
+            has = ", ".join(adata.obs.columns)
+            msg = f"Name the column of .obs with the groups by --groups-column; {path} has {has}."
+            raise ValueError(msg)
+        if is_mudata(data) and column not in adata.obs and column in data.obs:
+            adata.obs[column] = data.obs[column].reindex(adata.obs_names)
+        return data, column
+    table = read_groups(require_file(groups, "file of groups"), column=column, barcode_column=barcode_column)
+    groupby = str(table.columns[0])
+    found = table[groupby].reindex(adata.obs_names)
+    if found.isna().all():
+        msg = (
+            f"None of the {len(table):,} barcodes of {groups} ({', '.join(table.index[:3])}, …) is a cell of {path} "
+            f"({', '.join(adata.obs_names[:3])}, …)."
+        )
+        raise ValueError(msg)
+    adata.obs[groupby] = found.astype("category")
+    return data, groupby
+
+
+def pseudobulk(
+    data: AnnData | MuData,
+    groupby: str,
+    settings: Settings,
+    *,
+    groups: Sequence[str] | None = None,
+    min_cells: int = 0,
+    convention: str = "10x",
+) -> None:
+    """Count the cut sites of every group."""
+    from scatacworks import pp
+
+    options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
+    settings.groupby = groupby
+    pp.pseudobulk(data, groupby, groups=groups or None, min_cells=min_cells, convention=convention, **options)
+
+
+def run(data: AnnData | MuData, settings: Settings) -> None:
+    """Denoise, call peaks and write everything."""
+    compute(data, settings)
+    write_all(data, settings, draw(atac(data), settings))
+
+
+def compute(data: AnnData | MuData, settings: Settings) -> None:
+    """Denoise the groups and call their peaks."""
+    from scatacworks import tl
+
+    tl.denoise(
+        data,
+        model=settings.model,
+        regions=settings.regions,
+        path=settings.path,
+        device=settings.device,
+        n_jobs=settings.n_jobs,
+        progress=settings.progress,
+    )
+    tl.call_peaks(data, **settings.peaks, n_jobs=settings.n_jobs)
+
+
+def write_all(
+    data: AnnData | MuData,
+    settings: Settings,
+    figures: Sequence[Path],
+    *,
+    title: str | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
+    """Write tracks, peaks, the object and the report; return what was written."""
+    from scatacworks.cli import _report
+
+    adata = atac(data)
+    written = write_tracks(adata, settings)
+    written |= write_peaks(adata, settings.out)
+    written["figures"] = settings.out / "figures"
+    written["cells and tracks"] = write_anndata(data, settings.out)
+    written["report"] = _report.write(adata, settings.out, written, figures, title=title, notes=notes)
+    summarise(written, settings.out)
+    return written
+
+
+def write_tracks(adata: AnnData, settings: Settings) -> dict[str, Path]:
+    """Write the bigWig files of all groups."""
+    from scatacworks.io import write_bigwig
+
+    folder = settings.out / "bigwig"
+    places = {
+        "raw": (_keys.PSEUDOBULK, _keys.CUT_SITES),
+        "denoised": (_keys.DENOISED, _keys.SIGNAL),
+        "probability": (_keys.DENOISED, _keys.PROBABILITY),
+    }
+    for layer in settings.bigwig:
+        key, kept = places[layer]
+        options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
+        write_bigwig(adata, folder, key=key, layer=kept, ending=f".{layer}.bw", **options)
+    return {"tracks (bigWig)": folder} if settings.bigwig else {}
+
+
+def write_peaks(adata: AnnData, out: Path) -> dict[str, Path]:
+    """Write the peaks of all groups to one BED file, and of each to a narrowPeak file."""
+    from scatacworks import io
+
+    io.write_peaks(adata, out / "peaks.bed")
+    io.write_peaks(adata, out / "peaks", format="narrowPeak")
+    return {"peaks (BED)": out / "peaks.bed", "peaks (narrowPeak)": out / "peaks"}
+
+
+def write_anndata(data: AnnData | MuData, out: Path) -> Path:
+    """Write everything to one file."""
+    is_mu = is_mudata(data)
+    path = out / ("scatacworks.h5mu" if is_mu else "scatacworks.h5ad")
+    with atomic_path(path) as aside:
+        if is_mu:
+            data.write(aside)
+        else:
+            data.write_h5ad(aside, compression="gzip")
+    return path
+
+
+def draw(adata: AnnData, settings: Settings) -> list[Path]:
+    """Draw tracks at some regions and the overview of peaks; return the files."""
+    import matplotlib as mpl
+
+    from scatacworks import pl
+
+    mpl.use("Agg")
+    folder = require_writable(settings.out / "figures")
+    regions = settings.show or telling_regions(adata.uns[_keys.PEAKS], adata)
+    files = []
+    for i, region in enumerate(regions, 1):
+        figure = pl.tracks(adata, region, **_what_to_show(adata), groupby=settings.groupby, return_fig=True)
+        files.append(save(figure, folder / f"tracks_{i}.png"))
+    if len(adata.uns[_keys.PEAKS]):
+        files.append(save(pl.peaks(adata, groupby=settings.groupby, return_fig=True), folder / "peaks.png"))
+    return files
+
+
+def _what_to_show(adata: AnnData) -> dict[str, Any]:
+    """Leave out lines, then the groups with fewest fragments, where a figure would be too long."""
+    from scatacworks.get import tracks
+
+    names = list(map(str, adata.uns[_keys.DENOISED][_keys.PARAMS]["groups"]))
+    if len(names) <= _FULL_GROUPS:
+        return {"groups": names}
+    counted = tracks(adata, key=_keys.PSEUDOBULK)
+    size = {name: adata.uns[_keys.PSEUDOBULK]["n_fragments"][counted.group_code(name)] for name in names}
+    largest = set(sorted(names, key=lambda name: -size[name])[:_MOST_GROUPS])
+    return {"groups": [name for name in names if name in largest], "layers": ["denoised", "peaks"]}
+
+
+def save(figure: Any, path: Path) -> Path:
+    """Save a figure, whole or not at all, and let go of it."""
+    import matplotlib.pyplot as plt
+
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=_DPI, format=path.suffix[1:])
+    plt.close(figure)
+    return path
+
+
+def telling_regions(peaks: pd.DataFrame, adata: AnnData, *, n: int = _SHOWN_REGIONS) -> list[tuple[str, int, int]]:
+    """Return regions around peaks that differ most between groups: of every group its most specific one, the best `n`.
+
+    Specific is what is high in the group and low in the others at the peak's summit.
+    """
+    from scatacworks.get import tracks
+
+    if peaks.empty:
+        return []
+    signal = tracks(adata, key=_keys.DENOISED, layer=_keys.SIGNAL)
+    top = peaks.sort_values("max", ascending=False).groupby("group", observed=True).head(20)
+    names = list(map(str, signal.groups))
+    heights = np.array(
+        [
+            [float(signal.window(name, row.chrom, row.summit, row.summit + 1)[0]) for name in names]
+            for row in top.itertuples()
+        ]
+    )
+    own = np.array([names.index(str(group)) for group in top["group"]])
+    others = np.ma.array(heights, mask=np.arange(len(names)) == own[:, None]).max(axis=1).filled(0)
+    top = top.assign(score=np.nan_to_num(heights[np.arange(len(top)), own] - others))
+    best = top.sort_values("score", ascending=False).groupby("group", observed=True).head(1).head(n)
+    sizes = signal.genome.sizes
+    return [
+        (str(row.chrom), max(0, row.summit - _FLANK), min(sizes[str(row.chrom)], row.summit + _FLANK))
+        for row in best.itertuples()
+    ]
+
+
+def summarise(written: dict[str, Path], out: Path) -> None:
+    """Print what was written."""
+    note("")
+    say(f"Written to {out}/")
+    width = max(map(len, written))
+    for what, path in written.items():
+        inside = f" ({sum(1 for _ in path.iterdir())} files)" if path.is_dir() else ""
+        say(f"  {what:<{width}}  {path.relative_to(out) if path.is_relative_to(out) else path}{inside}")

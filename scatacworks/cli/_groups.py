@@ -1,0 +1,133 @@
+"""Groups of cells from the tables that other programs export."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scatacworks._files import require_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+    from mudata import MuData
+
+_BARCODE_NAMES = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", "index", "")
+_GROUP_NAMES = (
+    *("group", "groups", "cell_type", "celltype", "cell_types", "celltypes", "cell.type", "predicted.id"),
+    *("annotation", "cluster", "clusters", "seurat_clusters", "seurat_annotations", "leiden", "louvain"),
+)
+_BASES = re.compile(r"[ACGTN]{8,}")
+
+
+def read_groups(path: Path, *, column: str | None = None, barcode_column: str | None = None) -> pd.DataFrame:
+    """Return the group of every cell.
+
+    Parameters
+    ----------
+    path
+        TSV or CSV, also gzipped, with or without column names: `clusters.csv` of 10x Genomics, the metadata of Signac
+        (barcodes are row names), the cell data of ArchR (`sample#barcode`); or an `.h5ad` or `.h5mu` file.
+    column
+        Column with the groups; by default the only one, or the one with a usual name.
+    barcode_column
+        Column with the barcodes; by default the one with a usual name, else the first.
+
+    Returns
+    -------
+    Table indexed by barcode (str) with one column (str; missing where a cell has no group).
+
+    Raises
+    ------
+    KeyError
+        If there is no such column, or it is not clear which one is meant; the columns are named.
+    ValueError
+        If the file is not such a table, or a barcode occurs twice.
+    """
+    path = require_file(path, "file of groups")
+    table = _from_anndata(path) if path.suffix in (".h5ad", ".h5mu") else _from_text(path, barcode_column)
+    chosen = column if column is not None else _guess_column(table, path)
+    if chosen not in table.columns:
+        msg = f"{path} has no column {chosen!r}; it has {', '.join(map(repr, table.columns))}."
+        raise KeyError(msg)
+    names = table.index.astype(str)
+    if len(names) and names.str.contains("#").all():  # ArchR
+        names = names.str.split("#", n=1).str[1]
+    if not names.is_unique:
+        twice = names[names.duplicated()]
+        msg = f"{path} names {len(twice):,} barcodes twice, such as {twice[0]!r}; every cell must be named once."
+        raise ValueError(msg)
+    values = table[chosen]
+    return pd.DataFrame({str(chosen): values.astype(str).where(values.notna()).to_numpy()}, index=pd.Index(names))
+
+
+def open_anndata(path: Path) -> AnnData | MuData:
+    """Read an `.h5ad` or `.h5mu` file."""
+    require_file(path, "AnnData or MuData file")
+    try:
+        if path.suffix == ".h5mu":
+            import mudata
+
+            return mudata.read_h5mu(path)
+        import anndata
+
+        return anndata.read_h5ad(path)
+    except OSError as error:
+        msg = f"{path} is not a readable {path.suffix} file ({error})."
+        raise ValueError(msg) from error
+
+
+def _from_anndata(path: Path) -> pd.DataFrame:
+    from scatacworks._anndata import atac, is_mudata
+
+    data = open_anndata(path)
+    table = atac(data).obs.copy() if is_mudata(data) and "atac" in data.mod else data.obs.copy()
+    return table.set_axis(table.index.astype(str), axis=0)
+
+
+def _from_text(path: Path, barcode_column: str | None) -> pd.DataFrame:
+    try:
+        first = pd.read_csv(path, sep="\t", header=None, nrows=1, dtype=str).iloc[0]
+        separator = "," if len(first) == 1 and "," in str(first[0]) else "\t"
+        first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+        has_names = not any(_BASES.search(str(value)) for value in first)
+        table = pd.read_csv(path, sep=separator, header=0 if has_names else None, dtype=str)
+    except (UnicodeDecodeError, EOFError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        msg = f"{path} is not a table of groups ({error}); expected a TSV or CSV file with barcodes and groups."
+        raise ValueError(msg) from error
+    if not has_names:
+        table.columns = ["barcode", "group", *(f"column_{i + 1}" for i in range(2, table.shape[1]))][: table.shape[1]]
+    elif not isinstance(table.index, pd.RangeIndex):  # R writes no name for row names
+        table = table.reset_index(names="")
+    elif str(table.columns[0]).startswith("Unnamed"):
+        table = table.rename(columns={table.columns[0]: ""})
+    barcodes = _barcodes_of(table, path, barcode_column)
+    return table.set_index(barcodes)
+
+
+def _barcodes_of(table: pd.DataFrame, path: Path, barcode_column: str | None) -> str:
+    if barcode_column is not None:
+        if barcode_column not in table.columns:
+            msg = f"{path} has no column {barcode_column!r}; it has {', '.join(map(repr, table.columns))}."
+            raise KeyError(msg)
+        return barcode_column
+    if table.shape[1] < 2:
+        msg = f"{path} has one column; expected at least barcodes and groups, separated by tabs or commas."
+        raise ValueError(msg)
+    named = [name for name in table.columns if str(name).lower() in _BARCODE_NAMES]
+    return named[0] if named else table.columns[0]
+
+
+def _guess_column(table: pd.DataFrame, path: Path) -> str:
+    if table.shape[1] == 1:
+        return table.columns[0]
+    lower = {str(name).lower(): name for name in reversed(table.columns)}
+    known = [lower[name] for name in _GROUP_NAMES if name in lower]
+    if known:
+        return known[0]
+    shown = ", ".join(map(repr, table.columns[:12])) + (", …" if table.shape[1] > 12 else "")
+    msg = f"{path} has several columns ({shown}); name the one with the groups by --groups-column."
+    raise KeyError(msg)

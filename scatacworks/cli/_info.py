@@ -1,0 +1,95 @@
+"""What there is: versions, devices, models, and what files hold."""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import TYPE_CHECKING, Any
+
+from scatacworks import __version__, _keys, _threads
+from scatacworks.cli._common import say
+from scatacworks.cli._groups import open_anndata
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(path: Path | None) -> None:
+    """Describe the installation, or a file."""
+    if path is None:
+        _installation()
+    elif path.suffix in (".h5ad", ".h5mu"):
+        _anndata(path)
+    else:
+        _bigwig(path)
+
+
+def _lines(rows: dict[str, Any]) -> None:
+    width = max(map(len, rows), default=0)
+    for name, value in rows.items():
+        say(f"{name:<{width}}  {value}")
+
+
+def _installation() -> None:
+    import anndata
+    import torch
+
+    from scatacworks.genome import built_in_sizes
+    from scatacworks.models import list_models
+
+    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    _lines(
+        {
+            "scatacworks": __version__,
+            "Python": platform.python_version(),
+            "torch": torch.__version__,
+            "anndata": anndata.__version__,
+            "GPUs": ", ".join(cuda) or "none (the CPU is used)",
+            "threads": _threads.resolve(),
+            "genomes": ", ".join(built_in_sizes()),
+            "models": ", ".join(_names(list_models())),
+        }
+    )
+
+
+def _names(listed: Any) -> list[str]:
+    return list(map(str, listed.index if hasattr(listed, "index") and hasattr(listed, "columns") else listed))
+
+
+def _anndata(path: Path) -> None:
+    from scatacworks._anndata import atac
+    from scatacworks.get import tracks
+
+    adata = atac(open_anndata(path))
+    rows: dict[str, Any] = {"cells": f"{adata.n_obs:,}"}
+    for key in (_keys.PSEUDOBULK, _keys.DENOISED):
+        if key in adata.uns:
+            kept = tracks(adata, key=key)
+            rows[key] = f"{len(kept.groups)} groups ({', '.join(map(str, kept.groups[:5]))}, …), {kept.n_runs:,} runs"
+    params = adata.uns.get(_keys.DENOISED, {}).get(_keys.PARAMS, {})
+    rows |= {name: params[name] for name in ("model", "genome", "version") if name in params}
+    if _keys.PEAKS in adata.uns:
+        rows["peaks"] = f"{len(adata.uns[_keys.PEAKS]):,}"
+    rows["fragments"] = adata.uns.get(_keys.FILES, {}).get(_keys.FRAGMENTS, "not known")
+    _lines(rows)
+
+
+def _bigwig(path: Path) -> None:
+    from scatacworks.io import read_bigwig
+
+    tracks = read_bigwig(path)
+    sums = dict(zip(map(str, tracks.groups), tracks.sums(), strict=True))
+    covered = {group: sum(int(tracks.runs(group, chrom)[1].sum()) for chrom in tracks.genome.chroms) for group in sums}
+    _lines({"genome": tracks.genome, **{g: f"{covered[g]:,} bases, sum {sums[g]:,.6g}" for g in sums}})
+
+
+def models(name: str | None) -> None:
+    """List the bundled models, or show a card."""
+    from scatacworks.models import list_models, load
+
+    if name is not None:
+        model = load(name)
+        say(json.dumps(model.card, indent=2, default=str, ensure_ascii=False))
+        return
+    listed = list_models()
+    say(listed.to_string() if hasattr(listed, "to_string") else "\n".join(map(str, listed)))

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyBigWig
+import pytest
+
+import scatacworks as sca
+
+
+def test_every_group_gets_tracks_and_peaks(result):
+    assert sorted(path.name for path in (result / "bigwig").iterdir()) == [
+        f"{group}.{layer}.bw" for group in ("B", "NK_T") for layer in ("denoised", "probability", "raw")
+    ]
+    assert sorted(path.name for path in (result / "peaks").iterdir()) == ["B.narrowPeak", "NK_T.narrowPeak"]
+    assert {"peaks.bed", "scatacworks.h5ad", "report.html", "figures"} <= {path.name for path in result.iterdir()}
+
+
+@pytest.mark.parametrize("layer", ["denoised", "probability"])
+def test_bigwig_has_the_values_of_the_object(result, adata, layer):
+    handle = pyBigWig.open(str(result / "bigwig" / f"NK_T.{layer}.bw"))
+    kept = sca.get.tracks(adata, key="denoised", layer={"denoised": "signal"}.get(layer, layer))
+    rng = np.random.default_rng(0)
+    for chrom, size in handle.chroms().items():
+        expected = kept.window("NK/T", chrom, 0, size)
+        for base in rng.integers(0, size, 200):
+            found = handle.values(chrom, int(base), int(base) + 1)[0]
+            assert np.nan_to_num(found) == pytest.approx(expected[base], rel=1e-6)
+        assert np.nansum(handle.values(chrom, 0, size, numpy=True)) == pytest.approx(expected.sum(), rel=1e-4)
+
+
+def test_raw_bigwig_is_the_coverage(result, adata):
+    handle = pyBigWig.open(str(result / "bigwig" / "B.raw.bw"))
+    expected = sca.get.track(adata, "B", "chr1")
+    np.testing.assert_array_equal(np.nan_to_num(handle.values("chr1", 0, len(expected), numpy=True)), expected)
+
+
+def test_peaks_are_found_where_the_fragments_lie(adata):
+    peaks = adata.uns["peaks"]
+    for group, summit in (("NK/T", 10_000), ("B", 15_000)):
+        own = peaks[(peaks["group"] == group) & (peaks["chrom"] == "chr1")]
+        assert ((own["start"] < summit) & (own["end"] > summit)).any()
+
+
+def test_the_report_needs_no_other_file(result):
+    page = (result / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") >= 2
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    local = [source for source in sources if not source.startswith("data:")]
+    assert all((result / source).exists() for source in local)
+    assert "NK/T" in page
+    assert "60" in page
+
+
+def test_the_object_goes_on_where_the_command_stopped(call, result, tmp_path):
+    code, out, _ = call(
+        "peaks", result / "scatacworks.h5ad", "--out", tmp_path / "p.bed", "--threshold", 0.9, "--min-length", 50
+    )
+    assert code == 0
+    assert "peaks of NK/T" in out
+    assert (tmp_path / "p.bed").exists()
+
+
+def test_peaks_of_bigwig_files(call, result, tmp_path):
+    code, _, _ = call("peaks", result / "bigwig" / "B.probability.bw", "--out", tmp_path / "p.narrowPeak")
+    assert code == 0
+    original = sca.io.read_peaks(result / "peaks" / "B.narrowPeak")[["chrom", "start", "end"]]
+    again = sca.io.read_peaks(tmp_path / "p.narrowPeak")[["chrom", "start", "end"]]
+    assert again.equals(original)
+
+
+def test_an_h5ad_and_a_region_are_taken(call, result, model, tmp_path):
+    code, out, err = call(
+        *("denoise", result / "scatacworks.h5ad", "--groups-column", "cell_type", "--out", tmp_path / "again"),
+        *("--model", model, "--regions", "chr1:8000-18000", "--bigwig", "denoised", "--group", "B", "-q"),
+        *("--show", "chr1:9000-12000", "--path", tmp_path / "store"),
+    )
+    assert code == 0, err
+    assert [path.name for path in (tmp_path / "again" / "bigwig").iterdir()] == ["B.denoised.bw"]
+    assert "Written to" in out
+    assert (tmp_path / "store").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fragments": "none.tsv"}, "does not exist"),
+        ({"groups": "none.tsv"}, "none.tsv does not exist"),
+        ({"genome": "hg99"}, "Unknown genome 'hg99'"),
+        ({"genome": None}, "--genome hg38"),
+        ({"groups": None}, "--groups cells.tsv"),
+        ({"groups-column": "no"}, "has no column 'no'"),
+        ({"model": "no_such"}, "no_such"),
+        ({"group": "T"}, "T"),
+        ({"regions": "chr9:1-5"}, "outside the genome"),
+        ({"bigwig": "raw,all"}, "--bigwig names 'all'"),
+        ({"out": "occupied"}, "is a file"),
+    ],
+)
+def test_problems_with_the_input_are_one_sentence(*, call, inputs, model, tmp_path, change, message):
+    (tmp_path / "occupied").write_text("")
+    options = {
+        "fragments": inputs / "fragments.tsv",
+        "groups": inputs / "cells.tsv",
+        "genome": inputs / "toy.sizes",
+        "model": model,
+        "out": tmp_path / "out",
+    }
+    options |= {name: tmp_path / value if name == "out" else value for name, value in change.items()}
+    fragments = options.pop("fragments")
+    arguments = [text for name, value in options.items() if value is not None for text in (f"--{name}", value)]
+    code, _, err = call("denoise", fragments, *arguments, "--quiet")
+    assert code == 1
+    assert message in err
+    assert "Traceback" not in err
+    errors = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert not (tmp_path / "out" / "scatacworks.h5ad").exists()
+
+
+def test_debug_shows_the_error_itself(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCATACWORKS_DEBUG", "")
+    with pytest.raises(FileNotFoundError):
+        call("denoise", "none.tsv", "--genome", "hg38", "--groups", "none", "--out", tmp_path, "--debug")
+
+
+def test_wrong_usage_and_help(call):
+    assert call("denoise")[0] == 2
+    assert call("no-such-command")[0] == 2
+    code, out, _ = call("denoise", "--help")
+    assert code == 0
+    assert "--groups-column" in out
+
+
+def test_interruption_leaves_nothing_half_written(call, inputs, model, tmp_path, monkeypatch):
+    from scatacworks._core import bigwig
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bigwig.Writer, "close", stop)
+    code, _, err = call(
+        *("denoise", inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes"),
+        *("--model", model, "--out", tmp_path / "out", "-q"),
+    )
+    assert code == 130
+    assert "Stopped" in err
+    left = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix != ".png"]
+    assert left == []
+
+
+def test_info_and_models(call, result):
+    code, out, _ = call("info")
+    assert code == 0
+    assert sca.__version__ in out
+    assert "2 groups" in call("info", result / "scatacworks.h5ad")[1]
+    assert "bases" in call("info", result / "bigwig" / "B.raw.bw")[1]
+    assert call("models")[0] == 0

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import gzip
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from scatacworks.cli._groups import read_groups
+
+A, B, C = "AAACAGCCAAGGAATC-1", "AAACAGCCAATGCGCT-1", "AAACATGCACCGTTCC-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (f"barcode\tcell_type\n{A}\tNK\n{B}\tB\n", {}),  # plain
+        (f"{A}\tNK\n{B}\tB\n", {}),  # without names
+        (f"Barcode,Cluster\n{A},NK\n{B},B\n", {}),  # 10x Genomics
+        (f'"","nCount","predicted.id"\n"{A}","5","NK"\n"{B}","7","B"\n', {}),  # Signac, write.csv
+        (f"nCount\tpredicted.id\n{A}\t5\tNK\n{B}\t7\tB\n", {}),  # R, write.table
+        (f"cellNames,Sample,Clusters\npbmc#{A},pbmc,NK\npbmc#{B},pbmc,B\n", {}),  # ArchR
+        (f"x\tbarcode\tkind\n1\t{A}\tNK\n2\t{B}\tB\n", {"column": "kind"}),
+        (f"kind\tname\nNK\t{A}\nB\t{B}\n", {"column": "kind", "barcode_column": "name"}),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_tables_of_common_programs_are_read(tmp_path, text, options, zipped):
+    path = tmp_path / ("groups.txt.gz" if zipped else "groups.txt")
+    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+    table = read_groups(path, **options)
+    assert table.index.tolist() == [A, B]
+    assert table.iloc[:, 0].tolist() == ["NK", "B"]
+
+
+def test_numbers_are_names_and_missing_stays_missing(tmp_path):
+    path = tmp_path / "g.csv"
+    path.write_text(f"Barcode,Cluster\n{A},1\n{B},\n{C},10\n")
+    values = read_groups(path).iloc[:, 0]
+    assert values.iloc[[0, 2]].tolist() == ["1", "10"]
+    assert pd.isna(values.iloc[1])
+
+
+def test_an_h5ad_is_taken(tmp_path):
+    obs = pd.DataFrame({"leiden": pd.Categorical(["0", "1"]), "n": [1, 2]}, index=[A, B])
+    anndata.AnnData(np.zeros((2, 0), np.float32), obs=obs).write_h5ad(tmp_path / "a.h5ad")
+    assert read_groups(tmp_path / "a.h5ad").iloc[:, 0].tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (f"barcode\tx\ty\n{A}\t1\t2\n", KeyError, "several columns .'x', 'y'.*--groups-column"),
+        (f"barcode\tcell_type\n{A}\t1\n{A}\t2\n", ValueError, "names 1 barcodes twice"),
+        (f"{A}\n{B}\n", ValueError, "has one column"),
+        ("", ValueError, "is empty"),
+    ],
+)
+def test_bad_tables_are_explained(tmp_path, text, error, message):
+    path = tmp_path / "g.tsv"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        read_groups(path)
