@@ -1,0 +1,70 @@
+"""Called peaks as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scatacworks import _keys
+from scatacworks._anndata import atac
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
+
+
+def peaks(
+    adata: AnnData | MuData,
+    group: str | Sequence[str] | None = None,
+    *,
+    key: str = _keys.PEAKS,
+    mod: str = "atac",
+) -> pd.DataFrame:
+    """Return the called peaks of one group, of several, or of all.
+
+    Parameters
+    ----------
+    adata
+        Cells, after ``tl.call_peaks``.
+    group
+        Name of a group, or several; all by default.
+    key
+        Slot of `.uns`.
+    mod
+        Modality to use where `adata` is a MuData.
+
+    Returns
+    -------
+    A table of its own: `group` (categorical), `chrom`, `start`, `end`, `summit` (0-based, half-open) and the columns
+    that ``tl.call_peaks`` describes; in the order of the groups asked for, then along the genome.
+
+    Raises
+    ------
+    KeyError
+        If there are no peaks, or no such group. A group without peaks gives an empty table.
+
+    Examples
+    --------
+    >>> import anndata as ad, pandas as pd, scatacworks as sca
+    >>> table = pd.DataFrame({"group": pd.Categorical(["B"]), "chrom": ["chr1"], "start": [10], "end": [60]})
+    >>> sca.get.peaks(ad.AnnData(uns={"peaks": table}), "B")["end"].tolist()
+    [60]
+    """
+    import pandas as pd
+
+    stored = atac(adata, mod=mod).uns.get(key)
+    if not isinstance(stored, pd.DataFrame):
+        msg = f"There are no peaks in .uns[{key!r}]; run scatacworks.tl.call_peaks first, or name its key_added as key."
+        raise KeyError(msg)
+    if group is None:
+        return stored.reset_index(drop=True)
+    wanted = [group] if isinstance(group, str) else [str(name) for name in group]
+    column = stored["group"].astype("category")
+    unknown = [name for name in wanted if name not in column.cat.categories]
+    if unknown:
+        known = ", ".join(map(repr, column.cat.categories[:8]))
+        msg = f"There is no group {unknown[0]!r} among the peaks of .uns[{key!r}]; the groups are {known}."
+        raise KeyError(msg)
+    return pd.concat([stored[column == name] for name in wanted], ignore_index=True)

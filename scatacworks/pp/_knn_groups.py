@@ -1,0 +1,286 @@
+"""Groups of similar cells."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scatacworks import _keys, _step, _threads
+from scatacworks._core.neighbours import (
+    effective_groups,
+    farthest_first,
+    nearest_points,
+    spread_without_shared_points,
+    without_shared_points,
+)
+from scatacworks._logging import logger
+from scatacworks._membership import membership_matrix, resolve_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from mudata import MuData
+    from scipy import sparse
+
+_EXACT_UP_TO = 2e9  # distances between centres and cells; beyond, neighbours are approximate
+
+
+def knn_groups(
+    adata: AnnData | MuData,
+    *,
+    n_neighbors: int = 50,
+    use_rep: str = _keys.X_LSI,
+    centers: Literal["all", "random", "farthest"] | Sequence[str] | Sequence[int] | np.ndarray = "all",
+    n_groups: int | None = None,
+    shared_cells: bool = True,
+    exclude: Sequence[str] | np.ndarray | str | None = None,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    method: Literal["auto", "exact", "approximate"] = "auto",
+    key_added: str = _keys.KNN_GROUPS,
+    mod: str = "atac",
+    n_jobs: int | None = None,
+    seed: int | np.random.Generator | None = 0,
+    copy: bool = False,
+) -> AnnData | MuData | None:
+    """Group every chosen cell with the cells most similar to it.
+
+    The groups go wherever a `groupby` is taken: `pp.pseudobulk(adata, "knn_groups")`. Fifty cells are what the
+    lineage-priming analysis of AtacWorks needs for a denoised map (Lal et al., Nature Communications 12, 1507, 2021).
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_cells, …)`, with an embedding in `.obsm`.
+    n_neighbors
+        Cells in a group, its centre included.
+    use_rep
+        Key of `.obsm`: the embedding, such as :func:`~scatacworks.pp.lsi` writes.
+    centers
+        Cells to begin groups with. `"all"`: every cell; `"random"`: `n_groups` cells drawn at random; `"farthest"`:
+        `n_groups` well-spread cells, each the farthest from those before it; or names, positions or a boolean mask of
+        cells.
+    n_groups
+        Number of groups of `"random"` and `"farthest"`. Without shared cells, the most groups wanted.
+    shared_cells
+        Whether a cell may be in several groups. If not, the centres take the nearest cells left in turn (random turn
+        for `"all"` and `"random"`), until fewer than `n_neighbors` are left.
+    exclude
+        Cells to leave out of all groups, as names or a boolean mask, or the key of a membership in `.obsm` whose
+        members are left out: the tested cells, for a background without them.
+    metric
+        `"euclidean"`, or `"cosine"`: the embedding's rows are scaled to length 1.
+    method
+        `"exact"` computes all distances; `"approximate"` searches by nearest-neighbour descent (pynndescent);
+        `"auto"` takes the first up to 2e9 distances. Groups without shared cells are always exact.
+    key_added
+        Slot of `.obsm` and `.uns` to write.
+    mod
+        Modality to use where `adata` is a MuData.
+    n_jobs
+        Threads of the approximate search.
+    seed
+        Of the random choices.
+    copy
+        Return a changed copy rather than writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.obsm[key_added]` : boolean CSR, `(n_cells, n_groups)`
+        Which cell is in which groups.
+    `.uns[key_added]` : dict
+        `groups`: names, those of the centres; `centers`: their positions, int64; `overlap`: dict with
+        `groups_per_cell` (mean over cells in a group), `max_groups_per_cell`, `cells_used`, `mean_shared` (share of
+        cells two groups have in common, mean over pairs) and `effective_groups` (number of separate groups that
+        would tell as much about the mean); `params`.
+
+    Raises
+    ------
+    KeyError
+        If the embedding is missing.
+    ValueError
+        If there are fewer cells than `n_neighbors`, the embedding has missing values, or arguments contradict each
+        other.
+
+    Examples
+    --------
+    >>> import anndata as ad, numpy as np, scatacworks as sca
+    >>> adata = ad.AnnData(obsm={"X_pca": np.random.default_rng(0).standard_normal((500, 10))})
+    >>> sca.pp.knn_groups(adata, use_rep="X_pca", n_neighbors=50, centers="random", n_groups=20)
+    >>> adata.obsm["knn_groups"].shape
+    (500, 20)
+    """
+    result, target = _step.begin(adata, mod=mod, copy=copy)
+    cells = np.flatnonzero(~_mask(target, exclude))
+    points = _embedding(target, use_rep, metric)[cells]
+    if not 1 <= n_neighbors <= len(cells):
+        msg = f"n_neighbors={n_neighbors}, but there are {len(cells):,} cells to group; expected 1 to as many."
+        raise ValueError(msg)
+    rng = np.random.default_rng(seed)
+    begin_with = centers if isinstance(centers, str) else _given(target, centers, cells)
+    if shared_cells:
+        own = _centres(begin_with, n_groups, points, rng)
+        members = _neighbours(points, own, n_neighbors, method, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
+    else:
+        own, members = _separate(begin_with, n_groups, points, n_neighbors, rng)
+        if n_groups is not None and len(own) < n_groups:
+            msg = f"{len(cells):,} cells give {len(own)} groups of {n_neighbors} without shared cells, not {n_groups}."
+            warnings.warn(msg, UserWarning, stacklevel=2)
+    chosen = cells[own]
+    columns = np.repeat(np.arange(len(own)), n_neighbors)
+    matrix = membership_matrix(cells[members].ravel(), columns, (target.n_obs, len(own)))
+    overlap = overlap_report(matrix)
+    logger.info("%d groups of %d cells; %.1f effective groups", len(own), n_neighbors, overlap["effective_groups"])
+    target.obsm[key_added] = matrix
+    target.uns[key_added] = {
+        "groups": np.asarray(target.obs_names[chosen].astype(str), dtype=object),
+        "centers": chosen.astype(np.int64),
+        "overlap": overlap,
+        _keys.PARAMS: _step.params(
+            n_neighbors=n_neighbors,
+            use_rep=use_rep,
+            centers=centers if isinstance(centers, str) else "given",
+            shared_cells=shared_cells,
+            n_excluded=target.n_obs - len(cells),
+            metric=metric,
+            method=method,
+            seed=seed if isinstance(seed, int) else None,
+        ),
+    }
+    return result if copy else None
+
+
+def overlap_report(matrix: sparse.csr_matrix) -> dict[str, float]:
+    """Return how much groups (columns) share, as `knn_groups` reports it."""
+    sizes = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    per_cell = np.diff(matrix.indptr)
+    weights = matrix.astype(np.float64) @ (1 / sizes)
+    n_groups = len(sizes)
+    # over all pairs, sum |A & B| = sum over cells of n * (n - 1) ordered pairs of their groups
+    shared = float((per_cell.astype(np.int64) * (per_cell - 1)).sum())
+    pairs = n_groups * (n_groups - 1)
+    return {
+        "groups_per_cell": float(per_cell[per_cell > 0].mean()),
+        "max_groups_per_cell": float(per_cell.max()),
+        "cells_used": float((per_cell > 0).sum()),
+        "mean_shared": shared / pairs / float(sizes.mean()) if pairs else 0.0,
+        "effective_groups": effective_groups(weights, sizes),
+    }
+
+
+def _embedding(adata: AnnData, use_rep: str, metric: str) -> np.ndarray:
+    if use_rep not in adata.obsm:
+        msg = f"There is no embedding .obsm[{use_rep!r}]; there are {list(adata.obsm)}. pp.lsi makes 'X_lsi'."
+        raise KeyError(msg)
+    if metric not in {"euclidean", "cosine"}:
+        msg = f"metric={metric!r} is unknown; expected 'euclidean' or 'cosine'."
+        raise ValueError(msg)
+    points = np.asarray(adata.obsm[use_rep], np.float32)
+    missing = ~np.isfinite(points).all(1)
+    if missing.any():
+        msg = (
+            f".obsm[{use_rep!r}] has missing values in {int(missing.sum()):,} cells; leave these cells out beforehand."
+        )
+        raise ValueError(msg)
+    if metric == "cosine":
+        points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return np.ascontiguousarray(points)
+
+
+def _mask(adata: AnnData, cells: Sequence[str] | np.ndarray | str | None) -> np.ndarray:
+    """Return which cells are meant by names, a mask, or the key of a membership."""
+    if cells is None:
+        return np.zeros(adata.n_obs, bool)
+    if isinstance(cells, str):
+        return np.diff(resolve_groups(adata, cells).matrix.indptr) > 0
+    cells = np.asarray(cells)
+    if cells.dtype == bool and len(cells) == adata.n_obs:
+        return cells
+    mask = np.zeros(adata.n_obs, bool)
+    mask[_positions(adata, cells)] = True
+    return mask
+
+
+def _positions(adata: AnnData, cells: np.ndarray) -> np.ndarray:
+    if cells.dtype == bool:
+        return np.flatnonzero(cells)
+    if np.issubdtype(cells.dtype, np.integer):
+        outside = (cells < 0) | (cells >= adata.n_obs)
+        positions = cells.astype(np.int64)
+    else:
+        positions = adata.obs_names.get_indexer(cells.astype(str))
+        outside = positions < 0
+    if outside.any():
+        example = str(cells[outside][0])
+        msg = f"{int(outside.sum()):,} of {len(cells):,} cells are not in the AnnData, such as {example!r}."
+        raise KeyError(msg)
+    return positions
+
+
+def _centres(
+    centers: str | np.ndarray, n_groups: int | None, points: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the points to begin groups with that may share cells."""
+    if not isinstance(centers, str):
+        return centers
+    _check_choice(centers)
+    if centers == "all":
+        return np.arange(len(points))
+    if n_groups is None or not 0 < n_groups <= len(points):
+        msg = f"centers={centers!r} needs n_groups between 1 and {len(points):,}, the number of cells; got {n_groups}."
+        raise ValueError(msg)
+    if centers == "random":
+        return np.sort(rng.choice(len(points), n_groups, replace=False))
+    return farthest_first(points, n_groups, int(rng.integers(len(points))))
+
+
+def _separate(
+    centers: str | np.ndarray, n_groups: int | None, points: np.ndarray, k: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centres and members of groups without shared cells."""
+    most = len(points) if n_groups is None else n_groups
+    if not isinstance(centers, str):
+        return without_shared_points(points, centers, k, most)
+    _check_choice(centers)
+    if centers == "farthest":
+        return spread_without_shared_points(points, k, most, int(rng.integers(len(points))))
+    return without_shared_points(points, rng.permutation(len(points)), k, most)
+
+
+def _check_choice(centers: str) -> None:
+    if centers not in {"all", "random", "farthest"}:
+        msg = f"centers={centers!r} is unknown; expected 'all', 'random', 'farthest', or cells."
+        raise ValueError(msg)
+
+
+def _given(adata: AnnData, centers: Any, cells: np.ndarray) -> np.ndarray:
+    """Return the positions in `cells` of the centres that the user named."""
+    chosen = _positions(adata, np.asarray(centers))
+    excluded = ~np.isin(chosen, cells)
+    if excluded.any() or len(np.unique(chosen)) < len(chosen):
+        what = "are among the excluded cells" if excluded.any() else "are repeated"
+        msg = f"Of the {len(chosen):,} centers given, some {what}; each must be a cell of its own that may be grouped."
+        raise ValueError(msg)
+    return np.searchsorted(cells, chosen)
+
+
+def _neighbours(
+    points: np.ndarray, centres: np.ndarray, k: int, method: str, *, seed: int, n_jobs: int | None
+) -> np.ndarray:
+    """Return the `k` nearest points of the centres, themselves included."""
+    if method not in {"auto", "exact", "approximate"}:
+        msg = f"method={method!r} is unknown; expected 'auto', 'exact' or 'approximate'."
+        raise ValueError(msg)
+    if method == "exact" or (method == "auto" and len(centres) * len(points) <= _EXACT_UP_TO):
+        return nearest_points(points, centres, k)
+    from pynndescent import NNDescent
+
+    index = NNDescent(points, n_neighbors=max(k, 30), random_state=seed, n_jobs=_threads.resolve(n_jobs))
+    found = index.neighbor_graph[0][centres, :k].astype(np.int64)
+    lacking = ~(found == centres[:, None]).any(1)  # of equal points another may stand first
+    found[lacking, -1] = centres[lacking]
+    return found

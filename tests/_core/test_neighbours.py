@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scatacworks._core.neighbours import (
+    effective_groups,
+    farthest_first,
+    nearest_points,
+    spread_without_shared_points,
+    without_shared_points,
+)
+
+
+def cloud(n=200, d=4, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+
+
+def distances(points):
+    return np.linalg.norm(points[:, None].astype(float) - points[None], axis=2)
+
+
+def test_nearest_points_equal_a_full_sort():
+    points = cloud()
+    expected = np.argsort(distances(points), axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(nearest_points(points, np.arange(200), 10, block=33), expected)
+
+
+def test_farthest_first_takes_the_farthest_from_all_before():
+    points, chosen = cloud(), farthest_first(cloud(), 12, 3)
+    all_distances = distances(points)
+    assert chosen[0] == 3
+    for i in range(1, 12):
+        nearest = all_distances[chosen[:i]].min(0)
+        assert nearest[chosen[i]] == pytest.approx(nearest.max(), rel=1e-6)
+
+
+def test_farthest_first_of_all_points_is_a_permutation_even_with_repeated_points():
+    points = np.repeat(cloud(6), 3, axis=0)
+    assert sorted(farthest_first(points, 18, 0)) == list(range(18))
+
+
+@given(seed=st.integers(0, 50), k=st.integers(1, 30), most=st.integers(1, 60))
+def test_separate_groups_share_nothing_and_leave_less_than_a_group(seed, k, most):
+    points = cloud(100, seed=seed)
+    order = np.random.default_rng(seed).permutation(100)
+    for centres, groups in (
+        without_shared_points(points, order, k, most, block=17),
+        spread_without_shared_points(points, k, most, int(order[0])),
+    ):
+        assert len(np.unique(groups)) == groups.size
+        assert len(groups) == min(most, 100 // k)
+        np.testing.assert_array_equal(groups[:, 0], centres)
+
+
+def test_separate_groups_take_the_nearest_that_are_left():
+    points = np.arange(6, dtype=np.float32)[:, None]
+    centres, groups = without_shared_points(points, np.array([1, 2, 0, 5]), 2, 9)
+    assert centres.tolist() == [1, 2, 5]
+    assert groups.tolist() == [[1, 0], [2, 3], [5, 4]]
+
+
+def test_separate_groups_count_fully_and_repeated_ones_once():
+    sizes = np.full(8, 5)
+    assert effective_groups(np.full(40, 1 / 5), sizes) == pytest.approx(8)
+    assert effective_groups(np.full(5, 8 / 5), sizes) == pytest.approx(1)
+
+
+def test_effective_groups_predict_the_variance_of_the_mean():
+    rng = np.random.default_rng(0)
+    members = np.zeros((60, 30), bool)
+    for group in range(30):
+        members[rng.choice(60, 6, replace=False), group] = True
+    values = rng.standard_normal((20_000, 60))
+    means = (values @ members / members.sum(0)).mean(1)
+    n = effective_groups((members / members.sum(0)).sum(1), members.sum(0))
+    assert means.var() == pytest.approx(1 / 6 / n, rel=0.05)

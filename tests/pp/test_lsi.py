@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy import sparse
+
+import scatacworks as sca
+
+
+@pytest.fixture
+def two_kinds():
+    """400 cells of two kinds with very different depths."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(400) % 2
+    rate = np.where(kind[:, None] == np.arange(300) % 2, 0.6, 0.15) * rng.lognormal(0, 0.6, 400)[:, None]
+    return ad.AnnData(sparse.csr_matrix(rng.poisson(rate).astype(np.float32)), obs={"kind": kind})
+
+
+def test_embedding_equals_the_dense_computation(two_kinds):
+    sca.pp.lsi(two_kinds, n_components=5, max_depth_correlation=None)
+    counts = two_kinds.X.toarray().astype(float)
+    tf, idf = counts / counts.sum(1, keepdims=True), 400 / counts.sum(0)
+    left, values, _ = np.linalg.svd(np.log1p(1e4 * tf * idf), full_matrices=False)
+    expected = (left[:, :5] - left[:, :5].mean(0)) * values[:5]
+    signs = np.sign((expected * two_kinds.obsm["X_lsi"]).sum(0))
+    np.testing.assert_allclose(two_kinds.obsm["X_lsi"] * signs, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(two_kinds.uns["lsi"]["singular_values"], values[:5])
+
+
+def test_the_component_of_depth_is_dropped_and_kinds_come_apart(two_kinds):
+    sca.pp.lsi(two_kinds, n_components=4)
+    report = two_kinds.uns["lsi"]
+    assert report["kept"].tolist() == [False, True, True, True, True]
+    assert abs(report["depth_correlation"][0]) > 0.75
+    first = two_kinds.obsm["X_lsi"][:, 0]
+    side = (first > np.median(first)).astype(int)
+    agreement = (side == two_kinds.obs["kind"]).mean()
+    assert max(agreement, 1 - agreement) > 0.95
+
+
+def test_unit_variance_changes_the_weights_only(two_kinds):
+    sca.pp.lsi(two_kinds, n_components=4)
+    sca.pp.lsi(two_kinds, n_components=4, unit_variance=True, key_added="X_unit")
+    unit = two_kinds.obsm["X_unit"]
+    np.testing.assert_allclose(unit.std(0, ddof=1), 1, rtol=1e-5)
+    for i in range(4):
+        assert abs(np.corrcoef(unit[:, i], two_kinds.obsm["X_lsi"][:, i])[0, 1]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["dense", "csc", "int"])
+def test_storage_changes_nothing(two_kinds, form):
+    sca.pp.lsi(two_kinds, n_components=3)
+    matrix = {"dense": two_kinds.X.toarray(), "csc": two_kinds.X.tocsc(), "int": two_kinds.X.astype(np.int32)}[form]
+    other = sca.pp.lsi(ad.AnnData(matrix), n_components=3, copy=True)
+    np.testing.assert_allclose(other.obsm["X_lsi"], two_kinds.obsm["X_lsi"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_cell_without_counts_warns_and_stays_finite(two_kinds):
+    counts = two_kinds.X.toarray()
+    counts[3] = 0
+    two_kinds.X = counts
+    with pytest.warns(UserWarning, match="1 of 400 cells have no counts"):
+        sca.pp.lsi(two_kinds, n_components=3)
+    assert np.isfinite(two_kinds.obsm["X_lsi"]).all()
+
+
+def test_wrong_input_is_named(two_kinds):
+    with pytest.raises(ValueError, match="n_components=400 is out of reach for 400 cells x 300 regions"):
+        sca.pp.lsi(two_kinds, n_components=400)
+    with pytest.raises(KeyError, match="no layer 'counts'"):
+        sca.pp.lsi(two_kinds, layer="counts")
+    with pytest.raises(ValueError, match="negative or missing"):
+        sca.pp.lsi(ad.AnnData(-two_kinds.X))
+    with pytest.raises(ValueError, match="no counts in .X"):
+        sca.pp.lsi(ad.AnnData(obs=two_kinds.obs))
+
+
+def test_real_bone_marrow_cells_lie_beside_their_kind(shared_data):
+    adata = ad.read_h5ad(shared_data / "heme_scatac_peaks" / "bmmc_scatac_10k_peaks.h5ad")
+    adata = adata[::4].copy()
+    sca.pp.lsi(adata, n_components=15)
+    sca.pp.knn_groups(adata, n_neighbors=16)
+    members = adata.obsm["knn_groups"].tocsc().indices.reshape(-1, 16)
+    kinds = adata.obs["celltype"].astype(str).to_numpy()
+    chance = np.square(adata.obs["celltype"].value_counts(normalize=True)).sum()
+    same = ((kinds[members] == kinds[:, None]).sum(1) - 1) / 15
+    assert same.mean() > 3 * chance

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+
+GENOME = sca.Genome({"chr1": 2_000, "chr2": 1_000}, name="toy")
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """60 cells in three groups, 4,000 fragments."""
+    rng = np.random.default_rng(0)
+    start = np.sort(rng.integers(0, 900, 4_000))
+    lines = [f"chr{1 + i % 2}\t{s}\t{s + 60}\tc{rng.integers(60)}\t1\n" for i, s in enumerate(start)]
+    (tmp_path / "fragments.tsv").write_text("".join(lines))
+    obs = pd.DataFrame({"type": ["a", "b/c", "d"] * 20}, index=[f"c{i}" for i in range(60)])
+    uns = {"files": {"fragments": str(tmp_path / "fragments.tsv")}, "reference_sequences": GENOME.to_frame()}
+    return ad.AnnData(obs=obs, uns=uns)
+
+
+def test_cells_are_drawn_from_their_group_without_repeats(cells):
+    sca.pp.subsample(cells, n_cells=5, groupby="type", n_repeats=4)
+    stored, drawn = cells.uns["subsample"], cells.obsm["subsample"]
+    assert stored["groups"][:5].tolist() == ["a #1", "a #2", "a #3", "a #4", "b/c #1"]
+    assert stored["repeat"].tolist() == [1, 2, 3, 4] * 3
+    for column, source in enumerate(stored["source_group"]):
+        own = drawn[:, [column]].nonzero()[0]
+        assert len(own) == 5
+        assert set(cells.obs["type"].iloc[own]) == {source}
+    assert (drawn[:, [0]] != drawn[:, [1]]).nnz > 0, "repeats differ"
+
+
+def test_drawn_cells_serve_as_groups(cells):
+    sca.pp.subsample(cells, n_cells=10, key_added="ten")
+    sca.pp.pseudobulk(cells, "ten", progress=False)
+    assert cells.uns["pseudobulk"]["n_cells"].tolist() == [10]
+    assert sca.get.tracks(cells).groups.tolist() == ["all"]
+
+
+def test_seeds_repeat_draws(cells):
+    sca.pp.pseudobulk(cells, "type", progress=False)
+    for size in ({"n_cells": 7}, {"fraction": 0.3}):
+        for key, seed in (("one", 3), ("same", 3), ("other", 4)):
+            sca.pp.subsample(cells, **size, seed=seed, key_added=key)
+        if "n_cells" in size:
+            drawn = {key: cells.obsm[key].toarray() for key in ("one", "same", "other")}
+        else:
+            drawn = {key: sca.get.tracks(cells, key=key).starts for key in ("one", "same", "other")}
+        assert np.array_equal(drawn["one"], drawn["same"])
+        assert not np.array_equal(drawn["one"], drawn["other"])
+
+
+def test_thinning_keeps_the_share_and_adds_nothing(cells):
+    sca.pp.pseudobulk(cells, "type", progress=False)
+    whole = sca.get.tracks(cells)
+    sca.pp.subsample(cells, fraction=0.25, n_repeats=30)
+    thin = sca.get.tracks(cells, key="subsample")
+    for group, name in enumerate(whole.groups):
+        base = whole.window(name, "chr1", 0, 2_000)
+        repeats = np.array([thin.window(f"{name} #{i}", "chr1", 0, 2_000) for i in range(1, 31)])
+        assert (repeats <= base).all()
+        total = whole.sums("chr1")[group]
+        spread = np.sqrt(total * 0.25 * 0.75 / 30)
+        assert abs(repeats.sum(1).mean() - 0.25 * total) < 4 * spread
+    assert cells.uns["subsample"]["n_cells"].tolist() == [20] * 90
+    np.testing.assert_allclose(cells.uns["subsample"]["n_fragments"], thin.sums() / 2, atol=0.5)
+
+
+def test_fragments_to_keep_are_met_in_expectation(cells):
+    sca.pp.pseudobulk(cells, "type", progress=False)
+    sca.pp.subsample(cells, n_fragments=400, n_repeats=20)
+    kept = cells.uns["subsample"]["n_fragments"].reshape(3, 20).mean(1)
+    np.testing.assert_allclose(kept, 400, rtol=0.05)
+
+
+def test_the_whole_is_the_whole(cells):
+    sca.pp.pseudobulk(cells, "type", progress=False)
+    sca.pp.subsample(cells, fraction=1.0)
+    one, other = sca.get.tracks(cells), sca.get.tracks(cells, key="subsample")
+    assert one.groups.tolist() == other.groups.tolist()
+    np.testing.assert_array_equal(one.starts, other.starts)
+    np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_a_group_that_is_too_small_is_taken_whole_and_said(cells):
+    sca.pp.pseudobulk(cells, "type", progress=False)
+    with pytest.warns(UserWarning, match="3 group.* fewer than n_cells=30 cells"):
+        sca.pp.subsample(cells, n_cells=30, groupby="type")
+    assert cells.obsm["subsample"].sum(0).tolist() == [[20, 20, 20]]
+    with pytest.warns(UserWarning, match="fewer than n_fragments=100000"):
+        sca.pp.subsample(cells, n_fragments=100_000)
+
+
+def test_results_survive_h5ad(cells, tmp_path):
+    sca.pp.pseudobulk(cells, "type", progress=False)
+    sca.pp.subsample(cells, n_cells=5, groupby="type", n_repeats=2, key_added="drawn")
+    sca.pp.subsample(cells, fraction=0.5)
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    back = ad.read_h5ad(tmp_path / "cells.h5ad")
+    np.testing.assert_array_equal(
+        sca.get.tracks(back, key="subsample").starts, sca.get.tracks(cells, key="subsample").starts
+    )
+    assert (back.obsm["drawn"] != cells.obsm["drawn"]).nnz == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"n_cells": 3, "fraction": 0.5}, {"fraction": 1.5}, {"n_fragments": -1}, {"n_cells": 3, "n_repeats": 0}],
+)
+def test_exactly_one_possible_size_is_asked_for(cells, arguments):
+    with pytest.raises(ValueError, match="Give one of n_cells, n_fragments"):
+        sca.pp.subsample(cells, **arguments)
+
+
+def test_groupby_and_missing_pseudobulk_are_named(cells):
+    with pytest.raises(ValueError, match="groupby='type' goes with n_cells"):
+        sca.pp.subsample(cells, fraction=0.5, groupby="type")
+    with pytest.raises(KeyError, match="run scatacworks.pp.pseudobulk first"):
+        sca.pp.subsample(cells, fraction=0.5)
