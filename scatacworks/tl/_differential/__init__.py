@@ -1,0 +1,1 @@
+"""Regions where a group of cells differs from its kind."""

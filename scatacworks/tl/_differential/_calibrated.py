@@ -1,0 +1,94 @@
+"""The default test: a fixed set of regions, compared with how the background groups themselves vary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks import _keys
+from scatacworks._core.differential import z_scores
+from scatacworks._core.region_test import one_against_many
+from scatacworks._core.replication import Overlap, group_overlap, independent
+from scatacworks._logging import logger
+from scatacworks._membership import resolve_groups
+from scatacworks.tl._differential._target import stretches
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scatacworks.tl._differential._store import Background
+    from scatacworks.tl._differential._target import Target
+
+FEWEST_GROUPS = 10
+
+
+def calibrated_test(
+    adata: AnnData, background: Background, target: Target, key: str
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return the tested regions with z and p, and what the groups' overlap amounts to."""
+    kept, overlap = _usable_groups(adata, background, target.group, key)
+    table = background.universe[["chrom", "start", "end", "family"]].reset_index(drop=True)
+    table = pd.concat([table, _summaries(background, target, table)], axis=1)
+    groups = np.asarray(background.signal[:], np.float64)[kept]
+    result = one_against_many(table["mean"].to_numpy(), groups, overlap)
+    table = table.assign(mean_background=groups.mean(axis=0), z=result.z, p=result.p, p_normal=result.p_normal)
+    table["direction"] = np.where(table["mean"] >= table["mean_background"], 1, -1).astype(np.int8)
+    notes = {"n_groups": int(kept.sum()), **{name: float(value) for name, value in overlap._asdict().items()}}
+    return table, notes
+
+
+def _usable_groups(adata: AnnData, background: Background, group: str, key: str) -> tuple[np.ndarray, Overlap]:
+    """Return which background groups are compared with, and what they are worth."""
+    everything = np.ones(len(background.groups), bool)
+    cells = _target_cells(adata, key, group)
+    groupby = background.params.get("groupby", "")
+    if cells is None or not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
+        logger.info("The cells of the groups are not known here; shared cells are not accounted for.")
+        return everything, independent(len(everything))
+    membership = resolve_groups(adata, groupby)
+    position = {name: i for i, name in enumerate(membership.groups)}
+    members = membership.matrix[:, [position[name] for name in background.groups]]
+    shares = np.asarray(members[cells].sum(axis=0)).ravel() > 0
+    kept = everything & ~shares
+    if kept.sum() < FEWEST_GROUPS:
+        msg = (
+            f"Only {int(kept.sum())} of {len(kept)} background groups hold no cell of {group!r}; at least "
+            f"{FEWEST_GROUPS} are needed. Make the background without these cells, or of more groups."
+        )
+        raise ValueError(msg)
+    if shares.any():
+        logger.info("%d of %d background groups hold cells of %r and are left out.", shares.sum(), len(kept), group)
+    weights = adata.obs[_keys.N_FRAGMENTS].to_numpy(np.float64) if _keys.N_FRAGMENTS in adata.obs else None
+    return kept, group_overlap(members[:, kept], cells, weights)
+
+
+def _target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:
+    """Return which cells make up the tested group, as far as the denoised tracks tell; bool, `(n_cells,)`."""
+    source = str(adata.uns[key].get(_keys.PARAMS, {}).get("key", ""))
+    slot = adata.uns.get(source, {})
+    groupby = str(slot.get(_keys.PARAMS, {}).get("groupby", "")) if hasattr(slot, "get") else ""
+    if not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
+        return None
+    if groupby in adata.obs:
+        return (adata.obs[groupby].astype(str) == group).to_numpy()
+    membership = resolve_groups(adata, groupby, groups=[group])
+    return np.asarray(membership.matrix.sum(axis=1)).ravel() > 0
+
+
+def _summaries(background: Background, target: Target, table: pd.DataFrame) -> pd.DataFrame:
+    """Return mean signal, and the z of the base farthest from 0, of every tested region."""
+    mean, top, summit = np.zeros(len(table)), np.zeros(len(table)), np.zeros(len(table), np.int64)
+    start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+    by_chrom = {str(chrom): np.sort(at) for chrom, at in table.groupby("chrom", observed=True).indices.items()}
+    for stretch in stretches(background, target):
+        z = z_scores(stretch.signal, stretch.mean, stretch.sd)
+        rows = by_chrom.get(stretch.chrom, np.empty(0, np.int64))
+        first, stop = np.searchsorted(start[rows], [stretch.start, stretch.end])
+        for i in rows[first:stop]:
+            low, high = start[i] - stretch.start, end[i] - stretch.start
+            mean[i] = stretch.signal[low:high].mean()
+            at = int(np.abs(z[low:high]).argmax())
+            top[i], summit[i] = z[low + at], start[i] + at
+    return pd.DataFrame({"summit": summit, "top_z": top, "mean": mean})

@@ -1,0 +1,28 @@
+"""The gene whose start site is nearest to a region."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scatacworks._core import intervals
+from scatacworks.tl._differential.regions_around_genes import start_sites
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scatacworks.genome import Genome
+
+
+def add_nearest_gene(table: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    """Add `gene`, and `gene_distance`: start site minus middle of the region, bp; left out without a gene table."""
+    try:
+        genes = genome.genes
+    except ValueError:  # the genome has none
+        return table
+    middle = (table["start"].to_numpy(np.int64) + table["end"].to_numpy(np.int64)) // 2
+    index, distance = intervals.nearest(genome.resolve(table["chrom"].astype(str)), middle, *start_sites(genes, genome))
+    names = genes["name"].to_numpy(dtype=object)
+    found = names[np.maximum(index, 0)] if len(names) else np.full(len(index), "", dtype=object)
+    return table.assign(gene=np.where(index >= 0, found, ""), gene_distance=distance)

@@ -1,0 +1,127 @@
+"""One group against another, each divided into replicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._core.region_test import many_against_many
+from scatacworks._membership import Membership, membership_matrix, resolve_groups
+from scatacworks.tl._denoising import _inputs
+from scatacworks.tl._denoising._regions import parse_regions, regions_frame
+from scatacworks.tl._differential import _stream
+from scatacworks.tl._differential._source import read_groups
+from scatacworks.tl._differential.background import TILE_BP, find_universe
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from scatacworks.genome import Genome
+
+
+@dataclass
+class Comparison:
+    """What is compared, and how.
+
+    Attributes
+    ----------
+    group, reference
+        Names of the groups.
+    key
+        Pseudobulk that defines them.
+    replicates
+        Column of `.obs`, key of `.obsm`, or number of parts.
+    """
+
+    group: str
+    reference: str
+    key: str
+    replicates: str | int
+    regions: Any
+    universe: Any
+    model: Any
+    n_jobs: int | None
+    progress: bool
+    seed: int | np.random.Generator | None
+
+
+def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict[str, Any], Genome, float]:
+    """Return the tested regions with z and p, notes, the genome and the mean signal per base."""
+    from scatacworks.io._source import open_fragments
+
+    network, name = _inputs.resolve_model(what.model)
+    membership, first = _replicates(adata, what)
+    fragments = open_fragments(adata)
+    spans = None if what.regions is None else parse_regions(what.regions, fragments.genome)
+    reach = network.halo + 2 * network.stride
+    convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
+    source = read_groups(membership, fragments, spans, reach, convention=convention, key=what.key, n_jobs=what.n_jobs)
+    if spans is None:
+        spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+    denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
+    stream = _stream.Stream(source, denoise, _stream.make_blocks(spans), None, what.progress)
+    total = stream.totals()
+    if not (total > 0).all():
+        msg = f"Replicates without any signal in the regions: {_inputs.listed(source.groups[total <= 0])}."
+        raise ValueError(msg)
+    tested = find_universe(stream, adata, what.universe, TILE_BP, spans)
+    signal = stream.summaries(total.mean() / total, tested)
+    level = float(total.mean() / regions_frame(spans, source.genome).eval("end - start").sum())
+    logged = np.log2(signal.astype(np.float64) + 0.1 * level)
+    result = many_against_many(logged[first], logged[~first], logged.mean(axis=0))
+    table = tested.assign(
+        summit=(tested["start"] + tested["end"]) // 2,
+        direction=np.where(result.z >= 0, 1, -1).astype(np.int8),
+        top_z=result.z,
+        z=result.z,
+        mean=signal[first].mean(axis=0),
+        mean_background=signal[~first].mean(axis=0),
+        p=result.p,
+        p_normal=result.p_normal,
+    )
+    notes = {"n_replicates": int(first.sum()), "n_replicates_reference": int((~first).sum()), "model": name}
+    return table, notes, source.genome, level
+
+
+def _replicates(adata: AnnData, what: Comparison) -> tuple[Membership, np.ndarray]:
+    """Return the replicates of both groups, and which belong to the first."""
+    groupby = str(adata.uns.get(what.key, {}).get(_keys.PARAMS, {}).get("groupby", what.key))
+    pair = resolve_groups(adata, groupby, groups=[what.group, what.reference])
+    cells = [np.flatnonzero(np.asarray(pair.matrix[:, [i]].todense()).ravel()) for i in range(2)]
+    both = np.intersect1d(*cells)
+    if len(both):
+        msg = f"{len(both):,} cells are in both {what.group!r} and {what.reference!r}; compare groups that share none."
+        raise ValueError(msg)
+    parts = [_divide(adata, own, what) for own in cells]
+    for name, own in zip((what.group, what.reference), parts, strict=True):
+        if len(own) < 2:
+            msg = f"{name!r} gives {len(own)} replicate(s) by {what.replicates!r}; at least 2 are needed."
+            raise ValueError(msg)
+    everything = [part for own in parts for part in own]
+    names = [f"{name} {i}" for name, own in zip(pair.groups, parts, strict=True) for i in range(len(own))]
+    columns = np.repeat(np.arange(len(everything)), [len(part) for part in everything])
+    matrix = membership_matrix(np.concatenate(everything), columns, (adata.n_obs, len(everything)))
+    first = np.arange(len(everything)) < len(parts[0])
+    return Membership(np.array(names, dtype=object), matrix), first
+
+
+def _divide(adata: AnnData, cells: np.ndarray, what: Comparison) -> list[np.ndarray]:
+    """Divide the cells of one group into replicates."""
+    if isinstance(what.replicates, int):
+        if len(cells) < what.replicates:
+            msg = f"A group of {len(cells)} cells cannot be divided into {what.replicates} replicates."
+            raise ValueError(msg)
+        shuffled = np.random.default_rng(what.seed).permutation(cells)
+        return [np.sort(part) for part in np.array_split(shuffled, what.replicates)]
+    membership = resolve_groups(adata, what.replicates)
+    inside = np.zeros(adata.n_obs, bool)
+    inside[cells] = True
+    by_group = membership.matrix.tocsc()
+    found = [by_group.indices[low:high] for low, high in zip(by_group.indptr[:-1], by_group.indptr[1:], strict=True)]
+    if what.replicates in adata.obs:  # a sample may hold cells of both groups
+        found = [part[inside[part]] for part in found]
+    return [part for part in found if len(part) and inside[part].all()]

@@ -1,0 +1,216 @@
+"""Cut sites of many groups in one window: from a pseudobulk, or straight from fragments and a membership."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._core.pileup import CONVENTIONS, group_cut_sites, sorted_cut_sites
+from scatacworks._core.territory import FINEST_TILE_BP, TILES_BP, count_tiles, occupied, territory
+from scatacworks._membership import Membership, resolve_groups
+from scatacworks.get import tracks as get_tracks
+from scatacworks.tracks import Runs, Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+
+    from scatacworks.genome import Genome
+    from scatacworks.io._source import FragmentSource
+
+TERRITORY_BP = 3.1e9  # bases to which depths refer
+POOL = "all groups"
+
+
+@dataclass
+class GroupSource:
+    """Groups of cells whose cut sites can be asked for window by window.
+
+    Attributes
+    ----------
+    groups
+        Names, `(n_groups,)`.
+    genome
+        The genome of the positions.
+    depth
+        Cut sites per 3.1e9 bp of territory; float64, `(n_groups,)`.
+    provenance
+        What the cut sites are, for the record.
+    """
+
+    groups: np.ndarray
+    genome: Genome
+    depth: np.ndarray
+    provenance: dict[str, Any]
+
+    def runs(self, code: int, start: int, end: int) -> list[Runs]:
+        """Return the cut sites of every group in a window."""
+        raise TypeError
+
+    def pooled(self, code: int, start: int, end: int) -> Runs:
+        """Return the cut sites of all groups together in a window."""
+        parts = self.runs(code, start, end)
+        position = np.concatenate([starts for starts, _, _ in parts])
+        count = np.concatenate([values for _, _, values in parts])
+        unique, inverse = np.unique(position, return_inverse=True)
+        total = np.bincount(inverse, weights=count, minlength=len(unique))
+        return unique.astype(np.int32), None, total.astype(np.uint32)
+
+    def window(self, code: int, start: int, end: int, groups: slice) -> Tracks:
+        """Return the cut sites of some groups in a window, as tracks that are empty elsewhere."""
+        return Tracks.from_chromosomes(self.groups[groups], self.genome, [(code, self.runs(code, start, end)[groups])])
+
+    def pooled_window(self, code: int, start: int, end: int) -> Tracks:
+        """Return the cut sites of all groups together in a window."""
+        return Tracks.from_chromosomes([POOL], self.genome, [(code, [self.pooled(code, start, end)])])
+
+
+@dataclass
+class CountedSource(GroupSource):
+    """Groups counted before, by :func:`~scatacworks.pp.pseudobulk`."""
+
+    cut_sites: Tracks
+
+    def runs(self, code: int, start: int, end: int) -> list[Runs]:
+        out = []
+        for group in range(len(self.groups)):
+            starts, _, values = self.cut_sites.runs(group, code)
+            low, high = np.searchsorted(starts, [start, end])
+            out.append((starts[low:high], None, values[low:high]))
+        return out
+
+
+@dataclass
+class CellSource(GroupSource):
+    """Groups counted on the fly: cut sites by cell, handed to the groups of each cell when a window is asked for.
+
+    A cell of many groups is stored once, so a thousand overlapping groups take no more memory than their cells.
+    """
+
+    membership: Membership
+    keys: dict[int, np.ndarray]
+
+    def _slice(self, code: int, start: int, end: int) -> np.ndarray:
+        keys = self.keys.get(code, np.empty(0, np.int64))
+        low, high = np.searchsorted(keys, [start << 32, end << 32])
+        return keys[low:high]
+
+    def runs(self, code: int, start: int, end: int) -> list[Runs]:
+        matrix = self.membership.matrix
+        return group_cut_sites(self._slice(code, start, end), matrix.indptr, matrix.indices, len(self.groups))
+
+    def pooled(self, code: int, start: int, end: int) -> Runs:
+        position, count = np.unique(self._slice(code, start, end) >> 32, return_counts=True)
+        return position.astype(np.int32), None, count.astype(np.uint32)
+
+
+def has_cut_sites(adata: AnnData, key: str) -> bool:
+    """Tell whether a slot of `.uns` holds a pseudobulk."""
+    slot = adata.uns.get(key)
+    return hasattr(slot, "get") and (slot.get(_keys.CUT_SITES) is not None or slot.get("path") is not None)
+
+
+def genome_for(adata: AnnData, key: str) -> Genome:
+    """Return the genome of a pseudobulk, or of the fragments."""
+    if has_cut_sites(adata, key):
+        return get_tracks(adata, key=key, layer=_keys.CUT_SITES).genome
+    from scatacworks.io._source import open_fragments
+
+    return open_fragments(adata).genome
+
+
+def open_groups(
+    adata: AnnData,
+    key: str,
+    regions: Mapping[int, np.ndarray] | None,
+    reach: int,
+    *,
+    convention: str,
+    n_jobs: int | None,
+) -> GroupSource:
+    """Return the groups named by `key`: a slot of `.uns` with cut sites, or a grouping of cells.
+
+    Parameters
+    ----------
+    regions, reach
+        Of a grouping of cells, only cut sites at most `reach` bp from these intervals are kept in memory.
+
+    Raises
+    ------
+    KeyError
+        If `key` is neither.
+    """
+    if has_cut_sites(adata, key):
+        return _counted(adata, key)
+    if key not in adata.obs and key not in adata.obsm:
+        msg = (
+            f"There are no groups under {key!r}: neither cut sites in .uns (pp.pseudobulk writes them), nor a column "
+            "of .obs, nor a membership in .obsm (pp.knn_groups writes one)."
+        )
+        raise KeyError(msg)
+    from scatacworks.io._source import open_fragments
+
+    return read_groups(
+        resolve_groups(adata, key), open_fragments(adata), regions, reach, key=key, convention=convention, n_jobs=n_jobs
+    )
+
+
+def _counted(adata: AnnData, key: str) -> CountedSource:
+    from scatacworks.tl._denoising._inputs import resolve_depth
+
+    cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
+    params = adata.uns[key].get(_keys.PARAMS, {})
+    provenance = {"groupby": str(params.get("groupby", "")), "convention": str(params.get("convention", ""))}
+    depth = resolve_depth(adata, key, cut_sites, None)
+    return CountedSource(cut_sites.groups, cut_sites.genome, depth, provenance, cut_sites)
+
+
+def read_groups(
+    membership: Membership,
+    fragments: FragmentSource,
+    regions: Mapping[int, np.ndarray] | None,
+    reach: int,
+    *,
+    convention: str,
+    key: str,
+    n_jobs: int | None,
+) -> CellSource:
+    """Read the fragments once; keep cut sites near the regions, and count everything."""
+    genome, matrix = fragments.genome, membership.matrix
+    in_a_group = np.diff(matrix.indptr) > 0
+    per_cell = np.zeros(matrix.shape[0], np.int64)
+    n_occupied = np.zeros(len(TILES_BP), np.int64)
+    keys = {}
+    for block in fragments.chromosomes(n_jobs=n_jobs):
+        length = int(genome.lengths[block.chrom])
+        per_cell += np.bincount(block.cell, minlength=len(per_cell))
+        n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
+        if regions is not None and block.chrom not in regions:
+            continue
+        kept = in_a_group[block.cell]
+        columns = [column[kept] for column in (block.start, block.end, block.cell)]
+        found = sorted_cut_sites(*columns, shifts=CONVENTIONS[convention], length=length)
+        keys[block.chrom] = found if regions is None else _near(found, regions[block.chrom], reach)
+    n_fragments = membership.sums(per_cell)
+    if not n_fragments.any():
+        msg = f"No fragment belongs to any group of {key!r}."
+        raise ValueError(msg)
+    bases = territory(n_occupied, int(per_cell.sum()), int(genome.lengths.sum()))
+    depth = 2 * n_fragments * TERRITORY_BP / bases
+    provenance = {"groupby": key, "convention": convention}
+    return CellSource(membership.groups, genome, depth, provenance, membership, keys)
+
+
+def _near(keys: np.ndarray, intervals: np.ndarray, reach: int) -> np.ndarray:
+    """Keep the cut sites at most `reach` bp from sorted, disjoint intervals."""
+    position = keys >> 32
+    low = np.searchsorted(position, intervals[:, 0] - reach)
+    high = np.searchsorted(position, intervals[:, 1] + reach)
+    change = np.zeros(len(keys) + 1, np.int64)
+    np.add.at(change, low, 1)
+    np.add.at(change, high, -1)
+    return keys[np.cumsum(change[:-1]) > 0]

@@ -1,0 +1,138 @@
+"""What is kept of a background: moments per base and the groups' signal in the tested regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._files import atomic_path
+from scatacworks.genome import Genome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from anndata import AnnData
+
+_ARRAYS = ("mean", "sd", "signal")
+
+
+@dataclass
+class Background:
+    """Moments of many denoised, normalised groups.
+
+    Attributes
+    ----------
+    genome
+        Genome of the positions.
+    regions
+        `chrom`, `start`, `end` of what was computed, sorted and disjoint.
+    mean, sd
+        Per base of the regions one after the other, float32 (numpy or zarr); population standard deviation.
+    universe
+        `chrom`, `start`, `end`, `family` of the tested regions.
+    signal
+        Mean normalised signal, float32, `(n_groups, n_tested)` (numpy or zarr).
+    groups, total
+        Names, and denoised signal summed over the regions before normalisation, `(n_groups,)`.
+    params
+        Provenance.
+    """
+
+    genome: Genome
+    regions: pd.DataFrame
+    mean: Any
+    sd: Any
+    universe: pd.DataFrame
+    signal: Any
+    groups: np.ndarray
+    total: np.ndarray
+    params: dict[str, Any]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where every region starts in `mean` and `sd`, and their length; int64."""
+        return np.concatenate([[0], np.cumsum(self.regions["end"] - self.regions["start"])]).astype(np.int64)
+
+    @property
+    def level(self) -> float:
+        """Normalised total: every group's signal sums to this over the regions."""
+        return float(self.total.mean())
+
+    def intervals(self) -> dict[int, np.ndarray]:
+        """Return the regions by chromosome code."""
+        codes = self.genome.resolve(self.regions["chrom"].astype(str))
+        spans = self.regions[["start", "end"]].to_numpy(np.int64)
+        return {int(code): spans[codes == code] for code in np.unique(codes)}
+
+    def to_slot(self, path: Path | None) -> dict[str, Any]:
+        """Return what goes to `.uns`; with `path`, the large arrays go to a zarr store there."""
+        slot: dict[str, Any] = {
+            "regions": self.regions,
+            "universe": self.universe,
+            "groups": np.asarray(self.groups, dtype=object),
+            "total": self.total,
+            "genome": self.genome.name,
+            "chroms": np.asarray(self.genome.chroms, dtype=object),
+            "chrom_lengths": self.genome.lengths.copy(),
+            _keys.PARAMS: self.params,
+        }
+        if path is None:
+            return slot | {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
+        import zarr
+
+        with atomic_path(path) as aside:
+            store = zarr.open_group(aside, mode="w")
+            for name in _ARRAYS:
+                store.create_array(name, data=np.asarray(getattr(self, name)))
+        return slot | {"path": str(path)}
+
+    @classmethod
+    def from_slot(cls, slot: Mapping[str, Any]) -> Background:
+        """Return the background kept by :meth:`to_slot`."""
+        sizes = dict(zip(map(str, slot["chroms"]), np.asarray(slot["chrom_lengths"]).tolist(), strict=True))
+        arrays: Mapping[str, Any] = slot
+        if slot.get("path") is not None:
+            if not Path(str(slot["path"])).is_dir():
+                msg = f"There is no background at {slot['path']}; it may have been moved. Run tl.background again."
+                raise FileNotFoundError(msg)
+            import zarr
+
+            arrays = zarr.open_group(str(slot["path"]), mode="r")
+        return cls(
+            Genome(sizes, name=str(slot["genome"])),
+            slot["regions"],
+            arrays["mean"],
+            arrays["sd"],
+            slot["universe"],
+            arrays["signal"],
+            np.atleast_1d(np.asarray(slot["groups"], dtype=object)),
+            np.asarray(slot["total"], np.float64),
+            dict(slot[_keys.PARAMS]),
+        )
+
+
+def is_background(slot: Any) -> bool:
+    """Tell whether a slot of `.uns` holds a background."""
+    return hasattr(slot, "get") and slot.get("universe") is not None and slot.get("total") is not None
+
+
+def get_background(adata: AnnData, key: str) -> Background:
+    """Return the background kept under a key.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    slot = adata.uns.get(key)
+    if not is_background(slot):
+        have = [repr(name) for name, value in adata.uns.items() if is_background(value)]
+        found = ", ".join(have) or "none"
+        msg = f"There is no background in .uns[{key!r}] (tl.background writes one); there are: {found}."
+        raise KeyError(msg)
+    return Background.from_slot(slot)

@@ -1,0 +1,106 @@
+"""The tested group: its denoised track, checked against the background and brought to its scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks.get import tracks as get_tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from anndata import AnnData
+
+    from scatacworks.tl._differential._store import Background
+    from scatacworks.tracks import Tracks
+
+_CHECKED = {"model_hash": "model", "extension": "extension", "genome": "genome"}
+
+
+class Stretch:
+    """One contiguous region with its background and the target's normalised signal, all per base."""
+
+    def __init__(self, number: int, background: Background, target: Target) -> None:
+        row = background.regions.iloc[number]
+        offset, stop = background.offsets[number : number + 2]
+        self.chrom, self.start, self.end = str(row["chrom"]), int(row["start"]), int(row["end"])
+        self.mean = np.asarray(background.mean[offset:stop], np.float64)
+        self.sd = np.asarray(background.sd[offset:stop], np.float64)
+        self.signal = target.values(self.chrom, self.start, self.end)
+
+
+@dataclass
+class Target:
+    """Denoised signal of the tested group.
+
+    Attributes
+    ----------
+    tracks, group
+        Where it is.
+    scale
+        Factor that gives it the background's total over the regions.
+    """
+
+    tracks: Tracks
+    group: str
+    scale: float = 1.0
+
+    def values(self, chrom: str, start: int, end: int) -> np.ndarray:
+        """Return the normalised signal per base; float64."""
+        return self.tracks.window(self.group, chrom, start, end).astype(np.float64) * self.scale
+
+
+def open_target(adata: AnnData, key: str, group: str, background: Background) -> Target:
+    """Return the tested group, normalised.
+
+    Raises
+    ------
+    KeyError
+        If there are no denoised tracks under the key, or no such group.
+    ValueError
+        If model, extension or genome differ from the background's, or the track does not cover its regions.
+    """
+    tracks = get_tracks(adata, key=key, layer=_keys.SIGNAL)
+    tracks.group_code(group)
+    check_provenance(adata.uns[key].get(_keys.PARAMS, {}), background, tracks, key)
+    target = Target(tracks, group)
+    total = 0.0
+    for chrom, start, end in background.regions[["chrom", "start", "end"]].itertuples(index=False):
+        values = target.values(str(chrom), int(start), int(end))
+        if np.isnan(values).any():
+            msg = (
+                f"The denoised track of {group!r} in .uns[{key!r}] lacks bases of {chrom}:{start}-{end}, a region of "
+                "the background. Denoise at least the background's regions."
+            )
+            raise ValueError(msg)
+        total += values.sum()
+    if total <= 0:
+        msg = f"The group {group!r} has no signal anywhere in the regions; nothing can be compared."
+        raise ValueError(msg)
+    target.scale = background.level / total
+    return target
+
+
+def check_provenance(params: Mapping, background: Background, tracks: Tracks, key: str) -> None:
+    """Refuse tracks made otherwise than the background."""
+    for name, what in _CHECKED.items():
+        ours, theirs = str(params.get(name, "")), str(background.params[name])
+        if ours and ours != theirs:
+            msg = (
+                f"The tracks in .uns[{key!r}] were made with the {what} {ours!r}, the background with {theirs!r}; "
+                "they cannot be compared. Make both with the same."
+            )
+            raise ValueError(msg)
+    if tracks.genome != background.genome:
+        msg = f"The tracks in .uns[{key!r}] lie on {tracks.genome!r}, the background on {background.genome!r}."
+        raise ValueError(msg)
+
+
+def stretches(background: Background, target: Target) -> Iterator[Stretch]:
+    """Yield the regions of the background one after the other."""
+    for number in range(len(background.regions)):
+        yield Stretch(number, background, target)

@@ -1,0 +1,72 @@
+"""What is tested: peaks, and tiles in the gaps between them, fixed without looking at the tested group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks._core import intervals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scatacworks.genome import Genome
+
+GIVEN, PEAK, TILE = "given", "peak", "tile"
+COLUMNS = ("chrom", "start", "end", "family")
+
+
+def clip_to(table: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Genome) -> pd.DataFrame:
+    """Return the intervals of a table (columns `chrom`, `start`, `end`) that lie wholly in the regions, sorted.
+
+    Overlapping intervals are kept apart; those that reach out of the regions are left out.
+    """
+    codes = genome.resolve(table["chrom"].astype(str))
+    start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+    inside = np.zeros(len(table), bool)
+    for code, spans in regions.items():
+        at = np.flatnonzero(codes == code)
+        span = np.searchsorted(spans[:, 0], start[at], side="right") - 1
+        inside[at] = (span >= 0) & (end[at] <= spans[np.maximum(span, 0), 1])
+    order = np.flatnonzero(inside)
+    order = order[np.lexsort((end[order], start[order], codes[order]))]
+    chroms = np.asarray(genome.chroms, dtype=object)[codes[order]]
+    return pd.DataFrame({"chrom": chroms, "start": start[order], "end": end[order]})
+
+
+def tiles_between(peaks: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Genome, tile: int) -> pd.DataFrame:
+    """Return the tiles of `tile` bp, at multiples of it, that lie wholly in the regions and touch no peak."""
+    parts = []
+    for code, spans in regions.items():
+        first, stop = -(-spans[:, 0] // tile), spans[:, 1] // tile
+        index = np.concatenate([np.arange(low, high) for low, high in zip(first, stop, strict=True)])
+        parts.append(pd.DataFrame({"chrom": genome.chroms[code], "start": index * tile, "end": (index + 1) * tile}))
+    tiles = pd.concat(parts, ignore_index=True)
+    free = ~intervals.any_overlap(as_arrays(tiles, genome), as_arrays(peaks, genome))
+    return tiles[free].reset_index(drop=True)
+
+
+def as_arrays(table: pd.DataFrame, genome: Genome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return chromosome codes, starts and ends."""
+    codes = genome.resolve(table["chrom"].astype(str))
+    return codes, table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+
+
+def merged(table: pd.DataFrame, genome: Genome, gap: int = 0) -> pd.DataFrame:
+    """Return the union of the intervals of a table, sorted."""
+    codes, start, end = intervals.merge(*as_arrays(table, genome), gap=gap)
+    return pd.DataFrame({"chrom": np.asarray(genome.chroms, dtype=object)[codes], "start": start, "end": end})
+
+
+def peaks_and_tiles(
+    peaks: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Genome, tile: int | None
+) -> pd.DataFrame:
+    """Return the union of the peaks and, with `tile`, the tiles in the gaps; `family` says which is which."""
+    union = clip_to(merged(peaks, genome), regions, genome).assign(family=PEAK)
+    if tile is None:
+        return union
+    gaps = tiles_between(union, regions, genome, tile).assign(family=TILE)
+    both = pd.concat([union, gaps], ignore_index=True)
+    return both.iloc[np.lexsort((both["start"], genome.resolve(both["chrom"])))].reset_index(drop=True)

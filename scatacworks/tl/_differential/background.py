@@ -1,0 +1,249 @@
+"""Mean and standard deviation per base over many denoised groups."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scatacworks import _step
+from scatacworks._logging import logger
+from scatacworks._regions import as_regions
+from scatacworks.tl._denoising import _inputs
+from scatacworks.tl._denoising._regions import parse_regions, regions_frame
+from scatacworks.tl._differential import _stream, _universe
+from scatacworks.tl._differential._source import genome_for, open_groups
+from scatacworks.tl._differential._store import Background
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import torch
+    from anndata import AnnData
+    from mudata import MuData
+
+    from scatacworks.models.base import Model
+    from scatacworks.tl._differential._source import GroupSource
+
+SUFFIX = "_moments"
+TILE_BP = 500
+
+
+def background(
+    adata: AnnData | MuData,
+    *,
+    key: str = "background",
+    regions: Any = None,
+    universe: Any = None,
+    tile: int | None = TILE_BP,
+    model: str | PathLike[str] | Model = "default",
+    scale_share: float = 1.0,
+    device: str | torch.device | None = None,
+    batch_size: int | None = None,
+    n_jobs: int | None = None,
+    path: str | PathLike[str] | None = None,
+    key_added: str | None = None,
+    mod: str = "atac",
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | MuData | None:
+    """Denoise many groups of cells and keep only how they vary: mean and standard deviation of every base.
+
+    The groups are the kind that a group of interest is compared with by :func:`~scatacworks.tl.differential_regions`:
+    usually some hundred cells, each with its nearest neighbours (:func:`~scatacworks.pp.knn_groups`). AtacWorks
+    :cite:p:`Lal2021` took 1,000 random ones; 250 well-spread centres give a standard deviation as precise.
+
+    Regions are the outer loop and groups the inner one, so that no track is ever kept: a block of regions is denoised
+    for a batch of groups, reduced to moments, and forgotten. Every group is first normalised to the same total signal
+    over the regions (a pass of its own), as in the paper.
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_cells, …)`.
+    key
+        The groups: a slot of `.uns` written by :func:`~scatacworks.pp.pseudobulk`, or a column of `.obs` or membership
+        in `.obsm`, which is then counted from the fragments on the fly, near the regions only.
+    regions
+        Where to work: what :func:`~scatacworks.tl.regions_around_genes` returns, a DataFrame with `chrom`, `start` and
+        `end`, a BED file, a region, a gene or a list of them. `None`: the whole genome.
+    universe
+        What the default test of :func:`~scatacworks.tl.differential_regions` tests: a table or BED file of peaks or of
+        an index, or a key of `.uns` such as `"peaks"`. By default the peaks of all groups denoised together, and tiles
+        in the gaps between them. It must not depend on the group that will be tested.
+    tile
+        Length of these tiles in bp; `None` for none. Ignored with `universe`.
+    model
+        Name of a bundled model, path of a model file, or a trained model; the one that denoises the group of interest.
+    scale_share
+        Share of the regions, in evenly spread windows, from which the groups' totals are measured. 1 is exact; 0.05
+        halves the time and scatters the scale of each group by some per cent.
+    device, batch_size, n_jobs
+        As in :func:`~scatacworks.tl.denoise`.
+    path
+        Write the large arrays to a zarr store (a folder). A run that was stopped goes on from its last finished block
+        when it is repeated.
+    key_added
+        Slot of `.uns` to write; by default `key` with `"_moments"` appended.
+    mod
+        Modality to use where `adata` is a MuData.
+    progress
+        Show progress bars.
+    copy
+        Return a changed copy rather than writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets in `.uns[key_added]`:
+
+    `["regions"]` : DataFrame
+        `chrom`, `start`, `end` (0-based, half-open), sorted and disjoint.
+    `["mean"]`, `["sd"]` : float32, `(n_bases,)`
+        Mean and population standard deviation over the groups of the normalised signal, for the bases of the regions
+        one after the other, in the unit of the model's signal. With `path`, `["path"]` instead, and likewise below.
+    `["universe"]` : DataFrame
+        `chrom`, `start`, `end`, `family` (`"peak"`, `"tile"` or `"given"`) of the regions to test.
+    `["signal"]` : float32, `(n_groups, n_universe)`
+        Mean normalised signal of every group in each of them.
+    `["groups"]`, `["total"]` : `(n_groups,)`
+        Names, and signal summed over the regions before normalisation.
+    `["params"]` : dict
+        Model and its hash, extension, genome, digest of the regions, where the groups came from.
+
+    Raises
+    ------
+    KeyError
+        If there are no such groups.
+    ValueError
+        If there are fewer than three groups, none has signal in the regions, or an argument is out of range.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.tl.background(adata, key="celltype", regions=["MS4A1", "CD3D"], progress=False)
+    >>> list(adata.uns["celltype_moments"]["universe"].columns)
+    ['chrom', 'start', 'end', 'family']
+    """
+    if not 0 < scale_share <= 1:
+        msg = f"scale_share is {scale_share}; expected a share of the regions above 0, at most 1."
+        raise ValueError(msg)
+    result, target = _step.begin(adata, mod=mod, copy=copy)
+    network, name = _inputs.resolve_model(model)
+    source, spans = _open(target, key, regions, network, n_jobs)
+    options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs}
+    params = _describe(network, name, source, spans, key=key, share=scale_share)
+    stream = _stream.Stream(source, _stream.Denoiser(network, options), _stream.make_blocks(spans), None, progress)
+    path = None if path is None else Path(path).resolve()
+    if path is not None:
+        stream.folder = _stream.open_folder(path, _resume_key(params, source, universe, tile))
+    total = stream.totals(scale_share)
+    tested = find_universe(stream, target, universe, tile, spans)
+    found = _run(stream, total, tested, spans, params)
+    target.uns[f"{key}{SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
+    if stream.folder is not None:
+        _stream.remove_folder(stream.folder)
+    return result if copy else None
+
+
+def _open(
+    adata: AnnData, key: str, regions: Any, network: Model, n_jobs: int | None
+) -> tuple[GroupSource, dict[int, np.ndarray]]:
+    """Return the groups, and the regions by chromosome code."""
+    spans = None if regions is None else parse_regions(regions, genome_for(adata, key))
+    reach = network.halo + 2 * network.stride
+    convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
+    source = open_groups(adata, key, spans, reach, convention=convention, n_jobs=n_jobs)
+    _inputs.check_convention(network, source.provenance, key)
+    if len(source.groups) < 3:
+        msg = f"{key!r} has {len(source.groups)} group(s); a standard deviation needs at least 3, better some hundred."
+        raise ValueError(msg)
+    if spans is None:
+        spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+    return source, spans
+
+
+def _run(
+    stream: _stream.Stream,
+    total: np.ndarray,
+    tested: pd.DataFrame,
+    spans: dict[int, np.ndarray],
+    params: dict[str, Any],
+) -> Background:
+    genome = stream.source.genome
+    if not total.any():
+        msg = "None of the groups has any signal in the regions; nothing can be compared there."
+        raise ValueError(msg)
+    silent = total <= 0
+    if silent.any():
+        logger.warning("%d of %d groups have no signal in the regions.", int(silent.sum()), len(total))
+    scale = np.where(silent, 0.0, total.mean() / np.where(silent, 1.0, total))
+    segments = _stream.block_segments(stream.blocks, *_universe.as_arrays(tested, genome))
+    parts = list(stream.moments(scale, segments))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in ("mean", "sd")}
+    signal = np.concatenate([part["signal"] for part in parts], axis=1)
+    frame = regions_frame(spans, genome)
+    return Background(genome, frame, arrays["mean"], arrays["sd"], tested, signal, stream.source.groups, total, params)
+
+
+def find_universe(
+    stream: _stream.Stream, adata: AnnData, universe: Any, tile: int | None, spans: dict[int, np.ndarray]
+) -> pd.DataFrame:
+    """Return the regions to test, each within one interval."""
+    genome = stream.source.genome
+    if universe is not None:
+        given = _universe.clip_to(as_regions(universe, genome, uns=adata.uns), spans, genome)
+        tested = given.drop_duplicates(ignore_index=True).assign(family=_universe.GIVEN)
+    else:
+        rows = [
+            pd.DataFrame({"chrom": genome.chroms[code], "start": peaks[:, 0], "end": peaks[:, 1]})
+            for code, peaks in stream.pooled_peaks()
+        ]
+        none = pd.DataFrame({"chrom": [], "start": np.empty(0, np.int64), "end": np.empty(0, np.int64)})
+        peaks = pd.concat(rows, ignore_index=True) if rows else none
+        tested = _universe.peaks_and_tiles(peaks, spans, genome, tile)
+    if len(tested) == 0:
+        msg = "There is nothing to test: no region of the universe lies wholly within the regions."
+        raise ValueError(msg)
+    return tested
+
+
+def _describe(
+    network: Model, name: str, source: GroupSource, spans: dict[int, np.ndarray], *, key: str, share: float
+) -> dict[str, Any]:
+    """Parameters and provenance."""
+    from scatacworks.models.checkpoint import fingerprint
+
+    return _step.params(
+        key=key,
+        groupby=source.provenance["groupby"],
+        convention=source.provenance["convention"],
+        model=name,
+        model_hash=fingerprint(network),
+        extension=int(network.card["extension"]),
+        genome=source.genome.name,
+        regions_digest=regions_digest(spans),
+        scale_share=share,
+    )
+
+
+def regions_digest(spans: dict[int, np.ndarray]) -> str:
+    """Return a short digest of regions."""
+    content = hashlib.sha256()
+    for code, intervals in sorted(spans.items()):
+        content.update(np.array([code], np.int64).tobytes() + np.ascontiguousarray(intervals, np.int64).tobytes())
+    return content.hexdigest()[:16]
+
+
+def _resume_key(params: dict[str, Any], source: GroupSource, universe: Any, tile: int | None) -> dict[str, Any]:
+    """Whatever decides the result."""
+    shown = universe.to_csv() if isinstance(universe, pd.DataFrame) else str(universe)
+    return params | {
+        "groups": [str(group) for group in source.groups],
+        "depth": source.depth.tolist(),
+        "universe": hashlib.sha256(shown.encode()).hexdigest()[:16],
+        "tile": tile,
+    }

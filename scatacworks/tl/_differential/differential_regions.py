@@ -1,0 +1,260 @@
+"""Regions where a group differs from its kind, or from another group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from scatacworks import _keys, _step
+from scatacworks._core import intervals
+from scatacworks._core.fdr import benjamini_hochberg
+from scatacworks._regions import as_regions
+from scatacworks.tl._differential._calibrated import calibrated_test
+from scatacworks.tl._differential._nearest import add_nearest_gene
+from scatacworks.tl._differential._paper import paper_test
+from scatacworks.tl._differential._replicates import Comparison, replicate_test
+from scatacworks.tl._differential._store import Background, get_background, is_background
+from scatacworks.tl._differential._target import open_target
+from scatacworks.tl._differential._universe import GIVEN, as_arrays
+from scatacworks.tl._differential.background import SUFFIX
+from scatacworks.tl._differential.background import background as make_background
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from anndata import AnnData
+    from mudata import MuData
+
+    from scatacworks.genome import Genome
+    from scatacworks.models.base import Model
+
+PAPER_Z = 2.0
+PAPER_GAP = 200
+COLUMNS = (
+    *("chrom", "start", "end", "summit", "direction", "top_z", "z", "p", "p_normal", "q", "significant"),
+    *("log2fc", "mean", "mean_background", "family", "gene", "gene_distance"),
+)
+
+
+def differential_regions(
+    adata: AnnData | MuData,
+    group: str,
+    *,
+    background: str = "background",
+    reference: str | None = None,
+    regions: Any = None,
+    method: Literal["default", "paper"] = "default",
+    key: str | None = None,
+    fdr: float = 0.05,
+    min_coverage: float | None = None,
+    z_threshold: float = PAPER_Z,
+    max_gap: int = PAPER_GAP,
+    replicates: str | int = 4,
+    universe: Any = None,
+    model: str | PathLike[str] | Model = "default",
+    n_jobs: int | None = None,
+    seed: int | np.random.Generator | None = 0,
+    key_added: str = _keys.DIFFERENTIAL_REGIONS,
+    mod: str = "atac",
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | MuData | None:
+    """Find the regions where a group of cells is more or less accessible than groups of its kind.
+
+    **Default.** The regions tested are fixed beforehand (`universe` of :func:`~scatacworks.tl.background`). In each,
+    the group's mean denoised signal, normalised by coverage, is compared with that of the background groups: the
+    difference over their standard deviation, corrected for the cells that the groups share. Its p-value is read from
+    how often the background groups themselves, in all regions with as much signal, are as extreme; a generalised
+    Pareto tail is fitted where counting ends. False discovery rates (Benjamini-Hochberg) are controlled among peaks
+    and among tiles on their own. Groups that hold tested cells are left out.
+
+    **`method="paper"`.** The test of AtacWorks :cite:p:`Lal2021`: z per base, bases with `|z| > 2` joined within 200 bp
+    (gains and losses apart), the top z turned into a normal p-value, Benjamini-Hochberg over these regions. It is kept
+    for comparison: it adjusts p-values only of regions that were selected for being extreme, takes the largest of
+    many correlated values for a single one, and trusts the normal distribution at counts of a few, so most of its
+    findings can be chance (figures in the documentation). The authors' scripts differ from their text: they keep bases
+    with `-log10 p > 2` (`z_threshold=2.576`) and measure a group's coverage as the sum over runs of equal value, not
+    over bases.
+
+    **`reference`.** Two groups are compared directly. Both are divided into replicates, best by sample
+    (`replicates="sample"`), which are denoised and compared by a moderated t-test on log2 signal. Replicates made by
+    dividing the cells of one sample tell about the cells of this sample, not about other donors.
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_cells, …)`, after :func:`~scatacworks.tl.denoise` (except with `reference`).
+    group
+        The group to test.
+    background
+        Slot of `.uns` that :func:`~scatacworks.tl.background` wrote, with or without its ending `"_moments"`. If there
+        is none yet but cells are grouped under this name, it is made for `regions`, with the model of the tracks.
+    reference
+        Another group, to compare with instead of a background.
+    regions
+        Limit the test to the tested regions that touch these; a table, BED file, gene, region or list. With
+        `reference`, where to work.
+    method
+        Which test, see above.
+    key
+        Slot of `.uns` with the denoised tracks (`"denoised"`); with `reference`, the pseudobulk or grouping that
+        defines the groups (`"pseudobulk"`).
+    fdr
+        False discovery rate below which a region counts as `significant`.
+    min_coverage
+        Smallest mean signal of a region in the group or the background, whichever is larger; others are not tested.
+        `None`: with `method="paper"` the average of the background over its regions (the publication names no
+        value), else 0.
+    z_threshold, max_gap
+        Of `method="paper"`: bases with `|z|` above the first are joined over at most so many bp.
+    replicates
+        With `reference`: a column of `.obs` such as the sample; a key of `.obsm` with groups that share no cells; or a
+        number of parts into which each group's cells are divided at random.
+    universe, model, n_jobs
+        With `reference`, or to make a background that is not there: as in :func:`~scatacworks.tl.background`.
+    seed
+        Of the random division.
+    key_added
+        Slot of `.uns` to write.
+    mod
+        Modality to use where `adata` is a MuData.
+    progress
+        Show progress bars.
+    copy
+        Return a changed copy rather than writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.uns[key_added]` : DataFrame
+        One row per tested region, sorted by position: `chrom`, `start`, `end` (0-based, half-open); `summit`, the base
+        with the largest `|z|`; `direction` (+1: more accessible in the group); `top_z`, the z there; `z`, of the region
+        (default only); `p`; `p_normal`, from the normal distribution; `q`; `significant`; `log2fc` of the mean signal,
+        with a tenth of the average signal added to both; `mean` and `mean_background`, normalised signal per base;
+        `family`, regions among which `q` is adjusted; `gene` and `gene_distance` (bp from the middle of the region to
+        the start site) where the genome has a gene table.
+    `.uns["scatacworks"][key_added]` : dict
+        Parameters, effective number of background groups, and the factor by which shared cells change the variance.
+
+    Raises
+    ------
+    KeyError
+        If there is no such group, background or track.
+    ValueError
+        If tracks and background were made with another model, extension or genome; if too few background groups are
+        free of the tested cells; or an argument is out of range.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.tl.differential_regions(
+    ...     adata, "naive B", reference="naive CD4 T", key="celltype", regions=["MS4A1", "CD3D"], progress=False
+    ... )
+    >>> adata.uns["differential_regions"].columns[:5].tolist()
+    ['chrom', 'start', 'end', 'summit', 'direction']
+    """
+    _check(method, fdr, replicates)
+    result, target = _step.begin(adata, mod=mod, copy=copy)
+    shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
+    if reference is not None:
+        table, notes, genome, level = replicate_test(
+            target,
+            Comparison(
+                group, reference, key or _keys.PSEUDOBULK, replicates, regions, model=model, seed=seed, **shared
+            ),
+        )
+    else:
+        key = key or _keys.DENOISED
+        moments = _ensure_background(target, background, regions, key, model, shared=shared)
+        joining = {"z_threshold": z_threshold, "max_gap": max_gap} if method == "paper" else None
+        table, notes, level = _against_background(target, group, moments, key, joining)
+        genome = moments.genome
+        table = table if regions is None else _touching(table, as_regions(_listed(regions), genome), genome)
+    if min_coverage is None:
+        min_coverage = level if method == "paper" and reference is None else 0.0
+    target.uns[key_added] = _finished(table, genome, level, min_coverage, fdr)
+    note = _step.params(group=group, method=method, fdr=fdr, min_coverage=float(min_coverage), **notes)
+    note |= {"background": background} if reference is None else {"reference": reference}
+    target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: note}
+    return result if copy else None
+
+
+def _check(method: str, fdr: float, replicates: str | int) -> None:
+    if method not in ("default", "paper"):
+        msg = f'method={method!r} is unknown; expected "default" or "paper".'
+        raise ValueError(msg)
+    if not 0 < fdr < 1:
+        msg = f"fdr is {fdr}; expected a number between 0 and 1."
+        raise ValueError(msg)
+    if isinstance(replicates, int) and replicates < 2:
+        msg = f"replicates is {replicates}; a test needs at least 2 per group."
+        raise ValueError(msg)
+
+
+def _against_background(
+    adata: AnnData, group: str, moments: Background, key: str, joining: dict[str, Any] | None
+) -> tuple[pd.DataFrame, dict[str, Any], float]:
+    """Return the table of regions, notes, and the background's mean signal per base."""
+    target = open_target(adata, key, group, moments)
+    level = moments.level / float(moments.offsets[-1])
+    if joining is not None:
+        return paper_test(moments, target, **joining).assign(family="joined"), joining, level
+    table, notes = calibrated_test(adata, moments, target, key)
+    return table, notes, level
+
+
+def _ensure_background(
+    adata: AnnData, name: str, regions: Any, key: str, model: Any, *, shared: dict[str, Any]
+) -> Background:
+    """Return the background, made first if only its groups are there."""
+    for slot in (name, f"{name}{SUFFIX}"):
+        if is_background(adata.uns.get(slot)):
+            return get_background(adata, slot)
+    if name not in adata.obs and name not in adata.obsm:
+        return get_background(adata, name)
+    if regions is None:
+        msg = (
+            f"There is no background for {name!r} yet; name the regions to make it for, or call "
+            f'tl.background(adata, key="{name}", regions=...) first.'
+        )
+        raise ValueError(msg)
+    if isinstance(model, str) and model == "default":
+        model = str(adata.uns.get(key, {}).get(_keys.PARAMS, {}).get("model", model))
+    make_background(adata, key=name, regions=regions, model=model, **shared)
+    return get_background(adata, f"{name}{SUFFIX}")
+
+
+def _listed(regions: Any) -> Any:
+    """Return a single region or gene as a list; a path stays one."""
+    from pathlib import Path
+
+    return [regions] if isinstance(regions, str) and not Path(regions).is_file() else regions
+
+
+def _touching(table: pd.DataFrame, regions: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    kept = intervals.any_overlap(as_arrays(table, genome), as_arrays(regions, genome))
+    return table[kept].reset_index(drop=True)
+
+
+def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: float, fdr: float) -> pd.DataFrame:
+    """Filter, adjust, and bring into the form that is stored."""
+    covered = np.maximum(table["mean"], table["mean_background"]) >= min_coverage
+    table = table[covered.to_numpy()].reset_index(drop=True)
+    family = table["family"].astype(str) if "family" in table else pd.Series(GIVEN, index=table.index)
+    q = np.ones(len(table))
+    for name in family.unique():
+        at = (family == name).to_numpy()
+        q[at] = benjamini_hochberg(table["p"].to_numpy(np.float64)[at])
+    small = 0.1 * level
+    log2fc = np.log2((table["mean"] + small) / (table["mean_background"] + small))
+    table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(family))
+    table = add_nearest_gene(table, genome)
+    order = np.lexsort((table["start"], genome.resolve(table["chrom"].astype(str))))
+    table = table.iloc[order].reset_index(drop=True)
+    chroms = [chrom for chrom in genome.chroms if chrom in set(table["chrom"])]
+    table["chrom"] = pd.Categorical(table["chrom"], categories=chroms)
+    return table[[name for name in COLUMNS if name in table]]

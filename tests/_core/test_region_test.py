@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse, special
+
+from scatacworks._core.fdr import benjamini_hochberg
+from scatacworks._core.region_test import many_against_many, one_against_many
+from scatacworks._core.replication import group_overlap, independent, inverse_trigamma, variance_prior
+
+
+def overlapping_groups(rng, n_cells, n_groups, size, n_target):
+    members = np.zeros((n_cells + n_target, n_groups), bool)
+    for group in range(n_groups):
+        members[rng.choice(n_cells, size, replace=False), group] = True
+    return members, np.arange(n_cells + n_target) >= n_cells
+
+
+@pytest.mark.parametrize(("n_cells", "n_groups"), [(150, 300), (1000, 40)])
+def test_the_variance_ratio_is_that_of_simulated_cells(n_cells, n_groups):
+    rng = np.random.default_rng(0)
+    members, target = overlapping_groups(rng, n_cells, n_groups, 50, 30)
+    overlap = group_overlap(sparse.csr_array(members), target)
+    cells = rng.normal(size=(len(target), 20_000))
+    groups = members.T @ cells / 50
+    difference = cells[target].mean(0) - groups.mean(0)
+    assert overlap.variance_ratio == pytest.approx(difference.var() / groups.var(0, ddof=1).mean(), rel=0.04)
+    mean_number = groups.var() / groups.mean(0).var()
+    assert overlap.mean_number == pytest.approx(mean_number, rel=0.05)
+    spread = groups.var(0, ddof=1)
+    assert overlap.effective_number - 1 == pytest.approx(2 * spread.mean() ** 2 / spread.var(), rel=0.1)
+
+
+def test_groups_without_shared_cells_count_fully():
+    members = sparse.csr_array(np.kron(np.eye(12, dtype=bool), np.ones((5, 1), bool)))
+    members = sparse.vstack([members, sparse.csr_array((5, 12), dtype=bool)]).tocsr()
+    target = np.arange(65) >= 60
+    overlap = group_overlap(members, target)
+    np.testing.assert_allclose(overlap, independent(12))
+
+
+def test_cells_are_weighted():
+    members = sparse.csr_array(np.eye(3, dtype=bool))
+    heavy = group_overlap(members, np.array([True, False, False]), np.array([5.0, 1.0, 1.0]))
+    assert heavy == group_overlap(members, np.array([True, False, False]))  # one cell per group: its weight cancels
+
+
+def test_identical_groups_are_worth_one():
+    members = sparse.csr_array(np.ones((4, 3), bool))
+    assert group_overlap(members, np.array([True, False, False, False])).effective_number == 1
+
+
+@pytest.mark.parametrize("value", [1e-3, 0.1, 1.0, 50.0])
+def test_trigamma_is_inverted(value):
+    assert float(special.polygamma(1, inverse_trigamma(value))) == pytest.approx(value, rel=1e-8)
+
+
+def test_the_weight_of_the_variance_trend_is_found_and_zero_variances_are_lifted():
+    rng = np.random.default_rng(1)
+    level = rng.random(5000)
+    truth = (1 + level) * 10 / rng.chisquare(10, 5000)
+    variance = truth * rng.chisquare(6, 5000) / 6
+    variance[:20] = 0
+    prior = variance_prior(variance, level, 6.0)
+    moderated = prior.moderate(variance, 6.0)
+    assert prior.weight == pytest.approx(10, rel=0.25)
+    assert (moderated > 0).all()
+    assert np.abs(np.log(moderated[20:] / truth[20:])).mean() < np.abs(np.log(variance[20:] / truth[20:])).mean()
+
+
+def counts(rng, rate, n_groups):
+    return rng.poisson(rate, (n_groups, len(rate))).astype(float)
+
+
+def test_p_values_are_uniform_without_a_difference_even_where_there_are_hardly_any_counts():
+    rng = np.random.default_rng(2)
+    rate = np.exp(rng.normal(-1, 2.5, 6000))
+    shares = []
+    for _ in range(20):
+        groups = counts(rng, rate, 41)
+        result = one_against_many(groups[0], groups[1:], independent(40))
+        assert (benjamini_hochberg(result.p) < 0.05).mean() < 1e-3
+        shares.append([(result.p <= level).mean() for level in (0.05, 1e-2, 1e-3)])
+    assert (np.mean(shares, axis=0) <= 1.15 * np.array([0.05, 1e-2, 1e-3])).all()
+
+
+def test_planted_differences_are_found_in_both_directions():
+    rng = np.random.default_rng(3)
+    rate = np.full(2000, 20.0)
+    groups = counts(rng, rate, 60)
+    fold = np.ones(2000)
+    fold[:40], fold[40:80] = 3, 1 / 5
+    target = rng.poisson(rate * fold)
+    result = one_against_many(target.astype(float), groups, independent(60))
+    called = benjamini_hochberg(result.p) < 0.05
+    assert called[:80].mean() > 0.75
+    assert called[80:].sum() <= 8
+    assert (result.z[:40] > 0).all()
+    assert (result.z[40:80] < 0).all()
+
+
+def test_a_new_region_where_the_background_is_empty_is_found_and_a_single_count_is_not():
+    rng = np.random.default_rng(4)
+    rate = np.full(4000, 0.02)
+    groups = counts(rng, rate, 80)
+    target = counts(rng, rate, 1)[0]
+    target[0] = 30
+    result = one_against_many(target, groups, independent(80))
+    called = benjamini_hochberg(result.p) < 0.05
+    assert called[0]
+    assert called.sum() == 1
+
+
+def test_replicates_are_compared_by_a_moderated_t_test():
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=(4, 3000)), rng.normal(size=(4, 3000))
+    first[:, :50] += 6
+    result = many_against_many(first, second, np.zeros(3000))
+    called = benjamini_hochberg(result.p) < 0.05
+    assert called[:50].all()
+    assert called[50:].sum() <= 8
+    assert (result.p[50:] < 0.05).mean() == pytest.approx(0.05, abs=0.015)
