@@ -8,53 +8,75 @@ from scatacworks._numba import njit
 
 
 @njit
-def _restricted(gram: np.ndarray, target: np.ndarray, active: np.ndarray) -> np.ndarray:
-    """Least squares over the active variables, the others zero."""
-    at = np.flatnonzero(active)
-    part, right = np.empty((len(at), len(at))), np.empty(len(at))
-    for one in range(len(at)):
-        right[one] = target[at[one]]
-        for other in range(len(at)):
-            part[one, other] = gram[at[one], at[other]]
-        part[one, one] += 1e-14 * gram[at[one], at[one]]
-    solution = np.zeros(len(target))
-    solution[at] = np.linalg.solve(part, right)
-    return solution
+def _restricted(gram: np.ndarray, target: np.ndarray, active: np.ndarray, factor: np.ndarray, out: np.ndarray) -> float:
+    """Least squares over the active variables (Cholesky), the others zero; return the lowest active value."""
+    k = len(target)
+    for r in range(k):
+        out[r] = 0.0
+        if not active[r]:
+            continue
+        rest = target[r]
+        for q in range(r + 1):
+            if active[q]:
+                value = gram[r, q]
+                for p in range(q):
+                    if active[p]:
+                        value -= factor[r, p] * factor[q, p]
+                if q < r:
+                    factor[r, q] = value / factor[q, q]
+                    rest -= factor[r, q] * out[q]
+                else:
+                    factor[r, r] = np.sqrt(max(value, 1e-14 * gram[r, r]))
+        out[r] = rest / factor[r, r]
+    lowest = np.inf
+    for r in range(k - 1, -1, -1):
+        if active[r]:
+            for p in range(r + 1, k):
+                if active[p]:
+                    out[r] -= factor[p, r] * out[p]
+            out[r] /= factor[r, r]
+            lowest = min(lowest, out[r])
+    return lowest
 
 
 @njit
-def _active_set(gram: np.ndarray, target: np.ndarray, tolerance: float) -> np.ndarray:
+def _steepest(gram: np.ndarray, target: np.ndarray, found: np.ndarray, active: np.ndarray, tolerance: float) -> int:
+    """The inactive variable whose increase helps most, or -1 when none does."""
+    best, highest = -1, tolerance
+    for r in range(len(target)):
+        if not active[r] and gram[r, r] > 0:
+            slope = target[r]
+            for q in range(len(target)):
+                slope -= gram[r, q] * found[q]
+            if slope > highest:
+                best, highest = r, slope
+    return best
+
+
+@njit
+def _active_set(gram: np.ndarray, target: np.ndarray, tolerance: float, found: np.ndarray) -> None:
     """Lawson and Hanson's method on the normal equations; exact up to `tolerance` of the gradient."""
     k = len(target)
     active = np.zeros(k, np.bool_)
-    found = np.zeros(k)
+    factor, wanted = np.empty((k, k)), np.empty(k)
     for _ in range(3 * k):
-        slope = target - gram @ found
-        best = -1
-        for r in range(k):
-            if not active[r] and gram[r, r] > 0 and slope[r] > tolerance and (best < 0 or slope[r] > slope[best]):
-                best = r
+        best = _steepest(gram, target, found, active, tolerance)
         if best < 0:
             break
         active[best] = True
-        wanted = _restricted(gram, target, active)
-        while wanted[active].min() <= 0:
+        while _restricted(gram, target, active, factor, wanted) <= 0:
             step, first = 1.0, -1  # as far as the first variable to reach zero, which leaves
             for r in range(k):
                 if active[r] and wanted[r] <= 0:
                     reach = found[r] / (found[r] - wanted[r]) if found[r] > wanted[r] else 0.0
                     if first < 0 or reach < step:
                         step, first = reach, r
-            found += step * (wanted - found)
             for r in range(k):
+                found[r] += step * (wanted[r] - found[r])
                 if active[r] and (r == first or found[r] <= 0):
                     active[r], found[r] = False, 0.0
-            if not active.any():
-                wanted = np.zeros(k)
-                break
-            wanted = _restricted(gram, target, active)
-        found = wanted
-    return found
+        for r in range(k):
+            found[r] = wanted[r]
 
 
 @njit
@@ -74,9 +96,11 @@ def nnls(gram: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """
     found = np.zeros(targets.shape)
     for row in range(len(targets)):
-        highest = np.abs(targets[row]).max()
+        highest = 0.0
+        for value in targets[row]:
+            highest = max(highest, abs(value))
         if highest > 0:
-            found[row] = _active_set(gram, targets[row], 1e-12 * highest)
+            _active_set(gram, targets[row], 1e-12 * highest, found[row])
     return found
 
 

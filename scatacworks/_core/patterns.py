@@ -65,10 +65,7 @@ def _hashes(indptr: np.ndarray, rows: np.ndarray) -> np.ndarray:
 @njit
 def _same(indptr: np.ndarray, rows: np.ndarray, one: int, other: int) -> bool:
     """Whether two columns have the same rows."""
-    n = indptr[one + 1] - indptr[one]
-    if n != indptr[other + 1] - indptr[other]:
-        return False
-    return all(rows[indptr[one] + step] == rows[indptr[other] + step] for step in range(n))
+    return np.array_equal(rows[indptr[one] : indptr[one + 1]], rows[indptr[other] : indptr[other + 1]])
 
 
 @njit
@@ -149,9 +146,11 @@ def pack(
     return Patterns(kept, target, count.astype(float), inverse.astype(np.int32), shape[0])
 
 
-def blocks(patterns: Patterns, n_blocks: int = 64) -> list[tuple[int, int]]:
+def blocks(patterns: Patterns, n_blocks: int | None = None) -> list[tuple[int, int]]:
     """Consecutive ranges of patterns with about as many ones each; the same whatever the number of threads."""
     n = len(patterns.count)
     work = patterns.indptr[:-1] + 16 * np.arange(n)
+    if n_blocks is None:  # up to 64, each worth the handing over
+        n_blocks = 1 + min(int(work[-1]) // 50_000, 63) if n else 1
     bounds = np.searchsorted(work, np.linspace(0, work[-1] + 1 if n else 0, n_blocks + 1))
     return [(int(low), int(high)) for low, high in pairwise(bounds) if high > low]

@@ -130,7 +130,7 @@ def _from_frame(frame: pd.DataFrame, genome: Genome | None, empty: Sequence[str]
     _check_intervals(start, end)
     if genome is not None:
         _check_lengths(end, chrom, chroms, genome)
-    names = np.unique(np.concatenate([sample_names, np.asarray(empty, sample_names.dtype)])) if empty else sample_names
+    names = np.unique(np.concatenate([sample_names, np.asarray(empty, np.str_)])) if empty else sample_names
     if empty:
         samples = np.searchsorted(names, sample_names).astype(samples.dtype)[samples]
     kind = np.uint16 if len(names) <= 2**16 else np.int32

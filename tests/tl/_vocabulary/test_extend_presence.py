@@ -1,0 +1,162 @@
+"""New samples: extension and presence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scatacworks as sca
+from scatacworks._core.identifiers import number, renumber
+
+COLUMNS = ["start", "end", "summit", "n_samples", "n_peaks", "mean_signal"]
+
+
+def test_extending_is_building_at_once(peaks):
+    first = peaks["sample"] < "s07"
+    old = sca.tl.dhs_index(peaks[first])
+    extended, mapping = sca.tl.extend_index(old, peaks[~first])
+    whole = sca.tl.dhs_index(peaks)
+    assert extended.var[COLUMNS].to_numpy().tolist() == whole.var[COLUMNS].to_numpy().tolist()
+    assert extended.obs_names.tolist() == whole.obs_names.tolist()
+    assert (extended.X != whole.X).nnz == 0
+    assert (extended.layers["signal"] != whole.layers["signal"]).nnz == 0
+    assert set(mapping["old"]) == set(old.var_names)
+    assert mapping["n_peaks"].sum() == first.sum()
+
+
+def test_identifiers_stay_sort_and_are_never_given_twice(peaks):
+    parts = [of for _, of in peaks.groupby("sample")]
+    index = sca.tl.dhs_index(pd.concat(parts[:4]))
+    ever: dict[str, tuple] = {}
+    for part in (parts[4], pd.concat(parts[5:8]), pd.concat(parts[8:])):
+        before = {(r.chrom, r.start, r.end): r.identifier for r in index.var.itertuples()}
+        ever |= {name: place for place, name in before.items()}
+        index, _ = sca.tl.extend_index(index, part)
+        for row in index.var.itertuples():
+            place = (row.chrom, row.start, row.end)
+            assert before.get(place, row.identifier) == row.identifier
+            assert ever.get(row.identifier, place) == place
+        for _, of in index.var.groupby("chrom", observed=True):
+            assert of["identifier"].tolist() == sorted(of["identifier"])
+        retired = set(index.uns["dhs_index"]["retired"])
+        assert retired == set(ever) - set(index.var["identifier"])
+
+
+def test_extension_of_nothing_shared_keeps_all_names(peaks):
+    old = sca.tl.dhs_index(peaks)
+    extended, mapping = sca.tl.extend_index(old, peaks.assign(chrom="chr9", sample=peaks["sample"] + "new"))
+    assert mapping["kept"].all()
+    assert set(old.var_names) <= set(extended.var_names)
+
+
+def test_names_of_samples_must_be_new(peaks):
+    index = sca.tl.dhs_index(peaks)
+    with pytest.raises(ValueError, match="already has the sample"):
+        sca.tl.extend_index(index, peaks)
+
+
+def test_identifiers_as_numbers_are_refused(peaks):
+    index = sca.tl.dhs_index(peaks)
+    index.var["identifier"] = index.var["identifier"].astype(float)
+    with pytest.raises(TypeError, match=r"1.1 and 1.10"):
+        sca.tl.extend_index(index, peaks.assign(sample="new"))
+
+
+def test_an_index_without_its_peaks_cannot_be_extended(peaks):
+    index = sca.tl.dhs_index(peaks)
+    del index.uns["dhs_index"]
+    with pytest.raises(KeyError, match="dhs_index"):
+        sca.tl.extend_index(index, peaks.assign(sample="new"))
+
+
+def test_numbers_by_hand():
+    # 5 elements and 2 ends in 9 groups, floor(0.5 + left / groups left) each: 1 1 1 1 1 1 0 1 0
+    names, ends = number(5)
+    assert names.tolist() == ["2", "3", "4", "5", "6"]
+    assert ends == ("1", "8")
+    # 14 sites in 9 groups: the first gets floor(0.5 + 14 / 9) = 2; of its ten groups the sixth and the ninth get one
+    assert number(12)[1] == ("16", "9")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 9, 1000, 300_000])
+def test_numbering_sorts_and_is_short(n):
+    names, ends = number(n)
+    every = [ends[0], *names, ends[1]]
+    assert every == sorted(every)
+    assert len(set(every)) == n + 2
+    assert not any(name.endswith("0") for name in every)
+    assert max(map(len, every)) <= 6  # with "1." in front at most 8 characters on chr1
+
+
+def test_rank_of_the_published_example():
+    names, _ = number(300_000)
+    ranks = np.flatnonzero([name.startswith("10643") for name in names])
+    assert set(ranks) <= set(range(2139, 2146))
+    assert len(ranks) > 0
+
+
+@settings(max_examples=80)
+@given(n=st.integers(0, 40), seed=st.integers(0, 10**6), rounds=st.integers(1, 4))
+def test_renumbering_keeps_order_for_ever(n, seed, rounds):
+    rng = np.random.default_rng(seed)
+    names, ends = number(n)
+    names, used = list(names), set(names)
+    for _ in range(rounds):
+        kept: list[str | None] = [name for name in names if rng.random() < 0.7]
+        for _ in range(rng.integers(0, 25)):
+            kept.insert(rng.integers(0, len(kept) + 1), None)
+        names = renumber(kept, ends, used)
+        fresh = {name for name, old in zip(names, kept, strict=True) if old is None}
+        assert not fresh & used
+        assert [name for name, old in zip(names, kept, strict=True) if old] == [old for old in kept if old]
+        assert [ends[0], *names, ends[1]] == sorted([ends[0], *names, ends[1]])
+        used |= fresh
+
+
+def test_presence_of_a_peak_needs_four_fifths_of_it(peaks):
+    index = sca.tl.dhs_index(peaks)
+    new = peaks.sample(300, random_state=2).assign(sample="new")
+    new["start"] -= np.random.default_rng(0).integers(0, 60, 300)
+    found = sca.tl.presence(index, new)
+    expected = np.zeros(index.n_vars)
+    for at, element in enumerate(index.var.itertuples()):
+        same = new[new["chrom"] == element.chrom]
+        shared = np.minimum(same["end"], element.end) - np.maximum(same["start"], element.start)
+        expected[at] = ((shared > 0) & (shared >= 0.8 * (same["end"] - same["start"]))).any()
+    np.testing.assert_array_equal(found.X.toarray()[0], expected)
+    assert 0 < expected.sum() < index.n_vars
+    assert found.obs["n_peaks"].tolist() == [300]
+
+
+def test_presence_keeps_the_highest_signal(peaks):
+    index = sca.tl.dhs_index(peaks)
+    row = index.var.iloc[0]
+    new = pd.DataFrame({"chrom": row["chrom"], "start": row["start"], "end": row["start"] + [5, 6, 7], "sample": "x"})
+    found = sca.tl.presence(index, new.assign(signal=[1.0, 3.0, 2.0]))
+    assert found.layers["signal"].toarray()[0, 0] == 3
+
+
+def test_presence_from_tracks(peaks):
+    index = sca.tl.dhs_index(peaks, genome={"chr1": 10**5, "chr2": 10**5})
+    genome = sca.Genome({"chr1": 10**5, "chr2": 10**5}, name="toy")
+    summit = index.var.loc[index.var["chrom"] == "chr1", "summit"].to_numpy()
+    starts = np.unique(summit)[::3].astype(np.int32)
+    run = (starts, np.ones(len(starts), np.int32), np.arange(1, len(starts) + 1, dtype=np.float32))
+    tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [run])])
+    found = sca.tl.presence(index, signal=tracks, threshold=2.5)
+    signal = found.layers["signal"].toarray()[0]
+    for at, row in enumerate(index.var.itertuples()):
+        assert signal[at] == tracks.window("a", row.chrom, row.summit, row.summit + 1)[0]
+    np.testing.assert_array_equal(found.X.toarray()[0], signal >= 2.5)
+    assert sca.tl.presence(index, signal=tracks).X.nnz <= (signal > 0).sum()
+
+
+def test_presence_wants_one_source(peaks):
+    index = sca.tl.dhs_index(peaks)
+    with pytest.raises(ValueError, match="either peaks or signal"):
+        sca.tl.presence(index)
+    with pytest.raises(ValueError, match="min_fraction"):
+        sca.tl.presence(index, peaks, min_fraction=0)
