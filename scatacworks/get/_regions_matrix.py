@@ -65,7 +65,7 @@ def regions_matrix(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
     >>> sca.get.regions_matrix(adata, ["chr11:60,455,000-60,470,000"]).shape[1]
     1
     """

@@ -52,7 +52,7 @@ def tracks(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
     >>> sites = sca.get.tracks(adata)
     >>> bool((sites.sums() == 2 * adata.uns["pseudobulk"]["n_fragments"]).all())
     True
@@ -108,7 +108,7 @@ def track(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
     >>> sca.get.track(adata, "naive B", "MS4A1").dtype
     dtype('float32')
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step, _threads
-from scatacworks._core.neighbours import (
+from scatacworks._core.knn import (
     effective_groups,
     farthest_first,
     nearest_points,

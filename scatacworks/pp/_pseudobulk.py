@@ -108,7 +108,7 @@ def pseudobulk(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
     >>> bool(sca.get.track(adata, "naive B", "MS4A1").max() > 0)
     True
     """

@@ -92,7 +92,7 @@ def subsample(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.subsample(adata, n_cells=50, groupby="celltype", n_repeats=3, key_added="fifty")
+    >>> sca.pp.subsample(adata, n_cells=50, groupby="cell_type", n_repeats=3, key_added="fifty")
     >>> adata.uns["fifty"]["groups"][:2].tolist()
     ['CD14+ Monocytes #1', 'CD14+ Monocytes #2']
     """

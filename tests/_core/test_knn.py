@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scatacworks._core.neighbours import (
+from scatacworks._core.knn import (
     effective_groups,
     farthest_first,
     nearest_points,

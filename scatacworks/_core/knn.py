@@ -1,0 +1,139 @@
+"""Nearest neighbours of chosen cells, well-spread cells, and groups that share no cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scatacworks._numba import njit
+
+
+@njit
+def farthest_first(points: np.ndarray, n: int, first: int) -> np.ndarray:
+    """Return `n` points, each the farthest from those before it; int64.
+
+    Parameters
+    ----------
+    points
+        float32, `(n_points, n_dimensions)`; distances are Euclidean.
+    n
+        How many; at most `n_points`.
+    first
+        The one to begin with.
+
+    References
+    ----------
+    Gonzalez, Theoretical Computer Science 38, 293 (1985).
+    """
+    chosen = np.empty(n, np.int64)
+    nearest = np.full(len(points), np.inf)
+    at = first
+    for i in range(n):
+        chosen[i] = at
+        nearest[at] = -1.0
+        farthest = -1.0
+        following = at
+        for p in range(len(points)):
+            if nearest[p] < 0:
+                continue
+            distance = 0.0
+            for d in range(points.shape[1]):
+                distance += (points[p, d] - points[at, d]) ** 2
+            nearest[p] = min(nearest[p], distance)
+            if nearest[p] > farthest:
+                farthest, following = nearest[p], p
+        at = following
+    return chosen
+
+
+def without_shared_points(
+    points: np.ndarray, centres: np.ndarray, k: int, most: int, *, block: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return groups of `k` that share no point: each centre in turn takes the nearest points that are left.
+
+    Parameters
+    ----------
+    points
+        float32, `(n_points, n_dimensions)`; distances are Euclidean.
+    centres
+        Points to begin groups with, in turn; those already taken, and the last ones for whom fewer than `k` points are
+        left, are passed over.
+    k
+        Points in a group, its centre included.
+    most
+        Groups wanted at most.
+    block
+        Centres whose distances are computed together.
+
+    Returns
+    -------
+    Centres that got a group, int64 `(n_groups,)`, and their points, nearest first, int64 `(n_groups, k)`.
+    """
+    free = np.ones(len(points), bool)
+    squares = np.einsum("ij,ij->i", points, points)
+    used, groups = [], []
+    for low in range(0, len(centres), block):
+        own = centres[low : low + block]
+        distances = squares - 2 * points[own] @ points.T
+        for centre, distance in zip(own, distances, strict=True):
+            if not free[centre] or len(groups) == most or len(points) - k * len(groups) < k:
+                continue
+            distance[~free] = np.inf
+            distance[centre] = -np.inf
+            members = _smallest(distance, k)
+            free[members] = False
+            used.append(centre)
+            groups.append(members)
+    return np.array(used, np.int64), np.array(groups, np.int64).reshape(-1, k)
+
+
+def spread_without_shared_points(points: np.ndarray, k: int, most: int, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return groups as :func:`without_shared_points`, each centre the free point farthest from the centres before."""
+    squares = np.einsum("ij,ij->i", points, points)
+    free, nearest = np.ones(len(points), bool), np.full(len(points), np.inf)
+    centre, used, groups = first, [], []
+    while len(groups) < most and len(points) - k * len(groups) >= k:
+        distance = squares - 2 * (points @ points[centre]) + squares[centre]
+        nearest = np.minimum(nearest, distance)
+        distance[~free], distance[centre] = np.inf, -np.inf
+        members = _smallest(distance, k)
+        free[members] = False
+        used.append(centre)
+        groups.append(members)
+        centre = int(np.argmax(np.where(free, nearest, -np.inf)))
+    return np.array(used, np.int64), np.array(groups, np.int64).reshape(-1, k)
+
+
+def nearest_points(points: np.ndarray, centres: np.ndarray, k: int, *, block: int = 256) -> np.ndarray:
+    """Return the `k` nearest points of every centre, exactly, the centre itself first; int64, `(n_centres, k)`."""
+    squares = np.einsum("ij,ij->i", points, points)
+    out = np.empty((len(centres), k), np.int64)
+    for low in range(0, len(centres), block):
+        own = centres[low : low + block]
+        distances = squares - 2 * points[own] @ points.T
+        distances[np.arange(len(own)), own] = -np.inf
+        for i, distance in enumerate(distances):
+            out[low + i] = _smallest(distance, k)
+    return out
+
+
+def _smallest(distance: np.ndarray, k: int) -> np.ndarray:
+    """Return the `k` nearest, in order; ties go to the lower index."""
+    found = np.argpartition(distance, k - 1)[:k]
+    return found[np.lexsort((found, distance[found]))]
+
+
+def effective_groups(memberships: np.ndarray, sizes: np.ndarray) -> float:
+    """Return how many groups without shared cells would tell as much about the mean as these do.
+
+    The mean over `G` groups of the means over their cells weighs cell `c` by `w_c = sum of 1 / size over its groups`.
+    If cells are independent, its variance is that of a cell times `sum(w_c ** 2) / G ** 2`; that of the mean of `n`
+    separate groups is `mean(1 / size) / n`. Equating the two gives `n`.
+
+    Parameters
+    ----------
+    memberships
+        `w_c` of every cell, `(n_cells,)`.
+    sizes
+        Cells in every group, `(n_groups,)`, none empty.
+    """
+    return float(len(sizes) ** 2 * np.mean(1 / sizes) / np.sum(np.square(memberships, dtype=np.float64)))
