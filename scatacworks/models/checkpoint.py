@@ -87,7 +87,7 @@ def save(model: Model, path: str | PathLike[str]) -> Path:
     -------
     Path of the safetensors file.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     path = Path(path)
     path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
@@ -95,7 +95,7 @@ def save(model: Model, path: str | PathLike[str]) -> Path:
     text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic_path(path) as aside:
-        save_file(tensors, aside, metadata={_METADATA_KEY: text})
+        aside.write_bytes(to_bytes(tensors, metadata={_METADATA_KEY: text}))
     with atomic_path(path.with_suffix(".json")) as aside:
         aside.write_text(text, encoding="utf-8")
     return path
