@@ -34,11 +34,15 @@ def random_walk(
     degree = np.asarray(graph.sum(1), np.float64).ravel()
     alone = sparse.diags((degree == 0).astype(np.float64))
     step = ((graph + alone) @ sparse.diags(1 / np.where(degree > 0, degree, 1))).tocsr()
-    now = start
+    before, now, weight = start, start, 1.0
+    radius2 = (1 - restart) ** 2
     for _ in range(max_steps):
-        following = (1 - restart) * (step @ now) + restart * start
+        # Chebyshev's semi-iteration: the step is similar to a symmetric matrix, so its eigenvalues are real and the
+        # walk needs a sixth of the plain iteration's steps at restart = 0.05
+        following = weight * ((1 - restart) * (step @ now) + restart * start - before) + before
         change = np.abs(following - now).sum(0).max()
-        now = following
+        before, now = now, following
+        weight = 1 / (1 - radius2 * (0.5 if weight == 1 else weight / 4))
         if change < tolerance:
             break
     return now
