@@ -97,7 +97,7 @@ def test_threads_change_nothing():
 def test_patterns_are_the_distinct_columns():
     matrix = random_matrix(0, n=5, m=300)
     patterns = packed(matrix)
-    distinct, inverse, count = np.unique(matrix.toarray(), axis=1, return_inverse=True, return_counts=True)
+    distinct, _, count = np.unique(matrix.toarray(), axis=1, return_inverse=True, return_counts=True)
     assert len(patterns.count) == distinct.shape[1]
     assert sorted(patterns.count) == sorted(count)
     for column in range(300):

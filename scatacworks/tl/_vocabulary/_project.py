@@ -28,7 +28,7 @@ def project_vocabulary(
     *,
     method: Literal["nnls", "poisson"] = "nnls",
     layer: str | None = None,
-    binarize: bool = True,
+    binarize: bool | None = None,
     normalize: bool = True,
     n_jobs: int | None = None,
     key_added: str = _keys.X_VOCABULARY,
@@ -56,7 +56,8 @@ def project_vocabulary(
     layer
         Layer of `adata` instead of `X`.
     binarize
-        Count every non-zero as one.
+        Count every non-zero as one. By default only for `"nnls"`: in counts summed over many cells every open and many
+        closed elements are above zero, and their presence says little.
     normalize
         Divide every row by its sum, which removes depth; the sum is kept in `.obs`.
     n_jobs
@@ -100,7 +101,7 @@ def project_vocabulary(
     columns, loads = element_loadings(adata, reference)
     used = loads.any(axis=1)
     columns, loads = columns[used], loads[used]
-    parts = []
+    binarize, parts = method == "nnls" if binarize is None else binarize, []
     for block in row_blocks(adata, layer):
         block = block if len(columns) == block.shape[1] else block[:, columns]
         if binarize:

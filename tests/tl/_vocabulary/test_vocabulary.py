@@ -311,6 +311,35 @@ def test_poisson_proportions_do_not_depend_on_depth(index):
     np.testing.assert_allclose(deep.obsm["X_vocabulary"], shallow.obsm["X_vocabulary"], atol=1e-9)
 
 
+def test_cells_get_the_component_of_their_deep_pseudobulk(shared_data):
+    """Blood: a vocabulary of 16 sorted populations, and pseudobulks of few and many bone-marrow cells."""
+    folder = shared_data / "heme_scatac_peaks"
+    cells = anndata.read_h5ad(folder / "bmmc_scatac_10k_peaks.h5ad")
+    bulk = pd.read_csv(folder / "bulk_heme_signal_on_same_peaks.tsv.gz", sep="\t", index_col=0)
+    present = sp.csr_matrix((bulk.to_numpy().T > 0).astype(np.uint8))
+    reference = anndata.AnnData(present, var=pd.DataFrame(index=bulk.index))
+    sca.tl.vocabulary(reference, n_components=6, progress=False)
+    kind, rng = cells.obs["celltype"].astype(str), np.random.default_rng(0)
+    kinds = [name for name, n in kind.value_counts().items() if n >= 200]
+
+    def components(size: int | None) -> list[str]:
+        rows = []
+        for name in kinds:
+            of = np.flatnonzero(kind == name)
+            for _ in range(1 if size is None else 10):
+                some = of if size is None else rng.choice(of, size, replace=False)
+                rows.append(np.asarray(cells.X[some].sum(axis=0)).ravel())
+        query = anndata.AnnData(sp.csr_matrix(np.array(rows, float)), var=reference.var[[]])
+        sca.tl.project_vocabulary(query, reference, method="poisson")
+        return query.obs["component"].astype(str).tolist()
+
+    deep = np.repeat(components(None), 10)
+    agreement = [(np.array(components(size)) == deep).mean() for size in (1, 10, 50, 200)]
+    assert agreement[0] > 0.8
+    assert agreement[1] > 0.9
+    assert agreement[3] > 0.97
+
+
 def test_missing_elements_are_left_out(index, caplog):
     part = anndata.AnnData(index.X[:, ::2].copy(), var=index.var.iloc[::2][[]])
     sca.tl.project_vocabulary(part, index)
