@@ -1,0 +1,175 @@
+"""Overlap-save convolution in frames: (channels, lanes, rows of a frame).
+
+A dilated convolution of (B, C, L) is `dilation` plain ones, of the interleaved phases. Written as (B, C, rows, phases),
+frames of `n_fft` rows that overlap by the kernel are transformed; windows, frames and phases together are the lanes.
+The product over channels is one batched matrix product per frequency.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scatacworks._core import planar
+
+N_FFT = 256
+
+
+class Geometry(NamedTuple):
+    """How windows are cut into frames."""
+
+    batch: int
+    length: int
+    dilation: int
+    width: int
+    n_fft: int
+
+    @property
+    def head(self) -> int:
+        """Rows of context before the first valid one."""
+        return (self.width - 1) * self.dilation // 2 // self.dilation
+
+    @property
+    def valid(self) -> int:
+        """Rows that a frame yields."""
+        return self.n_fft - self.width + 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of a window."""
+        return -(-self.length // self.dilation)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of a window."""
+        return -(-self.rows // self.valid)
+
+
+def fits(width: int, dilation: int) -> bool:
+    """Tell whether the padding is whole rows and the kernel not too long for a frame."""
+    return (width - 1) * dilation // 2 % dilation == 0 and 4 <= width <= N_FFT // 2
+
+
+def to_frames(x: Tensor, g: Geometry, offset: int | None = None, rows: int | None = None) -> Tensor:
+    """Cut (B, C, L) into frames (C, lanes, n_fft) that begin `offset` rows early, of which `rows` are data."""
+    offset, rows = g.head if offset is None else offset, g.n_fft if rows is None else rows
+    padded = F.pad(x, (offset * g.dilation, (g.n_frames * g.valid + rows) * g.dilation - g.length))
+    phases = padded.view(*x.shape[:2], -1, g.dilation)
+    frames = phases.unfold(2, rows, g.valid)[:, :, : g.n_frames]  # (B, C, n_frames, dilation, rows)
+    frames = frames.transpose(0, 1).reshape(x.shape[1], -1, rows)
+    return F.pad(frames, (0, g.n_fft - rows)) if rows < g.n_fft else frames
+
+
+def from_frames(y: Tensor, g: Geometry) -> Tensor:
+    """Put valid rows (C, lanes, valid) together to (B, C, L)."""
+    parts = y.reshape(y.shape[0], g.batch, g.n_frames, g.dilation, g.valid).permute(1, 0, 2, 4, 3)
+    return parts.reshape(g.batch, y.shape[0], -1)[..., : g.length]
+
+
+def spectrum(weight: Tensor, n_fft: int) -> Tensor:
+    """Transform a kernel (O, C, width) for :func:`convolve`: real block matrices (n_fft // 2 + 1, 2 O, 2 C)."""
+    w = torch.fft.rfft(weight.flip(-1), n=n_fft).permute(2, 0, 1)
+    return torch.cat([torch.cat([w.real, -w.imag], 2), torch.cat([w.imag, w.real], 2)], 1)
+
+
+def split(x: Tensor) -> Tensor:
+    """Real and imaginary planes (n, 2 C, lanes) of complex (C, lanes, n)."""
+    if x.device.type != "cpu" or x.dtype != torch.complex64:
+        return torch.cat([x.real, x.imag]).permute(2, 0, 1).contiguous()
+    out = torch.empty((x.shape[2], 2 * x.shape[0], x.shape[1]))
+    planar.split(torch.view_as_real(x.contiguous()).flatten(2).numpy(), out.numpy())
+    return out
+
+
+def join(planes: Tensor) -> Tensor:
+    """Undo :func:`split`."""
+    n, rows, lanes = planes.shape
+    if planes.device.type != "cpu" or planes.dtype != torch.float32:
+        return torch.complex(*planes.permute(1, 2, 0).contiguous().chunk(2))
+    out = torch.empty((rows // 2, lanes, n), dtype=torch.complex64)
+    planar.join(planes.contiguous().numpy(), torch.view_as_real(out).flatten(2).numpy())
+    return out
+
+
+def convolve(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
+    """Valid rows (O, lanes, valid) of the convolution of frames with a transformed kernel."""
+    product = torch.bmm(spectral, split(torch.fft.rfft(frames)))
+    return torch.fft.irfft(join(product), n=frames.shape[-1])[..., width - 1 :]
+
+
+class Workspace(threading.local):
+    """Buffers for one block of lanes, kept per thread: fresh memory would cost as much as the arithmetic."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[tuple, tuple[Tensor, ...]] = {}
+
+    def get(self, inputs: int, outputs: int, lanes: int, n_fft: int) -> tuple[Tensor, ...]:
+        """Return spectra and planes going in, planes and spectra coming out, and the transformed rows."""
+        key = (inputs, outputs, lanes, n_fft)
+        if key not in self.buffers:
+            n = n_fft // 2 + 1
+            self.buffers[key] = (
+                torch.empty((inputs, lanes, n), dtype=torch.complex64),
+                torch.empty((n, 2 * inputs, lanes)),
+                torch.empty((n, 2 * outputs, lanes)),
+                torch.empty((outputs, lanes, n), dtype=torch.complex64),
+                torch.empty((outputs, lanes, n_fft)),
+            )
+        return self.buffers[key]
+
+
+_workspace = Workspace()
+
+
+def convolve_block(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
+    """As :func:`convolve`, on a CPU and without gradients; the result is overwritten by this thread's next call."""
+    c, lanes, n_fft = frames.shape
+    spectra, planes_in, planes_out, products, rows = _workspace.get(c, spectral.shape[1] // 2, lanes, n_fft)
+    torch.fft.rfft(frames, out=spectra)
+    planar.split(torch.view_as_real(spectra).flatten(2).numpy(), planes_in.numpy())
+    torch.bmm(spectral, planes_in, out=planes_out)
+    planar.join(planes_out.numpy(), torch.view_as_real(products).flatten(2).numpy())
+    torch.fft.irfft(products, n=n_fft, out=rows)
+    return rows[..., width - 1 :]
+
+
+class SpectralConv(torch.autograd.Function):
+    """Length-preserving dilated convolution of (B, C, L), with both gradients in the frequency domain."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+        g = Geometry(x.shape[0], x.shape[-1], dilation, weight.shape[-1], N_FFT)
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = g
+        return from_frames(convolve(to_frames(x, g), spectrum(weight, g.n_fft), g.width), g)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        g = ctx.geometry
+        grad = grad.contiguous()
+        for_x = for_weight = None
+        if ctx.needs_input_grad[0]:
+            # the transposed convolution: flipped kernel, swapped channels, context from the other side
+            flipped = spectrum(weight.flip(-1).transpose(0, 1), g.n_fft)
+            frames = to_frames(grad, g, offset=g.width - 1 - g.head)
+            for_x = from_frames(convolve(frames, flipped, g.width), g)
+        if ctx.needs_input_grad[1]:
+            for_weight = _weight_gradient(x, grad, g)
+        return for_x, for_weight, None
+
+
+def _weight_gradient(x: Tensor, grad: Tensor, g: Geometry) -> Tensor:
+    """Correlate the output's gradient with the input at every lag of the kernel; (O, C, width)."""
+    outputs = split(torch.fft.rfft(to_frames(grad, g, offset=0, rows=g.valid)))
+    inputs = split(torch.fft.rfft(to_frames(x, g)))
+    o, c = outputs.shape[1] // 2, inputs.shape[1] // 2
+    both = torch.bmm(outputs, inputs.transpose(1, 2))  # every pair of real and imaginary parts
+    real = both[:, :o, :c] + both[:, o:, c:]
+    imag = both[:, :o, c:] - both[:, o:, :c]
+    lags = torch.fft.irfft(torch.complex(real, imag).permute(1, 2, 0), n=g.n_fft)
+    return lags[..., : g.width].contiguous()
