@@ -6,6 +6,7 @@ from scatacworks._lazy import attach
 
 _PUBLIC: dict[str, str] = {
     "peaks": "_peaks",
+    "qc": "_qc",
     "tracks": "_tracks",
 }
 

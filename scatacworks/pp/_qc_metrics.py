@@ -38,7 +38,8 @@ def qc_metrics(
     """Measure the quality of every cell from its fragments.
 
     A fragment is one line of the file, whatever its number of reads; fragments on the mitochondrial chromosome count
-    for `frac_mito` and `frac_dup` only.
+    for `frac_mito` and `frac_dup` only. Fragments kept in `.obsm["fragment_paired"]` have no number of reads, and
+    SnapATAC2 leaves mitochondrial ones out: these two columns then stay as they are.
 
     Parameters
     ----------
@@ -108,8 +109,11 @@ def qc_metrics(
     counts = _Counts(target.n_obs, starts, regions, _mito_code(source.genome, mito))
     for block in source.chromosomes(n_jobs=n_jobs, progress=progress):
         counts.add(block)
+    # fragments kept in the object, as by SnapATAC2, know no duplicates, and may lack the mitochondrial ones
+    kept = {_keys.FRAC_DUP, _keys.FRAC_MITO} if _keys.FRAGMENT_PAIRED in target.obsm else set()
     for name, values in counts.per_cell().items():
-        target.obs[name] = values
+        if name not in kept or name not in target.obs:
+            target.obs[name] = values
     target.uns[key_added] = counts.profiles() | {
         _keys.PARAMS: _step.params(genome=source.genome.name, mito=mito, with_peaks=peaks is not None)
     }

@@ -92,8 +92,8 @@ def subsample(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.subsample(adata, n_cells=50, groupby="cell_type", n_repeats=3, key_added="fifty")
-    >>> adata.uns["fifty"]["groups"][:2].tolist()
+    >>> sca.pp.subsample(adata, n_cells=10, groupby="cell_type", n_repeats=3, key_added="ten")
+    >>> adata.uns["ten"]["groups"][:2].tolist()
     ['CD14+ Monocytes #1', 'CD14+ Monocytes #2']
     """
     sizes = {"n_cells": n_cells, "n_fragments": n_fragments, "fraction": fraction}

@@ -127,3 +127,16 @@ def test_results_survive_h5ad(cells, tmp_path):
     back = ad.read_h5ad(tmp_path / "cells.h5ad")
     np.testing.assert_allclose(back.obs["tsse"], changed.obs["tsse"])
     np.testing.assert_array_equal(back.uns["qc"]["fragment_lengths"], changed.uns["qc"]["fragment_lengths"])
+
+
+def test_duplicates_known_from_the_file_outlive_fragments_kept_in_memory(cells, tmp_path):
+    adata = sca.io.read_fragments(
+        tmp_path / "fragments.tsv", genome=GENOME, min_fragments=1, in_memory=True, progress=False
+    )
+    before = adata.obs[["frac_dup", "frac_mito"]].copy()
+    sca.pp.qc_metrics(adata, genes=GENES, progress=False)
+    pd.testing.assert_frame_equal(adata.obs[["frac_dup", "frac_mito"]], before)
+    sca.pp.qc_metrics(cells, genes=GENES, progress=False)
+    shared = cells.obs.loc[adata.obs_names]
+    np.testing.assert_array_equal(adata.obs["n_fragments"], shared["n_fragments"])
+    np.testing.assert_allclose(before, shared[["frac_dup", "frac_mito"]])

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks import Genome, Tracks
+from scatacworks._core.runs import encode
+
+GENOME = Genome({"chr1": 400, "chr2": 200}, name="toy")
+
+
+@pytest.fixture
+def denoised():
+    """Two groups with random steps on a background of 0.5 and 0, and the dense arrays they stand for."""
+    rng = np.random.default_rng(0)
+    dense = {
+        chrom: np.stack([np.repeat(rng.choice([f, 1.0, 2.5], n // 20), 20) for f in (0.5, 0.0)]).astype(np.float32)
+        for chrom, n in GENOME.sizes.items()
+    }
+    fill = np.array([0.5, 0.0])
+    chromosomes = [(c, [encode(row, 0, f) for row, f in zip(rows, fill, strict=True)]) for c, rows in dense.items()]
+    tracks = Tracks.from_chromosomes(["NK/T", "µ B"], GENOME, chromosomes, fill=fill)
+    uns = {"denoised": {"signal": tracks.to_dict(), "probability": tracks.to_dict(), "params": {}}}
+    return ad.AnnData(uns=uns), dense
+
+
+@pytest.fixture
+def toy():
+    adata = sca.datasets.toy(n_cells=30)
+    sca.pp.pseudobulk(adata, "group", progress=False)
+    return adata
+
+
+def test_denoised_layers_come_as_they_are(denoised):
+    adata, dense = denoised
+    for group, row in (("NK/T", 0), ("µ B", 1)):
+        for extend in (0, 100):
+            shown = sca.get.track(adata, group, ("chr1", 30, 390), key="denoised", extend=extend)
+            np.testing.assert_array_equal(shown, dense["chr1"][row, 30:390])
+    assert sca.get.tracks(adata, key="denoised", layer="probability").groups.tolist() == ["NK/T", "µ B"]
+
+
+def test_coverage_is_the_boxes_around_cut_sites(toy):
+    sites = sca.get.track(toy, "A", "chr1", extend=0)
+    assert sites.sum() == sca.get.tracks(toy).sums("chr1")[0]
+    for extend in (5, 100):
+        expected = np.convolve(sites, np.ones(2 * extend + 1), mode="same")
+        np.testing.assert_array_equal(sca.get.track(toy, "A", "chr1", extend=extend), expected)
+        part = sca.get.track(toy, "A", ("chr1", 60_000, 60_500), extend=extend)
+        np.testing.assert_array_equal(part, expected[60_000:60_500])
+
+
+def test_regions_over_the_ends_of_what_is_stored_are_zero(toy):
+    assert sca.get.track(toy, "B", ("chr2", 0, 1)).shape == (1,)
+    assert sca.get.track(toy, "B", ("chr2", 99_999, 100_000)).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda a: sca.get.track(a, "Z", "chr1"), KeyError, "no group 'Z'; the groups are 'A', 'B', 'C'"),
+        (lambda a: sca.get.track(a, "A", "chr1:1-900,000"), ValueError, "not within chr1"),
+        (lambda a: sca.get.track(a, "A", "chr9:1-9"), ValueError, "outside the genome"),
+        (lambda a: sca.get.track(a, "A", "chr1", extend=-1), ValueError, "extend=-1 is negative"),
+        (lambda a: sca.get.track(a, "A", "chr1", layer="signal"), KeyError, "no layer 'signal'; it has cut_sites"),
+        (lambda a: sca.get.tracks(a, key="denoised"), KeyError, "run scatacworks.tl.denoise first"),
+        (lambda a: sca.get.peaks(a), KeyError, "run scatacworks.tl.call_peaks first"),
+        (lambda a: sca.get.regions_matrix(a, ["chr1:1-9"], statistic="median"), ValueError, "'sum', 'mean' or 'max'"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(toy, call, error, message):
+    with pytest.raises(error, match=message):
+        call(toy)
+
+
+@pytest.mark.parametrize("statistic", ["sum", "mean", "max"])
+def test_regions_equal_the_dense_arrays(denoised, statistic):
+    adata, dense = denoised
+    rng = np.random.default_rng(1)
+    regions = []
+    for chrom, n in GENOME.sizes.items():
+        start = rng.integers(0, n - 1, 30)
+        regions += [(chrom, int(s), int(rng.integers(s + 1, n + 1))) for s in start]
+    rng.shuffle(regions)
+    regions = [("chr1", 0, 400), *regions]
+    table = pd.DataFrame(regions, columns=["chrom", "start", "end"]).drop_duplicates()
+    matrix = sca.get.regions_matrix(adata, table, key="denoised", statistic=statistic)
+    assert matrix.shape == (2, len(table))
+    expected = [
+        [
+            getattr(dense[c][g, s:e], statistic)(dtype=float) if statistic != "max" else dense[c][g, s:e].max()
+            for c, s, e in table.itertuples(index=False)
+        ]
+        for g in range(2)
+    ]
+    np.testing.assert_allclose(matrix.X, expected, rtol=1e-6)
+    assert matrix.obs_names.tolist() == ["NK/T", "µ B"]
+    assert matrix.var["start"].tolist() == table["start"].tolist()
+
+
+def test_cut_sites_in_regions_are_numbers_of_cut_sites(toy):
+    halves = sca.get.regions_matrix(toy, ["chr1:0-100,000", "chr1:100,000-200,000", "chr2"])
+    np.testing.assert_array_equal(np.asarray(halves.X).sum(1), sca.get.tracks(toy).sums())
+    assert halves.obs["n_fragments"].tolist() == toy.uns["pseudobulk"]["n_fragments"].tolist()
+
+
+def test_peaks_of_one_several_and_all_groups():
+    groups = pd.Categorical(["a", "a", "b"], ["a", "b", "c"])
+    table = pd.DataFrame({"group": groups, "chrom": ["chr1"] * 3, "start": [1, 5, 3], "end": [2, 6, 9]})
+    adata = ad.AnnData(uns={"peaks": table})
+    assert sca.get.peaks(adata)["start"].tolist() == [1, 5, 3]
+    assert sca.get.peaks(adata, "b")["start"].tolist() == [3]
+    assert sca.get.peaks(adata, ["b", "a"])["start"].tolist() == [3, 1, 5]
+    assert sca.get.peaks(adata, "c").empty
+    with pytest.raises(KeyError, match="no group 'd' among the peaks .* 'a', 'b', 'c'"):
+        sca.get.peaks(adata, "d")
+    sca.get.peaks(adata)["start"] = 0
+    assert table["start"].tolist() == [1, 5, 3], "the table given out is not the stored one"

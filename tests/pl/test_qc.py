@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def cells():
+    adata = sca.datasets.toy(n_cells=30)
+    genes = pd.DataFrame({"chrom": ["chr1"], "start": [50_000], "end": [60_000], "strand": ["+"]})
+    sca.pp.qc_metrics(adata, genes=genes, progress=False)
+    return adata
+
+
+def test_panels_show_what_was_measured(cells):
+    fig = sca.pl.qc(cells, show=False)
+    lengths, starts, ranks = fig.axes
+    assert lengths.get_ylabel() == "fragments (%)"
+    np.testing.assert_array_equal(starts.lines[0].get_ydata(), cells.uns["qc"]["tss_profile"])
+    np.testing.assert_array_equal(ranks.lines[0].get_ydata(), np.sort(cells.obs["n_fragments"])[::-1])
+    assert (ranks.get_xscale(), ranks.get_yscale()) == ("log", "log")
+
+
+def test_the_threshold_tells_how_many_pass(cells):
+    ranks = sca.pl.qc(cells, min_fragments=150, show=False).axes[-1]
+    passing = (cells.obs["n_fragments"] >= 150).sum()
+    assert ranks.texts[0].get_text() == f"{passing} barcodes with at least 150"
+
+
+def test_without_genes_there_are_two_panels(cells):
+    del cells.uns["qc"]["tss_profile"]
+    assert len(sca.pl.qc(cells, show=False).axes) == 2
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(KeyError, match="run scatacworks.pp.qc_metrics first"):
+        sca.pl.qc(sca.datasets.toy(n_cells=3))
+
+
+def test_global_settings_stay(cells):
+    before = dict(plt.rcParams)
+    sca.pl.qc(cells, show=False)
+    assert dict(plt.rcParams) == before
