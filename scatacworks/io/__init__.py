@@ -5,15 +5,17 @@ from __future__ import annotations
 from scatacworks._lazy import attach
 
 _PUBLIC: dict[str, str] = {
-    "bam_to_fragments": "_bam",
     "Motif": "_motifs",
+    "bam_to_fragments": "_bam",
     "read_bigwig": "_bigwig_read",
     "read_fragments": "_fragments",
     "read_genes": "_genes",
+    "read_ldsc": "_ldsc",
     "read_motifs": "_motifs",
     "read_peaks": "_peaks_read",
     "write_bigwig": "_bigwig",
     "write_fragments": "_fragments_write",
+    "write_ldsc": "_ldsc",
     "write_peaks": "_peaks",
 }
 
