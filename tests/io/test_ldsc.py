@@ -107,7 +107,7 @@ def test_results_of_both_forms(tmp_path):
 
 @pytest.mark.slow
 def test_ldsc_itself_reads_the_annotation(tmp_path):
-    """Runs CBIIT/ldsc on the toy panel of its own tests; needs LDSC_PYTHON and LDSC_FOLDER in the environment."""
+    """Runs CBIIT/ldsc on the toy panel of its own tests; needs LDSC_PYTHON (with bitarray below 3) and LDSC_FOLDER."""
     python, folder = os.environ.get("LDSC_PYTHON"), os.environ.get("LDSC_FOLDER")
     if not python or not folder:
         pytest.skip("set LDSC_PYTHON (an interpreter with ldsc's dependencies) and LDSC_FOLDER (its source)")
