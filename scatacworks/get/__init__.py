@@ -5,6 +5,7 @@ from __future__ import annotations
 from scatacworks._lazy import attach
 
 _PUBLIC: dict[str, str] = {
+    "components": "_components",
     "peaks": "_peaks",
     "regions_matrix": "_regions_matrix",
     "track": "_track",

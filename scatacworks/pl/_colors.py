@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from scatacworks._palette import PALETTE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
 
-# distinguishable with every common colour vision deficiency (after Okabe & Ito, and Tol's muted scheme), black left out
-PALETTE = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933"),
-    *("#332288", "#aa4499", "#117733", "#ddaa33", "#44aa99", "#cc6677", "#6699cc", "#661100"),
-)
 GREY = "#8c8f94"
 
 
