@@ -1,0 +1,204 @@
+"""Everything known about the elements of an index, in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from scatacworks import _keys
+from scatacworks._core.intervals import overlap_pairs
+from scatacworks._files import atomic_path
+from scatacworks._palette import cycle
+from scatacworks.genome import Genome
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+
+__all__ = ["components"]
+
+_FIRST = ("chrom", "start", "end", "identifier", "summit", "core_start", "core_end")
+_AUTOSQL = """table elements
+"Regulatory elements coloured by their component"
+    (
+    string chrom;         "Chromosome"
+    uint   chromStart;    "First base, from 0"
+    uint   chromEnd;      "Base behind the last"
+    string name;          "Identifier"
+    uint   score;         "500 log10 of the total signal + 1, at most 1000"
+    char[1] strand;       "Always ."
+    uint   thickStart;    "Start of the core, or the summit"
+    uint   thickEnd;      "End of the core, or the base behind the summit"
+    uint   itemRgb;       "Colour of the component"
+    string component;     "Dominant component"
+    float  meanSignal;    "Mean signal over the samples with the element"
+    uint   nSamples;      "Samples with the element"
+    )
+"""
+
+
+def components(
+    index: AnnData,
+    *,
+    loadings: bool = False,
+    component_key: str = _keys.COMPONENT,
+    bed: str | os.PathLike[str] | None = None,
+    colors: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Join all annotations of every element into one table, one row per element.
+
+    Parameters
+    ----------
+    index
+        Samples × elements; whatever annotations have been computed are used.
+    loadings
+        Add a column per component with the element's loading.
+    component_key
+        Column of `.var` with the labels.
+    bed
+        Also write the elements as BED, sorted by chromosome (in byte order) and start: nine columns with the core
+        as thick part and the component's colour, then component, mean signal and number of samples. A file of the
+        same name ending in `.as` describes the columns, so that `bedToBigBed -type=bed9+3 -as=…` makes a bigBed.
+    colors
+        Component -> colour (`#rrggbb`); by default `.uns["component_colors"]`, or the package's palette.
+
+    Returns
+    -------
+    DataFrame indexed like `.var`: all columns of `.var` (positions first), and as far as computed
+
+    `genes`, `gene_labels` : str, joined by `;`
+        Genes whose landscape captures the element, and their labels (:func:`scatacworks.tl.gene_components`).
+    `motifs` : str
+        Factors with a motif (:func:`scatacworks.tl.motif_enrichment`).
+    `driven_by` : str
+        Factors that drive the element (:func:`scatacworks.tl.tf_elements`).
+    `traits` : str
+        Traits whose best variant of a block lies in the element (:func:`scatacworks.tl.trait_enrichment`).
+
+    Raises
+    ------
+    KeyError
+        If positions or, with `bed`, labels are missing.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scatacworks as sca
+    >>> var = pd.DataFrame({"component": ["Lymphoid"], "chrom": ["chr1"], "start": [100], "end": [300]})
+    >>> index = anndata.AnnData(np.ones((1, 1), np.float32), var=var.set_index(var.index.astype(str)))
+    >>> sca.get.components(index).values.tolist()
+    [['chr1', 100, 300, 'Lymphoid']]
+    """
+    missing = [column for column in ("chrom", "start", "end") if column not in index.var]
+    if missing:
+        msg = f".var lacks the column(s) {missing}; it has {list(index.var.columns)}."
+        raise KeyError(msg)
+    first = [column for column in _FIRST if column in index.var]
+    table = index.var[[*first, *(column for column in index.var if column not in first)]].copy()
+    if _keys.GENE_COMPONENTS in index.uns:
+        table["genes"], table["gene_labels"] = _genes(index)
+    if _keys.MOTIF_MATCHES in index.varm and _keys.MOTIF_ENRICHMENT in index.uns:
+        table["motifs"] = _motifs(index)
+    for column, key, source, name in (
+        ("driven_by", _keys.TF_ELEMENTS, "table", "factor"),
+        ("traits", _keys.TRAIT_ENRICHMENT, "variants", "trait"),
+    ):
+        if key in index.uns:
+            pairs = index.uns[key][source]
+            table[column] = _joined(pairs["element"], pairs[name], table.index)
+    if loadings and _keys.X_VOCABULARY in index.varm:
+        values = np.asarray(index.varm[_keys.X_VOCABULARY])
+        names = index.uns.get(_keys.VOCABULARY, {}).get("names", [str(i + 1) for i in range(values.shape[1])])
+        table = pd.concat([table, pd.DataFrame(values, table.index, [f"loading {name}" for name in names])], axis=1)
+    if bed is not None:
+        _write_bed(index, table, bed, component_key, colors)
+    return table
+
+
+def _joined(names: Any, words: Any, order: pd.Index) -> np.ndarray:
+    """Return for every element its words, joined in order of appearance."""
+    pairs = pd.DataFrame({"name": np.asarray(names, dtype=object), "word": np.asarray(words, dtype=object)})
+    text = pairs.drop_duplicates().groupby("name", sort=False)["word"].agg(";".join)
+    return text.reindex(order).fillna("").to_numpy(dtype=object)
+
+
+def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
+    """Return the genes whose landscape captures each element, and their labels."""
+    stored = index.uns[_keys.GENE_COMPONENTS]
+    genes, var = stored["genes"], index.var
+    chroms = Genome(dict.fromkeys(map(str, pd.unique(var["chrom"].astype(str))), 2**31 - 1))
+    start, end = var["start"].to_numpy(np.int64), var["end"].to_numpy(np.int64)
+    if stored[_keys.PARAMS]["at"] == "summit":
+        start = np.clip(var["summit"].to_numpy(np.int64) if "summit" in var else (start + end) // 2, start, end - 1)
+        end = start + 1
+    windows = (
+        chroms.resolve(genes["chrom"]),
+        genes["landscape_start"].to_numpy(np.int64),
+        genes["landscape_end"].to_numpy(np.int64),
+    )
+    element, gene, _ = overlap_pairs((chroms.resolve(var["chrom"].astype(str)), start, end), windows)
+    names = index.var_names.to_numpy(dtype=object)[element]
+    of_gene, of_label = (genes[column].to_numpy(dtype=object)[gene] for column in ("name", "component"))
+    labelled = of_label != ""
+    return (
+        _joined(names, of_gene, index.var_names),
+        _joined(names[labelled], of_label[labelled], index.var_names),
+    )
+
+
+def _motifs(index: AnnData) -> np.ndarray:
+    """Return the factors with a motif in each element."""
+    matches = sparse.coo_matrix(index.varm[_keys.MOTIF_MATCHES])
+    factors = np.asarray(index.uns[_keys.MOTIF_ENRICHMENT]["factors"], dtype=object)[matches.col]
+    known = factors != ""
+    return _joined(index.var_names.to_numpy(dtype=object)[matches.row[known]], factors[known], index.var_names)
+
+
+def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors: Mapping[str, str] | None) -> None:
+    """Write BED9+3 and the description of its columns."""
+    if key not in table:
+        msg = f"No labels in .var[{key!r}]; it has {list(index.var.columns)}."
+        raise KeyError(msg)
+    labels = table[key].astype("category")
+    names = [str(name) for name in labels.cat.categories]
+    stored = list(map(str, index.uns.get(f"{key}_colors", ())))
+    chosen = dict(zip(names, stored if len(stored) >= len(names) else cycle(len(names)), strict=False)) | dict(
+        colors or {}
+    )
+    start, end = table["start"].astype(np.int64), table["end"].astype(np.int64)
+    summit = table["summit"] if "summit" in table else (start + end) // 2
+    core = (
+        table.get("core_start", pd.Series(np.nan, table.index)),
+        table.get("core_end", pd.Series(np.nan, table.index)),
+    )
+    n_samples = table.get("n_samples", pd.Series(0, table.index)).fillna(0).astype(np.int64)
+    signal = table.get("mean_signal", pd.Series(0.0, table.index)).fillna(0)
+    score = np.minimum(1000, np.rint(500 * np.log10(signal * n_samples + 1))).astype(np.int64)
+    rgb = {name: ",".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5)) for name, color in chosen.items()}
+    text = labels.astype(object).where(labels.notna(), "").astype(str)
+    bed = pd.DataFrame(
+        {
+            "chrom": table["chrom"].astype(str),
+            "start": start,
+            "end": end,
+            "name": (table["identifier"] if "identifier" in table else table.index.to_series()).astype(str),
+            "score": score,
+            "strand": ".",
+            "thick_start": core[0].where(core[0].notna(), summit).astype(np.int64).clip(start, end),
+            "thick_end": core[1].where(core[1].notna(), summit + 1).astype(np.int64).clip(start, end),
+            "rgb": text.map(rgb).fillna("140,143,148"),
+            "component": text.where(text != "", "none"),
+            "mean_signal": signal,
+            "n_samples": n_samples,
+        }
+    ).sort_values(["chrom", "start", "end"], kind="stable")
+    with atomic_path(path) as aside:
+        bed.to_csv(
+            aside, sep="\t", header=False, index=False, compression="gzip" if str(path).endswith(".gz") else None
+        )
+    with atomic_path(f"{str(path).removesuffix('.gz').removesuffix('.bed')}.as") as aside:
+        aside.write_text(_AUTOSQL)
