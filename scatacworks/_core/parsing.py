@@ -145,16 +145,32 @@ def _rest_of_line(at: int, here: int) -> tuple[int, int, int]:
 
 
 @njit
-def _find_chromosome(at: int, chroms: Table) -> tuple[int, int]:
-    """Look up or add the name of a chromosome; returns (its code among the names or -1, its bytes or -1)."""
+def _find_chromosome(at: int, chroms: Table, rules: Rules) -> tuple[int, int, int, int]:
+    """Look up or add the name of a chromosome.
+
+    Returns
+    -------
+    Its place among the names (-1: no room), its code in the genome (-1: to be skipped), its end, and the bytes to skip
+    (0: the line has no columns).
+    """
     here, key = scan_name(at)
     size = here - at
     if size == 0 or load8(here) != TAB:
-        return np.int64(-1), np.int64(-1)
-    code = find(view(chroms), at, size, key)
-    if code < 0 and has_room(chroms, size):
-        code = add(chroms, at, size, key)
-    return code, size
+        return np.int64(-1), np.int64(-1), np.int64(0), np.int64(0)
+    place = find(view(chroms), at, size, key)
+    if place < 0 and has_room(chroms, size):
+        place = add(chroms, at, size, key)
+    if 0 <= place < len(rules.chrom_codes):
+        return place, np.int64(rules.chrom_codes[place]), rules.chrom_ends[place], size + 1
+    return place, np.int64(-1), np.int64(2**31 - 1), size + 1
+
+
+@njit
+def _new_barcode(at: int, size: int, key: np.uint64, rules: Rules, barcodes: Table) -> int:
+    """Add a barcode; returns its code, -1 if enough are known, or -2 if the table must grow first."""
+    if barcodes.used[0] >= rules.max_names:
+        return np.int64(-1)
+    return add(barcodes, at, size, key) if has_room(barcodes, size) else np.int64(-2)
 
 
 @njit
@@ -195,7 +211,7 @@ def parse_lines(
     """
     kept, run, lines, unmatched = tally[KEPT], tally[RUNS], tally[LINES], 0
     chrom_word, chrom_mask, chrom_skip = np.uint64(1), np.uint64(0), np.int64(0)
-    chrom_id, chrom, chrom_stop = np.int64(-1), np.int64(-1), np.int64(0)
+    place, chrom, chrom_stop = np.int64(-1), np.int64(-1), np.int64(0)
     last_chrom = np.int64(columns.run_chrom[run - 1]) if run > 0 else np.int64(-1)
     names, n_cells, bulk = view(barcodes), rules.n_cells, rules.bulk
     starts, ends, cells, counts = columns.start, columns.end, columns.cell, columns.count
@@ -209,14 +225,10 @@ def parse_lines(
                 tally[COMMENTS] += 1
                 at = _next_line(at)
                 continue
-            chrom_id, chrom_skip = _find_chromosome(at, chroms)
-            if chrom_skip < 0:
+            place, chrom, chrom_stop, chrom_skip = _find_chromosome(at, chroms, rules)
+            if chrom_skip == 0:
                 at = _fault(line, NO_COLUMNS, lines, tally, faults)
                 continue
-            known = 0 <= chrom_id < len(rules.chrom_codes)
-            chrom = np.int64(rules.chrom_codes[chrom_id]) if known else np.int64(-1)
-            chrom_stop = rules.chrom_ends[chrom_id] if known else np.int64(2**31 - 1)
-            chrom_skip += 1
             if chrom_skip <= 8:
                 chrom_mask = low_bytes(~np.uint64(0), chrom_skip)
                 chrom_word = load64(at) & chrom_mask
@@ -230,16 +242,16 @@ def parse_lines(
             count, after, reason = _rest_of_line(at, here)
             if reason == 0 and chrom >= 0:
                 code = find(names, at, here - at, key)
-                if code < 0 and barcodes.used[0] < rules.max_names:
-                    if not has_room(barcodes, here - at):
+                if code < 0:
+                    code = _new_barcode(at, here - at, key, rules, barcodes)
+                    if code == -2:
                         at, lines, status = line, lines - 1, NAMES_FULL
                         break
-                    code = add(barcodes, at, here - at, key)
             at = after
         if reason != 0:
             at = _fault(line, reason, lines, tally, faults)
         elif chrom < 0:
-            chrom_counts[chrom_id] += 1  # -1, a name there was no room for, counts in the last place
+            chrom_counts[place] += 1  # -1, a name there was no room for, counts in the last place
         elif code < 0 or code >= n_cells:
             unmatched += 1
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
 
-SMALL = 1 << 22  # files below so many bytes are not looked into: they fit into memory anyway
+SMALL = 1 << 26  # files below so many bytes are not looked into: their fragments fit into memory anyway
 _PLACES = 32
+_NEAR = 1 << 15  # bytes
 _WINDOW = 3 * bgzf.MAX_BLOCK
 _MAGIC = b"\x1f\x8b\x08\x04"
 
@@ -33,8 +35,9 @@ def chromosome_order(path: Path, kind: str, genome: Genome) -> list[int] | None:
         places = np.linspace(0, max(0, size - _WINDOW), _PLACES).astype(int).tolist()
         text = _Text(file, size) if kind == "text" else _Blocks(file, size)
         names: list[str] = []
-        for low, high in zip(places, [*places[1:], size], strict=True):
-            for name in _between(text, low, high):
+        seen = [text.name(place) for place in places] + [None]
+        for i, (low, high) in enumerate(pairwise([*places, size])):
+            for name in _between(text, (low, seen[i]), (high, seen[i + 1])):
                 if not names or name != names[-1]:
                     names.append(name)
     codes = genome.resolve(names).tolist()
@@ -42,15 +45,15 @@ def chromosome_order(path: Path, kind: str, genome: Genome) -> list[int] | None:
     return known if len(set(names)) == len(names) and len(set(known)) == len(known) else None
 
 
-def _between(text: _Text | _Blocks, low: int, high: int) -> list[str]:
-    """Return the chromosomes from byte `low` to `high` of the file, in order."""
-    if high < text.size and high - low > 2 * bgzf.MAX_BLOCK:
-        here = text.name(low)
-        if here is not None and here == text.name(high):
-            return [here]
-        middle = (low + high) // 2
+def _between(text: _Text | _Blocks, low: tuple[int, str | None], high: tuple[int, str | None]) -> list[str]:
+    """Return the chromosomes between two places (byte, chromosome of the next line) of the file, in order."""
+    if high[0] - low[0] > _NEAR and high[0] < text.size:
+        if low[1] is not None and low[1] == high[1]:
+            return [low[1]]
+        at = (low[0] + high[0]) // 2
+        middle = (at, text.name(at))
         return _between(text, low, middle) + _between(text, middle, high)
-    return text.names(low, high)
+    return text.names(low[0], high[0])
 
 
 def _names_in(text: bytes) -> list[str]:

@@ -125,15 +125,9 @@ class Parser:
             self.names.reserve(len(self.names) + 1, int(self.names.table.used[1]) + line)
 
     def _result(self, head: bytes | None, tail: bytes, before: int) -> Parsed:
-        tally, columns = self.tally, self.columns
+        tally = self.tally
         n, n_runs = int(tally[KEPT]), int(tally[RUNS])
-        n_chroms = len(self.settings.genome) + 1
-        *parts, bounds = group_by_chromosome(
-            tuple(columns[:4]), columns.run_chrom, columns.run_from, n_runs, n, n_chroms
-        )
-        present = np.flatnonzero(np.diff(bounds))
-        in_runs = n_runs == len(present)
-        order = columns.run_chrom[:n_runs].tolist() if in_runs else present.tolist()
+        pieces, in_runs = self._pieces(n, n_runs)
         self.n_unmatched += int(tally[UNMATCHED])
         learned = len(self.names) > before and self.settings.cells is None
         whole = head is not None
@@ -141,7 +135,7 @@ class Parser:
             head=head if whole else tail,
             tail=tail if whole else b"",
             whole=whole,
-            pieces=[(c, Piece(*(part[bounds[c] : bounds[c + 1]] for part in parts))) for c in order],
+            pieces=pieces,
             in_runs=in_runs,
             n_lines=int(tally[LINES]),
             n_comments=int(tally[COMMENTS]),
@@ -149,6 +143,21 @@ class Parser:
             parser=self.number,
             new_names=self.names.packed(before) if learned else None,
         )
+
+    def _pieces(self, n: int, n_runs: int) -> tuple[list[tuple[int, Piece]], bool]:
+        """Return the fragments by chromosome, in the order of the file, and whether each was in one stretch."""
+        columns = self.columns
+        if n_runs == 1:  # the usual case of a sorted file: hand the columns over as they are
+            self.columns = _make_columns(n + len(columns.start) // 8)
+            return [(int(columns.run_chrom[0]), Piece(*(column[:n] for column in columns[:4])))], True
+        n_chroms = len(self.settings.genome) + 1
+        *parts, bounds = group_by_chromosome(
+            tuple(columns[:4]), columns.run_chrom, columns.run_from, n_runs, n, n_chroms
+        )
+        present = np.flatnonzero(np.diff(bounds))
+        in_runs = n_runs == len(present)
+        order = columns.run_chrom[:n_runs].tolist() if in_runs else present.tolist()
+        return [(c, Piece(*(part[bounds[c] : bounds[c + 1]] for part in parts))) for c in order], in_runs
 
     def _take_faults(self) -> list[tuple[int, str, str]]:
         n, faults = int(self.tally[BAD]), self.faults

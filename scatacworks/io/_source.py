@@ -105,7 +105,7 @@ class FileSource(FragmentSource):
         any other, all fragments are kept (14 bytes each) until its end, in temporary files beyond 2 GB.
         """
         expected, first = None, True
-        used = np.zeros(len(self.cells), bool)
+        used = np.zeros(len(self._wanted or ()), bool)
         with Spool(self.memory) as spool, closing(self.pieces(n_jobs=n_jobs, progress=progress)) as pieces:
             current, done, emitted = -1, set(), -1
             for chrom, piece in pieces:
@@ -113,7 +113,8 @@ class FileSource(FragmentSource):
                     expected, first = self._expected(), False
                 if chrom >= len(self.genome):
                     continue
-                used = _mark(used, piece.cell)
+                if self._wanted is not None:
+                    _mark(used, piece.cell)
                 if chrom != current:
                     done.add(current)
                     done.discard(chrom)
@@ -128,7 +129,7 @@ class FileSource(FragmentSource):
                 spool.add(chrom, piece)
             for chrom in spool.chroms:
                 yield spool.take(chrom)
-        self.report.n_cells_matched = int(used.sum())
+        self.report.n_cells_matched = len(self.cells) if self._wanted is None else int(used.sum())
         check_not_empty(self.report, str(self.path), self.genome, self._wanted)
 
     def _expected(self) -> list[int] | None:
@@ -366,12 +367,7 @@ def check_not_empty(report: FragmentReport, path: str, genome: Genome, cells: Se
 
 
 @njit
-def _mark(used: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Mark the cells that occur, making room for new ones."""
+def _mark(used: np.ndarray, cell: np.ndarray) -> None:
+    """Mark the cells that occur."""
     for code in cell:
-        if code >= len(used):
-            larger = np.zeros(2 * code + 64, np.bool_)
-            larger[: len(used)] = used
-            used = larger
         used[code] = True
-    return used
