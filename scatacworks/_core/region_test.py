@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _STRATUM = 200  # regions that share a null distribution, at least
 _MOST_STRATA = 20
+_FEWEST_RATIOS = 20
 _SAMPLE = 1_000_000  # null values kept per stratum
 
 
@@ -87,6 +88,26 @@ class _Null:
         without = ((n - 1) * variance - difference**2 * n / (n - 1)) / (n - 2)
         floored = self.floored(np.maximum(without, 0.0), mean, regions)
         return difference * np.sqrt(n_mean / (n_mean - 1)) / np.sqrt(floored)
+
+
+def size_factors(values: np.ndarray, reference: np.ndarray, level: float) -> np.ndarray:
+    """Return the factor that brings each group's typical region to the reference; float64, `(n_groups,)`.
+
+    The median, over the regions of a reference above `level`, of the ratio to it. Unlike the total, it is not moved by
+    a few strong regions that only one group has. 1 where fewer than 20 regions are that high.
+
+    Parameters
+    ----------
+    values
+        Signal, `(n_groups, n_regions)`.
+    reference
+        Mean signal of all groups, `(n_regions,)`.
+    """
+    high = np.flatnonzero(reference > level)
+    if len(high) < _FEWEST_RATIOS:
+        return np.ones(len(values))
+    ratio = np.median(values[:, high] / reference[high], axis=1)
+    return np.where(ratio > 0, 1 / np.where(ratio > 0, ratio, 1.0), 1.0)
 
 
 def stratum_edges(level: np.ndarray) -> np.ndarray:

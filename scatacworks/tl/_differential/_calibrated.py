@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._core.differential import z_scores
-from scatacworks._core.region_test import one_against_many
+from scatacworks._core.region_test import one_against_many, size_factors
 from scatacworks._core.replication import Overlap, group_overlap, independent
 from scatacworks._logging import logger
 from scatacworks._membership import resolve_groups
@@ -32,8 +32,14 @@ def calibrated_test(
     table = background.universe[["chrom", "start", "end", "family"]].reset_index(drop=True)
     table = pd.concat([table, _summaries(background, target, table)], axis=1)
     groups = np.asarray(background.signal[:], np.float64)[kept]
-    result = one_against_many(table["mean"].to_numpy(), groups, overlap)
-    table = table.assign(mean_background=groups.mean(axis=0), z=result.z, p=result.p, p_normal=result.p_normal)
+    reference = groups.mean(axis=0)
+    groups *= size_factors(groups, reference, background.level)[:, None]
+    own = table["mean"].to_numpy()
+    own = own * size_factors(own[None], reference, background.level)
+    result = one_against_many(own, groups, overlap)
+    table = table.assign(
+        mean=own, mean_background=groups.mean(axis=0), z=result.z, p=result.p, p_normal=result.p_normal
+    )
     table["direction"] = np.where(table["mean"] >= table["mean_background"], 1, -1).astype(np.int8)
     notes = {"n_groups": int(kept.sum()), **{name: float(value) for name, value in overlap._asdict().items()}}
     return table, notes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._core.region_test import many_against_many
+from scatacworks._core.region_test import many_against_many, size_factors
 from scatacworks._membership import Membership, membership_matrix, resolve_groups
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._denoising._regions import parse_regions, regions_frame
@@ -71,7 +71,9 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     tested = find_universe(stream, adata, what.universe, TILE_BP, spans)
     signal = stream.summaries(total.mean() / total, tested)
     level = float(total.mean() / regions_frame(spans, source.genome).eval("end - start").sum())
-    logged = np.log2(signal.astype(np.float64) + 0.1 * level)
+    signal = signal.astype(np.float64)
+    signal *= size_factors(signal, signal.mean(axis=0), level)[:, None]
+    logged = np.log2(signal + 0.1 * level)
     result = many_against_many(logged[first], logged[~first], logged.mean(axis=0))
     table = tested.assign(
         summit=(tested["start"] + tested["end"]) // 2,

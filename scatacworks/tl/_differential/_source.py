@@ -60,6 +60,11 @@ class GroupSource:
         total = np.bincount(inverse, weights=count, minlength=len(unique))
         return unique.astype(np.int32), None, total.astype(np.uint32)
 
+    @property
+    def pooled_depth(self) -> float:
+        """Depth of all groups together, as :meth:`pooled` counts them."""
+        return float(self.depth.sum())
+
     def window(self, code: int, start: int, end: int, groups: slice) -> Tracks:
         """Return the cut sites of some groups in a window, as tracks that are empty elsewhere."""
         return Tracks.from_chromosomes(self.groups[groups], self.genome, [(code, self.runs(code, start, end)[groups])])
@@ -93,6 +98,11 @@ class CellSource(GroupSource):
 
     membership: Membership
     keys: dict[int, np.ndarray]
+    cells_depth: float
+
+    @property
+    def pooled_depth(self) -> float:
+        return self.cells_depth
 
     def _slice(self, code: int, start: int, end: int) -> np.ndarray:
         keys = self.keys.get(code, np.empty(0, np.int64))
@@ -202,7 +212,8 @@ def read_groups(
     bases = territory(n_occupied, int(per_cell.sum()), int(genome.lengths.sum()))
     depth = 2 * n_fragments * TERRITORY_BP / bases
     provenance = {"groupby": key, "convention": convention}
-    return CellSource(membership.groups, genome, depth, provenance, membership, keys)
+    cells_depth = 2 * float(per_cell[in_a_group].sum()) * TERRITORY_BP / bases
+    return CellSource(membership.groups, genome, depth, provenance, membership, keys, cells_depth)
 
 
 def _near(keys: np.ndarray, intervals: np.ndarray, reach: int) -> np.ndarray:

@@ -116,7 +116,7 @@ class Stream:
 
         The share is taken as evenly spread windows, the same for all groups.
         """
-        blocks = self.blocks if share >= 1 else list(_thinned(self.blocks, share))
+        blocks = thinned(self.blocks, share)
         out = np.zeros(len(self.source.groups))
         with self._bar(sum(block.n_bases for block in blocks), "scale") as bar:
             for i, block in enumerate(blocks):
@@ -130,7 +130,7 @@ class Stream:
 
     def pooled_peaks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield peaks of all groups together, per interval: chromosome code, `(n, 2)` starts and ends."""
-        depth = np.array([min(self.source.depth.sum(), float(self.denoise.model.card["depth_range"][1]))])
+        depth = np.array([min(self.source.pooled_depth, float(self.denoise.model.card["depth_range"][1]))])
         for i, block in enumerate(self.blocks):
             peaks = self._kept(f"peaks-{i:05d}", lambda block=block: {"peaks": self._block_peaks(block, depth)})[
                 "peaks"
@@ -238,10 +238,12 @@ def block_segments(blocks: list[Block], codes: np.ndarray, start: np.ndarray, en
     return out
 
 
-def _thinned(blocks: list[Block], share: float) -> Iterator[Block]:
-    """Cut blocks into windows and keep an even share of them."""
+def thinned(blocks: list[Block], share: float) -> list[Block]:
+    """Cut blocks into windows and keep an even share of them; 1 keeps the blocks as they are."""
     step = max(1, round(1 / share))
-    number = 0
+    if step == 1:
+        return blocks
+    number, out = 0, []
     for block in blocks:
         kept = []
         for start, end in block.intervals.tolist():
@@ -250,7 +252,8 @@ def _thinned(blocks: list[Block], share: float) -> Iterator[Block]:
                     kept.append((low, min(low + SUBSET_BP, end)))
                 number += 1
         if kept:
-            yield Block(block.code, np.array(kept), block.first)
+            out.append(Block(block.code, np.array(kept), block.first))
+    return out
 
 
 def open_folder(path: Path, description: dict[str, Any]) -> Path:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scatacworks.tl._differential._store import Background
+    from scatacworks.tl._differential._stream import Block
     from scatacworks.tracks import Tracks
 
 _CHECKED = {"model_hash": "model", "extension": "extension", "genome": "genome"}
@@ -68,21 +69,29 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
     tracks.group_code(group)
     check_provenance(adata.uns[key].get(_keys.PARAMS, {}), background, tracks, key)
     target = Target(tracks, group)
-    total = 0.0
-    for chrom, start, end in background.regions[["chrom", "start", "end"]].itertuples(index=False):
-        values = target.values(str(chrom), int(start), int(end))
-        if np.isnan(values).any():
-            msg = (
-                f"The denoised track of {group!r} in .uns[{key!r}] lacks bases of {chrom}:{start}-{end}, a region of "
-                "the background. Denoise at least the background's regions."
-            )
-            raise ValueError(msg)
-        total += values.sum()
+    blocks = background.scale_blocks()
+    total = sum(_total(target, block, key) for block in blocks)
     if total <= 0:
         msg = f"The group {group!r} has no signal anywhere in the regions; nothing can be compared."
         raise ValueError(msg)
-    target.scale = background.level / total
+    target.scale = background.level * sum(block.n_bases for block in blocks) / total
     return target
+
+
+def _total(target: Target, block: Block, key: str) -> float:
+    """Return the sum of the signal in a block."""
+    total = 0.0
+    chrom = target.tracks.genome.chroms[block.code]
+    for start, end in block.intervals.tolist():
+        values = target.values(chrom, start, end)
+        if np.isnan(values).any():
+            msg = (
+                f"The denoised track of {target.group!r} in .uns[{key!r}] lacks bases of {chrom}:{start}-{end}, a "
+                "region of the background. Denoise at least the background's regions."
+            )
+            raise ValueError(msg)
+        total += float(values.sum())
+    return total
 
 
 def check_provenance(params: Mapping, background: Background, tracks: Tracks, key: str) -> None:

@@ -64,7 +64,8 @@ def differential_regions(
     """Find the regions where a group of cells is more or less accessible than groups of its kind.
 
     **Default.** The regions tested are fixed beforehand (`universe` of :func:`~scatacworks.tl.background`). In each,
-    the group's mean denoised signal, normalised by coverage, is compared with that of the background groups: the
+    the group's mean denoised signal, normalised by coverage and then by the median ratio of the regions above average
+    (so that a few strong gains do not look like losses elsewhere), is compared with that of the background groups: the
     difference over their standard deviation, corrected for the cells that the groups share. Its p-value is read from
     how often the background groups themselves, in all regions with as much signal, are as extreme; a generalised
     Pareto tail is fitted where counting ends. False discovery rates (Benjamini-Hochberg) are controlled among peaks
@@ -200,7 +201,7 @@ def _against_background(
 ) -> tuple[pd.DataFrame, dict[str, Any], float]:
     """Return the table of regions, notes, and the background's mean signal per base."""
     target = open_target(adata, key, group, moments)
-    level = moments.level / float(moments.offsets[-1])
+    level = moments.level
     if joining is not None:
         return paper_test(moments, target, **joining).assign(family="joined"), joining, level
     table, notes = calibrated_test(adata, moments, target, key)

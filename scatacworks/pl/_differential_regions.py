@@ -1,0 +1,216 @@
+"""A region where a group differs: its track over the background's, and z below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks import _keys
+from scatacworks._anndata import atac
+from scatacworks._core.differential import z_scores
+from scatacworks.genome import Genome
+from scatacworks.pl import _browser
+from scatacworks.pl._colors import GREY
+from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish
+from scatacworks.tl._differential._store import get_background, is_background
+from scatacworks.tl._differential._target import open_target
+from scatacworks.tl._differential.background import SUFFIX
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mudata import MuData
+
+    from scatacworks.genome import Region
+    from scatacworks.tl._differential._store import Background
+
+GAIN, LOSS = "#c0392b", "#2f6fad"
+_HEIGHTS = (1.1, 0.8, 0.12)  # inches: signal, z, called regions
+_Z_SHOWN = 10.0
+_FLANK_BP = 2_000
+
+
+def differential_regions(
+    adata: AnnData | MuData,
+    region: str | tuple[str, int, int] | None = None,
+    *,
+    group: str | None = None,
+    background: str | None = None,
+    key: str = _keys.DENOISED,
+    result_key: str = _keys.DIFFERENTIAL_REGIONS,
+    genes: bool = True,
+    mod: str = "atac",
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Show the tested group over the background, z per base, and the regions called.
+
+    The upper panel has the group's normalised signal as a line over the background's mean (dark grey) and two standard
+    deviations to either side (pale grey); the middle one z, cut at 10, in red above 2 and blue below -2; the bar below
+    the significant regions.
+
+    Parameters
+    ----------
+    adata
+        Cells, after :func:`~scatacworks.tl.differential_regions` with a background.
+    region
+        `"chr1:1,000-2,000"`, `("chr1", 1000, 2000)` (0-based, half-open) or a gene name, within one region of the
+        background; by default the result's region with the smallest p-value, and 2 kb to either side.
+    group, background
+        What was tested against what; by default as in the result.
+    key, result_key
+        Slots of `.uns` with the denoised tracks and with the result.
+    genes
+        Draw the genes where the genome has a gene table.
+    mod
+        Modality to use where `adata` is a MuData.
+    figsize
+        Width and height in inches.
+    show
+        Show the figure; by default where it is not returned.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False`, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If there is no result, background or track.
+    ValueError
+        If the region is not within the background's regions.
+    """
+    adata = atac(adata, mod=mod)
+    table, note = _result(adata, result_key)
+    name = background or str(note.get("background", "background"))
+    moments = get_background(adata, name if is_background(adata.uns.get(name)) else f"{name}{SUFFIX}")
+    genome = Genome(moments.genome)
+    place = _default_region(table, moments) if region is None else genome.region(region)
+    group = group or str(note["group"])
+    signal, mean, sd = _values(adata, key, group, moments, place)
+    gene_table = _genes(genome, place) if genes else pd.DataFrame()
+    figure, axes = _axes(_browser.count_lines(gene_table, place), figsize)
+    x = place.start + np.arange(len(signal))
+    _draw_signal(axes[0], x, (signal, mean, sd), group)
+    _draw_z(axes[1], x, z_scores(signal, mean, sd))
+    _draw_called(axes[2], table, place)
+    _dress(axes, place, group)
+    if len(gene_table):
+        axes[3].spines[["top", "right", "left", "bottom"]].set_visible(False)
+        axes[3].set_yticks([])
+        _browser.draw_genes(axes[3], gene_table, None, place, SMALL + 0.5)
+    return finish(figure, show=show, return_fig=return_fig, given=False)
+
+
+def _result(adata: AnnData, key: str) -> tuple[pd.DataFrame, dict]:
+    table = adata.uns.get(key)
+    if not isinstance(table, pd.DataFrame):
+        msg = f"There is no table in .uns[{key!r}]; run scatacworks.tl.differential_regions first."
+        raise KeyError(msg)
+    return table, dict(adata.uns.get(_keys.PROVENANCE, {}).get(key, {}))
+
+
+def _default_region(table: pd.DataFrame, moments: Background) -> Region:
+    """Return the region with the smallest p-value and a flank, cut at the background's region."""
+    if len(table) == 0:
+        msg = "The result has no regions; name one to show."
+        raise ValueError(msg)
+    row = table.iloc[int(np.argmin(table["p"]))]
+    regions = moments.regions
+    own = regions[
+        (regions["chrom"] == row["chrom"]) & (regions["start"] <= row["start"]) & (regions["end"] >= row["end"])
+    ]
+    start = max(int(row["start"]) - _FLANK_BP, int(own["start"].iloc[0]))
+    end = min(int(row["end"]) + _FLANK_BP, int(own["end"].iloc[0]))
+    return moments.genome.region((str(row["chrom"]), start, end))
+
+
+def _values(
+    adata: AnnData, key: str, group: str, moments: Background, place: Region
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the group's normalised signal, and the background's mean and standard deviation, per base."""
+    regions = moments.regions
+    same = (regions["chrom"] == place.chrom) & (regions["start"] <= place.start) & (regions["end"] >= place.end)
+    if not same.any():
+        msg = f"{place} is not within one region of the background; it has {len(regions)} regions."
+        raise ValueError(msg)
+    number = int(np.flatnonzero(same)[0])
+    low = int(moments.offsets[number]) + place.start - int(regions["start"].iloc[number])
+    part = slice(low, low + place.end - place.start)
+    target = open_target(adata, key, group, moments)
+    signal = target.values(place.chrom, place.start, place.end)
+    return signal, np.asarray(moments.mean[part], np.float64), np.asarray(moments.sd[part], np.float64)
+
+
+def _genes(genome: Genome, place: Region) -> pd.DataFrame:
+    try:
+        table = genome.genes
+    except ValueError:  # the genome has no gene table
+        return pd.DataFrame()
+    inside = (table["chrom"] == place.chrom) & (table["start"] < place.end) & (table["end"] > place.start)
+    return table[inside].sort_values("start")
+
+
+def _axes(n_lines: int, figsize: tuple[float, float] | None) -> tuple[Figure, list[Axes]]:
+    import matplotlib.pyplot as plt
+
+    heights = [*_HEIGHTS, *([0.3 * n_lines + 0.1] if n_lines else [])]
+    size = figsize or (WIDTH, sum(heights) + 0.9)
+    layout = {"height_ratios": heights, "hspace": 0.12, "left": 0.09, "right": 0.97}
+    margins = {"top": 1 - 0.35 / size[1], "bottom": 0.45 / size[1]}
+    figure, axes = plt.subplots(len(heights), 1, sharex=True, figsize=size, gridspec_kw=layout | margins)
+    return figure, list(axes)
+
+
+def _draw_signal(ax: Axes, x: np.ndarray, values: tuple[np.ndarray, np.ndarray, np.ndarray], group: str) -> None:
+    signal, mean, sd = values
+    step = max(1, len(x) // _browser.MAX_POINTS)
+    at = slice(None, None, step)
+    ax.fill_between(x[at], np.maximum(mean - 2 * sd, 0)[at], (mean + 2 * sd)[at], color=LINE, linewidth=0)
+    ax.plot(x[at], mean[at], color=GREY, linewidth=0.9, label="background")
+    ax.plot(x[at], signal[at], color=INK, linewidth=0.9, label=group)
+    ax.set_ylim(0, None)
+    ax.set_ylabel("coverage", fontsize=FONT, color=INK)
+    ax.legend(fontsize=SMALL, frameon=False, loc="upper right", labelcolor=INK)
+
+
+def _draw_z(ax: Axes, x: np.ndarray, z: np.ndarray) -> None:
+    shown = np.clip(np.nan_to_num(z), -_Z_SHOWN, _Z_SHOWN)
+    step = max(1, len(x) // _browser.MAX_POINTS)
+    at = slice(None, None, step)
+    for sign, color in ((1, GAIN), (-1, LOSS)):
+        beyond = np.where(sign * shown > 2, shown, 0.0)
+        ax.fill_between(x[at], beyond[at], color=color, linewidth=0, step="mid")
+    ax.plot(x[at], shown[at], color=FAINT, linewidth=0.6)
+    for level in (-2, 2):
+        ax.axhline(level, color=LINE, linewidth=0.6, linestyle="--")
+    limit = max(3.0, float(np.abs(shown).max(initial=0)) * 1.05)
+    ax.set_ylim(-limit, limit)
+    ax.set_ylabel("z", fontsize=FONT, color=INK)
+
+
+def _draw_called(ax: Axes, table: pd.DataFrame, place: Region) -> None:
+    inside = (table["chrom"].astype(str) == place.chrom) & (table["start"] < place.end) & (table["end"] > place.start)
+    for row in table[inside & table["significant"]].itertuples():
+        ax.broken_barh([(row.start, row.end - row.start)], (0, 1), facecolors=GAIN if row.direction > 0 else LOSS)
+    ax.set_ylim(0, 1)
+    ax.set_yticks([])
+    ax.set_ylabel("called", fontsize=SMALL, color=FAINT, rotation=0, ha="right", va="center")
+
+
+def _dress(axes: list[Axes], place: Region, group: str) -> None:
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
+        ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+    axes[2].spines["left"].set_visible(False)
+    axes[0].set_xlim(place.start, place.end)
+    axes[0].set_title(f"{group} against its background", fontsize=FONT + 1, color=INK, loc="left")
+    axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value / 1e3:,.1f}")
+    axes[-1].set_xlabel(f"{place.chrom} position (kb)", fontsize=FONT, color=INK)

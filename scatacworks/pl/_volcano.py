@@ -1,0 +1,129 @@
+"""Effect size against p-value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks import _keys
+from scatacworks._anndata import atac
+from scatacworks.pl._differential_regions import GAIN, LOSS
+from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from mudata import MuData
+
+_NO_CALL = "#b9bec6"
+_HIGHEST = 300.0  # -log10 of the smallest p-value that is told apart
+
+
+def volcano(
+    adata: AnnData | MuData,
+    *,
+    key: str = _keys.DIFFERENTIAL_REGIONS,
+    family: str | None = None,
+    n_labels: int = 10,
+    mod: str = "atac",
+    ax: Axes | None = None,
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+) -> Axes | None:
+    """Show effect size and p-value of every tested region; significant ones in red (gained) and blue (lost).
+
+    Parameters
+    ----------
+    adata
+        Cells, after :func:`~scatacworks.tl.differential_regions`.
+    key
+        Slot of `.uns` with the result.
+    family
+        Show only these regions: `"peak"`, `"tile"`, `"given"` or `"joined"`; all by default.
+    n_labels
+        Significant regions, from the smallest p-value on, that are named by their nearest gene (or their position
+        where the genome has no gene table).
+    mod
+        Modality to use where `adata` is a MuData.
+    ax
+        Axes to draw into.
+    figsize
+        Width and height in inches.
+    show
+        Show the figure; by default where `ax` is not given.
+
+    Returns
+    -------
+    The :class:`~matplotlib.axes.Axes` if `ax` was given or `show=False`, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If there is no result, or it has no such family.
+    """
+    import matplotlib.pyplot as plt
+
+    table = _table(atac(adata, mod=mod), key, family)
+    given = ax is not None
+    if ax is None:
+        _, ax = plt.subplots(figsize=figsize or (3.6, 3.2), layout="constrained")
+    height = np.minimum(-np.log10(np.maximum(table["p"].to_numpy(float), 10**-_HIGHEST)), _HIGHEST)
+    called, up = table["significant"].to_numpy(bool), table["direction"].to_numpy() > 0
+    for chosen, color, size, label in (
+        (~called, _NO_CALL, 4, None),
+        (called & up, GAIN, 9, "gained"),
+        (called & ~up, LOSS, 9, "lost"),
+    ):
+        name = None if label is None else f"{label} ({int(chosen.sum()):,})"
+        ax.scatter(
+            table["log2fc"][chosen], height[chosen], s=size, color=color, linewidth=0, label=name, rasterized=True
+        )
+    _label(ax, table, height, n_labels)
+    _dress(ax)
+    if show or (show is None and not given):
+        plt.show()
+        return ax if given else None
+    return ax
+
+
+def _table(adata: AnnData, key: str, family: str | None) -> pd.DataFrame:
+    table = adata.uns.get(key)
+    if not isinstance(table, pd.DataFrame):
+        msg = f"There is no table in .uns[{key!r}]; run scatacworks.tl.differential_regions first."
+        raise KeyError(msg)
+    if family is None:
+        return table
+    known = sorted(set(table["family"].astype(str)))
+    if family not in known:
+        msg = f"There are no regions of family {family!r}; there are {', '.join(map(repr, known))}."
+        raise KeyError(msg)
+    return table[table["family"].astype(str) == family]
+
+
+def _label(ax: Axes, table: pd.DataFrame, height: np.ndarray, n_labels: int) -> None:
+    """Name the strongest regions, each gene once."""
+    named: set[str] = set()
+    for i in np.argsort(-height, kind="stable"):
+        row = table.iloc[int(i)]
+        name = str(row.get("gene") or f"{row['chrom']}:{row['start']:,}")
+        if not row["significant"] or len(named) >= n_labels:
+            break
+        if name in named:
+            continue
+        named.add(name)
+        place = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": SMALL, "color": INK}
+        ax.annotate(name, (row["log2fc"], height[i]), style="italic", **place)
+
+
+def _dress(ax: Axes) -> None:
+    ax.axvline(0, color=LINE, linewidth=0.6, zorder=0)
+    ax.set_xlabel("log2 fold change of normalised coverage", fontsize=FONT, color=INK)
+    ax.set_ylabel("−log10 p", fontsize=FONT, color=INK)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
+    ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+    ax.set_ylim(0, None)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="upper left")

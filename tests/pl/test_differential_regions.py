@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import scatacworks as sca
+
+
+@pytest.fixture
+def adata() -> AnnData:
+    """A result with a background of 4 kb, made by hand."""
+    genome = sca.Genome({"chr1": 10_000}, name="toy")
+    out = AnnData(obs=pd.DataFrame(index=["c1", "c2"]))
+    runs = (np.array([1_000, 2_000, 2_500], np.int32), np.array([1_000, 500, 2_500], np.int32), np.float32([1, 9, 1]))
+    tracks = sca.Tracks.from_chromosomes(["rare"], genome, [("chr1", [runs])])
+    params = {"model_hash": "h", "extension": 100, "genome": "toy"}
+    out.uns["denoised"] = {"signal": tracks.to_dict(), "probability": tracks.to_dict(), "params": params}
+    out.uns["background_moments"] = {
+        "regions": pd.DataFrame({"chrom": ["chr1"], "start": [1_000], "end": [5_000]}),
+        "universe": pd.DataFrame({"chrom": ["chr1"], "start": [2_000], "end": [2_500], "family": ["peak"]}),
+        "mean": np.full(4_000, 2, np.float32),
+        "sd": np.full(4_000, 0.5, np.float32),
+        "signal": np.full((3, 1), 2, np.float32),
+        "groups": np.array(["a", "b", "c"], dtype=object),
+        "total": np.full(3, 8_000.0),
+        "genome": "toy",
+        "chroms": np.array(["chr1"], dtype=object),
+        "chrom_lengths": np.array([10_000]),
+        "params": params | {"scale_share": 1.0, "groupby": ""},
+    }
+    columns = {"chrom": "chr1", "start": [2_000, 3_000, 4_000], "end": [2_500, 3_500, 4_500], "direction": [1, -1, 1]}
+    columns |= {"p": [1e-9, 1e-4, 0.5], "log2fc": [2.0, -1.0, 0.1], "significant": [True, True, False]}
+    out.uns["differential_regions"] = pd.DataFrame(columns | {"family": ["peak", "tile", "tile"]})
+    out.uns["scatacworks"] = {"differential_regions": {"group": "rare", "background": "background"}}
+    return out
+
+
+def test_the_group_is_drawn_over_the_background_with_z_below(adata):
+    figure = sca.pl.differential_regions(adata, show=False)
+    signal, z, called = figure.axes
+    assert signal.get_xlim() == (1_000, 4_500)  # the best region with a flank, cut at the background
+    values = signal.lines[1].get_ydata()
+    assert values.max() == pytest.approx(9.0 * 8_000 / 8_000)  # both total 8,000
+    assert signal.lines[0].get_ydata().tolist() == [2.0] * len(values)
+    assert z.lines[0].get_ydata().max() == 10.0  # (9 - 2) / 0.5, cut
+    assert len(called.collections) == 2
+    assert figure.axes[-1].get_xlabel() == "chr1 position (kb)"
+    plt.close(figure)
+
+
+def test_a_region_can_be_named(adata):
+    figure = sca.pl.differential_regions(adata, "chr1:1,500-2,600", show=False)
+    assert figure.axes[0].get_xlim() == (1_500, 2_600)
+    plt.close(figure)
+
+
+def test_a_region_outside_the_background_is_refused(adata):
+    with pytest.raises(ValueError, match="not within one region of the background"):
+        sca.pl.differential_regions(adata, "chr1:100-2,600", show=False)
+
+
+@pytest.mark.parametrize("plot", [sca.pl.differential_regions, sca.pl.volcano])
+def test_a_missing_result_is_explained(adata, plot):
+    del adata.uns["differential_regions"]
+    with pytest.raises(KeyError, match=r"run scatacworks.tl.differential_regions first"):
+        plot(adata, show=False)
+
+
+def test_a_volcano_has_three_kinds_of_points_and_names(adata):
+    ax = sca.pl.volcano(adata, show=False)
+    assert [len(points.get_offsets()) for points in ax.collections] == [1, 1, 1]
+    assert ax.collections[1].get_offsets().tolist() == [[2.0, 9.0]]
+    assert [text.get_text() for text in ax.texts] == ["chr1:2,000", "chr1:3,000"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gained (1)", "lost (1)"]
+    plt.close(ax.figure)
+
+
+def test_a_volcano_of_one_family(adata):
+    figure, ax = plt.subplots()
+    assert sca.pl.volcano(adata, family="tile", ax=ax) is ax
+    assert sum(len(points.get_offsets()) for points in ax.collections) == 2
+    with pytest.raises(KeyError, match="no regions of family 'given'; there are 'peak', 'tile'"):
+        sca.pl.volcano(adata, family="given", ax=ax)
+    plt.close(figure)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks.tl._differential import _stream
+from scatacworks.tl._differential._store import get_background
+
+REGIONS = [("chrA", 4_000, 130_000), ("chrA", 140_000, 230_000)]
+
+
+def naive(adata, model, regions):
+    """Denoise every group whole, normalise, and take numpy's mean and standard deviation."""
+    sca.pp.pseudobulk(adata, "background", key_added="groups", progress=False)
+    sca.tl.denoise(adata, key="groups", key_added="tracks", model=model, regions=regions, progress=False)
+    tracks = sca.get.tracks(adata, key="tracks")
+    values = np.stack([np.concatenate([tracks.window(g, *region) for region in regions]) for g in tracks.groups])
+    values = values.astype(np.float64)
+    total = values.sum(axis=1)
+    return values * (total.mean() / total)[:, None], total
+
+
+def test_streamed_moments_and_region_means_equal_the_naive_ones(adata, model):
+    values, total = naive(adata, model, REGIONS)
+    background = get_background(adata, "background_moments")
+    np.testing.assert_allclose(background.total, total, rtol=1e-6)
+    np.testing.assert_allclose(background.mean, values.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(background.sd, values.std(0), rtol=1e-5, atol=1e-6)
+    flat = {("chrA", 4_000): 0, ("chrA", 140_000): 126_000}
+    for i in (0, 100, len(background.universe) - 1):
+        row = background.universe.iloc[i]
+        chrom, first = max(key for key in flat if key <= (row["chrom"], row["start"]))
+        low = flat[chrom, first] + row["start"] - first
+        expected = values[:, low : low + row["end"] - row["start"]].mean(1)
+        np.testing.assert_allclose(background.signal[:, i], expected, rtol=1e-5)
+
+
+def test_the_result_does_not_depend_on_blocks_batches_threads_or_the_source(adata, model, monkeypatch):
+    before = get_background(adata, "background_moments")
+    universe = before.universe
+    sca.pp.pseudobulk(adata, "background", key_added="counted", progress=False)
+    monkeypatch.setattr(_stream, "BATCH_BP", 1_100_000)
+    monkeypatch.setattr(_stream.make_blocks, "__defaults__", (60_000,))
+    options = {"universe": universe, "n_jobs": 2, "progress": False}
+    sca.tl.background(adata, key="counted", regions=REGIONS, model=model, **options)
+    after = get_background(adata, "counted_moments")
+    np.testing.assert_allclose(after.mean, before.mean, rtol=1e-5)
+    np.testing.assert_allclose(after.sd, before.sd, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after.signal, before.signal, rtol=1e-5)
+    columns = ["chrom", "start", "end"]
+    pd.testing.assert_frame_equal(after.universe[columns], universe[columns])
+
+
+def test_a_killed_run_goes_on_and_gives_the_same(adata, model, monkeypatch, tmp_path):
+    before = get_background(adata, "background_moments")
+    monkeypatch.setattr(_stream.make_blocks, "__defaults__", (60_000,))
+    computed = []
+    original = _stream.Stream._block_moments
+
+    def failing(self, block, scale, segments):
+        if computed:
+            raise KeyboardInterrupt
+        computed.append(block)
+        return original(self, block, scale, segments)
+
+    path = tmp_path / "moments"
+    monkeypatch.setattr(_stream.Stream, "_block_moments", failing)
+    options = {"regions": REGIONS, "model": model, "path": path, "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        sca.tl.background(adata, **options)
+    with pytest.raises(ValueError, match="unfinished work of a run with other parameters"):
+        sca.tl.background(adata, **options | {"tile": 1000})
+    done = []
+    monkeypatch.setattr(
+        _stream.Stream, "_block_moments", lambda self, block, *rest: done.append(block) or original(self, block, *rest)
+    )
+    sca.tl.background(adata, **options)
+    assert len(done) == 1
+    after = get_background(adata, "background_moments")
+    np.testing.assert_allclose(np.asarray(after.mean), before.mean, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(after.signal), before.signal, rtol=1e-5)
+    assert [found.name for found in tmp_path.iterdir()] == ["moments"]
+
+
+def test_a_cheaper_scale_is_close_and_calls_the_same(adata, model):
+    exact = get_background(adata, "background_moments")
+    sca.tl.background(adata, regions=REGIONS, model=model, scale_share=0.5, key_added="cheap", progress=False)
+    cheap = get_background(adata, "cheap")
+    assert cheap.level == pytest.approx(exact.level, rel=0.2)
+    sca.tl.differential_regions(adata, "primed", progress=False)
+    expected = adata.uns["differential_regions"].query("significant")
+    sca.tl.differential_regions(adata, "primed", background="cheap", progress=False)
+    found = adata.uns["differential_regions"].query("significant")
+    assert len(set(found["start"]) ^ set(expected["start"])) <= 2
+
+
+def test_it_survives_being_written(adata, tmp_path):
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    back = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    for data in (adata, back):
+        sca.tl.differential_regions(data, "primed", progress=False)
+    pd.testing.assert_frame_equal(
+        adata.uns["differential_regions"], back.uns["differential_regions"], check_dtype=False
+    )
+
+
+def test_tested_regions_can_be_given(adata, model):
+    peaks = pd.DataFrame({"chrom": "chrA", "start": [6_000, 100, 60_000], "end": [6_400, 500, 60_400]})
+    sca.tl.background(adata, regions=REGIONS, universe=peaks, model=model, key_added="given", progress=False)
+    universe = adata.uns["given"]["universe"]
+    assert universe["start"].tolist() == [6_000, 60_000]  # the other one lies outside the regions
+    assert set(universe["family"]) == {"given"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"key": "nothing"}, KeyError, "no groups under 'nothing'"),
+        ({"key": "kind"}, ValueError, "needs at least 3"),
+        ({"regions": [("chrB", 100, 50_000)]}, ValueError, "None of the groups has any signal|nothing can be compared"),
+        ({"scale_share": 0.0}, ValueError, "scale_share is 0.0"),
+        ({"universe": pd.DataFrame({"chrom": ["chrB"], "start": [1], "end": [9]})}, ValueError, "nothing to test"),
+    ],
+)
+def test_bad_input_is_explained(adata, model, change, error, message):
+    options = {"regions": REGIONS, "model": model, "progress": False} | change
+    with pytest.raises(error, match=message):
+        sca.tl.background(adata, **options)
+
+
+def test_copy_leaves_the_input_alone(adata, model):
+    del adata.uns["background_moments"]
+    changed = sca.tl.background(adata, regions=REGIONS[:1], model=model, progress=False, copy=True)
+    assert "background_moments" in changed.uns
+    assert "background_moments" not in adata.uns

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse, stats
+
+import scatacworks as sca
+from scatacworks.tl._differential._store import get_background
+
+GAINED, LOST, NEW = (10, 20, 50), (15, 25, 45), (107_800, 163_800)
+SPACING, PEAK = 4_000, 400
+REGIONS = [("chrA", 4_000, 130_000), ("chrA", 140_000, 230_000)]
+
+
+def touches(table, start):
+    return ((table["start"] < start + PEAK) & (table["end"] > start)).any()
+
+
+def test_planted_regions_are_found_with_their_direction(adata):
+    sca.tl.differential_regions(adata, "primed", progress=False)
+    table = adata.uns["differential_regions"]
+    called = table[table["significant"]]
+    assert list(table.columns[:6]) == ["chrom", "start", "end", "summit", "direction", "top_z"]
+    up, down = called[called["direction"] > 0], called[called["direction"] < 0]
+    assert all(touches(up, 2_000 + i * SPACING) for i in GAINED)
+    assert all(touches(up, start) for start in NEW)
+    assert sum(touches(down, 2_000 + i * SPACING) for i in LOST) >= 2
+    places = [*(2_000 + i * SPACING for i in GAINED + LOST), *NEW]
+    false = [row for row in called.itertuples() if not any(abs(row.start - place) < 2_000 for place in places)]
+    assert len(false) <= 1
+    assert (up["log2fc"] > 0).all()
+    assert ((table["start"] <= table["summit"]) & (table["summit"] < table["end"])).all()
+
+
+@pytest.mark.slow
+def test_groups_of_the_background_are_not_different_from_it(adata, model):
+    groups = adata.obsm["background"].toarray()
+    called = []
+    for group in range(0, 24, 3):  # the tested group's cells are left out of the background, group by group
+        data = adata.copy()
+        data.obs["half"] = pd.Categorical(np.where(groups[:, group], "in", None), categories=["in"])
+        disjoint = groups.copy()
+        disjoint[groups[:, group]] = False
+        data.obsm["background"] = sparse.csr_matrix(disjoint)
+        with pytest.warns(UserWarning, match="have no value"):
+            sca.pp.pseudobulk(data, "half", key_added="half", progress=False)
+        sca.tl.denoise(data, key="half", model=model, regions=REGIONS[:1], progress=False)
+        sca.tl.background(data, regions=REGIONS[:1], model=model, progress=False)
+        sca.tl.differential_regions(data, "in", progress=False)
+        called.append(int(data.uns["differential_regions"]["significant"].sum()))
+    assert sum(called) <= 2
+
+
+def reference_paper(signal, mean, sd, first, min_coverage):
+    """The published steps, one base at a time."""
+    found = []
+    for sign in (1, -1):
+        run: list[int] = []
+        z = [
+            0.0 if s == m else (s - m) / d if d > 0 else sign * np.inf * (s - m)
+            for s, m, d in zip(signal, mean, sd, strict=True)
+        ]
+        bases = [i for i in range(len(z)) if sign * z[i] > 2]
+        for i in [*bases, None]:
+            if run and (i is None or i - run[-1] - 1 > 200):
+                top = max(sign * z[j] for j in run) * sign
+                inside = slice(run[0], run[-1] + 1)
+                if max(np.mean(signal[inside]), np.mean(mean[inside])) >= min_coverage:
+                    found.append((first + run[0], first + run[-1] + 1, sign, top, 2 * stats.norm.sf(abs(top))))
+                run = []
+            if i is not None:
+                run.append(i)
+    return found
+
+
+def test_the_papers_method_equals_a_slow_obvious_reference(adata):
+    sca.tl.differential_regions(adata, "primed", method="paper", progress=False)
+    table = adata.uns["differential_regions"]
+    background = get_background(adata, "background_moments")
+    tracks = sca.get.tracks(adata, key="denoised")
+    whole = np.concatenate([tracks.window("primed", *region) for region in REGIONS]).astype(float)
+    whole *= background.total.mean() / whole.sum()
+    level = background.total.mean() / len(whole)
+    rows, at = [], 0
+    for _, start, end in REGIONS:
+        part = slice(at, at + end - start)
+        rows += reference_paper(
+            whole[part], np.asarray(background.mean[part], float), np.asarray(background.sd[part], float), start, level
+        )
+        at += end - start
+    rows.sort(key=lambda row: row[0])
+    expected = pd.DataFrame(rows, columns=["start", "end", "direction", "top_z", "p"])
+    order = np.argsort(expected["p"], kind="stable")
+    n = len(expected)
+    adjusted = np.empty(n)
+    lowest = 1.0
+    for rank in range(n, 0, -1):
+        i = order.iloc[rank - 1]
+        lowest = min(lowest, expected["p"].iloc[i] * n / rank)
+        adjusted[i] = lowest
+    assert n > 20
+    assert (
+        table[["start", "end", "direction"]].to_numpy().tolist()
+        == expected[["start", "end", "direction"]].to_numpy().tolist()
+    )
+    np.testing.assert_allclose(table["top_z"], expected["top_z"], rtol=1e-6)
+    np.testing.assert_allclose(table["p"], expected["p"], rtol=1e-6, atol=1e-300)
+    np.testing.assert_allclose(table["q"], adjusted, rtol=1e-6, atol=1e-300)
+
+
+def test_groups_with_tested_cells_are_left_out(adata, model):
+    members = adata.obsm["background"].toarray()
+    members[-1, :5] = True
+    adata.obsm["background"] = sparse.csr_matrix(members)
+    sca.tl.differential_regions(adata, "primed", progress=False)
+    assert adata.uns["scatacworks"]["differential_regions"]["n_groups"] == 19
+    members[-1] = True
+    adata.obsm["background"] = sparse.csr_matrix(members)
+    with pytest.raises(ValueError, match="Only 0 of 24 background groups hold no cell of 'primed'"):
+        sca.tl.differential_regions(adata, "primed", progress=False)
+
+
+def test_shared_cells_are_accounted_for(adata):
+    sca.tl.differential_regions(adata, "primed", progress=False)
+    notes = adata.uns["scatacworks"]["differential_regions"]
+    assert 5 < notes["effective_number"] < 25
+    assert notes["mean_number"] < 12  # 300 cells in groups of 30
+    assert notes["variance_ratio"] > 1.05
+
+
+def test_the_background_is_made_when_only_its_groups_are_there(adata, model):
+    del adata.uns["background_moments"]
+    with pytest.raises(ValueError, match="name the regions to make it for"):
+        sca.tl.differential_regions(adata, "primed", progress=False)
+    sca.tl.differential_regions(adata, "primed", regions=REGIONS[:1], model=model, progress=False)
+    assert "background_moments" in adata.uns
+    assert adata.uns["differential_regions"]["end"].max() <= 130_000
+
+
+def test_regions_limit_the_test(adata):
+    sca.tl.differential_regions(adata, "primed", regions="chrA:40,000-80,000", progress=False)
+    table = adata.uns["differential_regions"]
+    assert ((table["end"] > 40_000) & (table["start"] < 80_000)).all()
+    assert len(table) > 50
+
+
+@pytest.mark.parametrize("replicates", ["sample", 3])
+def test_two_groups_are_compared_by_replicates(adata, model, replicates):
+    sca.tl.differential_regions(
+        adata, "primed", reference="usual", replicates=replicates, regions=REGIONS[:1], model=model, progress=False
+    )
+    table = adata.uns["differential_regions"]
+    called = table[table["significant"]]
+    assert all(touches(called[called["direction"] > 0], 2_000 + i * SPACING) for i in GAINED[:2])
+    places = [*(2_000 + i * SPACING for i in GAINED + LOST), *NEW]
+    false = [row for row in called.itertuples() if not any(abs(row.start - place) < 2_500 for place in places)]
+    assert len(false) <= max(2, 0.2 * len(called))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"method": "best"}, ValueError, "method='best' is unknown"),
+        ({"fdr": 2}, ValueError, "fdr is 2"),
+        ({"background": "nothing"}, KeyError, "there are: 'background_moments'"),
+        ({"reference": "primed"}, ValueError, "cells are in both"),
+        ({"reference": "usual", "replicates": 1}, ValueError, "replicates is 1"),
+        ({"reference": "usual", "replicates": "kind"}, ValueError, "at least 2 are needed"),
+        ({"reference": "usual", "replicates": 31}, ValueError, "30 cells cannot be divided into 31"),
+    ],
+)
+def test_bad_arguments_are_explained(adata, model, change, error, message):
+    with pytest.raises(error, match=message):
+        sca.tl.differential_regions(adata, "primed", **{"model": model, "progress": False} | change)
+
+
+def test_an_unknown_group_is_named(adata):
+    with pytest.raises(KeyError, match="no group 'absent'"):
+        sca.tl.differential_regions(adata, "absent", progress=False)
+
+
+@pytest.mark.parametrize(("name", "value"), [("model_hash", "other"), ("extension", 5), ("genome", "hg38")])
+def test_tracks_made_otherwise_than_the_background_are_refused(adata, name, value):
+    adata.uns["denoised"]["params"][name] = value
+    with pytest.raises(ValueError, match="they cannot be compared"):
+        sca.tl.differential_regions(adata, "primed", progress=False)
+
+
+def test_tracks_that_do_not_cover_the_regions_are_refused(adata, model):
+    sca.tl.denoise(adata, model=model, regions=REGIONS[:1], progress=False)
+    with pytest.raises(ValueError, match="lacks bases of chrA:140000-230000"):
+        sca.tl.differential_regions(adata, "primed", progress=False)
+
+
+def test_copy_leaves_the_input_alone(adata):
+    changed = sca.tl.differential_regions(adata, "primed", progress=False, copy=True)
+    assert "differential_regions" in changed.uns
+    assert "differential_regions" not in adata.uns
