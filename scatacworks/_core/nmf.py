@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LANES = 8  # components are padded to a multiple of this
-TILE = 32  # columns updated together
+TILE = 64  # columns updated together
 
 
 class Factors(NamedTuple):
@@ -33,66 +33,55 @@ class Factors(NamedTuple):
 
 
 @njit
-def gather(indptr: np.ndarray, rows: np.ndarray, column: int, flat: np.ndarray, width: int, out: np.ndarray) -> None:
-    """Sum the rows of a (n, width) matrix, given flat, over the rows of one column; eight lanes at a time."""
-    zero = flat[0] * 0
-    wide = np.uint64(width)
-    for lane in range(0, width, 8):
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
-        for p in range(indptr[column], indptr[column + 1]):
-            at = np.uint64(rows[p]) * wide + np.uint64(lane)
-            s0 += flat[at]
-            s1 += flat[at + np.uint64(1)]
-            s2 += flat[at + np.uint64(2)]
-            s3 += flat[at + np.uint64(3)]
-            s4 += flat[at + np.uint64(4)]
-            s5 += flat[at + np.uint64(5)]
-            s6 += flat[at + np.uint64(6)]
-            s7 += flat[at + np.uint64(7)]
-        out[lane], out[lane + 1], out[lane + 2], out[lane + 3] = s0, s1, s2, s3
-        out[lane + 4], out[lane + 5], out[lane + 6], out[lane + 7] = s4, s5, s6, s7
+def gather(indptr: np.ndarray, rows: np.ndarray, column: int, matrix: np.ndarray, out: np.ndarray) -> None:
+    """Sum the rows of a matrix over the rows of one column, four at a time; lengths known only at run time vectorise."""
+    out[:] = 0
+    p, stop = indptr[column], indptr[column + 1]
+    while p + 4 <= stop:
+        a, b, c, d = matrix[rows[p]], matrix[rows[p + 1]], matrix[rows[p + 2]], matrix[rows[p + 3]]
+        for r in range(len(out)):
+            out[r] += (a[r] + b[r]) + (c[r] + d[r])
+        p += 4
+    while p < stop:
+        a = matrix[rows[p]]
+        for r in range(len(out)):
+            out[r] += a[r]
+        p += 1
 
 
 @njit
-def scatter(indptr: np.ndarray, rows: np.ndarray, column: int, values: np.ndarray, flat: np.ndarray) -> None:
-    """Add `values` to the rows of one column in a (n, width) matrix, given flat; eight lanes at a time."""
-    width = len(values)
-    wide = np.uint64(width)
-    for lane in range(0, width, 8):
-        v0, v1, v2, v3 = values[lane], values[lane + 1], values[lane + 2], values[lane + 3]
-        v4, v5, v6, v7 = values[lane + 4], values[lane + 5], values[lane + 6], values[lane + 7]
-        for p in range(indptr[column], indptr[column + 1]):
-            at = np.uint64(rows[p]) * wide + np.uint64(lane)
-            flat[at] += v0
-            flat[at + np.uint64(1)] += v1
-            flat[at + np.uint64(2)] += v2
-            flat[at + np.uint64(3)] += v3
-            flat[at + np.uint64(4)] += v4
-            flat[at + np.uint64(5)] += v5
-            flat[at + np.uint64(6)] += v6
-            flat[at + np.uint64(7)] += v7
+def scatter(indptr: np.ndarray, rows: np.ndarray, column: int, values: np.ndarray, matrix: np.ndarray) -> None:
+    """Add `values` to the rows of one column in a matrix."""
+    for p in range(indptr[column], indptr[column + 1]):
+        row = matrix[rows[p]]
+        for r in range(len(values)):
+            row[r] += values[r]
 
 
 @njit
 def _descend(gram: np.ndarray, target: np.ndarray, loads: np.ndarray, k: int, weight: np.ndarray) -> float:
     """One sweep over the k components of a tile of columns (k, TILE); return the weighted projected gradient."""
-    slope = np.empty(TILE, target.dtype)
+    slope = np.empty(target.shape[1], target.dtype)
+    zero = target.dtype.type(0)
     violation = 0.0
     for r in range(k):
-        for lane in range(TILE):
-            slope[lane] = -target[r, lane]
-        for q in range(k):
-            factor = gram[r, q]
-            for lane in range(TILE):
-                slope[lane] += factor * loads[q, lane]
         if gram[r, r] == 0:
             continue
-        step = 1 / gram[r, r]
-        for lane in range(TILE):
-            old = loads[r, lane]
-            projected = slope[lane] if old > 0 else min(slope[lane], 0)
-            violation += weight[lane] * abs(projected)
-            loads[r, lane] = max(old - slope[lane] * step, 0)
+        own = loads[r]
+        wanted = target[r]
+        for lane in range(len(slope)):
+            slope[lane] = -wanted[lane]
+        for q in range(k):
+            factor, other = gram[r, q], loads[q]
+            for lane in range(len(slope)):
+                slope[lane] += factor * other[lane]
+        step = target.dtype.type(1 / gram[r, r])
+        for lane in range(len(slope)):
+            old = own[lane]
+            own[lane] = max(old - slope[lane] * step, zero)
+            slope[lane] = slope[lane] if old > zero else min(slope[lane], zero)
+        for lane in range(len(slope)):
+            violation += weight[lane] * abs(slope[lane])
     return violation
 
 
@@ -103,8 +92,7 @@ def _visit(
 ) -> float:  # fmt: skip
     """Visit the columns of a block: update their loadings (or not) and add A H^T to `total`; return the violation."""
     width = weights.shape[1]
-    flat = weights.ravel()
-    part = np.zeros(total.size, weights.dtype)
+    part = np.zeros(total.shape, weights.dtype)
     one = np.empty(width, weights.dtype)
     target, tile = np.zeros((width, TILE), weights.dtype), np.zeros((width, TILE), weights.dtype)
     weight = np.zeros(TILE, np.float64)
@@ -114,7 +102,7 @@ def _visit(
         if update:
             weight[:] = 0
             for lane in range(n):
-                gather(indptr, rows, first + lane, flat, width, one)
+                gather(indptr, rows, first + lane, weights, one)
                 weight[lane] = count[first + lane]
                 for r in range(k):
                     target[r, lane] = one[r] - penalty
@@ -131,10 +119,10 @@ def _visit(
         if since > 4096 and since > 4 * len(
             total
         ):  # short sums first: single precision then loses nothing that matters
-            total += part.reshape(total.shape)
+            total += part
             part[:] = 0
             since = 0
-    total += part.reshape(total.shape)
+    total += part
     return violation
 
 
@@ -182,8 +170,7 @@ class _Descent:
             total = np.zeros(weights.shape)
             args = (weights, gram, self.loads.dtype.type(l1), self.k, self.loads, total, update)
             violation = _visit(p.indptr, p.rows, p.count, bounds, *args)
-            part = self.loads[slice(*bounds)].astype(np.float64)
-            return total, part.T @ (part * p.count[slice(*bounds), None]), violation
+            return total, self._square(*bounds), violation
 
         self.target, self.gram, violation = np.zeros(weights.shape), np.zeros(gram.shape), 0.0
         for total, square, part in pool.map(visit, self.blocks):
@@ -191,6 +178,14 @@ class _Descent:
             self.gram += square
             violation += part
         return violation
+
+    def _square(self, first: int, last: int) -> np.ndarray:
+        """H H^T over a range of patterns; short products in the loadings' precision, their sum in double."""
+        total = np.zeros((self.loads.shape[1],) * 2)
+        for low in range(first, last, 8192):
+            part = self.loads[low : min(low + 8192, last)]
+            total += part.T @ (part * self.patterns.count[low : low + len(part), None].astype(part.dtype))
+        return total
 
     def error(self) -> float:
         """Squared Frobenius distance, without building the product."""

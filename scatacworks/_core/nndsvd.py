@@ -16,29 +16,28 @@ def _square(
     indptr: np.ndarray, rows: np.ndarray, count: np.ndarray, bounds: tuple, weights: np.ndarray, total: np.ndarray
 ) -> None:
     """Add A A^T W of a block of columns to `total`."""
-    flat, part = weights.ravel(), np.zeros(total.size, weights.dtype)
+    part = np.zeros(total.shape, weights.dtype)
     one = np.empty(weights.shape[1], weights.dtype)
     since = 0
     for column in range(bounds[0], bounds[1]):
-        gather(indptr, rows, column, flat, weights.shape[1], one)
+        gather(indptr, rows, column, weights, one)
         for r in range(len(one)):
             one[r] *= count[column]
         scatter(indptr, rows, column, one, part)
         since += 1
         if since > 4096 and since > 4 * len(total):
-            total += part.reshape(total.shape)
+            total += part
             part[:] = 0
             since = 0
-    total += part.reshape(total.shape)
+    total += part
 
 
 @njit
 def _project(indptr: np.ndarray, rows: np.ndarray, bounds: tuple, weights: np.ndarray, out: np.ndarray) -> None:
     """Write A^T W of a block of columns."""
-    flat = weights.ravel()
     one = np.empty(weights.shape[1], weights.dtype)
     for column in range(bounds[0], bounds[1]):
-        gather(indptr, rows, column, flat, weights.shape[1], one)
+        gather(indptr, rows, column, weights, one)
         for r in range(out.shape[1]):
             out[column, r] = one[r]
 
