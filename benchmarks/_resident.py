@@ -1,0 +1,43 @@
+"""The largest resident memory while something runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = 4096
+
+
+def resident_gb() -> float:
+    """Resident memory of this process now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 1e9
+
+
+@contextmanager
+def watch(every: float = 0.02) -> Iterator[dict[str, float]]:
+    """Fill `seconds`, `resident_gb` (largest, input included) and `added_gb` (over the start) when the block ends."""
+    result = {"seconds": 0.0, "resident_gb": 0.0, "added_gb": 0.0}
+    before, done = resident_gb(), threading.Event()
+    highest = [before]
+
+    def sample() -> None:
+        while not done.wait(every):
+            highest[0] = max(highest[0], resident_gb())
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    start = time.perf_counter()
+    try:
+        yield result
+    finally:
+        result["seconds"] = time.perf_counter() - start
+        done.set()
+        thread.join()
+        result["resident_gb"] = max(highest[0], resident_gb())
+        result["added_gb"] = result["resident_gb"] - before
