@@ -141,7 +141,7 @@ class TrainingModule(L.LightningModule):
         signal, logit = self._core(self.model, batch)
         loss, _terms = LOSSES[self.settings.loss](signal, logit, batch)
         if not torch.isfinite(loss):
-            self.stopped = f"the loss became {float(loss)} at update {self.global_step}"
+            self.stopped = f"the loss became {float(loss.detach())} at update {self.global_step}"
             logger.warning("Training stops: %s; the last good weights are kept.", self.stopped)
             self.trainer.should_stop = True
             return None

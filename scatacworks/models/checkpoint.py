@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -303,7 +304,9 @@ def _load_original(path: Path, dilation: int, dilation_class: int) -> Model:
 def _unpickle(path: Path) -> dict[str, Tensor]:
     """Tensors of a torch file, without running code from it."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*pickle protocol.*")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
         msg = f"{path} is not a file of weights: expected safetensors or a torch checkpoint of plain tensors."
         raise ValueError(msg) from error

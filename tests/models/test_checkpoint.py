@@ -1,0 +1,127 @@
+"""Models on disk: what is saved is loaded, and what does not fit is named."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from scatacworks import models
+from scatacworks.models.checkpoint import fingerprint
+
+
+@pytest.mark.parametrize("cls", [models.BinnedUNet, models.ResNet, models.UNet, models.Linear, models.Gaussian])
+def test_saved_model_comes_back(cls, tmp_path):
+    torch.manual_seed(0)
+    model = cls()
+    model.card["limits"] = "none, it is a test – ± included"
+    path = models.save(model, tmp_path / "some.model")
+    loaded = models.load(tmp_path / "some.model")
+    assert path.name == "some.model.safetensors"
+    assert loaded.card == model.card
+    assert loaded.config == model.config
+    assert fingerprint(loaded) == fingerprint(model)
+    path.with_suffix(".json").unlink()
+    assert models.load(path).card == model.card
+
+
+def test_bundled_models_load_and_describe_themselves():
+    table = models.list_models()
+    assert "accessibility" in table.index
+    for name in table.index:
+        card = models.load(name).card
+        assert all(card[key] for key in ("data", "licence", "split", "metrics", "limits", "version"))
+    assert fingerprint(models.load("default")) == fingerprint(models.load("accessibility"))
+
+
+@pytest.mark.parametrize(("width", "width_class"), [(51, 51), (50, 50), (7, 5)])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_original_layout_loads(tmp_path, width, width_class, prefix):
+    torch.manual_seed(0)
+    config = models.ResNetConfig(width=width, width_class=width_class, n_blocks=2, n_filters=4, n_filters_class=4)
+    model = models.ResNet(config)
+    path = tmp_path / "model_best.pth.tar"
+    torch.save({"state_dict": {prefix + k: v for k, v in model.state_dict().items()}}, path)
+    loaded = models.load(path, dilation=8)
+    assert loaded.config == config
+    assert fingerprint(loaded) == fingerprint(model)
+    assert loaded.card["convention"] == "atacworks"
+
+
+def test_original_layout_has_the_published_tensors():
+    names = models.ResNet().state_dict()
+    assert len(names) == 32
+    assert names["res_blocks.0.conv_act1.conv_layer.weight"].shape == (15, 1, 51)
+    assert names["classifier.conv_layer.bias"].shape == (1,)
+    assert "regressor.conv_layer.bias" not in names
+
+
+def test_missing_model_names_what_there_is():
+    with pytest.raises(FileNotFoundError, match=r"no such file, and the bundled models are .*accessibility"):
+        models.load("nothing")
+
+
+def test_file_that_is_no_model_is_refused(tmp_path):
+    text = tmp_path / "track.bw"
+    text.write_text("not weights")
+    with pytest.raises(ValueError, match="is not a file of weights"):
+        models.load(text)
+    fake = tmp_path / "fake.safetensors"
+    fake.write_text("not weights")
+    with pytest.raises(ValueError, match="is not a safetensors file"):
+        models.load(fake)
+    empty = tmp_path / "empty.pth"
+    empty.touch()
+    with pytest.raises(ValueError, match="empty"):
+        models.load(empty)
+
+
+class Malicious:
+    def __reduce__(self):
+        return (print, ("code was run",))
+
+
+def test_pickled_code_is_never_run(tmp_path, capsys):
+    path = tmp_path / "evil.pth.tar"
+    with path.open("wb") as file:
+        pickle.dump({"state_dict": Malicious()}, file)
+    with pytest.raises(ValueError, match="is not a file of weights"):
+        models.load(path)
+    torch.save({"state_dict": Malicious()}, path)
+    with pytest.raises(ValueError, match="is not a file of weights"):
+        models.load(path)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def test_mismatch_names_the_tensor(tmp_path):
+    tensors = models.ResNet().state_dict()
+    path = tmp_path / "other.pth.tar"
+    torch.save({"state_dict": {k: v for k, v in tensors.items() if not k.startswith("classifier")}}, path)
+    with pytest.raises(ValueError, match=r"lacks the tensor classifier.conv_layer"):
+        models.load(path)
+    torch.save({"state_dict": {"denoising_linear.conv_layer.weight": torch.zeros(1, 1, 8401)}}, path)
+    with pytest.raises(ValueError, match="no residual network of the original layout"):
+        models.load(path)
+    own = models.save(models.Linear(), tmp_path / "linear")
+    card = own.with_suffix(".json")
+    description = json.loads(card.read_text())
+    card.write_text(json.dumps(description | {"config": {"field": 1001, "extension": 100}}))
+    with pytest.raises(ValueError, match=r"The tensor weight in .* has shape"):
+        models.load(own)
+    card.write_text(json.dumps(description | {"architecture": "Transformer"}))
+    with pytest.raises(ValueError, match="unknown architecture 'Transformer'"):
+        models.load(own)
+    card.write_text("{")
+    with pytest.raises(ValueError, match="not a model card"):
+        models.load(own)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    model = models.Gaussian()
+    with torch.no_grad():
+        model.slope[0] = float("nan")
+    path = models.save(model, tmp_path / "bad")
+    with pytest.raises(ValueError, match="tensor slope .* NaN"):
+        models.load(path)

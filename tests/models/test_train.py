@@ -1,0 +1,180 @@
+"""Training: the same weights for the same seed, after a kill too; and what goes wrong is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import scatacworks as sca
+from scatacworks import models
+from scatacworks.models import _module
+from scatacworks.models.data import CellSites, Drawer, DrawRules, Sample, depth_of
+from scatacworks.models.train import fit, recipe
+
+LENGTH = 200_000
+
+
+def made_up(seed=0):
+    """Cut sites with sixty peaks on two small chromosomes."""
+    rng = np.random.default_rng(seed)
+    genome = sca.Genome({"chr1": LENGTH, "chr2": LENGTH})
+    chromosomes = []
+    for chrom in genome.chroms:
+        rate = np.full(LENGTH, 0.02)
+        for centre in rng.integers(1000, LENGTH - 1000, 30):
+            rate[centre - 150 : centre + 150] += 1.0
+        counts = rng.poisson(rate)
+        positions = np.flatnonzero(counts).astype(np.int32)
+        chromosomes.append((chrom, [(positions, None, counts[positions].astype(np.uint16))]))
+    return sca.Tracks.from_chromosomes(["A"], genome, chromosomes)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    tracks = made_up()
+    depth = depth_of(tracks.sums()[0], 2 * LENGTH)
+    whole = np.array([[0, LENGTH]])
+    return [Sample(tracks, "A", depth, {chrom: whole}) for chrom in ("chr1", "chr2")]
+
+
+def run(samples, out=None, *, architecture=models.Linear, resume=False, **settings):
+    torch.manual_seed(0)
+    settings = {"steps": 6, "epochs": 3, "core_bp": 4096, "batch_size": 2, "warmup": 2} | settings
+    config = recipe(validation_depths=(samples[0].depth / 10,), **settings)
+    return fit(architecture(), samples[:1], samples[1:], config=config, out=out, resume=resume, progress=False)
+
+
+def weights(result):
+    return result.model.state_dict()
+
+
+def assert_equal(a, b):
+    assert all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+
+
+def test_training_is_deterministic_and_resumes_exactly(samples, tmp_path, monkeypatch):
+    whole = run(samples)
+    assert_equal(whole, run(samples))
+    step = _module.TrainingModule.training_step
+
+    def killed(self, batch, i):
+        if self.global_step == 5:
+            msg = "killed"
+            raise OSError(msg)
+        return step(self, batch, i)
+
+    monkeypatch.setattr(_module.TrainingModule, "training_step", killed)
+    with pytest.raises(OSError, match="killed"):
+        run(samples, tmp_path)
+    monkeypatch.setattr(_module.TrainingModule, "training_step", step)
+    resumed = run(samples, tmp_path, resume=True)
+    assert_equal(whole, resumed)
+    assert len(resumed.history) == 3
+    assert_equal(resumed, type(resumed)(models.load(tmp_path / "model"), resumed.history, None))
+    with pytest.raises(ValueError, match="another network, recipe or seed"):
+        run(samples, tmp_path, resume=True, steps=9)
+
+
+@pytest.mark.parametrize("architecture", [models.BinnedUNet, models.Gaussian, models.UNet])
+def test_every_architecture_trains_on_the_same_path(samples, architecture):
+    result = run(samples, architecture=architecture, steps=1, epochs=1, core_bp=1024)
+    assert np.isfinite(result.history["score"]).all()
+    assert all(torch.isfinite(value).all() for value in weights(result).values())
+
+
+def test_paper_recipe_trains_the_published_network(samples):
+    small = models.ResNetConfig(n_blocks=1, n_filters=8, width=5, n_blocks_class=1, n_filters_class=3, width_class=5)
+    torch.manual_seed(2)
+    config = recipe("paper", steps=2, epochs=1, core_bp=4000, batch_size=2)
+    result = fit(models.ResNet(small), samples[:1], samples[1:], config=config, progress=False)
+    assert config.loss == "paper"
+    assert "auroc_5M" in result.history
+
+
+def test_loss_of_nan_stops_and_keeps_the_last_good_weights(samples, monkeypatch, caplog):
+    loss = _module.LOSSES["poisson"]
+
+    def poisoned(signal, logit, batch):
+        value, terms = loss(signal, logit, batch)
+        poisoned.calls += 1
+        return (value * float("nan") if poisoned.calls > 3 else value), terms
+
+    poisoned.calls = 0
+    monkeypatch.setitem(_module.LOSSES, "poisson", poisoned)
+    result = run(samples)
+    assert "nan at update 3" in result.stopped
+    assert "last good weights" in caplog.text
+    assert all(torch.isfinite(value).all() for value in weights(result).values())
+
+
+def test_dead_output_is_noticed(samples):
+    class Dead(models.ResNet):
+        def denoise(self, x):
+            signal, logit = super().denoise(x)
+            return signal * 0, logit
+
+    small = models.ResNetConfig(n_blocks=1, n_filters=2, width=5, n_blocks_class=1, n_filters_class=2, width_class=5)
+    with pytest.raises(ValueError, match="has died"):
+        run(samples, architecture=lambda: Dead(small), steps=1, epochs=1)
+
+
+def test_unusable_samples_are_refused(samples):
+    tracks, depth = samples[0].clean, samples[0].depth
+    whole = {"chr1": np.array([[0, LENGTH]])}
+    with pytest.raises(ValueError, match="must be deeper"):
+        Sample(tracks, "A", depth, whole, noisy=tracks, noisy_depth=2 * depth)
+    with pytest.raises(ValueError, match="no peak"):
+        Sample(tracks, "A", depth, whole, peaks={"chr1": np.empty((0, 2), np.int64)})
+    other = sca.Tracks.from_chromosomes(["A"], sca.Genome({"chr1": 5}), [])
+    with pytest.raises(ValueError, match="different genomes"):
+        Sample(tracks, "A", depth, whole, noisy=other, noisy_depth=1.0)
+    with pytest.raises(ValueError, match="no recipe"):
+        recipe("other")
+    with pytest.raises(ValueError, match="no setting 'learning'"):
+        recipe(learning=1)
+
+
+def test_crops_hold_what_the_tracks_hold(samples):
+    model = models.BinnedUNet()
+    sample = samples[0]
+    drawer = Drawer([sample], model, DrawRules(core_bp=4096))
+    crop = drawer.at(sample, "chr1", 8192, depth=sample.depth, rng=np.random.default_rng(0))
+    dense = sample.clean.window("A", "chr1", 8192 - model.halo, 8192 + 4096 + model.halo)
+    np.testing.assert_array_equal(crop["counts"][0], dense.reshape(-1, 8).sum(axis=1))
+    padded = sample.clean.window("A", "chr1", 8092, 8192 + 4096 + 100).astype(float)
+    coverage = np.convolve(padded, np.ones(201), "valid")
+    np.testing.assert_allclose(crop["target"], coverage.reshape(-1, 8).mean(axis=1), rtol=1e-6)
+    assert crop["exposure"] == pytest.approx(sample.depth / model.target_depth)
+
+
+def test_thinning_has_the_expected_depth_and_cells_are_drawn_whole(samples):
+    sample = samples[0]
+    drawer = Drawer([sample], models.Linear(), DrawRules(core_bp=65_536))
+    rng = np.random.default_rng(0)
+    full = drawer.at(sample, "chr1", 65_536, depth=sample.depth, rng=rng)["counts"].sum()
+    thinned = [drawer.at(sample, "chr1", 65_536, depth=sample.depth / 10, rng=rng)["counts"].sum() for _ in range(20)]
+    assert np.mean(thinned) == pytest.approx(full / 10, rel=0.05)
+    positions, counts = sample.sites("chr1")
+    every = np.repeat(positions, counts)
+    cells = CellSites({"chr1": every}, {"chr1": (np.arange(len(every)) % 2).astype(np.int32)}, 2)
+    by_cell = Sample(sample.clean, "A", sample.depth, sample.regions, cells=cells)
+    rules = DrawRules(core_bp=65_536, depth_range=(1e6, 1e12), depth_jitter=0, flip=False)
+    crop = Drawer([by_cell], models.Linear(), rules).random(rng)
+    assert crop["depth"] == pytest.approx(sample.depth / 2)
+    assert 0.4 < crop["counts"].sum() / (crop["target"].sum() * 8 / 201) < 1.2
+
+
+def test_labels_follow_the_rule_of_macs():
+    prob = pytest.importorskip("MACS3.Signal.Prob")
+    from scatacworks.models._labels import least_coverage, upper_tail_score
+
+    for mean in (0.3556, 5.1):
+        for seen in (0, 1, 7, 14, 40):
+            expected = -prob.poisson_cdf(seen, mean, lower=False, log10=True)
+            assert upper_tail_score(np.array([seen]), mean)[0] == pytest.approx(expected, abs=1e-5)
+        least = least_coverage(mean, 3.0)
+        assert upper_tail_score(np.array([least - 1, least]), mean).tolist() == sorted(
+            upper_tail_score(np.array([least - 1, least]), mean)
+        )
+    assert np.isfinite(upper_tail_score(np.array([5000]), 0.5)).all()

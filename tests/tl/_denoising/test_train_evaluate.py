@@ -1,0 +1,125 @@
+"""Training from tracks and cells, and evaluation beside the baselines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks import metrics
+from scatacworks.tl._denoising import _samples
+
+LENGTH = 120_000
+
+
+def thin(tracks, fraction, seed):
+    rng = np.random.default_rng(seed)
+    chromosomes = []
+    for chrom in tracks.genome.chroms:
+        runs = []
+        for group in range(len(tracks.groups)):
+            positions, _, counts = tracks.runs(group, chrom)
+            kept = rng.binomial(counts.astype(np.int64), fraction)
+            runs.append((positions[kept > 0], None, kept[kept > 0].astype(np.uint16)))
+        chromosomes.append((chrom, runs))
+    return sca.Tracks.from_chromosomes(tracks.groups, tracks.genome, chromosomes)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    rng = np.random.default_rng(0)
+    genome = sca.Genome({"chr1": LENGTH, "chr10": LENGTH, "chr20": LENGTH})
+    chromosomes = []
+    for chrom in genome.chroms:
+        rate = np.full(LENGTH, 0.01)
+        for centre in rng.integers(1000, LENGTH - 1000, 15):
+            rate[centre - 150 : centre + 150] += 0.6
+        counts = rng.poisson(rate)
+        positions = np.flatnonzero(counts).astype(np.int32)
+        chromosomes.append((chrom, [(positions, None, counts[positions].astype(np.uint16))]))
+    return sca.Tracks.from_chromosomes(["A"], genome, chromosomes)
+
+
+def settings(**changes):
+    return {
+        "steps": 2,
+        "epochs": 1,
+        "core_bp": 8192,
+        "batch_size": 2,
+        "warmup": 0,
+        "validation_depths": (2e7,),
+    } | changes
+
+
+def test_training_uses_the_paper_chromosomes_and_fills_the_card(deep, tmp_path):
+    result = sca.tl.train(
+        deep, model="Linear", settings=settings(), card={"genome": "made up"}, out=tmp_path, progress=False
+    )
+    card = sca.models.load(tmp_path / "model.safetensors").card
+    assert card["genome"] == "made up"
+    assert "train chr1:0-120000; validation chr20:0-120000" in card["split"]
+    assert "auprc_20M" in result.history
+    assert sca.tl.denoise is not None
+    again = sca.tl.train(deep, model=result.model, settings=settings(), progress=False)
+    assert again.model is result.model
+
+
+def test_split_leaves_the_holdout_alone():
+    genome = sca.Genome({"chr1": 100, "chr10": 50, "chr20": 50})
+    train, validate = _samples.split(genome, None, None, None)
+    assert set(train) == {"chr1"}
+    assert set(validate) == {"chr20"}
+    train, validate = _samples.split(genome, ["chr1"], ["chr1:40-60"], ["chr1:50-70"])
+    np.testing.assert_array_equal(train["chr1"], [[0, 40], [70, 100]])
+    np.testing.assert_array_equal(validate["chr1"], [[40, 50]])
+
+
+def test_nothing_left_to_train_on_is_said(deep):
+    with pytest.raises(ValueError, match="No region is left"):
+        sca.tl.train(deep, regions=["chr10"], progress=False)
+
+
+def test_swapped_tracks_are_noticed(deep):
+    shallow = thin(deep, 0.1, 1)
+    with pytest.raises(ValueError, match="must be deeper"):
+        sca.tl.train(shallow, noisy=deep, model="Linear", settings=settings(), progress=False)
+
+
+def test_evaluation_has_the_baselines_beside_the_model(deep):
+    shallow = thin(deep, 0.1, 2)
+    table = sca.tl.evaluate(
+        shallow, deep, regions=["chr10"], models={"linear": sca.models.Linear()}, progress=False, n_jobs=1
+    ).set_index("method")
+    assert list(table.index) == ["raw", "linear", "gaussian"]
+    assert table.loc["gaussian", "auprc"] > table.loc["raw", "auprc"]
+    assert np.isnan(table.loc["raw", "f1"])
+    truth = np.convolve(deep.window("A", "chr10", -100, LENGTH + 100), np.ones(201), "valid")
+    raw = np.convolve(shallow.window("A", "chr10", -100, LENGTH + 100), np.ones(201), "valid")
+    assert table.loc["raw", "pearson"] == pytest.approx(metrics.pearson(truth, raw), rel=1e-6)
+    assert table.loc["raw", "mse_scaled"] == pytest.approx(metrics.mse(truth, raw, scale="best"), rel=1e-5)
+
+
+def test_gaussian_width_is_chosen_apart_from_what_is_scored(deep):
+    shallow = thin(deep, 0.02, 3)
+    tuned = sca.tl.evaluate(
+        shallow, deep, regions=["chr10"], tune_regions=["chr20"], baselines=["gaussian"], progress=False, n_jobs=1
+    )
+    assert tuned.loc[0, "auprc"] > 0.5
+
+
+def test_evaluation_scores_what_denoise_wrote(deep):
+    import anndata as ad
+
+    cells = ad.AnnData(np.zeros((1, 0), np.float32))
+    cells.uns["pseudobulk"] = {"cut_sites": thin(deep, 0.2, 4).to_dict(), "params": {}}
+    sca.tl.denoise(cells, progress=False, n_jobs=1, depth=5e6, regions=["chr10:0-20,000"])
+    table = sca.tl.evaluate(cells, deep, regions=["chr10:0-20,000"], baselines=["raw"], progress=False)
+    assert list(table["method"]) == ["raw", "denoised"]
+    assert np.isfinite(table["pearson"]).all()
+
+
+def test_peaks_per_group_are_told_apart(deep):
+    peaks = pd.DataFrame({"chrom": ["chr10", "chr10"], "start": [0, 100], "end": [50, 120], "group": ["A", "B"]})
+    found = _samples.peak_intervals(peaks, "A", deep.genome)
+    np.testing.assert_array_equal(found["chr10"], [[0, 50]])
