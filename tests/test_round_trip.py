@@ -1,0 +1,76 @@
+"""What the main job leaves in an AnnData or a MuData survives writing and reading, and goes on working."""
+
+from __future__ import annotations
+
+import anndata
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+
+
+def smoother():
+    """The one model that needs no training."""
+    model = sca.models.Gaussian()
+    model.card["data"] = "none: a smoother"
+    model.card["depth_range"] = [0, 1e9]
+    return model
+
+
+@pytest.fixture(scope="module")
+def done():
+    """Toy cells after the main job."""
+    adata = sca.datasets.toy(n_cells=60)
+    adata.obs["group"] = adata.obs["group"].cat.rename_categories({"A": "NK/T", "B": "naïve B", "C": "C"})
+    sca.pp.pseudobulk(adata, "group", progress=False)
+    sca.tl.denoise(adata, model=smoother(), progress=False)
+    sca.tl.call_peaks(adata)
+    figure = sca.pl.tracks(adata, "chr1:4000-6000", show=False)
+    plt.close(figure)
+    return adata
+
+
+def reread(adata, path):
+    if path.suffix == ".h5ad":
+        adata.write_h5ad(path)
+        return anndata.read_h5ad(path)
+    if path.suffix == ".zarr":
+        adata.write_zarr(path)
+        return anndata.read_zarr(path)
+    mudata = pytest.importorskip("mudata")
+    mudata.set_options(pull_on_update=False)
+    rna = anndata.AnnData(np.ones((adata.n_obs, 2), np.float32), obs=pd.DataFrame(index=adata.obs_names))
+    mudata.MuData({"rna": rna, "atac": adata.copy()}).write(path)
+    return mudata.read_h5mu(path)
+
+
+@pytest.mark.parametrize("name", ["a.h5ad", "a.zarr", "a.h5mu"])
+def test_everything_is_usable_after_reading_back(done, tmp_path, name):
+    back = reread(done, tmp_path / name)
+    for key, layer in (("pseudobulk", None), ("denoised", "signal"), ("denoised", "probability")):
+        one, two = (sca.get.tracks(data, key=key, layer=layer) for data in (done, back))
+        assert list(one.groups) == list(two.groups)
+        np.testing.assert_array_equal(one.sums(), two.sums())
+        for group in one.groups:
+            windows = [tracks.window(group, "chr2", 0, 100_000) for tracks in (one, two)]
+            np.testing.assert_array_equal(*windows)
+    stored = (back.mod["atac"] if name.endswith("h5mu") else back).uns["peaks"]
+    pd.testing.assert_frame_equal(stored, done.uns["peaks"], check_dtype=False, check_index_type=False)
+
+    sca.tl.call_peaks(back, threshold=0.7, key_added="strict")
+    sca.tl.denoise(back, model=smoother(), key_added="again", regions="chr1:1000-9000", progress=False)
+    files = sca.io.write_bigwig(back, tmp_path / "bw", groups=["naïve B"], progress=False)
+    assert sca.io.read_bigwig(files).sums()[0] > 0
+    assert set(sca.io.write_peaks(back, tmp_path / "peaks")) == {"NK/T", "naïve B", "C"}
+    figure = sca.pl.tracks(back, "chr1:4000-6000", show=False)
+    assert len(figure.axes) == 3 * 4
+    plt.close(figure)
+
+
+def test_a_view_is_left_alone(done):
+    parent = done.copy()
+    view = parent[:30]
+    sca.tl.call_peaks(view, key_added="of_view")
+    assert "of_view" not in parent.uns
