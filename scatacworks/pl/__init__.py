@@ -5,10 +5,18 @@ from __future__ import annotations
 from scatacworks._lazy import attach
 
 _PUBLIC: dict[str, str] = {
+    "barcodes": "_barcodes",
+    "component_bars": "_component_bars",
+    "component_labels": "_component_labels",
+    "depth_curve": "_training",
     "differential_regions": "_differential_regions",
+    "metrics": "_training",
     "peaks": "_peaks",
     "qc": "_qc",
+    "saturation": "_saturation",
     "tracks": "_tracks",
+    "training": "_training",
+    "vocabulary_scan": "_vocabulary_scan",
     "volcano": "_volcano",
 }
 

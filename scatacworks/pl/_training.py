@@ -1,0 +1,219 @@
+"""How a training run went, and what its model is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks.pl._layout import finish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_NAMES = {
+    "auprc": "AUPRC",
+    "auroc": "AUROC",
+    "pearson": "Pearson's r",
+    "pearson_inside": "Pearson's r, peaks",
+    "pearson_outside": "Pearson's r, outside peaks",
+    "spearman": "Spearman's ρ",
+    "mse_scaled": "mean squared error, best scale",
+    "f1": "F1",
+    "f1_max": "best F1",
+}
+_COLORS = {"raw": "#8c8c8c", "gaussian": "#d8a13a", "denoised": "#2a6fb0"}
+
+
+def training(
+    history: pd.DataFrame,
+    *,
+    metrics: Sequence[str] = ("auprc", "pearson"),
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Draw a training run: loss and validation scores by epoch, one line per validation depth.
+
+    Parameters
+    ----------
+    history
+        ``history`` of :func:`~scatacworks.tl.train`, or its ``history.csv`` read back.
+    metrics
+        Scores to draw: ``"auprc"``, ``"auroc"``, ``"pearson"``, ``"mse"``.
+    figsize
+        Width and height in inches.
+    show
+        Show the figure; by default unless it is returned.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The figure if `return_fig`.
+
+    Raises
+    ------
+    KeyError
+        If the history holds none of the scores.
+
+    Examples
+    --------
+    >>> import pandas as pd, scatacworks as sca
+    >>> history = pd.DataFrame({"step": [10, 20], "loss": [1.0, 0.5], "auprc_5M": [0.6, 0.8]})
+    >>> figure = sca.pl.training(history, metrics=["auprc"], return_fig=True)
+    """
+    import matplotlib.pyplot as plt
+
+    columns = {m: [c for c in history.columns if c.startswith(f"{m}_")] for m in metrics}
+    missing = [m for m, found in columns.items() if not found]
+    if missing:
+        msg = f"The history has no column of {missing[0]!r}; it has {', '.join(map(str, history.columns))}."
+        raise KeyError(msg)
+    n = len(columns) + 1
+    figure, axes = plt.subplots(1, n, figsize=figsize or (3.2 * n, 2.6), layout="constrained")
+    axes[0].plot(history["step"], history["loss"], color="#444444")
+    axes[0].set_ylabel("training loss")
+    for ax, (metric, found) in zip(axes[1:], columns.items(), strict=True):
+        for shade, column in zip(plt.get_cmap("viridis")(np.linspace(0.1, 0.8, len(found))), found, strict=True):
+            ax.plot(history["step"], history[column], color=shade, label=column.removeprefix(f"{metric}_"))
+        ax.set_ylabel(_NAMES.get(metric, metric))
+        ax.legend(title="cut sites", frameon=False, fontsize="small")
+    for ax in axes:
+        ax.set_xlabel("update")
+        ax.spines[["top", "right"]].set_visible(False)
+    return finish(figure, show=show, return_fig=return_fig, given=False)
+
+
+def metrics(
+    table: pd.DataFrame,
+    *,
+    metrics: Sequence[str] = ("auprc", "pearson", "pearson_outside"),
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Draw scores of several methods side by side, one dot per group or block.
+
+    Parameters
+    ----------
+    table
+        Rows of :func:`~scatacworks.tl.evaluate`, of groups or of blocks.
+    metrics
+        Columns to draw, one panel each.
+    figsize
+        Width and height in inches.
+    show
+        Show the figure; by default unless it is returned.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The figure if `return_fig`.
+
+    Raises
+    ------
+    KeyError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd, scatacworks as sca
+    >>> table = pd.DataFrame({"method": ["raw", "denoised"], "group": ["B", "B"], "auprc": [0.4, 0.8]})
+    >>> figure = sca.pl.metrics(table, metrics=["auprc"], return_fig=True)
+    """
+    import matplotlib.pyplot as plt
+
+    _require(table, ["method", *metrics])
+    methods = list(dict.fromkeys(table["method"]))
+    wide = figsize or (0.6 * len(methods) * len(metrics) + 1.5 * len(metrics), 2.8)
+    figure, axes = plt.subplots(1, len(metrics), figsize=wide, layout="constrained", squeeze=False)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        for x, method in enumerate(methods):
+            values = table.loc[table["method"] == method, metric].dropna().to_numpy(float)
+            spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(len(values))
+            color = _COLORS.get(method, "#5aa469")
+            ax.scatter(x + spread, values, s=14, color=color, alpha=0.7, linewidths=0)
+            if len(values):
+                ax.hlines(values.mean(), x - 0.3, x + 0.3, color=color, linewidth=2)
+        ax.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
+        ax.set_ylabel(_NAMES.get(metric, metric))
+        ax.spines[["top", "right"]].set_visible(False)
+    return finish(figure, show=show, return_fig=return_fig, given=False)
+
+
+def depth_curve(
+    table: pd.DataFrame,
+    *,
+    metric: str = "auprc",
+    ax: Axes | None = None,
+    figsize: tuple[float, float] = (4.2, 3.2),
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Draw a score against the depth of the input, one line per method.
+
+    The horizontal distance from a denoised line to the raw one is what denoising is worth in reads
+    (:func:`~scatacworks.metrics.equivalent_reads`).
+
+    Parameters
+    ----------
+    table
+        Rows with columns ``method``, ``depth`` (cut sites per 3.1e9 bp) and the score; with ``low`` and ``high``
+        the line gets a band.
+    metric
+        Column to draw.
+    ax
+        Axes to draw on.
+    figsize
+        Width and height in inches of a new figure.
+    show
+        Show the figure; by default unless it is returned or `ax` is given.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The figure if `return_fig`.
+
+    Raises
+    ------
+    KeyError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd, scatacworks as sca
+    >>> table = pd.DataFrame({"method": ["raw"] * 2, "depth": [1e6, 5e6], "auprc": [0.36, 0.69]})
+    >>> figure = sca.pl.depth_curve(table, return_fig=True)
+    """
+    import matplotlib.pyplot as plt
+
+    _require(table, ["method", "depth", metric])
+    given = ax is not None
+    figure, ax = (ax.figure, ax) if given else plt.subplots(figsize=figsize, layout="constrained")
+    for method, rows in table.groupby("method", sort=False):
+        rows = rows.sort_values("depth")
+        color = _COLORS.get(method, "#5aa469")
+        ax.plot(rows["depth"], rows[metric], marker="o", markersize=4, color=color, label=method)
+        if {"low", "high"} <= set(rows.columns):
+            ax.fill_between(rows["depth"], rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
+    ax.set_xscale("log")
+    ax.set_xlabel("depth (cut sites per 3.1 Gb)")
+    ax.set_ylabel(_NAMES.get(metric, metric))
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return finish(figure, show=show, return_fig=return_fig, given=given)
+
+
+def _require(table: pd.DataFrame, columns: Sequence[Any]) -> None:
+    """Refuse a table that lacks a column."""
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        msg = f"The table has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}."
+        raise KeyError(msg)

@@ -1,0 +1,44 @@
+"""Figures of training and scores."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_training_draws_one_line_per_depth():
+    history = pd.DataFrame(
+        {"step": [1, 2], "loss": [1.0, 0.5], "auprc_1M": [0.1, 0.2], "auprc_5M": [0.3, 0.5], "pearson_1M": [0.1, 0.3]}
+    )
+    figure = sca.pl.training(history, return_fig=True)
+    assert [len(ax.lines) for ax in figure.axes] == [1, 2, 1]
+    assert figure.axes[1].get_ylabel() == "AUPRC"
+    with pytest.raises(KeyError, match="no column of 'auroc'"):
+        sca.pl.training(history, metrics=["auroc"])
+
+
+def test_metrics_draws_one_column_per_method():
+    table = pd.DataFrame({"method": ["raw", "raw", "denoised"], "auprc": [0.1, 0.3, 0.9]})
+    figure = sca.pl.metrics(table, metrics=["auprc"], return_fig=True)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["raw", "denoised"]
+    with pytest.raises(KeyError, match="'f1'"):
+        sca.pl.metrics(table, metrics=["f1"])
+
+
+def test_depth_curve_has_a_log_axis_and_a_band():
+    table = pd.DataFrame({"method": ["raw"] * 2, "depth": [5e6, 1e6], "auprc": [0.7, 0.4]})
+    table["low"], table["high"] = table["auprc"] - 0.1, table["auprc"] + 0.1
+    figure, ax = plt.subplots()
+    assert sca.pl.depth_curve(table, ax=ax) is figure
+    assert ax.get_xscale() == "log"
+    assert list(ax.lines[0].get_xdata()) == [1e6, 5e6]
+    assert len(ax.collections) == 1
