@@ -38,14 +38,14 @@ def gather(indptr: np.ndarray, rows: np.ndarray, column: int, matrix: np.ndarray
     out[:] = 0
     p, stop = indptr[column], indptr[column + 1]
     while p + 4 <= stop:
-        a, b, c, d = matrix[rows[p]], matrix[rows[p + 1]], matrix[rows[p + 2]], matrix[rows[p + 3]]
+        a, b, c, d = rows[p], rows[p + 1], rows[p + 2], rows[p + 3]
         for r in range(len(out)):
-            out[r] += (a[r] + b[r]) + (c[r] + d[r])
+            out[r] += (matrix[a, r] + matrix[b, r]) + (matrix[c, r] + matrix[d, r])
         p += 4
     while p < stop:
-        a = matrix[rows[p]]
+        a = rows[p]
         for r in range(len(out)):
-            out[r] += a[r]
+            out[r] += matrix[a, r]
         p += 1
 
 
@@ -53,9 +53,9 @@ def gather(indptr: np.ndarray, rows: np.ndarray, column: int, matrix: np.ndarray
 def scatter(indptr: np.ndarray, rows: np.ndarray, column: int, values: np.ndarray, matrix: np.ndarray) -> None:
     """Add `values` to the rows of one column in a matrix."""
     for p in range(indptr[column], indptr[column + 1]):
-        row = matrix[rows[p]]
+        row = rows[p]
         for r in range(len(values)):
-            row[r] += values[r]
+            matrix[row, r] += values[r]
 
 
 @njit

@@ -1,0 +1,126 @@
+"""Regulatory barcodes: the loadings of elements or samples as stacked bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks.pl._components import component_colors, legend, stacked, winner_order
+from scatacworks.pl._figure import create_axes, dress, finish
+from scatacworks.pl._layout import FONT, SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.ndarray, list[str]]:
+    """Loadings of one axis, and the names of the components."""
+    slots = index.obsm if axis == "obs" else index.varm
+    if _keys.X_VOCABULARY not in slots:
+        msg = f"There is no .{axis}m[{_keys.X_VOCABULARY!r}]; run tl.vocabulary or tl.project_vocabulary first."
+        raise KeyError(msg)
+    loadings = np.asarray(slots[_keys.X_VOCABULARY], float)
+    stored = index.uns.get(_keys.VOCABULARY, {}).get("names")
+    column = getattr(index, axis).get(_keys.COMPONENT)
+    if stored is None and column is not None and hasattr(column, "cat"):
+        stored = column.cat.categories
+    names = [str(at + 1) for at in range(loadings.shape[1])] if stored is None else [str(name) for name in stored]
+    return loadings, names
+
+
+def barcodes(
+    index: AnnData,
+    names: Sequence[str] | None = None,
+    *,
+    axis: Literal["obs", "var"] = "var",
+    n: int = 100,
+    sort: bool = True,
+    normalize: bool = False,
+    seed: int | np.random.Generator | None = 0,
+    ax: Axes | None = None,
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Draw the barcode of elements or samples: one stacked bar each, components from the bottom in their order.
+
+    Parameters
+    ----------
+    index
+        With a vocabulary, from :func:`~scatacworks.tl.vocabulary` or :func:`~scatacworks.tl.project_vocabulary`.
+    names
+        Which elements or samples; by default `n` random ones with loadings.
+    axis
+        `"var"` for elements, `"obs"` for samples or cells.
+    n
+        How many random ones.
+    sort
+        Order by dominant component and loading; `False` keeps the order given.
+    normalize
+        Bars of height one.
+    seed
+        Seed or generator of the random choice.
+    ax
+        Axes to draw into.
+    figsize
+        Width and height in inches.
+    show, return_fig
+        Show the figure, or return it.
+
+    Returns
+    -------
+    The figure if `return_fig=True` or `show=False` or `ax` is given, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If there is no vocabulary, or no such element or sample.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np
+    >>> import scatacworks as sca
+    >>> index = anndata.AnnData(np.kron(np.eye(2, dtype=int), np.ones((3, 4), int)))
+    >>> sca.tl.vocabulary(index, n_components=2, progress=False)
+    >>> fig = sca.pl.barcodes(index, show=False)
+    >>> fig.axes[0].get_ylabel()
+    'loading'
+    """
+    loadings, components = loadings_and_names(index, axis)
+    known = index.obs_names if axis == "obs" else index.var_names
+    if names is None:
+        some = np.flatnonzero(loadings.any(axis=1))
+        chosen = np.sort(np.random.default_rng(seed).choice(some, min(n, len(some)), replace=False))
+    else:
+        chosen = known.get_indexer(list(names))
+        if (chosen < 0).any():
+            msg = f"There is no {list(names)[int(np.argmin(chosen))]!r} among the {len(known)} names of .{axis}."
+            raise KeyError(msg)
+    part = loadings[chosen]
+    if sort:
+        order = winner_order(part)
+        chosen, part = chosen[order], part[order]
+    if normalize:
+        part = np.divide(
+            part, part.sum(axis=1, keepdims=True), out=np.zeros_like(part), where=part.any(axis=1)[:, None]
+        )
+    figure, axes = create_axes(ax, figsize, (7.2, 2.4))
+    colors = component_colors(index, components)
+    stacked(axes, part, colors)
+    kind = "elements" if axis == "var" else "samples"
+    dress(
+        axes, x="" if len(chosen) <= 40 else f"{len(chosen):,} {kind}", y="share of loading" if normalize else "loading"
+    )
+    if len(chosen) <= 40:
+        axes.set_xticks(range(len(chosen)), known[chosen].astype(str), rotation=90, fontsize=SMALL)
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(chosen):,} {kind}", fontsize=FONT)
+    legend(axes, colors, [components[at] for at in np.flatnonzero(part.any(axis=0))])
+    return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

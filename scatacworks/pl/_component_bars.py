@@ -1,0 +1,89 @@
+"""All samples under each component."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scatacworks.pl._barcodes import loadings_and_names
+from scatacworks.pl._components import component_colors, legend, stacked, winner_order
+from scatacworks.pl._figure import create_axes, dress, finish
+from scatacworks.pl._layout import FONT, SMALL
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def component_bars(
+    index: AnnData,
+    *,
+    groupby: str | None = None,
+    normalize: bool = False,
+    ax: Axes | None = None,
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Draw the loadings of all samples as stacked bars, sorted by dominant component, or their mean per group.
+
+    Parameters
+    ----------
+    index
+        Samples or cells with a vocabulary.
+    groupby
+        Column of `.obs`: one bar per category, the mean over its samples.
+    normalize
+        Bars of height one.
+    ax
+        Axes to draw into.
+    figsize
+        Width and height in inches.
+    show, return_fig
+        Show the figure, or return it.
+
+    Returns
+    -------
+    The figure if `return_fig=True` or `show=False` or `ax` is given, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If there is no vocabulary or no such column.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np
+    >>> import scatacworks as sca
+    >>> index = anndata.AnnData(np.kron(np.eye(2, dtype=int), np.ones((3, 4), int)))
+    >>> sca.tl.vocabulary(index, n_components=2, progress=False)
+    >>> fig = sca.pl.component_bars(index, show=False)
+    >>> fig.axes[0].get_xlabel()
+    '6 samples'
+    """
+    loadings, components = loadings_and_names(index, "obs")
+    labels = None
+    if groupby is not None:
+        if groupby not in index.obs:
+            msg = f".obs has no column {groupby!r}; it has {list(index.obs.columns)}."
+            raise KeyError(msg)
+        groups = index.obs[groupby].astype(str)
+        labels = np.array(sorted(groups.unique()))
+        loadings = np.stack([loadings[(groups == name).to_numpy()].mean(axis=0) for name in labels])
+    if normalize:
+        total = loadings.sum(axis=1, keepdims=True)
+        loadings = np.divide(loadings, total, out=np.zeros_like(loadings), where=total > 0)
+    order = winner_order(loadings)
+    figure, axes = create_axes(ax, figsize, (7.2, 2.6))
+    colors = component_colors(index, components)
+    stacked(axes, loadings[order], colors, width=1.0 if labels is None else 0.8)
+    dress(axes, y="share of loading" if normalize else "loading")
+    if labels is None:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(loadings):,} samples", fontsize=FONT)
+    else:
+        axes.set_xticks(range(len(labels)), labels[order], rotation=45, ha="right", fontsize=SMALL)
+    legend(axes, colors, [components[at] for at in np.flatnonzero(loadings.any(axis=0))])
+    return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

@@ -1,0 +1,75 @@
+"""Colours and order of components, the same in every figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+# sixteen hues with alternating lightness, so that neighbours differ also without hue; the first stands for the broad
+# component that a decomposition usually finds first
+COMPONENT_COLORS = (
+    *("#9aa0a6", "#c0504d", "#2f6db3", "#e8a33d", "#1b9e77", "#7e4794", "#e78ac3", "#a6761d"),
+    *("#66c2a5", "#d95f02", "#8da0cb", "#4d7c0f", "#f2c230", "#0e7c86", "#b3123f", "#3b3b98"),
+)
+
+
+def component_colors(index: AnnData, names: list[str]) -> dict[str, str]:
+    """Colour of every component: those of `.uns["component_colors"]` where there are enough, else the fixed ones.
+
+    More than sixteen components take lighter, then darker tones of the same colours.
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    stored = [str(color) for color in index.uns.get("component_colors", ())]
+    if len(stored) >= len(names):
+        return dict(zip(names, stored, strict=False))
+    colors = []
+    for at in range(len(names)):
+        rgb, turn = np.array(to_rgb(COMPONENT_COLORS[at % 16])), at // 16
+        tone = (rgb, rgb + (1 - rgb) * 0.5, rgb * 0.6)[turn % 3]
+        colors.append(to_hex(tone))
+    return dict(zip(names, colors, strict=True))
+
+
+def winner_order(loadings: np.ndarray) -> np.ndarray:
+    """Rows by dominant component, inside by falling loading; rows without any loading last."""
+    best = np.where(loadings.any(axis=1), loadings.argmax(axis=1), loadings.shape[1])
+    return np.lexsort((-loadings.max(axis=1), best))
+
+
+def stacked(ax: Axes, loadings: np.ndarray, colors: dict[str, str], *, width: float = 1.0) -> None:
+    """Stacked bars, one per row, components from the bottom in order; one artist per component."""
+    from matplotlib.collections import PolyCollection
+
+    bottom = np.zeros(len(loadings))
+    at = np.arange(len(loadings))
+    for name, column in zip(colors, loadings.T, strict=True):
+        top = bottom + column
+        left, right = at - width / 2, at + width / 2
+        corners = np.stack(
+            [np.column_stack(part) for part in ((left, bottom), (left, top), (right, top), (right, bottom))], axis=1
+        )
+        bars = PolyCollection(corners[column > 0], facecolors=colors[name], linewidths=0, label=name)
+        ax.add_collection(bars, autolim=False)
+        bottom = top
+    ax.set_xlim(-0.5, len(loadings) - 0.5)
+    ax.set_ylim(0, max(float(bottom.max(initial=0)) * 1.02, 1e-9))
+
+
+def legend(ax: Axes, colors: dict[str, str], shown: pd.Index | list[str], *, title: str = "component") -> None:
+    """Names of the shown components beside the axes."""
+    from matplotlib.patches import Patch
+
+    from scatacworks.pl._layout import SMALL
+
+    handles = [Patch(facecolor=color, label=name) for name, color in colors.items() if name in set(map(str, shown))]
+    ax.legend(
+        handles=handles[::-1], loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=SMALL, title=title,
+        title_fontsize=SMALL, handlelength=1, handleheight=1, borderaxespad=0, labelspacing=0.3,
+    )  # fmt: skip
