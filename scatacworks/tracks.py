@@ -291,12 +291,13 @@ class Tracks:
             for name, kind in dtypes.items():
                 store.create_array(name, shape=(0,), chunks=(_CHUNK,), dtype=kind)
             for code, runs in _in_order(chromosomes, genome, len(groups)):
-                counts[code * len(groups) : (code + 1) * len(groups)] = [len(starts) for starts, _, _ in runs]
-                starts, run_lengths, values = _concatenate(list(runs), dtype)
-                store["starts"].append(starts)
-                store["values"].append(values)
-                if lengths:
-                    store["lengths"].append(np.ones(len(starts), np.int32) if run_lengths is None else run_lengths)
+                for group, part in _in_parts(runs):
+                    counts[code * len(groups) + group :][: len(part)] = [len(starts) for starts, _, _ in part]
+                    starts, run_lengths, values = _concatenate(part, dtype)
+                    store["starts"].append(starts)
+                    store["values"].append(values)
+                    if lengths:
+                        store["lengths"].append(np.ones(len(starts), np.int32) if run_lengths is None else run_lengths)
             store.create_array("indptr", data=np.concatenate([[0], np.cumsum(counts)]))
             store.attrs.update(
                 groups=list(map(str, groups)),
@@ -349,6 +350,16 @@ def _in_order(
             raise ValueError(msg)
         last = code
         yield code, runs
+
+
+def _in_parts(runs: Sequence[Runs]) -> Iterator[tuple[int, list[Runs]]]:
+    """Yield the first group of, and the runs of, neighbouring groups until they fill some chunks of a store."""
+    part: list[Runs] = []
+    for group, one in enumerate(runs):
+        part.append(one)
+        if sum(len(starts) for starts, _, _ in part) >= 4 * _CHUNK or group == len(runs) - 1:
+            yield group + 1 - len(part), part
+            part = []
 
 
 def _concatenate(parts: list[Runs], dtype: np.dtype | type | None) -> Runs:

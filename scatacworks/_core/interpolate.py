@@ -8,8 +8,11 @@ from scatacworks._numba import njit
 
 SIGNAL, LOGIT = 0, 1  # how values are rounded to whole levels
 
-# Signals are rounded on a square-root scale (equal steps of a count's standard deviation), logits to the middles of
-# equal steps, so that no rounding crosses zero and calls at a probability of 0.5 are those of the unrounded track.
+KNEE, COARSE = -3.5, 10.0  # log odds below which steps are wider, and how many times
+
+# Signals are rounded on a square-root scale (equal steps of a count's standard deviation). Log odds are rounded to the
+# middles of steps, so that no rounding crosses zero and calls at a probability of 0.5 are those of the unrounded track;
+# steps are wider in the background (probabilities below 0.03), where most bases lie and little is decided.
 
 
 @njit
@@ -17,7 +20,10 @@ def level(value: float, kind: int, inverse_step: float, limit: int) -> int:
     """Return the whole number that a value is stored as."""
     if kind == SIGNAL:
         return min(int(np.sqrt(max(value, 0.0)) * inverse_step + 0.5), limit)
-    return int(max(min(np.floor(value * inverse_step), limit - 1), -limit))
+    bounded = max(min(value, limit / inverse_step), -limit / inverse_step)
+    if bounded < KNEE:
+        bounded = KNEE + (bounded - KNEE) / COARSE
+    return int(np.floor(bounded * inverse_step))
 
 
 def decode(levels: np.ndarray, kind: int, step: float, scale: float = 1.0) -> np.ndarray:
@@ -25,7 +31,9 @@ def decode(levels: np.ndarray, kind: int, step: float, scale: float = 1.0) -> np
     levels = np.asarray(levels, np.float64)
     if kind == SIGNAL:
         return ((levels * step) ** 2 * scale).astype(np.float32)
-    return (1 / (1 + np.exp(-(levels + 0.5) * step))).astype(np.float32)
+    middle = (levels + 0.5) * step
+    odds = np.where(middle < KNEE, KNEE + (middle - KNEE) * COARSE, middle)
+    return (1 / (1 + np.exp(-odds))).astype(np.float32)
 
 
 @njit

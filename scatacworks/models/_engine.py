@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
+    from torch import Tensor
 
     from scatacworks.models.base import Model
 
@@ -40,18 +41,29 @@ def pick_device(device: str | torch.device | None) -> torch.device:
 class Engine:
     """Numpy in, numpy out, one call per batch, from any thread.
 
+    On a CPU every thread computes its own batch. On CUDA batches are queued in order on one stream, with copies from
+    and to pinned memory that do not wait, and whole batches are replayed as a CUDA graph; a thread waits for its own
+    result only, so that others fill and encode batches meanwhile.
+
     Parameters
     ----------
     model
         Network, already on its device and in evaluation mode.
     amp
         Compute in bfloat16 where torch's autocast does so.
+    pad_to
+        Windows per batch; shorter batches are filled up with zeros to this size. 0: as they come.
+    graphs
+        Replay batches of `pad_to` windows as a CUDA graph.
     """
 
-    def __init__(self, model: Model, *, amp: bool = False) -> None:
+    def __init__(self, model: Model, *, amp: bool = False, pad_to: int = 0, graphs: bool = True) -> None:
         self.model = model
         self.amp = amp
+        self.pad_to = pad_to
         self.device = next(model.parameters()).device
+        self.graphs = graphs and self.device.type == "cuda" and pad_to > 0
+        self._graph: _Graph | None = None
         self._lock = threading.Lock()
 
     def __call__(self, counts: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,20 +71,68 @@ class Engine:
 
         `counts` is float32 (n_windows, n_channels, n_bins), `depth` float32 (n_windows,).
         """
+        x, d = _padded(torch.from_numpy(counts), self.pad_to), _padded(torch.from_numpy(depth), self.pad_to, 1.0)
         if self.device.type == "cpu":
-            return self._forward(counts, depth)
-        with self._lock:  # batches of several threads would only compete for the device
-            return self._forward(counts, depth)
+            out = self.forward(x, d)
+        elif self.device.type == "cuda":
+            out = self._queued(x, d)
+        else:
+            with self._lock:
+                out = [values.cpu() for values in self.forward(x.to(self.device), d.to(self.device))]
+        return tuple(values[: len(counts)].numpy() for values in out)
 
-    def _forward(self, counts: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network on its device, without gradients; float32 in and out."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            signal, logit = self.model(_move(counts, self.device), _move(depth, self.device))
-        return signal.float().cpu().numpy(), logit.float().cpu().numpy()
+            signal, logit = self.model(counts, depth)
+        return signal.float(), logit.float()
+
+    def _queued(self, counts: Tensor, depth: Tensor) -> list[Tensor]:
+        """Queue one batch and wait for it, outside the lock."""
+        counts, depth = counts.pin_memory(), depth.pin_memory()
+        with self._lock:
+            if self.graphs and counts.shape[0] == self.pad_to:
+                if self._graph is None or self._graph.counts.shape != counts.shape:
+                    self._graph = _Graph(self.forward, counts, depth, self.device)
+                found = self._graph.replay(counts, depth)
+            else:
+                found = self.forward(*(t.to(self.device, non_blocking=True) for t in (counts, depth)))
+            out = [torch.empty(values.shape, pin_memory=True) for values in found]
+            for host, values in zip(out, found, strict=True):
+                host.copy_(values, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record()
+        done.synchronize()
+        return out
 
 
-def _move(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor if device.type == "cpu" else tensor.to(device, non_blocking=True)
+class _Graph:
+    """A network's kernels for one shape of batch, recorded once and replayed without Python in between."""
+
+    def __init__(self, forward: Callable, counts: Tensor, depth: Tensor, device: torch.device) -> None:
+        self.counts, self.depth = counts.to(device), depth.to(device)
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):  # libraries pick their algorithms before the recording
+            for _ in range(2):
+                forward(self.counts, self.depth)
+        torch.cuda.current_stream(device).wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            self.out = forward(self.counts, self.depth)
+
+    def replay(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the recorded outputs for new inputs; they are overwritten by the next replay."""
+        self.counts.copy_(counts, non_blocking=True)
+        self.depth.copy_(depth, non_blocking=True)
+        self.graph.replay()
+        return self.out
+
+
+def _padded(x: Tensor, n: int, value: float = 0.0) -> Tensor:
+    """Fill a batch up to `n` windows."""
+    missing = n - x.shape[0]
+    return x if missing <= 0 else torch.cat([x, x.new_full((missing, *x.shape[1:]), value)])
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class Predictor:
         self._stack = ExitStack()
         self._stack.enter_context(ready(self.model, self.device))
         self._stack.enter_context(_threads.torch_threads(1))
-        self._engine = Engine(self.model, amp=self.amp)
+        pad_to = 0 if self.device.type == "cpu" else self.batch_size
+        self._engine = Engine(self.model, amp=self.amp, pad_to=pad_to)
         self.fill = self._constants()
         self._pool = ThreadPoolExecutor(self.n_jobs, "denoise", initializer=torch.set_num_threads, initargs=(1,))
         return self
@@ -93,9 +94,10 @@ class Predictor:
     def _constants(self) -> np.ndarray:
         """Level of signal and logit where no cut site is within reach; int64 `(n_groups, 2)`."""
         model, out = self.model, np.zeros((len(self.depth), 2), np.int64)
-        empty = np.zeros((1, model.n_channels, (2 * model.halo + model.stride) // model.bin_size), np.float32)
+        shape = (1, model.n_channels, (2 * model.halo + model.stride) // model.bin_size)
+        engine = Engine(model, amp=self.amp)
         for group, depth in enumerate(self.depth):
-            values = self._engine(empty, np.full(1, depth, np.float32))
+            values = engine(np.zeros(shape, np.float32), np.full(1, depth, np.float32))
             out[group] = [self.rounding.level(kind, row[0, row.shape[1] // 2]) for kind, row in enumerate(values)]
         return out
 

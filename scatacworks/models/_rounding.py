@@ -22,8 +22,9 @@ class Rounding:
         Step on the square root of the signal, at the model's own depth. As the standard deviation of a count is 0.5
         on this scale, the default stays far inside the noise that any coverage has.
     logit
-        Step on the log odds of the probability. Stored values are the middles of the steps and 0 lies between two, so
-        that calls at a probability of 0.5 are those of the unrounded track.
+        Step on the log odds of the probability; ten times that below a probability of 0.03. Stored values are the
+        middles of the steps and 0 lies between two, so that calls at a probability of 0.5 are those of the unrounded
+        track.
     lowest
         Probabilities below this, and above one minus it, are stored alike.
 
@@ -31,11 +32,11 @@ class Rounding:
     --------
     >>> from scatacworks.models import Rounding
     >>> Rounding(signal=0.2).steps
-    (0.2, 0.1)
+    (0.2, 0.02)
     """
 
     signal: float = 0.1
-    logit: float = 0.1
+    logit: float = 0.02
     lowest: float = 1e-3
 
     @property

@@ -119,7 +119,7 @@ def to_tracks(predictor: Predictor, results: Results, scale: np.ndarray) -> tupl
     def chromosomes(kind: int) -> Iterator[tuple[int, list[Runs]]]:
         for chrom in range(len(genome)):
             found = [results.get((chrom, group)) for group in range(len(groups))]
-            yield chrom, decode_groups(predictor, kind, [pair and pair[kind] for pair in found], scale)
+            yield chrom, [decode_one(predictor, kind, p and p[kind], f) for p, f in zip(found, scale, strict=True)]
 
     return tuple(
         Tracks.from_chromosomes(groups, genome, chromosomes(kind), fill=fills(predictor, kind, scale))
@@ -146,10 +146,7 @@ def fills(predictor: Predictor, kind: int, scale: np.ndarray) -> np.ndarray:
     return np.array([float(predictor.rounding.decode(kind, *pair)) for pair in zip(levels, scale, strict=True)])
 
 
-def decode_groups(predictor: Predictor, kind: int, encoded: Sequence[Encoded | None], scale: np.ndarray) -> list[Runs]:
-    """Return the runs of every group with float32 values."""
-    out = []
-    for runs, factor in zip(encoded, scale, strict=True):
-        starts, lengths, levels = runs or (np.empty(0, np.int32),) * 3
-        out.append((starts, lengths, predictor.rounding.decode(kind, levels, factor)))
-    return out
+def decode_one(predictor: Predictor, kind: int, encoded: Encoded | None, scale: float) -> Runs:
+    """Return runs with float32 values."""
+    starts, lengths, levels = encoded or (np.empty(0, np.int32),) * 3
+    return starts, lengths, predictor.rounding.decode(kind, levels, scale)

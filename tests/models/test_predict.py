@@ -14,7 +14,7 @@ from scatacworks.models._rounding import Rounding
 from scatacworks.models.predict import predict
 
 SIZES = {"chr1": 70_000, "chrEmpty": 3_000, "chr2": 41_003, "chrTiny": 77}
-FINE = Rounding(signal=1e-3, logit=1e-3, lowest=1e-7)
+FINE = Rounding(signal=1e-3, logit=5e-4, lowest=1e-7)
 
 
 def small_unet(seed=0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +12,16 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._files import atomic_path, require_writable
 from scatacworks._logging import logger
-from scatacworks.models.predict import bar, decode_groups, fills
+from scatacworks.models.predict import bar, decode_one, fills
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from scatacworks.models._plan import Unit
     from scatacworks.models._predictor import Predictor
     from scatacworks.models._rounding import Encoded
+    from scatacworks.tracks import Runs
 
 Results = dict[tuple[int, int], tuple["Encoded", "Encoded"]]
 LAYERS = (_keys.SIGNAL, _keys.PROBABILITY)
@@ -50,6 +51,7 @@ class Parts:
         if path.exists() and not (path / _keys.SIGNAL / "zarr.json").exists():
             msg = f"{path} exists and is not a store of denoised tracks; give a path that is free."
             raise ValueError(msg)
+        self._opened: tuple = (None, None)  # the unit read last
         text = json.dumps(description, sort_keys=True)
         self._open(text)
 
@@ -95,32 +97,40 @@ class Parts:
             np.save(handle, levels)
         return levels
 
-    def chromosomes(self, kind: int, units: list[Unit], n_groups: int) -> Iterator[tuple[int, list[Encoded | None]]]:
-        """Yield every chromosome's code and the encoded runs of all groups, one chromosome in memory at a time."""
-        for block in dict.fromkeys(unit.chroms for unit in units):
-            members = [unit for unit in units if unit.chroms == block]
-            for chrom in block:
-                runs: list[Encoded | None] = [None] * n_groups
-                for unit in members:
-                    for group, encoded in self._load(unit, kind, chrom).items():
-                        runs[group] = encoded
-                yield chrom, runs
-
-    def _load(self, unit: Unit, kind: int, chrom: int) -> dict[int, Encoded]:
-        """Read one chromosome of a unit: group -> runs."""
-        layer = LAYERS[kind]
-        with np.load(self._file(unit)) as stored:
-            bounds = np.concatenate([[0], np.cumsum(stored[f"{layer}_n"])])
-            columns = [stored[f"{layer}_{column}"] for column in _COLUMNS]
-            return {
-                int(group): tuple(column[bounds[i] : bounds[i + 1]] for column in columns)
-                for i, (code, group) in enumerate(stored["keys"])
-                if code == chrom
-            }
+    def load(self, unit: Unit, kind: int, slot: tuple[int, int]) -> Encoded:
+        """Return the runs of one (chromosome code, group) of a finished unit."""
+        if self._opened[0] != (unit, kind):
+            layer = LAYERS[kind]
+            with np.load(self._file(unit)) as stored:
+                slots = {tuple(key): i for i, key in enumerate(stored["keys"].tolist())}
+                bounds = np.concatenate([[0], np.cumsum(stored[f"{layer}_n"])])
+                columns = [stored[f"{layer}_{column}"] for column in _COLUMNS]
+            self._opened = ((unit, kind), (slots, bounds, columns))
+        slots, bounds, columns = self._opened[1]
+        index = slots[slot]
+        return tuple(column[bounds[index] : bounds[index + 1]] for column in columns)
 
     def remove(self) -> None:
         """Delete the finished units."""
         shutil.rmtree(self.folder)
+
+
+class _Chromosome(Sequence):
+    """Runs of every group on one chromosome, read when asked for."""
+
+    def __init__(self, parts: Parts, predictor: Predictor, kind: int, chrom: int, scale: np.ndarray) -> None:
+        self.parts, self.predictor, self.kind, self.chrom, self.scale = parts, predictor, kind, chrom, scale
+        self.owner = {group: unit for unit in predictor.units() if chrom in unit.chroms for group in unit.groups}
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def __getitem__(self, group: int) -> Runs:
+        if group >= len(self):
+            raise IndexError(group)
+        unit = self.owner.get(group)
+        encoded = None if unit is None else self.parts.load(unit, self.kind, (self.chrom, group))
+        return decode_one(self.predictor, self.kind, encoded, self.scale[group])
 
 
 def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
@@ -139,17 +149,16 @@ def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
 
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
     """Turn the finished units into the store, chromosome by chromosome, and delete them."""
-    n_groups = len(predictor.cut_sites.groups)
+    genome = predictor.cut_sites.genome
     with atomic_path(parts.path) as aside:
         aside.mkdir()
         for kind, layer in enumerate(LAYERS):
-            encoded = parts.chromosomes(kind, predictor.units(), n_groups)
-            decoded = ((chrom, decode_groups(predictor, kind, runs, scale)) for chrom, runs in encoded)
+            chromosomes = ((c, _Chromosome(parts, predictor, kind, c, scale)) for c in range(len(genome)))
             Tracks.write_zarr(
                 aside / layer,
                 predictor.cut_sites.groups,
-                predictor.cut_sites.genome,
-                decoded,
+                genome,
+                chromosomes,
                 dtype=np.float32,
                 lengths=True,
                 fill=fills(predictor, kind, scale),

@@ -1,0 +1,74 @@
+"""Peaks from a dense track and from runs, against macs3 bdgpeakcall."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.harness import Row, compare
+from scatacworks._core.calling import call_dense, call_runs, summarise_runs
+from scatacworks._core.runs import encode
+
+CUTOFF, MIN_LENGTH, MAX_GAP = 0.5, 200, 30
+
+
+def probability_track(n_bases: int, seed: int = 0) -> np.ndarray:
+    """Peaks of a few hundred bases over a flat background, as a denoised track has; one value per base."""
+    rng = np.random.default_rng(seed)
+    track = np.repeat(rng.random(n_bases // 25 + 1, np.float32) * 0.05, 25)[:n_bases]
+    for start in rng.integers(0, n_bases - 2000, n_bases // 20_000):
+        width = int(rng.integers(100, 1500))
+        shape = np.sin(np.linspace(0, np.pi, width)) * rng.uniform(0.3, 1)
+        np.maximum(track[start : start + width], shape, out=track[start : start + width])
+    return np.round(track, 2)
+
+
+def rows(size: str) -> list[dict]:
+    """Ours from bases and from runs beside macs3's call on its own bedGraph, already loaded."""
+    n_bases = 100_000_000 if size == "large" else 10_000_000
+    track = probability_track(n_bases)
+    runs = encode(track, 0, 0.0)
+    macs3 = _macs3(runs)
+
+    def dense() -> list[tuple[int, int]]:
+        starts, ends, *_ = call_dense(track, CUTOFF, MIN_LENGTH, MAX_GAP)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+    def sparse() -> list[tuple[int, int]]:
+        starts, ends = call_runs(*runs, 0.0, n_bases, CUTOFF, MIN_LENGTH, MAX_GAP)
+        summarise_runs(*runs, 0.0, starts, ends)
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+    options = {"reference_name": "macs3 bdgpeakcall", "check": _same, "work": n_bases / 1e6, "unit": "Mb/s"}
+    return [
+        _record(compare("peaks from a dense track", dense, macs3, **options)),
+        _record(compare("peaks from runs", sparse, macs3, **options)),
+    ]
+
+
+def _macs3(runs: tuple[np.ndarray, np.ndarray, np.ndarray]):
+    try:
+        from MACS3.Signal.BedGraph import bedGraphTrackI
+    except ImportError:
+        return None
+    bedgraph = bedGraphTrackI(baseline_value=0)
+    for start, length, value in zip(*(column.tolist() for column in runs), strict=True):
+        bedgraph.add_loc(b"chr1", start, start + length, value)
+
+    def call() -> list[tuple[int, int]]:
+        found = bedgraph.call_peaks(cutoff=CUTOFF, min_length=MIN_LENGTH, max_gap=MAX_GAP, call_summits=False)
+        return [(peak["start"], peak["end"]) for peak in found.get_data_from_chrom(b"chr1")]
+
+    return call
+
+
+def _same(ours: list, reference: list | None) -> str:
+    if reference is None:
+        return f"{len(ours):,} peaks; macs3 is not installed"
+    if ours != reference:
+        msg = "the intervals differ from those of macs3"
+        raise AssertionError(msg)
+    return f"{len(ours):,} identical intervals"
+
+
+def _record(row: Row) -> dict:
+    return row.as_dict()
