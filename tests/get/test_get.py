@@ -67,7 +67,7 @@ def test_regions_over_the_ends_of_what_is_stored_are_zero(toy):
         (lambda a: sca.get.track(a, "A", "chr1", extend=-1), ValueError, "extend=-1 is negative"),
         (lambda a: sca.get.track(a, "A", "chr1", layer="signal"), KeyError, "no layer 'signal'; it has cut_sites"),
         (lambda a: sca.get.tracks(a, key="denoised"), KeyError, "run scatacworks.tl.denoise first"),
-        (lambda a: sca.get.peaks(a), KeyError, "run scatacworks.tl.call_peaks first"),
+        (sca.get.peaks, KeyError, "run scatacworks.tl.call_peaks first"),
         (lambda a: sca.get.regions_matrix(a, ["chr1:1-9"], statistic="median"), ValueError, "'sum', 'mean' or 'max'"),
     ],
 )
