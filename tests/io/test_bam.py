@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from array import array
 
 import numpy as np
@@ -31,14 +32,7 @@ def write_bam(path, reads, order="coordinate", chroms=CHROMS):
 
 def pair(name, start, end, *, ref=0, barcode="ACGT-1", mapq=(60, 60), flag=0, cigars=("20M", "20M"), tag="CB"):
     """Two mates: forward at `start`, reverse ending at `end`."""
-    spans = [
-        sum(
-            n
-            for op, n in pysam.AlignedSegment.fromstring(f"x\t0\tchr1\t1\t9\t{c}\t*\t0\t0\t*\t*", HEADER).cigartuples
-            if op in (0, 2, 3)
-        )
-        for c in cigars
-    ]
+    spans = [sum(int(n) for n, op in re.findall(r"(\d+)([MDN])", cigar)) for cigar in cigars]
     tags = [("NM", 3), ("XF", 1.5), ("XB", array("i", [1, 2, 3])), (tag, barcode), ("RG", "x")]
     rest = {"query_sequence": "A" * 20, "query_qualities": pysam.qualitystring_to_array("I" * 20), "reference_id": ref}
     rest |= {"next_reference_id": ref, "query_name": name, "tags": tags if barcode else tags[:2]}
@@ -55,9 +49,6 @@ def pair(name, start, end, *, ref=0, barcode="ACGT-1", mapq=(60, 60), flag=0, ci
         "cigarstring": cigars[1],
     }
     return [rest | first, rest | second]
-
-
-HEADER = pysam.AlignmentHeader.from_dict({"SQ": [{"SN": "chr1", "LN": 100_000}]})
 
 
 def convert(tmp_path, reads, *, order="coordinate", **options):
@@ -100,7 +91,7 @@ def test_against_a_plain_loop_over_pysam(tmp_path, order, monkeypatch):
     monkeypatch.setattr("scatacworks.io._chunks._BATCH", 1)
     rng = np.random.default_rng(0)
     reads = []
-    for i in range(3_000):
+    for i in range(800):
         start = int(rng.integers(0, 400)) * 100
         kwargs = {
             "ref": int(rng.integers(0, 2)),

@@ -152,7 +152,7 @@ WRITERS = {
 
 
 @given(files(), st.sampled_from(list(WRITERS)), st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_reader_agrees_with_a_plain_one(tmp_path, monkeypatch, data, kind, choice):
     if not data:
         return
@@ -168,16 +168,16 @@ def test_reader_agrees_with_a_plain_one(tmp_path, monkeypatch, data, kind, choic
 @pytest.fixture(scope="module")
 def large() -> bytes:
     rng = np.random.default_rng(0)
-    start = np.sort(rng.integers(0, 180_000_000, 60_000))
-    cell = rng.integers(0, 20_000, 60_000)
+    start = np.sort(rng.integers(0, 180_000_000, 15_000))
+    cell = rng.integers(0, 9_000, 15_000)
     return b"".join(b"chr1\t%d\t%d\tACGTAC%dGT-1\t1\n" % (s, s + 100, c) for s, c in zip(start, cell, strict=True))
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 8])
 @pytest.mark.parametrize("kind", ["text", "gzip", "bgzf"])
 def test_many_chunks_lose_no_line(tmp_path, monkeypatch, large, kind, n_jobs):
-    monkeypatch.setattr(_chunks, "TEXT_CHUNK", 50_001)
-    monkeypatch.setattr(_chunks, "RAW_CHUNK", 70_000)
+    monkeypatch.setattr(_chunks, "TEXT_CHUNK", 20_001)
+    monkeypatch.setattr(_chunks, "RAW_CHUNK", 66_000)
     path = tmp_path / "fragments"
     path.write_bytes(WRITERS[kind](large, 20_000))
     check(path, large, n_jobs)
@@ -197,7 +197,10 @@ def test_more_than_65535_barcodes(tmp_path):
     data = "".join(f"chr1\t{i}\t{i + 5}\tCELL{i}\n" for i in range(70_000)).encode()
     path = tmp_path / "fragments.tsv"
     path.write_bytes(data)
-    check(path, data, 2)
+    reader = FileReader(path, Settings(GENOME))
+    codes = np.concatenate([piece.cell for _, piece in reader.pieces(n_jobs=2)])
+    np.testing.assert_array_equal(codes, np.arange(70_000))
+    assert reader.names.decode(69_999) == ["CELL69999"]
 
 
 def test_known_cells_keep_their_codes_and_others_are_counted(tmp_path):
