@@ -54,7 +54,7 @@ def dhs_index(
         Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end`, `sample` (or `group`), and
         optionally `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and
         `signal` (or `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to
-        such a frame or to a BED, narrowPeak or bigBed file; or an AnnData with `.uns["peaks"]`. 0-based, half-open.
+        such a frame or to a BED, narrowPeak or broadPeak file; or an AnnData with `.uns["peaks"]`. 0-based, half-open.
         Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence.
     overlap
         `"all"` is the recommended index, whose elements may overlap at their edges. In `"core"` no two cores overlap,

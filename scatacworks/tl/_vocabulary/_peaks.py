@@ -106,7 +106,7 @@ def _read(path: str | Path) -> pd.DataFrame:
     """Peaks of one file."""
     from scatacworks.io import read_peaks
 
-    return read_peaks(path)
+    return read_peaks({"sample": path}).drop(columns="group")  # as one of several files it may be empty
 
 
 def _first(frame: pd.DataFrame, names: Sequence[str]) -> str | None:

@@ -189,6 +189,20 @@ def test_files_frames_and_empty_samples_give_the_same(peaks, tmp_path):
     assert_same_elements(sca.tl.dhs_index(holder).var, whole.var)
 
 
+def test_narrow_peak_files_are_read(peaks, tmp_path):
+    paths = {}
+    for name, of in peaks.groupby("sample"):
+        table = of[["chrom", "start", "end"]].assign(name=".", score=0, strand=".", signal=of["signal"], p=-1, q=-1)
+        table["peak"] = of["summit"] - of["start"]
+        paths[name] = tmp_path / f"{name}.narrowPeak"
+        table.to_csv(paths[name], sep="\t", header=False, index=False)
+    paths["nothing"] = tmp_path / "nothing.narrowPeak"
+    paths["nothing"].touch()
+    index = sca.tl.dhs_index(paths)
+    assert_same_elements(index.var, sca.tl.dhs_index(peaks).var)
+    assert index["nothing"].X.nnz == 0
+
+
 def test_the_index_survives_writing(peaks, tmp_path):
     index = sca.tl.dhs_index(peaks)
     index.write_h5ad(tmp_path / "index.h5ad")
