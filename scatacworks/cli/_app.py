@@ -115,6 +115,40 @@ def peaks(
 
 @app.command()
 @guarded
+def train(
+    *,
+    source: Annotated[
+        Path, typer.Argument(help="An .h5ad or .h5mu of `scatacworks denoise`: its groups are the deep samples.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoint, history and model.")],
+    group: Groups = None,
+    model: Annotated[str, typer.Option(help="Architecture, or a bundled model or path to start from.")] = "BinnedUNet",
+    recipe: Annotated[str, typer.Option(help="default or paper.")] = "default",
+    steps: Annotated[int | None, typer.Option(help="Updates in all; by default the recipe's.")] = None,
+    regions: Annotated[str | None, typer.Option(help="Only these: a BED file or a region.")] = None,
+    validation: Annotated[
+        list[str] | None, typer.Option(help="Chromosome or region for validation; repeatable.")
+    ] = None,
+    holdout: Annotated[list[str] | None, typer.Option(help="Chromosome or region to leave alone; repeatable.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of weights and draws.")] = 0,
+    accelerator: Annotated[str, typer.Option(help="Lightning's: auto, cpu, gpu.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Number of devices.")] = 1,
+    n_jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model on deep groups of your own."""
+    from scatacworks.cli import _train
+
+    options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions, "resume": resume}
+    options |= {"settings": None if steps is None else {"steps": steps}, "seed": seed, "n_jobs": n_jobs or 1}
+    options |= {"validation": validation or None, "holdout": holdout or None}
+    options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}
+    _train.run(source, out, options)
+
+
+@app.command()
+@guarded
 def demo(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("scatacworks_demo"),

@@ -71,7 +71,7 @@ def peaks(
     >>> import scatacworks as sca
     >>> adata = sca.datasets.toy()
     >>> sca.pp.pseudobulk(adata, "group", progress=False)
-    >>> sca.tl.denoise(adata, progress=False)
+    >>> sca.tl.denoise(adata, depth=5e6, progress=False)
     >>> sca.tl.call_peaks(adata)
     >>> fig = sca.pl.peaks(adata, show=False)
     >>> [ax.get_xlabel() for ax in fig.axes]

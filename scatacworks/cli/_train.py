@@ -1,0 +1,32 @@
+"""Train a model on deep groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scatacworks._files import require_writable
+from scatacworks.cli._common import say
+from scatacworks.cli._denoise import save
+from scatacworks.cli._groups import open_anndata
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(source: Path, out: Path, options: dict[str, Any]) -> None:
+    """Train, which writes model and history, and draw the history."""
+    import matplotlib as mpl
+
+    from scatacworks import pl, tl
+
+    mpl.use("Agg")
+    require_writable(out)
+    result = tl.train(open_anndata(source), out=out, **options)
+    save(pl.training(result.history, return_fig=True), out / "training.png")
+    last = result.history.iloc[-1]
+    say(f"Trained for {int(last['step']):,} steps; loss {last['loss']:.4g}, validation score {last['score']:.4g}")
+    if result.stopped:
+        say(f"Stopped early: {result.stopped}")
+    say(
+        f"Model: {out / 'model.safetensors'} (use it with: scatacworks denoise ... --model {out / 'model.safetensors'})"
+    )
