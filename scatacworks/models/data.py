@@ -189,10 +189,11 @@ class Drawer:
         centre = self._centre(rng, sample, (chrom, start, end))
         begin = max((centre - self.core // 2) // self.stride, -(self.core // self.stride) // 2) * self.stride
         noisy, depth = self._noisy(rng, sample, chrom, begin)
+        # with the depth overstated, the same input stands for a signal that is lower by the same factor
         jitter = 1.0
         if self.rules.depth_jitter and rng.random() < 0.5:
             jitter = math.exp(rng.normal(0, self.rules.depth_jitter))
-        crop = self.crop(sample, chrom, begin, noisy=noisy, depth=depth * jitter, exposure=1 / jitter)
+        crop = self.crop(sample, chrom, begin, noisy=noisy, depth=depth * jitter, exposure=jitter)
         if rng.random() < self.rules.channel_dropout:
             crop["counts"][1:] = 0
         if self.rules.flip and rng.random() < 0.5:

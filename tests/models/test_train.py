@@ -178,3 +178,16 @@ def test_labels_follow_the_rule_of_macs():
             upper_tail_score(np.array([least - 1, least]), mean)
         )
     assert np.isfinite(upper_tail_score(np.array([5000]), 0.5)).all()
+
+
+def test_misstated_depth_scales_the_signal_with_it(samples):
+    """Told twice the true depth, the same cut sites stand for half the signal, so the exposure doubles."""
+    sample, model = samples[0], models.Linear()
+    rules = DrawRules(core_bp=4096, depth_range=(1e6, 1e6), depth_jitter=1.0)
+    drawer = Drawer([sample], model, rules)
+    crops = [drawer.random(np.random.default_rng(i)) for i in range(20)]
+    stated = np.array([crop["depth"] / 1e6 for crop in crops])
+    exposure = np.array([crop["exposure"] for crop in crops]) * model.target_depth / sample.depth
+    assert (stated == 1).any()
+    assert stated.max() > 1.2
+    np.testing.assert_allclose(exposure, stated, rtol=1e-5)
