@@ -7,6 +7,7 @@ import numpy as np
 from scatacworks._numba import njit
 
 _NO_PEAK = -1
+_BLOCK = 64
 
 
 @njit
@@ -135,6 +136,22 @@ def _nth_best(
 
 
 @njit
+def _next_above(track: np.ndarray, i: int, cutoff: float) -> int:
+    """First base from `i` on of at least `cutoff`, or the length; whole blocks are looked at together."""
+    n = len(track)
+    while i + _BLOCK <= n:
+        hits = 0
+        for j in range(_BLOCK):
+            hits += track[i + j] >= cutoff
+        if hits:
+            break
+        i += _BLOCK
+    while i < n and not track[i] >= cutoff:
+        i += 1
+    return i
+
+
+@njit
 def call_dense(
     track: np.ndarray, cutoff: float, min_length: int, max_gap: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -144,8 +161,7 @@ def call_dense(
     n, n_peaks, i = len(track), 0, 0
     left, right = _NO_PEAK, _NO_PEAK
     while True:
-        while i < n and not track[i] >= cutoff:
-            i += 1
+        i = _next_above(track, i, cutoff)
         at_end = i >= n
         if left != _NO_PEAK and (at_end or i - right > max_gap):
             if right - left >= min_length:
