@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._core.differential import z_scores
+from scatacworks._core.runs import encode
 from scatacworks.get import tracks as get_tracks
+from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 
     from scatacworks.tl._differential._store import Background
     from scatacworks.tl._differential._stream import Block
-    from scatacworks.tracks import Tracks
 
+Z_STEP, Z_SMALLEST, Z_LIMIT = 0.25, 1.0, 100.0
 _CHECKED = {"model_hash": "model", "extension": "extension", "genome": "genome"}
 
 
@@ -107,6 +110,22 @@ def check_provenance(params: Mapping, background: Background, tracks: Tracks, ke
     if tracks.genome != background.genome:
         msg = f"The tracks in .uns[{key!r}] lie on {tracks.genome!r}, the background on {background.genome!r}."
         raise ValueError(msg)
+
+
+def z_tracks(background: Background, target: Target) -> Tracks:
+    """Return z per base as tracks of one group: in steps of 0.25, 0 below 1, at most 100 (to either side)."""
+    parts: dict[int, list] = {}
+    for stretch in stretches(background, target):
+        z = z_scores(stretch.signal, stretch.mean, stretch.sd)
+        steps = np.round(np.clip(np.nan_to_num(z), -Z_LIMIT, Z_LIMIT) / Z_STEP) * Z_STEP
+        steps[np.abs(steps) < Z_SMALLEST] = 0.0
+        code = background.genome.code(stretch.chrom)
+        parts.setdefault(code, []).append(encode(steps.astype(np.float32), stretch.start, 0.0))
+    chromosomes = (
+        (code, [tuple(np.concatenate([runs[i] for runs in found]) for i in range(3))])
+        for code, found in sorted(parts.items())
+    )
+    return Tracks.from_chromosomes([target.group], background.genome, chromosomes, dtype=np.float32)
 
 
 def stretches(background: Background, target: Target) -> Iterator[Stretch]:

@@ -123,9 +123,10 @@ def background(
     Examples
     --------
     >>> import scatacworks as sca
-    >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.tl.background(adata, key="celltype", regions=["MS4A1", "CD3D"], progress=False)
-    >>> list(adata.uns["celltype_moments"]["universe"].columns)
+    >>> adata = sca.datasets.toy()
+    >>> adata.obs["part"] = [f"part {i % 5}" for i in range(adata.n_obs)]
+    >>> sca.tl.background(adata, key="part", regions="chr1:20,000-40,000", progress=False)
+    >>> list(adata.uns["part_moments"]["universe"].columns)
     ['chrom', 'start', 'end', 'family']
     """
     if not 0 < scale_share <= 1:
@@ -158,12 +159,22 @@ def _open(
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
     source = open_groups(adata, key, spans, reach, convention=convention, n_jobs=n_jobs)
     _inputs.check_convention(network, source.provenance, key)
+    _warn_about_depth(network, source)
     if len(source.groups) < 3:
         msg = f"{key!r} has {len(source.groups)} group(s); a standard deviation needs at least 3, better some hundred."
         raise ValueError(msg)
     if spans is None:
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
     return source, spans
+
+
+def _warn_about_depth(network: Model, source: GroupSource) -> None:
+    """Say once how many groups are outside the depths the network was trained on."""
+    low, high = network.card["depth_range"]
+    outside = int(((source.depth < low) | (source.depth > high)).sum())
+    if outside:
+        span = f"{low:,.0f} to {high:,.0f} cut sites per 3.1e9 bp"
+        logger.warning("%d of %d groups are outside the model's depths, %s.", outside, len(source.depth), span)
 
 
 def _run(

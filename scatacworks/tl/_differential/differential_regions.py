@@ -16,7 +16,7 @@ from scatacworks.tl._differential._nearest import add_nearest_gene
 from scatacworks.tl._differential._paper import paper_test
 from scatacworks.tl._differential._replicates import Comparison, replicate_test
 from scatacworks.tl._differential._store import Background, get_background, is_background
-from scatacworks.tl._differential._target import open_target
+from scatacworks.tl._differential._target import open_target, z_tracks
 from scatacworks.tl._differential._universe import GIVEN, as_arrays
 from scatacworks.tl._differential.background import SUFFIX
 from scatacworks.tl._differential.background import background as make_background
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
+    from scatacworks.tl._differential._target import Target
 
 PAPER_Z = 2.0
 PAPER_GAP = 200
@@ -137,6 +138,10 @@ def differential_regions(
         with a tenth of the average signal added to both; `mean` and `mean_background`, normalised signal per base;
         `family`, regions among which `q` is adjusted; `gene` and `gene_distance` (bp from the middle of the region to
         the start site) where the genome has a gene table.
+    `.uns[f"{key_added}_z"]` : dict
+        Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for :func:`~scatacworks.get.track`
+        and `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file by
+        `io.write_peaks(table, "regions.bed")`.
     `.uns["scatacworks"][key_added]` : dict
         Parameters, effective number of background groups, and the factor by which shared cells change the variance.
 
@@ -151,10 +156,9 @@ def differential_regions(
     Examples
     --------
     >>> import scatacworks as sca
-    >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.tl.differential_regions(
-    ...     adata, "naive B", reference="naive CD4 T", key="celltype", regions=["MS4A1", "CD3D"], progress=False
-    ... )
+    >>> adata = sca.datasets.toy()
+    >>> where = "chr1:20,000-60,000"
+    >>> sca.tl.differential_regions(adata, "A", reference="B", key="group", regions=where, progress=False)
     >>> adata.uns["differential_regions"].columns[:5].tolist()
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
@@ -172,7 +176,10 @@ def differential_regions(
         key = key or _keys.DENOISED
         moments = _ensure_background(target, background, regions, key, model, shared=shared)
         joining = {"z_threshold": z_threshold, "max_gap": max_gap} if method == "paper" else None
-        table, notes, level = _against_background(target, group, moments, key, joining)
+        tested = open_target(target, key, group, moments)
+        table, notes, level = _against_background(target, tested, moments, key, joining)
+        z = z_tracks(moments, tested).to_dict()
+        target.uns[f"{key_added}_z"] = {_keys.SIGNAL: z, _keys.PARAMS: _step.params(group=group, background=background)}
         genome = moments.genome
         table = table if regions is None else _touching(table, as_regions(_listed(regions), genome), genome)
     if min_coverage is None:
@@ -197,10 +204,9 @@ def _check(method: str, fdr: float, replicates: str | int) -> None:
 
 
 def _against_background(
-    adata: AnnData, group: str, moments: Background, key: str, joining: dict[str, Any] | None
+    adata: AnnData, target: Target, moments: Background, key: str, joining: dict[str, Any] | None
 ) -> tuple[pd.DataFrame, dict[str, Any], float]:
     """Return the table of regions, notes, and the background's mean signal per base."""
-    target = open_target(adata, key, group, moments)
     level = moments.level
     if joining is not None:
         return paper_test(moments, target, **joining).assign(family="joined"), joining, level

@@ -193,6 +193,25 @@ def test_tracks_that_do_not_cover_the_regions_are_refused(adata, model):
         sca.tl.differential_regions(adata, "primed", progress=False)
 
 
+def test_z_and_regions_can_be_exported(adata, tmp_path):
+    sca.tl.differential_regions(adata, "primed", progress=False)
+    background = get_background(adata, "background_moments")
+    z = sca.get.track(adata, "primed", "chrA:20,000-60,000", key="differential_regions_z")
+    signal = sca.get.track(adata, "primed", "chrA:20,000-60,000", key="denoised").astype(float)
+    tracks = sca.get.tracks(adata, key="denoised")
+    whole = sum(tracks.window("primed", *region).sum(dtype=float) for region in REGIONS)
+    part = slice(16_000, 56_000)
+    expected = (signal * background.total.mean() / whole - background.mean[part]) / background.sd[part]
+    shown = np.abs(expected) > 1.2
+    np.testing.assert_allclose(z[shown], np.clip(expected[shown], -100, 100), atol=0.13)
+    assert (z[np.abs(expected) < 0.8] == 0).all()
+    files = sca.io.write_bigwig(adata, tmp_path / "z.bw", key="differential_regions_z", progress=False)
+    assert files["primed"].stat().st_size > 0
+    table = adata.uns["differential_regions"].query("significant")
+    written = sca.io.write_peaks(table, tmp_path / "regions.bed")
+    assert len(next(iter(written.values())).read_text().splitlines()) == len(table)
+
+
 def test_copy_leaves_the_input_alone(adata):
     changed = sca.tl.differential_regions(adata, "primed", progress=False, copy=True)
     assert "differential_regions" in changed.uns
