@@ -64,3 +64,4 @@ TRAIT_SCORES: Final = "trait_scores"
 MOTIF_DEVIATIONS: Final = "motif_deviations"
 MOTIF_VARIABILITY: Final = "motif_variability"
 GENE_SCORES: Final = "gene_scores"
+X_BULK: Final = "X_bulk"  # .obsm: cells on the components of a bulk reference; .uns: the reference
