@@ -1,0 +1,123 @@
+"""Gene scores of cells from cut sites near transcription starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from scatacworks import _keys
+from scatacworks._anndata import atac
+from scatacworks._core.gene_sites import near_starts
+from scatacworks.io._genes import read_genes
+from scatacworks.io._source import open_fragments
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
+
+    from scatacworks.genome import Genome
+
+__all__ = ["gene_scores"]
+
+
+def gene_scores(
+    adata: AnnData | MuData,
+    *,
+    genes: str | os.PathLike[str] | pd.DataFrame | Genome | None = None,
+    reach: int = 10_000,
+    decay: float = 5_000.0,
+    target_sum: float | None = None,
+    key_added: str = _keys.GENE_SCORES,
+    mod: str = "atac",
+    n_jobs: int | None = None,
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | MuData | None:
+    r"""Score genes in cells by the cut sites around their transcription start.
+
+    The score is the sum over cut sites within `reach` bp of the start of exp(-distance / decay), after Lal et al.
+    2021 (gene scores of single cells). It is computed from the fragments, one chromosome at a time.
+
+    Parameters
+    ----------
+    adata
+        Cells that know their fragments (:func:`~scatacworks.io.read_fragments`).
+    genes
+        Anything :func:`scatacworks.io.read_genes` takes; by default the genes of the genome.
+    reach
+        Largest distance of a cut site, in bp.
+    decay
+        Distance over which the weight falls to 1/e, in bp.
+    target_sum
+        Scale the scores of every cell to this sum; `None` leaves them as they are.
+    key_added
+        Name in `.obsm` and `.uns`.
+    mod
+        Modality to use where `adata` is a MuData.
+    n_jobs
+        Threads that read fragments.
+    progress
+        Show a progress bar.
+    copy
+        Return a changed copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.obsm[key_added]` : CSR float32, cells × genes
+    `.uns[key_added]["genes"]` : DataFrame
+        `chrom`, `start`, `end`, `name`, `strand`, in the order of the columns. `.uns[key_added]["params"]`.
+
+    Raises
+    ------
+    KeyError
+        If the object has no fragments.
+    ValueError
+        If there is no gene on the genome, or `reach` or `decay` is not positive.
+
+    Examples
+    --------
+    >>> import pandas as pd, scatacworks as sca
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "f.tsv"
+    >>> _ = path.write_text("\t".join(["chr1", "1000", "1101", "cell1", "1"]) + "\n")
+    >>> adata = sca.io.read_fragments(path, genome={"chr1": 10_000}, min_fragments=1, progress=False)
+    >>> genes = pd.DataFrame([["chr1", 1000, 5000, "AAA", "+"]], columns=["chrom", "start", "end", "name", "strand"])
+    >>> sca.tl.gene_scores(adata, genes=genes, progress=False)
+    >>> round(float(adata.obsm["gene_scores"][0, 0]), 3)
+    1.98
+    """
+    if reach < 0 or decay <= 0:
+        msg = f"reach is {reach} and decay {decay}; expected reach >= 0 and decay > 0 (bp)."
+        raise ValueError(msg)
+    adata = adata.copy() if copy else adata
+    cells = atac(adata, mod)
+    source = open_fragments(cells)
+    table = read_genes(source.genome if genes is None else genes, genome=source.genome)
+    codes = source.genome.resolve(table["chrom"])
+    tss = np.where(table["strand"] == "-", table["end"] - 1, table["start"]).astype(np.int64)
+    total = sparse.csr_matrix((cells.n_obs, len(table)), dtype=np.float64)
+    for block in source.chromosomes(n_jobs=n_jobs, progress=progress):
+        own = np.flatnonzero(codes == block.chrom)
+        own = own[np.argsort(tss[own], kind="stable")]
+        if len(own) == 0:
+            continue
+        for sites in (block.start.astype(np.int64), block.end.astype(np.int64) - 1):
+            cell, gene, weight = near_starts(sites, block.cell, tss[own], reach, decay)
+            total = total + sparse.csr_matrix((weight, (cell, own[gene])), total.shape)
+    if target_sum is not None:
+        sums = np.asarray(total.sum(1)).ravel()
+        total = sparse.diags(np.divide(target_sum, sums, out=np.zeros_like(sums), where=sums > 0)) @ total
+    cells.obsm[key_added] = sparse.csr_matrix(total, dtype=np.float32)
+    cells.uns[key_added] = {
+        "genes": table.set_index(table.index.astype(str))[["chrom", "start", "end", "name", "strand"]],
+        _keys.PARAMS: {"reach": reach, "decay": decay, "target_sum": target_sum},
+    }
+    return adata if copy else None

@@ -1,0 +1,153 @@
+"""Single cells in the space of a bulk reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import anndata
+import numpy as np
+from scipy import sparse
+
+from scatacworks import _keys
+from scatacworks._logging import logger
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+__all__ = ["project_bulk"]
+
+
+def project_bulk(
+    adata: AnnData,
+    reference: AnnData | pd.DataFrame,
+    *,
+    n_components: int | None = None,
+    normalize: Literal["quantile", "log"] | None = "quantile",
+    layer: str | None = None,
+    key_added: str = _keys.X_BULK,
+    copy: bool = False,
+) -> AnnData | None:
+    """Project cells on the principal components of a bulk reference over common peaks.
+
+    The normalised reference is centred per peak and decomposed; cells, as presence (a peak with any count) divided by
+    the number of peaks present, are centred per peak over the cells and multiplied with the loadings. The components
+    of every cell, and of every reference sample, are then centred and scaled to unit variance, which takes away what
+    depth does to the length of the vectors (Lal et al. 2021, projection of single cells; Buenrostro et al. 2018).
+    On sorted bone marrow, presence and quantile normalisation place more cells on their population than logarithms
+    of scaled counts, which carry depth into the components.
+
+    Parameters
+    ----------
+    adata
+        Cells × peaks, counts.
+    reference
+        Samples × peaks, or a DataFrame of peaks × samples; peaks are matched by name (`chrom:start-end`).
+    n_components
+        Number of components; by default all, one fewer than samples.
+    normalize
+        `"quantile"`: log2(x + 1), then the same distribution of values in every sample; `"log"`: log2 of values per
+        million + 1; `None`: as given.
+    layer
+        Layer with the counts, instead of `X`.
+    key_added
+        Name in `.obsm` and `.uns`.
+    copy
+        Return a changed copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets:
+
+    `.obsm[key_added]` : float32, cells × components
+        NaN for cells without a count in the common peaks.
+    `.uns[key_added]` : dict
+        `names` and `scores` (samples × components) of the reference, `loadings` (common peaks × components),
+        `explained` (share of variance per component), `n_common` peaks, `params`.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 10 peaks are common, or the reference has fewer than three samples.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scatacworks as sca
+    >>> rng = np.random.default_rng(0)
+    >>> bulk = pd.DataFrame(rng.gamma(1, 10, (50, 4)), columns=["B", "T", "NK", "Mono"])
+    >>> bulk.index = [f"chr1:{i}-{i + 1}" for i in range(50)]
+    >>> cells = anndata.AnnData(rng.poisson(bulk["B"].to_numpy(), (5, 50)).astype(np.float32))
+    >>> cells.var_names = bulk.index
+    >>> sca.tl.project_bulk(cells, bulk)
+    >>> cells.obsm["X_bulk"].shape
+    (5, 3)
+    """
+    names, peaks, values = _reference(reference)
+    common = adata.var_names.intersection(peaks)
+    if len(common) < 10:
+        msg = (
+            f"Cells and reference have {len(common)} peaks in common by name (such as {adata.var_names[0]!r} and "
+            f"{peaks[0]!r}); count the cells in the reference's peaks first (sca.pp.count_regions)."
+        )
+        raise ValueError(msg)
+    if len(names) < 3:
+        msg = f"The reference has {len(names)} samples; expected at least 3."
+        raise ValueError(msg)
+    logger.info("%d of %d peaks are common with the reference.", len(common), adata.n_vars)
+    adata = adata.copy() if copy else adata
+    bulk = values[:, peaks.get_indexer(common)]
+    bulk = _normalised(bulk, normalize)
+    bulk = bulk - bulk.mean(0)
+    left, size, right = np.linalg.svd(bulk, full_matrices=False)
+    n_components = min(n_components or len(names) - 1, len(names) - 1)
+    loadings = right[:n_components].T
+    counts = adata.X if layer is None else adata.layers[layer]
+    counts = sparse.csr_matrix(counts)[:, adata.var_names.get_indexer(common)]
+    present = (counts > 0).astype(np.float64)
+    n_present = np.asarray(present.sum(1)).ravel()
+    empty = n_present == 0
+    scaled = sparse.csr_matrix(sparse.diags(1 / np.maximum(n_present, 1)) @ present)
+    scores = scaled @ loadings - np.asarray(scaled[~empty].mean(0)).ravel() @ loadings
+    scores = _standardised(np.asarray(scores))
+    scores[empty] = np.nan
+    if empty.any():
+        logger.warning("%d cells have no count in the common peaks.", empty.sum())
+    adata.obsm[key_added] = scores.astype(np.float32)
+    adata.uns[key_added] = {
+        "names": np.array(names, dtype=object),
+        "scores": _standardised(left[:, :n_components] * size[:n_components]),
+        "loadings": loadings,
+        "explained": (size**2 / (size**2).sum())[:n_components],
+        "n_common": len(common),
+        _keys.PARAMS: {"n_components": n_components, "normalize": normalize or "none"},
+    }
+    return adata if copy else None
+
+
+def _reference(reference: AnnData | pd.DataFrame) -> tuple[list[str], pd.Index, np.ndarray]:
+    """Return names of samples, names of peaks, and samples × peaks."""
+    if isinstance(reference, anndata.AnnData):
+        values = reference.X.toarray() if sparse.issparse(reference.X) else np.asarray(reference.X)
+        return list(map(str, reference.obs_names)), reference.var_names, values.astype(np.float64)
+    return list(map(str, reference.columns)), reference.index.astype(str), reference.to_numpy(np.float64).T
+
+
+def _normalised(values: np.ndarray, how: str | None) -> np.ndarray:
+    """Make samples (rows) comparable."""
+    if how is None:
+        return values
+    if how == "log":
+        return np.log2(values / np.maximum(values.sum(1, keepdims=True), 1e-300) * 1e6 + 1)
+    if how == "quantile":
+        logs = np.log2(values + 1)
+        mean = np.sort(logs, axis=1).mean(0)
+        rank = np.argsort(np.argsort(logs, axis=1, kind="stable"), axis=1, kind="stable")
+        return mean[rank]
+    msg = f"normalize is {how!r}; expected 'quantile', 'log' or None."
+    raise ValueError(msg)
+
+
+def _standardised(scores: np.ndarray) -> np.ndarray:
+    """Centre and scale every row."""
+    spread = scores.std(1, keepdims=True)
+    return (scores - scores.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)

@@ -1,0 +1,126 @@
+"""Scores averaged over neighbouring cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from scatacworks import _keys
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["smooth"]
+
+
+def smooth(
+    adata: AnnData,
+    *,
+    keys: str | list[str],
+    use_rep: str = _keys.X_LSI,
+    n_neighbors: int = 50,
+    suffix: str = "_smooth",
+    copy: bool = False,
+) -> AnnData | None:
+    """Replace every cell's values by the mean over the cell and its nearest neighbours.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    keys
+        What to smooth: layers, arrays or tables of `.obsm`, numeric columns of `.obs`, or `"X"`.
+    use_rep
+        Embedding in `.obsm` in which neighbours are found (Euclidean).
+    n_neighbors
+        Cells averaged, the cell itself included.
+    suffix
+        Added to the names.
+    copy
+        Return a changed copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets, for each key, a slot of the same kind with `suffix` added to its name (`"X"`:
+    `.layers["X" + suffix]`); sparse stays sparse. NaN values are left out of the means.
+
+    Raises
+    ------
+    KeyError
+        If the embedding or a key is missing.
+    ValueError
+        If there are fewer cells than `n_neighbors`, or the embedding has values that are not finite.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, scatacworks as sca
+    >>> adata = anndata.AnnData(np.array([[1.0], [3.0], [10.0], [20.0]], np.float32))
+    >>> adata.obsm["X_lsi"] = np.array([[0.0], [1.0], [9.0], [10.0]])
+    >>> sca.tl.smooth(adata, keys="X", n_neighbors=2)
+    >>> adata.layers["X_smooth"].ravel().tolist()
+    [2.0, 2.0, 15.0, 15.0]
+    """
+    if use_rep not in adata.obsm:
+        msg = (
+            f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.pp.lsi(adata) or name another by use_rep."
+        )
+        raise KeyError(msg)
+    points = np.asarray(adata.obsm[use_rep], np.float32)
+    if not np.isfinite(points).all():
+        msg = f".obsm[{use_rep!r}] has values that are not finite."
+        raise ValueError(msg)
+    if not 1 <= n_neighbors <= len(points):
+        msg = f"n_neighbors is {n_neighbors}; expected 1 to the number of cells, {len(points)}."
+        raise ValueError(msg)
+    adata = adata.copy() if copy else adata
+    mean = _averager(points, n_neighbors)
+    for key in [keys] if isinstance(keys, str) else keys:
+        where, values = _find(adata, key)
+        result = _average(mean, values)
+        if where == "obs":
+            adata.obs[key + suffix] = result
+        else:
+            getattr(adata, where)[key + suffix] = result
+    return adata if copy else None
+
+
+def _averager(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:
+    """Return cells × cells weights: 1 / n for the cell and its nearest others."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors(points, return_distance=False)
+    own = np.arange(len(points))
+    lacking = ~(found == own[:, None]).any(1)  # of equal points others may stand first
+    found[lacking, -1] = own[lacking]
+    pointers = np.arange(0, found.size + 1, n_neighbors)
+    return sparse.csr_matrix((np.ones(found.size), found.ravel(), pointers), (len(points), len(points)))
+
+
+def _find(adata: AnnData, key: str) -> tuple[str, Any]:
+    """Return the slot a key lies in, and its values."""
+    if key == "X":
+        return "layers", adata.X
+    for slot in ("layers", "obsm"):
+        if key in getattr(adata, slot):
+            return slot, getattr(adata, slot)[key]
+    if key in adata.obs:
+        return "obs", adata.obs[key].to_numpy(np.float64)
+    msg = (
+        f"No {key!r} among layers {sorted(adata.layers)}, .obsm {sorted(adata.obsm)} or .obs {list(adata.obs.columns)}."
+    )
+    raise KeyError(msg)
+
+
+def _average(mean: sparse.csr_matrix, values: Any) -> Any:
+    """Average rows, leaving NaN out, in the kind of container given."""
+    if sparse.issparse(values):
+        return sparse.csr_matrix(mean @ values / mean[0].sum(), dtype=np.float32)
+    dense = values.to_numpy(np.float64) if isinstance(values, pd.DataFrame) else np.asarray(values, np.float64)
+    known = ~np.isnan(dense)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result = (mean @ np.where(known, dense, 0.0)) / (mean @ known.astype(np.float64))
+    result = result.astype(np.float32)
+    return pd.DataFrame(result, values.index, values.columns) if isinstance(values, pd.DataFrame) else result
