@@ -1,0 +1,56 @@
+"""Shared parts of the plots of annotations: axes, component colours, heat maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scatacworks._palette import cycle
+from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def component_colors(index: AnnData, components: list[str], component_key: str = "component") -> dict[str, str]:
+    """Return a colour per component: `.uns["component_colors"]`, or the palette."""
+    stored = list(map(str, index.uns.get(f"{component_key}_colors", ())))
+    return dict(zip(components, stored if len(stored) >= len(components) else cycle(len(components)), strict=False))
+
+
+def axes_for(ax: Axes | None, figsize: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Return the axes given, or new ones."""
+    if ax is not None:
+        return ax.figure, ax
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=figsize, layout="constrained")
+    return figure, ax
+
+
+def plain(ax: Axes, xlabel: str = "", ylabel: str = "") -> None:
+    """Take away what carries no data and label the axes."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
+    ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+    ax.set_xlabel(xlabel, fontsize=FONT, color=INK)
+    ax.set_ylabel(ylabel, fontsize=FONT, color=INK)
+
+
+def heat_map(
+    ax: Axes, values: np.ndarray, rows: list[str], columns: list[str], *, label: str, highest: float | None = None
+) -> None:
+    """Draw a matrix with named rows and columns and a colour bar."""
+    top = highest if highest is not None else float(np.nanmax(values, initial=1.0))
+    image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=SMALL, color=INK)
+    ax.set_yticks(range(len(rows)), rows, fontsize=SMALL, color=INK)
+    ax.tick_params(length=0)
+    ax.spines[:].set_color(LINE)
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.5, pad=0.02)
+    bar.set_label(label, fontsize=SMALL, color=INK)
+    bar.ax.tick_params(labelsize=SMALL, length=2)
+    bar.outline.set_visible(False)

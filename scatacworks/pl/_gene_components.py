@@ -1,0 +1,145 @@
+"""Genes and gene sets by component."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks.pl._annotation import axes_for, component_colors, plain
+from scatacworks.pl._layout import FONT, INK, SMALL, finish
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LEAST_P = 1e-300
+
+
+def gene_components(
+    index: AnnData,
+    *,
+    kind: Literal["top", "map"] = "top",
+    key: str = _keys.GENE_COMPONENTS,
+    n_top: int = 5,
+    names: list[str] | None = None,
+    ax: Axes | None = None,
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Show the genes (or gene sets) of each component.
+
+    `"top"` lists the most significant genes of every component with their enrichment; `"map"` places all labelled
+    genes in two dimensions by their enrichment over the components, so that genes of similar regulation lie together.
+
+    Parameters
+    ----------
+    index
+        Object on which :func:`~scatacworks.tl.gene_components` or :func:`~scatacworks.tl.gene_set_components` has run.
+    kind
+        Which figure.
+    key
+        Slot of `.uns`: `"gene_components"`, or `"gene_set_components"`.
+    n_top
+        Genes per component in the list.
+    names
+        Genes to name in the map; by default the most significant of every component.
+    ax
+        Axes to draw in.
+    figsize
+        Width and height in inches.
+    show
+        Show the figure; by default where it is not returned.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The figure if `return_fig` or `ax` is given, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If the slot is missing.
+    ValueError
+        If no gene has a label.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scatacworks as sca
+    >>> var = pd.DataFrame({"chrom": "chr1", "start": np.arange(0, 100_000, 1000)})
+    >>> var["end"] = var["start"] + 200
+    >>> var["component"] = np.where(var["start"].between(20_000, 30_000), "Lymphoid", "Neural")
+    >>> index = anndata.AnnData(np.ones((1, 100), np.float32), var=var.set_index(var.index.astype(str)))
+    >>> genes = pd.DataFrame([["chr1", 22_000, 29_000, "MS4A1", "+"]])
+    >>> genes.columns = ["chrom", "start", "end", "name", "strand"]
+    >>> sca.tl.gene_components(index, genes=genes)
+    >>> figure = sca.pl.gene_components(index, return_fig=True)
+    """
+    if key not in index.uns:
+        msg = f"No .uns[{key!r}]; run sca.tl.{key if key in (_keys.GENE_SET_COMPONENTS,) else 'gene_components'} first."
+        raise KeyError(msg)
+    stored = index.uns[key]
+    table = stored["genes" if "genes" in stored else "gene_sets"].reset_index(drop=True)
+    labelled = table[table["component"] != ""]
+    if labelled.empty:
+        msg = f"No entry of .uns[{key!r}] has a label at its false discovery rate."
+        raise ValueError(msg)
+    components = [str(name) for name in stored["components"]]
+    colors = component_colors(index, components)
+    ranked = labelled.sort_values("p_value", kind="stable").groupby("component", sort=False)
+    best = ranked.head(n_top if kind == "top" else 1)
+    if kind == "top":
+        figure = _draw_top(best, components, colors, ax, figsize)
+    elif kind == "map":
+        chosen = table[table["name"].isin(names)] if names is not None else best
+        figure = _draw_map(stored, labelled, chosen, colors, ax=ax, figsize=figsize)
+    else:
+        msg = f"kind is {kind!r}; expected 'top' or 'map'."
+        raise ValueError(msg)
+    return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
+
+
+def _draw_top(best: Any, components: list[str], colors: dict[str, str], ax: Axes | None, figsize: Any) -> Figure:
+    """Draw a bar per gene, grouped by component."""
+    best = best.assign(order=best["component"].map({name: i for i, name in enumerate(components)}))
+    best = best.sort_values(["order", "p_value"], kind="stable").reset_index(drop=True)
+    gap = best["order"].ne(best["order"].shift()).cumsum() - 1
+    place = np.arange(len(best)) + 0.6 * gap.to_numpy()
+    figure, ax = axes_for(ax, figsize or (5.2, 0.5 + 0.15 * float(place.max() + 2)))
+    height = -np.log10(best["p_value"].clip(lower=_LEAST_P))
+    ax.barh(place, height, height=0.8, color=best["component"].map(colors))
+    ax.set_yticks(place, best["name"])
+    ax.invert_yaxis()
+    plain(ax, "-log10 p (binomial)")
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlim(0, float(height.max()) * 1.12)
+    for y, width, enrichment in zip(place, height, best["enrichment"], strict=True):
+        ax.text(width, y, f" {enrichment:.1f}×", va="center", fontsize=SMALL - 1, color=INK)
+    handles = [ax.barh(0, 0, color=colors[name], label=name) for name in components if name in set(best["component"])]
+    ax.legend(handles=handles, fontsize=SMALL, frameon=False, loc="lower right")
+    return figure
+
+
+def _draw_map(
+    stored: Any, labelled: Any, chosen: Any, colors: dict[str, str], *, ax: Axes | None, figsize: Any
+) -> Figure:
+    """Draw labelled genes on the first two principal components of their log enrichment."""
+    values = np.log2(np.clip(np.nan_to_num(np.asarray(stored["enrichment"]), nan=1.0, posinf=64.0), 1 / 8, 64))
+    own = values[labelled.index]
+    centre = own.mean(0)
+    axes = np.linalg.svd(own - centre, full_matrices=False)[2][:2]
+    axes = axes * np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(1)] < 0, -1, 1)[:, None]
+    points = (values - centre) @ axes.T
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    figure, ax = axes_for(ax, figsize or (5.2, 4.2))
+    for name, rows in labelled.groupby("component", sort=False):
+        ax.scatter(*points[rows.index].T, s=7, color=colors[str(name)], label=str(name), linewidths=0, alpha=0.8)
+    for row in chosen.itertuples():
+        ax.annotate(row.name, points[row.Index], xytext=(2, 2), textcoords="offset points", fontsize=SMALL, color=INK)
+    plain(ax, "enrichment, axis 1", "enrichment, axis 2")
+    ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title_fontsize=FONT)
+    return figure
