@@ -31,8 +31,9 @@ def by_window_and_type(pbmc, fragments, windows):
     out = {}
     for chrom, start, end in windows:
         near = (fragments["chrom"] == chrom) & fragments["start"].between(start, end)
+        columns, own = fragments.loc[near, ["start", "end"]].to_numpy(), types[near].to_numpy()
         for celltype in pbmc.obs["celltype"].cat.categories:
-            out[chrom, start, celltype] = fragments.loc[near & (types == celltype), ["start", "end"]].to_numpy()
+            out[chrom, start, celltype] = columns[own == celltype]
     return out
 
 
@@ -53,7 +54,7 @@ def test_every_cell_type_equals_a_double_loop_base_for_base(pbmc, pbmc_fragments
     for chrom, start, end in windows:
         for group, celltype in enumerate(tracks.groups):
             own = grouped[chrom, start, celltype].tolist()
-            for extend in (0, 5, 100):
+            for extend in (0, 100):
                 shown = sca.get.track(pbmc, celltype, (chrom, start, end), extend=extend)
                 np.testing.assert_array_equal(shown, piled_in_loops(own, start, end, extend))
             inside[group] += tracks.window(celltype, chrom, start, end).sum()
