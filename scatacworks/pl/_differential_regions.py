@@ -16,7 +16,6 @@ from scatacworks.pl._colors import GREY
 from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish
 from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target
-from scatacworks.tl._differential.background import SUFFIX
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -88,8 +87,8 @@ def differential_regions(
     """
     adata = atac(adata, mod=mod)
     table, note = _result(adata, result_key)
-    name = background or str(note.get("background", "background"))
-    moments = get_background(adata, name if is_background(adata.uns.get(name)) else f"{name}{SUFFIX}")
+    name = background or str(note.get("background", _keys.BACKGROUND))
+    moments = get_background(adata, name if is_background(adata.uns.get(name)) else f"{name}{_keys.MOMENTS_SUFFIX}")
     genome = Genome(moments.genome)
     place = _default_region(table, moments) if region is None else genome.region(region)
     group = group or str(note["group"])

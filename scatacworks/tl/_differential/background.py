@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scatacworks import _step
+from scatacworks import _keys, _step
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions
 from scatacworks.tl._denoising import _inputs
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
     from scatacworks.models.base import Model
     from scatacworks.tl._differential._source import GroupSource
 
-SUFFIX = "_moments"
 TILE_BP = 500
 
 
 def background(
     adata: AnnData | MuData,
     *,
-    key: str = "background",
+    key: str = _keys.BACKGROUND,
     regions: Any = None,
     universe: Any = None,
     tile: int | None = TILE_BP,
@@ -144,7 +143,7 @@ def background(
     total = stream.totals(scale_share)
     tested = find_universe(stream, target, universe, tile, spans)
     found = _run(stream, total, tested, spans, params)
-    target.uns[f"{key}{SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
+    target.uns[f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
     if stream.folder is not None:
         _stream.remove_folder(stream.folder)
     return result if copy else None

@@ -18,7 +18,6 @@ from scatacworks.tl._differential._replicates import Comparison, replicate_test
 from scatacworks.tl._differential._store import Background, get_background, is_background
 from scatacworks.tl._differential._target import open_target, z_tracks
 from scatacworks.tl._differential._universe import GIVEN, as_arrays
-from scatacworks.tl._differential.background import SUFFIX
 from scatacworks.tl._differential.background import background as make_background
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def differential_regions(
     adata: AnnData | MuData,
     group: str,
     *,
-    background: str = "background",
+    background: str = _keys.BACKGROUND,
     reference: str | None = None,
     regions: Any = None,
     method: Literal["default", "paper"] = "default",
@@ -139,8 +138,9 @@ def differential_regions(
         `family`, regions among which `q` is adjusted; `gene` and `gene_distance` (bp from the middle of the region to
         the start site) where the genome has a gene table.
     `.uns[f"{key_added}_z"]` : dict
-        Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for :func:`~scatacworks.get.track`
-        and `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file by
+        Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for
+        :func:`~scatacworks.get.track`, and for a bigWig file by
+        `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file by
         `io.write_peaks(table, "regions.bed")`.
     `.uns["scatacworks"][key_added]` : dict
         Parameters, effective number of background groups, and the factor by which shared cells change the variance.
@@ -179,7 +179,10 @@ def differential_regions(
         tested = open_target(target, key, group, moments)
         table, notes, level = _against_background(target, tested, moments, key, joining)
         z = z_tracks(moments, tested).to_dict()
-        target.uns[f"{key_added}_z"] = {_keys.SIGNAL: z, _keys.PARAMS: _step.params(group=group, background=background)}
+        target.uns[f"{key_added}{_keys.Z_SUFFIX}"] = {
+            _keys.SIGNAL: z,
+            _keys.PARAMS: _step.params(group=group, background=background),
+        }
         genome = moments.genome
         table = table if regions is None else _touching(table, as_regions(_listed(regions), genome), genome)
     if min_coverage is None:
@@ -218,7 +221,7 @@ def _ensure_background(
     adata: AnnData, name: str, regions: Any, key: str, model: Any, *, shared: dict[str, Any]
 ) -> Background:
     """Return the background, made first if only its groups are there."""
-    for slot in (name, f"{name}{SUFFIX}"):
+    for slot in (name, f"{name}{_keys.MOMENTS_SUFFIX}"):
         if is_background(adata.uns.get(slot)):
             return get_background(adata, slot)
     if name not in adata.obs and name not in adata.obsm:
@@ -232,7 +235,7 @@ def _ensure_background(
     if isinstance(model, str) and model == "default":
         model = str(adata.uns.get(key, {}).get(_keys.PARAMS, {}).get("model", model))
     make_background(adata, key=name, regions=regions, model=model, **shared)
-    return get_background(adata, f"{name}{SUFFIX}")
+    return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
 
 
 def _listed(regions: Any) -> Any:
