@@ -33,6 +33,7 @@ def evaluate_tracks(
     threshold: float = 0.5,
     block_bp: int = 1_000_000,
     by: Literal["group", "block"] = "group",
+    rank_correlation: bool = True,
 ) -> pd.DataFrame:
     """Score tracks at base resolution, whole and inside and outside of peaks.
 
@@ -62,6 +63,8 @@ def evaluate_tracks(
     by
         ``"group"``: one row per group; ``"block"``: one row per group and block, for paired comparisons
         (:func:`paired_bootstrap`).
+    rank_correlation
+        Also compute Spearman's correlation of each group, which takes a second pass over the tracks.
 
     Returns
     -------
@@ -96,7 +99,10 @@ def evaluate_tracks(
     for group in prediction.groups if groups is None else groups:
         own = None if peaks is None else _intervals(_of_group(peaks, group), genome)
         reader = _Reader(prediction, truth, score, extend, group, own, left_out)
-        rows += _block_rows(reader, blocks, threshold) if by == "block" else [_group_row(reader, blocks, threshold)]
+        if by == "block":
+            rows += _block_rows(reader, blocks, threshold)
+        else:
+            rows.append(_group_row(reader, blocks, threshold, rank_correlation=rank_correlation))
     return pd.DataFrame(rows)
 
 
@@ -169,21 +175,28 @@ class _Scores:
         return row
 
 
-def _group_row(reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float) -> dict[str, float]:
-    """All blocks of a group in one row; a second pass gives the rank correlation."""
+def _group_row(
+    reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float, *, rank_correlation: bool
+) -> dict[str, float]:
+    """All blocks of a group in one row."""
     scores, ranks = _Scores(), (Ranking(), Ranking())
     for block in blocks:
         truth, prediction, score, label = reader.read(*block)
         scores.update(truth, prediction, score, label, threshold)
         for ranking, values in zip(ranks, (truth, prediction), strict=True):
-            ranking.update(np.zeros(len(values), bool), values)
+            if rank_correlation:
+                ranking.update(np.zeros(len(values), bool), values)
+    row = {"group": reader.group, **scores.row(with_peaks=reader.peaks is not None)}
+    return row | ({"spearman": _rank_correlation(reader, blocks, ranks)} if rank_correlation else {})
+
+
+def _rank_correlation(reader: _Reader, blocks: list[tuple[str, int, int]], ranks: tuple[Ranking, Ranking]) -> float:
+    """Correlation of ranks, from a second pass."""
     moments = PairMoments()
     for block in blocks:
         truth, prediction, _, _ = reader.read(*block)
         moments.update(ranks[0].ranks(truth), ranks[1].ranks(prediction))
-    row = {"group": reader.group, **scores.row(with_peaks=reader.peaks is not None)}
-    row["spearman"] = moments.pearson()
-    return row
+    return moments.pearson()
 
 
 def _block_rows(reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float) -> Iterator[dict[str, float]]:

@@ -48,7 +48,13 @@ def least_coverage(mean: float, cutoff: float) -> int:
 
 
 def label_peaks(
-    positions: np.ndarray, counts: np.ndarray, *, length: int, extend: int = 100, cutoff: float = 3.0
+    positions: np.ndarray,
+    counts: np.ndarray,
+    *,
+    length: int,
+    extend: int = 100,
+    cutoff: float = 3.0,
+    least_mean: float = 0.0,
 ) -> np.ndarray:
     """Call the peaks of one chromosome of a deep sample.
 
@@ -66,6 +72,8 @@ def label_peaks(
         bp to either side of a cut site.
     cutoff
         Least score, -log10 p.
+    least_mean
+        Mean coverage to assume where the chromosome's is lower, as it is when a file holds only windows of it.
 
     Returns
     -------
@@ -75,6 +83,6 @@ def label_peaks(
         return np.empty((0, 2), np.int64)
     starts, lengths, values = run_length_coverage(positions, counts, length, extend)
     mean = float(np.dot(lengths, values.astype(np.float64))) / length
-    least = least_coverage(mean, cutoff)
+    least = least_coverage(max(mean, least_mean), cutoff)
     peaks = call_runs(starts, lengths, values, 0.0, length, float(least), MIN_LENGTH, MAX_GAP)
     return np.stack(peaks, axis=1)

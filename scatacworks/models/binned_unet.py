@@ -40,6 +40,12 @@ class BinnedUNetConfig:
         Beyond these depths the network is told the nearest limit (the inputs are scaled by the true depth).
     extra_channels
         Names of further input channels, one value per bin.
+
+    Examples
+    --------
+    >>> from scatacworks.models import BinnedUNetConfig
+    >>> BinnedUNetConfig(dilations=(1, 2, 4)).dilations
+    (1, 2, 4)
     """
 
     channels: tuple[int, int, int] = (32, 48, 80)

@@ -87,6 +87,13 @@ def save(model: Model, path: str | PathLike[str]) -> Path:
     Returns
     -------
     Path of the safetensors file.
+
+    Examples
+    --------
+    >>> from scatacworks import models
+    >>> path = models.save(models.Gaussian(), "smooth")
+    >>> models.load(path).architecture
+    'Gaussian'
     """
     from safetensors.torch import save as to_bytes
 
@@ -163,7 +170,7 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
     return require_file(path, "model file")
 
 
-def _architectures() -> dict[str, type[Model]]:
+def architectures() -> dict[str, type[Model]]:
     """Every architecture by name."""
     from scatacworks import models
 
@@ -188,7 +195,7 @@ def build(architecture: str, config: dict[str, Any], card: dict[str, Any], sourc
     -------
     The network, randomly initialised.
     """
-    known = _architectures()
+    known = architectures()
     if architecture not in known:
         msg = f"{source} is of the unknown architecture {architecture!r}; this version knows {', '.join(known)}."
         raise ValueError(msg)

@@ -114,7 +114,8 @@ class Sample:
     def _call(self) -> Intervals:
         """Label peaks by the paper's rule on every chromosome in use."""
         sizes = self.clean.genome.sizes
-        return {chrom: label_peaks(*self.sites(chrom), length=sizes[chrom]) for chrom in self.regions}
+        mean = 201 * self.depth / TERRITORY
+        return {c: label_peaks(*self.sites(c), length=sizes[c], least_mean=mean) for c in self.regions}
 
     def sites(self, chrom: str) -> tuple[np.ndarray, np.ndarray]:
         """Positions and counts of the clean track on a chromosome."""

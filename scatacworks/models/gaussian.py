@@ -27,6 +27,12 @@ class GaussianConfig:
         Largest width (bp) that training may reach; sets the halo.
     extension
         bp to either side of a cut site in the coverage that the signal is scaled to.
+
+    Examples
+    --------
+    >>> from scatacworks.models import GaussianConfig
+    >>> GaussianConfig(depths=(1e6,), sigmas=(250.0,)).sigmas
+    (250.0,)
     """
 
     depths: tuple[float, ...] = (2e5, 1e6, 5e6)

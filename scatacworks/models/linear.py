@@ -24,6 +24,12 @@ class LinearConfig:
         Width of the filter in bp.
     extension
         bp to either side of a cut site in the coverage.
+
+    Examples
+    --------
+    >>> from scatacworks.models import LinearConfig
+    >>> LinearConfig(field=2001).field
+    2001
     """
 
     field: int = 8401

@@ -30,6 +30,12 @@ class ResNetConfig:
         ``"none"`` feeds and predicts coverage, as published; ``"sqrt"`` its square root.
     extra_channels
         Names of input channels after the coverage, one value per base.
+
+    Examples
+    --------
+    >>> from scatacworks.models import ResNetConfig
+    >>> ResNetConfig(width=25).width
+    25
     """
 
     n_blocks: int = 5

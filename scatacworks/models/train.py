@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scatacworks.models.base import Model
     from scatacworks.models.data import Sample
 
-__all__ = ["TrainConfig", "TrainResult", "fit", "recipe"]
+__all__ = ["TrainConfig", "TrainResult", "fit", "recipe", "start"]
 
 _LAST = "last.ckpt"
 
@@ -128,6 +128,35 @@ def fit(
         with atomic_path(folder / "history.csv") as aside:
             result.history.to_csv(aside, index=False)
     return result
+
+
+def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
+    """Make the network that training starts from.
+
+    Parameters
+    ----------
+    model
+        Name of an architecture, whose weights are drawn from `seed` without touching torch's global random state; a
+        network, returned as it is; or what :func:`~scatacworks.models.load` takes.
+    seed
+        Seed of the weights.
+
+    Returns
+    -------
+    The network.
+    """
+    import torch
+
+    from scatacworks.models.base import Model as Base
+    from scatacworks.models.checkpoint import architectures, load
+
+    if isinstance(model, Base):
+        return model
+    if str(model) not in architectures():
+        return load(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architectures()[str(model)]()
 
 
 def _trainer(

@@ -29,6 +29,12 @@ class UNetConfig:
         bp by which cut sites are extended before they enter.
     extra_channels
         Names of input channels after the coverage, one value per base.
+
+    Examples
+    --------
+    >>> from scatacworks.models import UNetConfig
+    >>> UNetConfig(channels=(8, 16)).channels
+    (8, 16)
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)

@@ -103,19 +103,20 @@ def evaluate(
     >>> adata = sca.datasets.pbmc_windows()
     >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
     >>> table = sca.tl.evaluate(
-    ...     adata, adata, groups=["naive B"], regions="chr11:60,440,000-60,470,000", baselines=["raw"], progress=False
+    ...     adata, adata, groups=["naive B"], regions="chr11:60,445,500-60,466,000", baselines=["raw"], progress=False
     ... )
     >>> float(table.loc[0, "pearson"].round(6))
     1.0
     """
     import pandas as pd
 
-    deep, shallow = _samples.cut_sites_of(truth, raw_key), _samples.cut_sites_of(adata, raw_key)
+    full, shallow = _samples.cut_sites_of(truth, raw_key), _samples.cut_sites_of(adata, raw_key)
     names = list(shallow.groups if groups is None else groups)
     depths = _samples.depths_of(adata, raw_key, depth)[[shallow.group_code(name) for name in names]]
-    deep, shallow = deep.select(names), shallow.select(names)
+    deep, shallow = full.select(names), shallow.select(names)
     where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
-    peaks = call_truth(deep, extend) if peaks is None else peaks
+    deep_depths = _samples.depths_of(truth, raw_key, None)[[full.group_code(name) for name in names]]
+    peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
     options = {"peaks": peaks, "exclude": exclude, "extend": extend, "by": by, "threshold": threshold}
     run = {"regions": where, "n_jobs": n_jobs, "progress": progress}
     rows = []
@@ -191,17 +192,18 @@ def coverage(sites: Tracks, extend: int) -> Tracks:
     return Tracks.from_chromosomes(sites.groups, sites.genome, chromosomes)
 
 
-def call_truth(deep: Tracks, extend: int) -> pd.DataFrame:
+def call_truth(deep: Tracks, depths: np.ndarray, extend: int) -> pd.DataFrame:
     """Peaks of deep tracks by the paper's rule, for every group."""
     import pandas as pd
 
     from scatacworks.models._labels import label_peaks
 
     parts = []
-    for group in deep.groups:
+    for group, depth in zip(deep.groups, depths, strict=True):
+        mean = (2 * extend + 1) * depth / _samples.REFERENCE_BP
         for chrom, length in deep.genome.sizes.items():
             starts, _, counts = deep.runs(group, chrom)
-            found = label_peaks(starts, counts, length=length, extend=extend)
+            found = label_peaks(starts, counts, length=length, extend=extend, least_mean=mean)
             parts.append(pd.DataFrame({"chrom": chrom, "start": found[:, 0], "end": found[:, 1], "group": group}))
     return pd.concat(parts, ignore_index=True)
 

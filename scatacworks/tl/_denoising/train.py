@@ -133,7 +133,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
     if not validate_on:
         logger.warning("There is no validation region: the network is trained without being watched.")
-    network = _network(model, seed)
+    network = training.start(model, seed)
     changes = dict(settings or {})
     if recipe == "paper" and "steps" not in changes:
         changes["steps"] = _passes(train_on, 25, changes)
@@ -167,21 +167,6 @@ def _make(
             )
         )
     return samples
-
-
-def _network(model: Any, seed: int) -> Model:
-    """A network from its architecture's name, seeded without touching the global random state, or one to start from."""
-    import torch
-
-    from scatacworks import models
-
-    if isinstance(model, models.base.Model):
-        return model
-    if str(model) not in ("BinnedUNet", "ResNet", "UNet", "Linear", "Gaussian"):
-        return models.load(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return getattr(models, str(model))()
 
 
 def _passes(samples: list[Sample], n_passes: int, changes: Mapping[str, Any]) -> int:
