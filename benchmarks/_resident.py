@@ -21,8 +21,11 @@ def resident_gb() -> float:
 
 @contextmanager
 def watch(every: float = 0.02) -> Iterator[dict[str, float]]:
-    """Fill `seconds`, `resident_gb` (largest, input included) and `added_gb` (over the start) when the block ends."""
-    result = {"seconds": 0.0, "resident_gb": 0.0, "added_gb": 0.0}
+    """Fill the result when the block ends.
+
+    `seconds`, `cpu_seconds` (of all threads), `resident_gb` (largest, input included), `added_gb` (over the start).
+    """
+    result = {"seconds": 0.0, "cpu_seconds": 0.0, "resident_gb": 0.0, "added_gb": 0.0}
     before, done = resident_gb(), threading.Event()
     highest = [before]
 
@@ -32,11 +35,12 @@ def watch(every: float = 0.02) -> Iterator[dict[str, float]]:
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
-    start = time.perf_counter()
+    start, spent = time.perf_counter(), time.process_time()
     try:
         yield result
     finally:
         result["seconds"] = time.perf_counter() - start
+        result["cpu_seconds"] = time.process_time() - spent
         done.set()
         thread.join()
         result["resident_gb"] = max(highest[0], resident_gb())

@@ -34,7 +34,7 @@ class Factors(NamedTuple):
 
 @njit
 def gather(indptr: np.ndarray, rows: np.ndarray, column: int, matrix: np.ndarray, out: np.ndarray) -> None:
-    """Sum the rows of a matrix over the rows of one column, four at a time; lengths known only at run time vectorise."""
+    """Sum the rows of a matrix over the rows of one column, four at a time (loops of unknown length vectorise)."""
     out[:] = 0
     p, stop = indptr[column], indptr[column + 1]
     while p + 4 <= stop:

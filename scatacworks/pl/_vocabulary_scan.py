@@ -77,6 +77,7 @@ def vocabulary_scan(
     gain.tick_params(labelsize=SMALL, labelcolor=FAINT, color=FAINT)
     gain.set_ylim(0, max(3 * table["f1_gain"].max(), 1e-9))
     gain.spines[["top", "left"]].set_visible(False)
+    gain.spines["right"].set(color=FAINT, linewidth=0.6)
     axes.set_zorder(gain.get_zorder() + 1)
     axes.patch.set_visible(False)
     dress(axes, x="number of components", y=f"score at threshold {stored['boundary']:g}")
