@@ -31,20 +31,19 @@ def _lines(rows: dict[str, Any]) -> None:
 
 
 def _installation() -> None:
-    import anndata
-    import torch
+    from importlib.metadata import version
 
     from scatacworks.genome import built_in_sizes
     from scatacworks.models import list_models
+    from scatacworks.models._engine import gpu_names
 
-    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     _lines(
         {
             "scatacworks": __version__,
             "Python": platform.python_version(),
-            "torch": torch.__version__,
-            "anndata": anndata.__version__,
-            "GPUs": ", ".join(cuda) or "none (the CPU is used)",
+            "torch": version("torch"),
+            "anndata": version("anndata"),
+            "GPUs": ", ".join(gpu_names()) or "none (the CPU is used)",
             "threads": _threads.resolve(),
             "genomes": ", ".join(built_in_sizes()),
             "models": ", ".join(_names(list_models())),

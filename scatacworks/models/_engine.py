@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from scatacworks.models.base import Model
 
 
+def gpu_names() -> list[str]:
+    """Return the names of the CUDA devices at hand."""
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
 def pick_device(device: str | torch.device | None) -> torch.device:
     """Return the device asked for; by default CUDA, else Apple's, where there is one, else the CPU.
 
