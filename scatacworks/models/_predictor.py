@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KINDS = (interpolate.SIGNAL, interpolate.LOGIT)
 _NO_RUNS = [np.empty(0, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
+_CORE = 131_072
 _NO_FILL = -(2**15)  # a level that does not occur
 
 
@@ -51,7 +52,7 @@ class Predictor:
     rounding
         How finely values are stored.
     core
-        bp that a window yields; a multiple of the model's stride. By default chosen by device.
+        bp that a window yields; a multiple of the model's stride. About 131 kb by default.
     amp
         Compute in bfloat16 where that is safe.
     """
@@ -75,7 +76,7 @@ class Predictor:
         self.device = pick_device(device)
         self.n_jobs = _threads.resolve(n_jobs)
         self.rounding = rounding or Rounding()
-        self.core = _core_length(model, self.device) if core is None else _check_core(model, core)
+        self.core = _core_length(model) if core is None else _check_core(model, core)
         self.batch_size = batch_size or _batch_size(model, self.device, self.core)
         self.amp = amp
         self.depth = _usable_depth(model, depth, len(cut_sites.groups))
@@ -192,10 +193,9 @@ def _join(tape: windows.Tape, parts: list[tuple[np.ndarray, ...]], chroms: tuple
     }
 
 
-def _core_length(model: Model, device: torch.device) -> int:
+def _core_length(model: Model) -> int:
     """Core of a window in bp: long enough that the halo costs little, short enough for the caches of a CPU."""
-    wanted = 65_536 if device.type == "cpu" else 131_072
-    return max(1, wanted // model.stride) * model.stride
+    return max(1, _CORE // model.stride) * model.stride
 
 
 def _check_core(model: Model, core: int) -> int:

@@ -90,8 +90,8 @@ def call_peaks(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
-    >>> sca.tl.denoise(adata, groups=["B"], regions="MS4A1", progress=False)
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    >>> sca.tl.denoise(adata, groups=["pDCs"], regions="MS4A1", progress=False)
     >>> sca.tl.call_peaks(adata)
     >>> list(adata.uns["peaks"].columns)
     ['group', 'chrom', 'start', 'end', 'summit', 'mean', 'max']

@@ -132,9 +132,9 @@ def denoise(
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
-    >>> sca.pp.pseudobulk(adata, "celltype", progress=False)
-    >>> sca.tl.denoise(adata, groups=["B"], regions="MS4A1", progress=False)
-    >>> sca.get.track(adata, "B", "MS4A1", key="denoised").dtype
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    >>> sca.tl.denoise(adata, groups=["pDCs"], regions="MS4A1", progress=False)
+    >>> sca.get.track(adata, "pDCs", "MS4A1", key="denoised").dtype
     dtype('float32')
     """
     from scatacworks.models._predictor import Predictor
