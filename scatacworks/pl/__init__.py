@@ -14,6 +14,7 @@ _PUBLIC: dict[str, str] = {
     "metrics": "_training",
     "motif_enrichment": "_motif_enrichment",
     "peaks": "_peaks",
+    "projection": "_projection",
     "qc": "_qc",
     "saturation": "_saturation",
     "tracks": "_tracks",

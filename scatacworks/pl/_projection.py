@@ -1,0 +1,104 @@
+"""Cells among the samples of a bulk reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks.pl._annotation import axes_for, plain
+from scatacworks.pl._colors import GREY, group_colors
+from scatacworks.pl._layout import INK, SMALL, finish
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def projection(
+    adata: AnnData,
+    *,
+    color: str | None = None,
+    key: str = _keys.X_BULK,
+    components: tuple[int, int] = (1, 2),
+    size: float = 3.0,
+    ax: Axes | None = None,
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Show cells on two components of a bulk reference, with its samples named.
+
+    Parameters
+    ----------
+    adata
+        Cells on which :func:`~scatacworks.tl.project_bulk` has run.
+    color
+        Column of `.obs` with groups to colour by, such as the labels of :func:`~scatacworks.tl.transfer_labels`.
+    key
+        Slot of `.obsm` and `.uns`.
+    components
+        Components to show, counted from 1.
+    size
+        Size of the points of cells, in square points.
+    ax
+        Axes to draw in.
+    figsize
+        Width and height in inches.
+    show
+        Show the figure; by default where it is not returned.
+    return_fig
+        Return the figure.
+
+    Returns
+    -------
+    The figure if `return_fig` or `ax` is given, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If the projection or the column is missing.
+    ValueError
+        If there is no such component.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd, scatacworks as sca
+    >>> rng = np.random.default_rng(0)
+    >>> bulk = pd.DataFrame(rng.gamma(1, 10, (50, 4)), columns=["B", "T", "NK", "Mono"])
+    >>> bulk.index = [f"chr1:{i}-{i + 1}" for i in range(50)]
+    >>> cells = anndata.AnnData(rng.poisson(bulk["B"].to_numpy(), (5, 50)).astype(np.float32))
+    >>> cells.var_names = bulk.index
+    >>> sca.tl.project_bulk(cells, bulk)
+    >>> figure = sca.pl.projection(cells, return_fig=True)
+    """
+    if key not in adata.obsm or key not in adata.uns:
+        msg = f"No projection in .obsm[{key!r}]; run sca.tl.project_bulk(adata, reference) first."
+        raise KeyError(msg)
+    if color is not None and color not in adata.obs:
+        msg = f"No column {color!r} in .obs; it has {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    points, reference = np.asarray(adata.obsm[key]), np.asarray(adata.uns[key]["scores"])
+    if min(components) < 1 or max(components) > points.shape[1]:
+        msg = f"components is {components}; the projection has components 1 to {points.shape[1]}."
+        raise ValueError(msg)
+    shown = [component - 1 for component in components]
+    figure, ax = axes_for(ax, figsize or (5.2, 4.2))
+    if color is None:
+        ax.scatter(*points[:, shown].T, s=size, color=GREY, linewidths=0, rasterized=True)
+    else:
+        groups = adata.obs[color].astype("category")
+        names = [str(name) for name in groups.cat.remove_unused_categories().cat.categories]
+        colors = group_colors(adata, color, names)
+        for name in names:
+            rows = (groups.astype(str) == name).to_numpy()
+            ax.scatter(*points[rows][:, shown].T, s=size, color=colors[name], label=name, linewidths=0, rasterized=True)
+        ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
+    ax.scatter(*reference[:, shown].T, s=14, facecolor="white", edgecolor=INK, linewidths=0.8, zorder=3)
+    for name, (x, y) in zip(adata.uns[key]["names"], reference[:, shown], strict=True):
+        ax.annotate(str(name), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=SMALL, color=INK, zorder=4)
+    explained = adata.uns[key]["explained"]
+    plain(ax, *(f"component {i + 1} ({explained[i]:.0%} of the reference's variance)" for i in shown))
+    return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

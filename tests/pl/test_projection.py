@@ -1,0 +1,40 @@
+import anndata
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+
+
+@pytest.fixture
+def cells():
+    rng = np.random.default_rng(0)
+    bulk = pd.DataFrame(rng.gamma(1, 10, (60, 4)), columns=["B", "T", "NK", "Mono"])
+    bulk.index = [f"chr1:{i}-{i + 1}" for i in range(60)]
+    cells = anndata.AnnData(rng.poisson(1, (30, 60)).astype(np.float32))
+    cells.var_names = bulk.index
+    cells.obs["type"] = pd.Categorical(["NK/T"] * 20 + ["B"] * 10)
+    sca.tl.project_bulk(cells, bulk)
+    yield cells
+    plt.close("all")
+
+
+def test_cells_and_references_are_placed(cells):
+    figure = sca.pl.projection(cells, color="type", components=(2, 3), return_fig=True)
+    ax = figure.axes[0]
+    assert [len(points.get_offsets()) for points in ax.collections] == [10, 20, 4]
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), cells.obsm["X_bulk"][20:, 1:3])
+    np.testing.assert_allclose(ax.collections[2].get_offsets(), cells.uns["X_bulk"]["scores"][:, 1:3])
+    assert [text.get_text() for text in ax.texts] == ["B", "T", "NK", "Mono"]
+    assert ax.get_xlabel().startswith("component 2")
+
+
+def test_errors(cells):
+    with pytest.raises(ValueError, match="components 1 to 3"):
+        sca.pl.projection(cells, components=(1, 4))
+    with pytest.raises(KeyError, match="nothing"):
+        sca.pl.projection(cells, color="nothing")
+    del cells.obsm["X_bulk"]
+    with pytest.raises(KeyError, match="project_bulk"):
+        sca.pl.projection(cells)
