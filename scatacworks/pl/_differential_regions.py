@@ -84,6 +84,20 @@ def differential_regions(
         If there is no result, background or track.
     ValueError
         If the region is not within the background's regions.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.toy(n_cells=120, n_fragments=20)
+    >>> adata.obs["part"] = [f"part {i % 12}" for i in range(adata.n_obs)]
+    >>> sca.pp.pseudobulk(adata, "part", progress=False)
+    >>> where = "chr1:20,000-40,000"
+    >>> sca.tl.denoise(adata, groups=["part 0"], regions=where, progress=False)
+    >>> sca.tl.background(adata, key="part", regions=where, progress=False)
+    >>> sca.tl.differential_regions(adata, "part 0", background="part", progress=False)
+    >>> fig = sca.pl.differential_regions(adata, where, show=False)
+    >>> [ax.get_ylabel() for ax in fig.axes]
+    ['coverage', 'z', 'called']
     """
     adata = atac(adata, mod=mod)
     table, note = _result(adata, result_key)

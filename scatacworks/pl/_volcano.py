@@ -15,6 +15,7 @@ from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from mudata import MuData
 
 _NO_CALL = "#b9bec6"
@@ -31,7 +32,8 @@ def volcano(
     ax: Axes | None = None,
     figsize: tuple[float, float] | None = None,
     show: bool | None = None,
-) -> Axes | None:
+    return_fig: bool = False,
+) -> Axes | Figure | None:
     """Show effect size and p-value of every tested region; significant ones in red (gained) and blue (lost).
 
     Parameters
@@ -52,16 +54,29 @@ def volcano(
     figsize
         Width and height in inches.
     show
-        Show the figure; by default where `ax` is not given.
+        Show the figure; by default where `ax` is not given and the figure is not returned.
+    return_fig
+        Return the figure.
 
     Returns
     -------
-    The :class:`~matplotlib.axes.Axes` if `ax` was given or `show=False`, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True`, the :class:`~matplotlib.axes.Axes` if `ax` was given or
+    `show=False`, else `None`.
 
     Raises
     ------
     KeyError
         If there is no result, or it has no such family.
+
+    Examples
+    --------
+    >>> import pandas as pd, scatacworks as sca
+    >>> adata = sca.datasets.toy(n_cells=3)
+    >>> table = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "family": "peak"})
+    >>> table = table.assign(p=[1e-9, 0.2], log2fc=[2.0, 0.1], direction=1, significant=[True, False])
+    >>> adata.uns["differential_regions"] = table
+    >>> sca.pl.volcano(adata, show=False).get_xlabel()
+    'log2 fold change of normalised coverage'
     """
     import matplotlib.pyplot as plt
 
@@ -82,10 +97,13 @@ def volcano(
         )
     _label(ax, table, height, n_labels)
     _dress(ax)
-    if show or (show is None and not given):
+    if show is None:
+        show = not given and not return_fig
+    if show:
         plt.show()
-        return ax if given else None
-    return ax
+    if return_fig:
+        return ax.figure
+    return ax if given or not show else None
 
 
 def _table(adata: AnnData, key: str, family: str | None) -> pd.DataFrame:

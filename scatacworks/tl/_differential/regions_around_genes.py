@@ -46,8 +46,8 @@ def regions_around_genes(
     --------
     >>> import scatacworks as sca
     >>> sca.tl.regions_around_genes(["GATA1", "HDAC6"], "hg38", flank=10_000)[["chrom", "start", "end", "genes"]]
-      chrom     start       end         genes
-    0  chrX  48776412  48812119  GATA1,HDAC6
+      chrom     start       end        genes
+    0  chrX  48776539  48811398  GATA1,HDAC6
     """
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     if flank < 0:
