@@ -14,7 +14,8 @@ from scatacworks._core.tails import NullTail
 if TYPE_CHECKING:
     from scatacworks._core.replication import Overlap
 
-_STRATUM = 200  # regions that share a null distribution, at least
+_STRATUM = 25  # regions that share a null distribution, at least
+_NULL_VALUES = 3000  # of the groups in these regions, at least
 _MOST_STRATA = 20
 _FEWEST_RATIOS = 20
 _SAMPLE = 1_000_000  # null values kept per stratum
@@ -51,7 +52,7 @@ def one_against_many(target: np.ndarray, groups: np.ndarray, overlap: Overlap) -
     null = _Null(groups, overlap)
     level = (null.mean + target / overlap.mean_number) * (1 + 1e-9)  # so that equal totals stay in one stratum
     z = (target - null.mean) / np.sqrt(null.floored(null.variance, level) * overlap.variance_ratio)
-    edges = stratum_edges(null.mean)
+    edges = stratum_edges(null.mean, len(groups))
     own, theirs = (np.searchsorted(edges, values, side="right") for values in (level, null.mean))
     p = np.ones(len(target))
     for stratum in np.unique(own):
@@ -110,9 +111,10 @@ def size_factors(values: np.ndarray, reference: np.ndarray, level: float) -> np.
     return np.where(ratio > 0, 1 / np.where(ratio > 0, ratio, 1.0), 1.0)
 
 
-def stratum_edges(level: np.ndarray) -> np.ndarray:
+def stratum_edges(level: np.ndarray, n_groups: int) -> np.ndarray:
     """Return the levels that divide regions into strata of equal number; float64, increasing."""
-    n = int(np.clip(len(level) // _STRATUM, 1, _MOST_STRATA))
+    size = max(_STRATUM, -(-_NULL_VALUES // n_groups))
+    n = int(np.clip(len(level) // size, 1, _MOST_STRATA))
     return np.unique(np.quantile(level, np.arange(1, n) / n)) if n > 1 else np.empty(0)
 
 
