@@ -181,7 +181,7 @@ def build_index(
     edges = _name_anew(var, table.chroms)
     index = AnnData(presence, obs=obs, var=var.set_index("identifier", drop=False).rename_axis(None))
     index.layers[_keys.SIGNAL] = signal
-    stored = table.to_frame().assign(element=label)
+    stored = table.to_frame(element=label)
     index.uns[_keys.DHS_INDEX] = {
         "params": dict(params),
         "peaks": stored,

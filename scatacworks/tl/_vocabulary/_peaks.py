@@ -45,8 +45,8 @@ class PeakTable(NamedTuple):
         for first, last in itertools.pairwise(bounds):
             yield order[first:last]
 
-    def to_frame(self) -> pd.DataFrame:
-        """As a DataFrame with categorical chromosome and sample."""
+    def to_frame(self, **further: np.ndarray) -> pd.DataFrame:
+        """As a DataFrame with categorical chromosome and sample; columns are not copied."""
         return pd.DataFrame(
             {
                 "chrom": pd.Categorical.from_codes(self.chrom, pd.Index(self.chroms)),
@@ -55,6 +55,7 @@ class PeakTable(NamedTuple):
                 "summit": self.summit,
                 "sample": pd.Categorical.from_codes(self.sample.astype(np.int32, copy=False), pd.Index(self.samples)),
                 "signal": self.signal,
+                **further,
             },
             copy=False,
         )
