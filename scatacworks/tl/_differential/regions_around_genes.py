@@ -55,6 +55,8 @@ def regions_around_genes(
         raise ValueError(msg)
     table = _chosen(genome, genes)
     code, site = start_sites(table, genome)
+    inside = site < genome.lengths[code]  # a genome may be cut to its first part
+    table, code, site = table[inside], code[inside], site[inside]
     low, high = np.maximum(site - flank, 0), np.minimum(site + flank + 1, genome.lengths[code])
     chrom, start, end = intervals.merge(code, low, high)
     which, region = intervals.point_in(code, site, (chrom, start, end))

@@ -33,6 +33,13 @@ def test_overlapping_regions_become_one_with_all_genes(genome):
     assert regions["end"].tolist() == [13_000, 4_501]
 
 
+def test_genes_beyond_the_end_of_a_cut_chromosome_are_left_out(genome):
+    short = sca.Genome({"chr1": 10_000, "chr2": 10_000}, genes=genome.genes)
+    regions = sca.tl.regions_around_genes(None, short, flank=1_000)
+    assert regions["genes"].tolist() == ["Plus", "Minus", "Other"]
+    assert regions["end"].max() <= 10_000
+
+
 def test_all_genes_by_default(genome):
     assert sca.tl.regions_around_genes(None, genome, flank=0)["genes"].tolist() == ["Plus", "Minus", "Far", "Other"]
 
