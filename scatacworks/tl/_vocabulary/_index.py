@@ -174,6 +174,7 @@ def build_index(
         for of, base, size in zip(rows, np.cumsum([0, *sizes]), sizes, strict=False)
     )
     indptr, indices, data = sample_by_element(parts, n_peaks, table.signal.dtype)
+    del found, rows, parts  # a third of a gigabyte per 76 M peaks
     shape = (len(table.samples), len(var))
     signal = sp.csr_matrix((data, indices, indptr), shape=shape)
     presence = sp.csr_matrix((np.ones(len(data), np.uint8), signal.indices, signal.indptr), shape=shape)
@@ -250,7 +251,7 @@ def _name_anew(var: pd.DataFrame, chroms: np.ndarray) -> pd.DataFrame:
     names, edges = [], []
     for chrom, n in zip(chroms, np.bincount(var["chrom"].cat.codes, minlength=len(chroms)), strict=True):
         digits, ends = number(int(n))
-        names.append(np.char.add(f"{prefix(chrom)}.", digits))
+        names.append(np.char.add(f"{prefix(chrom)}.", digits).astype(object))
         edges.append((chrom, *(f"{prefix(chrom)}.{end}" for end in ends)))
-    var.insert(6, "identifier", np.concatenate(names).astype(object))
+    var.insert(6, "identifier", np.concatenate(names))
     return pd.DataFrame(edges, columns=["chrom", "first", "last"])
