@@ -2,8 +2,9 @@
 
     python -m benchmarks.gpu [--bases 300000000] [--json FILE] [--device cuda]
 
-runs on any CUDA device and, with `--device cpu --bases 1000000`, on a CPU to see that all variants work. Rates are of
-the network alone (inputs and outputs stay on the device); the last rows are `predict`, cut sites to tracks on the host.
+runs on any CUDA device and, with `--device cpu --bases 16384 --core 16384`, on a CPU to see that all variants work.
+Rates are of the network alone (inputs and outputs stay on the device; "graph" rows include the copies); the last rows
+are `predict`, from cut sites to tracks on the host.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ def rows(size: str) -> list[dict]:
     return run(torch.device("cuda"), 3_100_000_000 if size == "large" else 200_000_000)
 
 
-def run(device: torch.device, n_bases: int) -> list[dict]:
+def run(device: torch.device, n_bases: int, core: int = CORE) -> list[dict]:
     """Check and time all variants."""
     found = []
     for name, model in (("default", models.load("default")), ("ResNet", models.ResNet().eval())):
-        batch_size = max(1, min(n_bases, 16_777_216 if model.bin_size > 1 else 4_194_304) // CORE)
-        counts, depth = _batch(model, batch_size)
+        batch_size = max(1, min(n_bases, 16_777_216 if model.bin_size > 1 else 4_194_304) // core)
+        counts, depth = _batch(model, batch_size, core)
         with torch.no_grad():
             truth = model(counts[:1], depth[:1])
         base = None
         for label, step in _variants(model, device, counts, depth):
             try:
-                row = _measure(f"{name}, {label}", step, truth, batch_size * CORE, device)
+                row = _measure(f"{name}, {label}", step, truth, batch_size * core, device)
             except (RuntimeError, ImportError) as error:  # one variant that a machine lacks must not stop the others
                 found.append({"path": f"{name}, {label}", "seconds": float("nan"), "check": f"not run: {error}"[:200]})
                 continue
@@ -58,9 +59,9 @@ def run(device: torch.device, n_bases: int) -> list[dict]:
     return found
 
 
-def _batch(model: models.BinnedUNet, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(model: models.BinnedUNet, n: int, core: int) -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(0)
-    n_bins = (CORE + 2 * model.halo) // model.bin_size
+    n_bins = (core + 2 * model.halo) // model.bin_size
     counts = rng.poisson(5e6 / 3.1e9 * model.bin_size, (n, 1, n_bins)).astype(np.float32)
     return torch.from_numpy(counts), torch.full((n,), 5e6)
 
@@ -154,11 +155,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bases", type=int, default=300_000_000)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--core", type=int, default=CORE, help="bp per window")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     print(torch.cuda.get_device_name() if device.type == "cuda" else "CPU", torch.__version__)
-    found = run(device, arguments.bases)
+    found = run(device, arguments.bases, arguments.core)
     for row in found:
         rate = f"{row['throughput']:,.1f} Mb/s" if "throughput" in row else ""
         ratio = f"{row['ratio']:.2f}x" if "ratio" in row else ""
