@@ -22,12 +22,14 @@ import pandas as pd
 
 import scatacworks as sca
 from scatacworks import metrics
+from scatacworks.models._rounding import Rounding
 from scatacworks.models.predict import predict
 from scatacworks.tl._denoising.evaluate import coverage
 
 DATA = Path(os.environ.get("SCA_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 GENOME = {"chr1": 10_000_000, "chr2": 10_000_000, "chr3": 10_000_000}
 END = 9_984_000
+FINE = Rounding(signal=0.01)  # so that the Gaussian loses no ranks to rounding
 DEPTHS = (5e4, 2e5, 1e6, 5e6, 2e7)
 PAD = 3000  # masked on either side of what is unknown in the 80 M track
 BLOOD_HELD_OUT = ("chr2", "chr6", "chr12", "chr22")
@@ -98,7 +100,7 @@ class HSC:
     def methods(self, model, name: str, sites: sca.Tracks, depth: float) -> dict:
         where = {self.deep.genome.code(self.chrom): self.region[["start", "end"]].to_numpy(np.int64)}
         run = {"depth": [depth], "regions": where, "n_jobs": 1, "progress": False}
-        gaussian, _ = predict(sca.models.Gaussian(), sites, **run)
+        gaussian, _ = predict(sca.models.Gaussian(), sites, rounding=FINE, **run)
         return {"raw": (coverage(sites, 100), None), "gaussian": (gaussian, None), name: predict(model, sites, **run)}
 
 
@@ -178,7 +180,7 @@ class Blood:
         signal, probability = predict(model, few, **run)
         scores = {
             "raw": (boxes, boxes),
-            "gaussian": (predict(sca.models.Gaussian(), few, **run)[0],) * 2,
+            "gaussian": (predict(sca.models.Gaussian(), few, rounding=FINE, **run)[0],) * 2,
             name: (signal, probability),
         }
         rows = []

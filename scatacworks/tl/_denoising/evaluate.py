@@ -151,13 +151,19 @@ def _methods(
 
 def _predict(model: Any, sites: Tracks, depths: np.ndarray, run: dict[str, Any]) -> tuple[Tracks, Tracks]:
     """Run a model on the regions that are scored."""
+    from scatacworks.models._rounding import Rounding
     from scatacworks.models.base import Model
     from scatacworks.models.checkpoint import load
+    from scatacworks.models.gaussian import Gaussian
     from scatacworks.models.predict import predict
 
     network = model if isinstance(model, Model) else load(model)
     where = None if run["regions"] is None else _coded(run["regions"], sites)
-    return predict(network, sites, depth=depths, regions=where, n_jobs=run["n_jobs"], progress=run["progress"])
+    # what ranks bases by its signal alone must not lose ranks to rounding
+    rounding = Rounding(signal=0.01) if isinstance(network, Gaussian) else None
+    return predict(
+        network, sites, depth=depths, regions=where, rounding=rounding, n_jobs=run["n_jobs"], progress=run["progress"]
+    )
 
 
 def _gaussian(sigma: float | None) -> Model:
