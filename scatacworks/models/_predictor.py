@@ -79,7 +79,7 @@ class Predictor:
         self.core = _core_length(model) if core is None else _check_core(model, core)
         self.batch_size = batch_size or _batch_size(model, self.device, self.core)
         self.amp = amp
-        self.depth = _usable_depth(model, depth, len(cut_sites.groups))
+        self.depth, self.gain = _usable_depth(model, depth, len(cut_sites.groups))
         self.fill = np.zeros((len(self.depth), 2), np.int64)
 
     def __enter__(self) -> Predictor:
@@ -168,6 +168,7 @@ class Predictor:
         counts = np.zeros((len(batch), model.n_channels, (self.core + 2 * model.halo) // model.bin_size), np.float32)
         for row, (tape, first) in zip(counts, batch, strict=True):
             tape.fill(row[0], first - model.halo, model.bin_size)
+            row[0] *= self.gain[tape.group]
         depth = np.array([self.depth[tape.group] for tape, _ in batch], np.float32)
         return self._engine(counts, depth)
 
@@ -212,10 +213,16 @@ def _batch_size(model: Model, device: torch.device, core: int) -> int:
     return max(1, 4_194_304 * (4 if model.bin_size > 1 else 1) // core)
 
 
-def _usable_depth(model: Model, depth: np.ndarray | Sequence[float], n_groups: int) -> np.ndarray:
-    """Check the depths; a group without cut sites gets the lowest depth that the model knows."""
+def _usable_depth(model: Model, depth: np.ndarray | Sequence[float], n_groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the depth that the network is told for every group, and what its counts are multiplied by.
+
+    A group deeper than anything in training is scaled down to the deepest: the network amplifies what it does not
+    know. A group without cut sites gets the lowest depth.
+    """
     depth = np.array(depth, np.float64)
     if depth.shape != (n_groups,) or not np.isfinite(depth).all() or (depth < 0).any():
         msg = f"depth must be {n_groups} finite numbers, one per group, not negative; got {depth.tolist()}."
         raise ValueError(msg)
-    return np.where(depth == 0, float(model.card["depth_range"][0]), depth)
+    low, high = model.card["depth_range"]
+    usable = np.minimum(np.where(depth == 0, float(low), depth), float(high))
+    return usable, np.where(depth > high, high / np.maximum(depth, 1), 1.0).astype(np.float32)

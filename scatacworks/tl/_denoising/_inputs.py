@@ -84,20 +84,23 @@ def resolve_depth(adata: AnnData, key: str, cut_sites: Tracks, depth: Any) -> np
 
 
 def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
-    """Name the groups that have no cut sites, or a depth that the model was not trained on."""
+    """Name the groups that have no cut sites, or fewer than the model was trained on."""
     empty = cut_sites.sums() == 0
     if empty.any():
         msg = f"Without cut sites, and constant tracks: {listed(cut_sites.groups[empty])}."
         warnings.warn(msg, UserWarning, stacklevel=3)
     low, high = model.card["depth_range"]
-    outside = ~empty & ((depths < low) | (depths > high))
-    if outside.any():
-        worst = depths[outside]
+    shallow = ~empty & (depths < low)
+    if shallow.any():
         msg = (
-            f"The model was trained on depths of {low:,.0f} to {high:,.0f} cut sites per 3.1e9 bp; outside that range "
-            f"({worst.min():,.0f} to {worst.max():,.0f}) are {listed(cut_sites.groups[outside])}."
+            f"The model was trained on at least {low:,.0f} cut sites per 3.1e9 bp; fewer "
+            f"({depths[shallow].min():,.0f} and more) have {listed(cut_sites.groups[shallow])}."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
+    deep = depths > high
+    if deep.any():
+        names = listed(cut_sites.groups[deep])
+        logger.info("Deeper than the model's training and scaled down to its %.0f M cut sites: %s.", high / 1e6, names)
 
 
 def resolve_scale(model: Model, target_depth: float | str | None, depths: np.ndarray) -> np.ndarray:

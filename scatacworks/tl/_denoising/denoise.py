@@ -126,7 +126,8 @@ def denoise(
     Warns
     -----
     UserWarning
-        If groups have no cut sites, or depths are outside the range the model was trained on.
+        If groups have no cut sites, or fewer than the model was trained on. Deeper groups are scaled down to the
+        deepest training depth.
 
     Examples
     --------

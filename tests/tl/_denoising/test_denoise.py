@@ -133,9 +133,18 @@ def test_empty_groups_warn_and_are_constant(adata, model_file):
     assert 0 < probability.window("nothing", "chr1", 0, 1)[0] < 1
 
 
-def test_depths_outside_the_models_range_warn(adata, model_file):
-    with pytest.warns(UserWarning, match="trained on depths of 10,000 to 100,000,000 .* B, NK/T"):
-        denoise(adata, model_file, depth=5e8)
+def test_depths_below_the_models_range_warn(adata, model_file):
+    with pytest.warns(UserWarning, match="at least 10,000 .* B, NK/T"):
+        denoise(adata, model_file, depth=5e3)
+
+
+def test_groups_deeper_than_training_are_scaled_down_to_it(adata, model_file):
+    denoise(adata, model_file, depth=5e8)
+    deep = layers(adata)[0].window("B", "chr1", 0, 60_000)
+    sites = sca.get.tracks(adata)
+    scaled = dict(sites.to_dict(), values=np.asarray(sites.values, np.float32) * np.float32(1e8 / 5e8))
+    expected, _ = predict(sca.models.load(model_file), sca.Tracks.from_dict(scaled), depth=[1e8] * 3, progress=False)
+    np.testing.assert_array_equal(deep, expected.window("B", "chr1", 0, 60_000))
 
 
 def test_target_depth_input_scales_to_each_groups_own(adata, model_file):
