@@ -11,6 +11,7 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _threads
+from scatacworks._anndata import atac
 from scatacworks._core.deviations import deviations
 from scatacworks._core.intervals import any_overlap
 from scatacworks.tl._annotation._elements import elements_of, on_chromosomes, read_bed
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+    from mudata import MuData
 
     from scatacworks.io._motifs import Motif
 
@@ -29,7 +31,7 @@ __all__ = ["motif_deviations"]
 
 
 def motif_deviations(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     annotations: str | os.PathLike[str] | Sequence[Motif] | Mapping[str, Any] = _keys.MOTIF_MATCHES,
     sequences: str | os.PathLike[str] | None = None,
@@ -45,8 +47,9 @@ def motif_deviations(
     seed: int | np.random.Generator | None = 0,
     n_jobs: int | None = None,
     progress: bool = True,
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Score how much more or less accessible the peaks with a motif are in each cell than expected.
 
     The method of chromVAR (Schep et al. 2017): a cell is expected to have its total counts times the peaks' share of
@@ -87,6 +90,8 @@ def motif_deviations(
         Threads.
     progress
         Show a progress bar.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of writing to `adata`.
 
@@ -125,7 +130,8 @@ def motif_deviations(
     >>> bool(z[:20].min() > z[20:].max())
     True
     """
-    adata = adata.copy() if copy else adata
+    data = adata.copy() if copy else adata
+    adata = atac(data, mod)
     counts = counts_of(adata, layer)
     sets, names, gc = _sets(adata, annotations, sequences, bias=bias, p_value=p_value, n_jobs=n_jobs)
     if gc is not None:
@@ -153,7 +159,7 @@ def motif_deviations(
             "bias": bias or "",
         },
     }
-    return adata if copy else None
+    return data if copy else None
 
 
 def _sets(

@@ -9,25 +9,28 @@ import pandas as pd
 from scipy import stats
 
 from scatacworks import _keys
+from scatacworks._anndata import atac
 from scatacworks._core.deviations import variability
 from scatacworks._core.fdr import benjamini_hochberg
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 __all__ = ["motif_variability"]
 
 
 def motif_variability(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     key: str = _keys.MOTIF_DEVIATIONS,
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
     key_added: str = _keys.MOTIF_VARIABILITY,
     seed: int | np.random.Generator | None = 0,
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Rank motifs (or region sets) by the variability of their z-scores over cells.
 
     Variability is the standard deviation of the z-scores (1 when the set varies as its background does), with a
@@ -48,6 +51,8 @@ def motif_variability(
         Name in `.uns`.
     seed
         Seed of the bootstrap.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of writing to `adata`.
 
@@ -71,10 +76,11 @@ def motif_variability(
     >>> adata.uns["motif_variability"]["name"].tolist()
     ['GATA1', 'flat']
     """
+    data = adata.copy() if copy else adata
+    adata = atac(data, mod)
     if f"{key}_z" not in adata.obsm:
         msg = f"No .obsm[{key + '_z'!r}]; run sca.tl.motif_deviations(adata, ...) first."
         raise KeyError(msg)
-    adata = adata.copy() if copy else adata
     scores = adata.obsm[f"{key}_z"]
     z = scores.to_numpy(np.float64)
     observed, samples = variability(z, n_bootstrap=n_bootstrap, rng=np.random.default_rng(seed))
@@ -95,4 +101,4 @@ def motif_variability(
         }
     ).sort_values("variability", ascending=False, kind="stable", ignore_index=True)
     adata.uns[key_added] = table.set_index(table.index.astype(str))
-    return adata if copy else None
+    return data if copy else None

@@ -9,25 +9,28 @@ import numpy as np
 from scipy import sparse
 
 from scatacworks import _keys
+from scatacworks._anndata import atac
 from scatacworks._logging import logger
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from mudata import MuData
 
 __all__ = ["project_bulk"]
 
 
 def project_bulk(
-    adata: AnnData,
+    adata: AnnData | MuData,
     reference: AnnData | pd.DataFrame,
     *,
     n_components: int | None = None,
     normalize: Literal["quantile", "log"] | None = "quantile",
     layer: str | None = None,
     key_added: str = _keys.X_BULK,
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Project cells on the principal components of a bulk reference over common peaks.
 
     The normalised reference is centred per peak and decomposed; cells, as presence (a peak with any count) divided by
@@ -52,6 +55,8 @@ def project_bulk(
         Layer with the counts, instead of `X`.
     key_added
         Name in `.obsm` and `.uns`.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of writing to `adata`.
 
@@ -82,6 +87,8 @@ def project_bulk(
     >>> cells.obsm["X_bulk"].shape
     (5, 3)
     """
+    data = adata.copy() if copy else adata
+    adata = atac(data, mod)
     names, peaks, values = _reference(reference)
     common = adata.var_names.intersection(peaks)
     if len(common) < 10:
@@ -94,7 +101,6 @@ def project_bulk(
         msg = f"The reference has {len(names)} samples; expected at least 3."
         raise ValueError(msg)
     logger.info("%d of %d peaks are common with the reference.", len(common), adata.n_vars)
-    adata = adata.copy() if copy else adata
     bulk = values[:, peaks.get_indexer(common)]
     bulk = _normalised(bulk, normalize)
     bulk = bulk - bulk.mean(0)
@@ -121,7 +127,7 @@ def project_bulk(
         "n_common": len(common),
         _keys.PARAMS: {"n_components": n_components, "normalize": normalize or "none"},
     }
-    return adata if copy else None
+    return data if copy else None
 
 
 def _reference(reference: AnnData | pd.DataFrame) -> tuple[list[str], pd.Index, np.ndarray]:

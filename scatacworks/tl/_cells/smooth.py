@@ -9,22 +9,25 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
+from scatacworks._anndata import atac
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 __all__ = ["smooth"]
 
 
 def smooth(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     keys: str | list[str],
     use_rep: str = _keys.X_LSI,
     n_neighbors: int = 50,
     suffix: str = "_smooth",
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Replace every cell's values by the mean over the cell and its nearest neighbours.
 
     Parameters
@@ -39,6 +42,8 @@ def smooth(
         Cells averaged, the cell itself included.
     suffix
         Added to the names.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of writing to `adata`.
 
@@ -63,6 +68,8 @@ def smooth(
     >>> adata.layers["X_smooth"].ravel().tolist()
     [2.0, 2.0, 15.0, 15.0]
     """
+    data = adata.copy() if copy else adata
+    adata = atac(data, mod)
     if use_rep not in adata.obsm:
         msg = (
             f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.pp.lsi(adata) or name another by use_rep."
@@ -75,7 +82,6 @@ def smooth(
     if not 1 <= n_neighbors <= len(points):
         msg = f"n_neighbors is {n_neighbors}; expected 1 to the number of cells, {len(points)}."
         raise ValueError(msg)
-    adata = adata.copy() if copy else adata
     mean = _averager(points, n_neighbors)
     for key in [keys] if isinstance(keys, str) else keys:
         where, values = _find(adata, key)
@@ -84,7 +90,7 @@ def smooth(
             adata.obs[key + suffix] = result
         else:
             getattr(adata, where)[key + suffix] = result
-    return adata if copy else None
+    return data if copy else None
 
 
 def _averager(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:

@@ -10,6 +10,7 @@ from scipy import sparse, stats
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _threads
+from scatacworks._anndata import atac
 from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.random_walk import mutual_neighbours, random_walk
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anndata import AnnData
+    from mudata import MuData
 
 __all__ = ["trait_scores"]
 
@@ -31,7 +33,7 @@ _CAP = 0.99  # quantile at which propagated scores are cut
 
 
 def trait_scores(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     variants: Mapping[str, str | os.PathLike[str] | pd.DataFrame],
     bias: str | None = None,
@@ -50,8 +52,9 @@ def trait_scores(
     seed: int | np.random.Generator | None = 0,
     n_jobs: int | None = None,
     progress: bool = True,
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Score cells for the accessibility of peaks with fine-mapped variants of traits.
 
     A peak weighs the sum of the posterior probabilities of the variants inside it; the score is the z of the weighted
@@ -96,6 +99,8 @@ def trait_scores(
         Threads.
     progress
         Show a progress bar.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of writing to `adata`.
 
@@ -137,7 +142,8 @@ def trait_scores(
     >>> adata.uns["trait_scores"]["groups"][["group", "p_value"]].round(3).values.tolist()
     [['Mono', 0.001], ['T', 1.0]]
     """
-    adata = adata.copy() if copy else adata
+    data = adata.copy() if copy else adata
+    adata = atac(data, mod)
     counts = counts_of(adata, layer)
     rng = np.random.default_rng(seed)
     weights = _weights(adata, variants)
@@ -164,7 +170,7 @@ def trait_scores(
         adata.obsm[f"{key_added}_propagated"], adata.obsm[f"{key_added}_p"] = table(visits), table(p)
     result[_keys.PARAMS] = {"n_background": partners.shape[1], "bias": bias or "", "n_permutations": n_permutations}
     adata.uns[key_added] = result
-    return adata if copy else None
+    return data if copy else None
 
 
 def _weights(adata: AnnData, variants: Mapping[str, Any]) -> np.ndarray:

@@ -8,21 +8,24 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._anndata import atac
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 __all__ = ["transfer_labels"]
 
 
 def transfer_labels(
-    adata: AnnData,
+    adata: AnnData | MuData,
     *,
     use_rep: str = _keys.X_BULK,
     reference: pd.DataFrame | None = None,
     key_added: str = "label",
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Give every cell the label of the reference with which its profile correlates best.
 
     Parameters
@@ -36,6 +39,8 @@ def transfer_labels(
         carry one label. By default those that :func:`~scatacworks.tl.project_bulk` stored.
     key_added
         Prefix of the columns of `.obs`.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of writing to `adata`.
 
@@ -67,6 +72,8 @@ def transfer_labels(
     >>> adata.obs["label"].tolist()
     ['B', 'T']
     """
+    data = adata.copy() if copy else adata
+    adata = atac(data, mod)
     if use_rep not in adata.obsm:
         msg = f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.tl.project_bulk(adata, reference) first."
         raise KeyError(msg)
@@ -76,7 +83,6 @@ def transfer_labels(
             raise KeyError(msg)
         stored = adata.uns[use_rep]
         reference = pd.DataFrame(stored["scores"], index=[str(name) for name in stored["names"]])
-    adata = adata.copy() if copy else adata
     points = np.asarray(adata.obsm[use_rep], np.float64)
     if points.shape[1] != reference.shape[1]:
         msg = f".obsm[{use_rep!r}] has {points.shape[1]} components, the reference {reference.shape[1]}."
@@ -94,7 +100,7 @@ def transfer_labels(
     adata.obsm[f"{key_added}_correlation"] = pd.DataFrame(
         values.astype(np.float32), index=adata.obs_names, columns=list(labels)
     )
-    return adata if copy else None
+    return data if copy else None
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
