@@ -10,6 +10,8 @@ from scatacworks._palette import cycle
 from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -29,6 +31,17 @@ def axes_for(ax: Axes | None, figsize: tuple[float, float]) -> tuple[Figure, Axe
 
     figure, ax = plt.subplots(figsize=figsize, layout="constrained")
     return figure, ax
+
+
+def name_points(ax: Axes, names: Iterable[str], points: np.ndarray) -> None:
+    """Write names beside points, legible over other points."""
+    from matplotlib.patheffects import withStroke
+
+    for name, place in zip(names, points, strict=True):
+        text = ax.annotate(
+            str(name), place, xytext=(3, 3), textcoords="offset points", fontsize=SMALL, color=INK, zorder=4
+        )
+        text.set_path_effects([withStroke(linewidth=1.8, foreground="white")])
 
 
 def plain(ax: Axes, xlabel: str = "", ylabel: str = "") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import axes_for, component_colors, plain
+from scatacworks.pl._annotation import axes_for, component_colors, name_points, plain
 from scatacworks.pl._layout import FONT, INK, SMALL, finish
 
 if TYPE_CHECKING:
@@ -136,10 +136,11 @@ def _draw_map(
     points = (values - centre) @ axes.T
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     figure, ax = axes_for(ax, figsize or (5.2, 4.2))
-    for name, rows in labelled.groupby("component", sort=False):
-        ax.scatter(*points[rows.index].T, s=7, color=colors[str(name)], label=str(name), linewidths=0, alpha=0.8)
-    for row in chosen.itertuples():
-        ax.annotate(row.name, points[row.Index], xytext=(2, 2), textcoords="offset points", fontsize=SMALL, color=INK)
+    for name, color in colors.items():
+        rows = labelled[labelled["component"] == name]
+        if len(rows):
+            ax.scatter(*points[rows.index].T, s=7, color=color, label=name, linewidths=0, alpha=0.8)
+    name_points(ax, chosen["name"], points[chosen.index])
     plain(ax, "enrichment, axis 1", "enrichment, axis 2")
     ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title_fontsize=FONT)
     return figure

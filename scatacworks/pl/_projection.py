@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import axes_for, plain
+from scatacworks.pl._annotation import axes_for, name_points, plain
 from scatacworks.pl._colors import GREY, group_colors
 from scatacworks.pl._layout import INK, SMALL, finish
 
@@ -97,8 +97,7 @@ def projection(
             ax.scatter(*points[rows][:, shown].T, s=size, color=colors[name], label=name, linewidths=0, rasterized=True)
         ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
     ax.scatter(*reference[:, shown].T, s=14, facecolor="white", edgecolor=INK, linewidths=0.8, zorder=3)
-    for name, (x, y) in zip(adata.uns[key]["names"], reference[:, shown], strict=True):
-        ax.annotate(str(name), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=SMALL, color=INK, zorder=4)
+    name_points(ax, adata.uns[key]["names"], reference[:, shown])
     explained = adata.uns[key]["explained"]
     plain(ax, *(f"component {i + 1} ({explained[i]:.0%} of the reference's variance)" for i in shown))
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
