@@ -6,18 +6,19 @@ import numpy as np
 
 _TAIL_SHARE = 0.02  # part of the sample on which a tail is fitted
 _FEWEST = 30  # exceedances below which no tail is fitted
-_NORMAL_SCALE = 1.8  # of the squares of a standard normal variable beyond 2 to 2.5
+_NORMAL_SCALE = {2: 1.8, 1: 0.4}  # of a standard normal variable beyond 2 to 2.5, squared and as it is
 _LARGEST_SHAPE = 0.5  # beyond it the moments used for the fit do not exist
 
 
 class NullTail:
     """Upper tail of a null distribution known by a sample of standardised values.
 
-    Up to a high quantile, the p-value is the share of the sample at or above a value. Beyond, a generalised Pareto
-    distribution is fitted to the exceedances of the *squares* by probability-weighted moments (Hosking and Wallis
-    1987): squares of a normal variable have an exponential tail, shape 0, and any heavier tail has a shape above. The
-    shape is kept at zero or above and the scale at 1.8 or above, so that the tail is never lighter than that of a
-    standard normal variable and no value has the p-value zero.
+    Up to a high quantile, the p-value is the share of the sample at or above a value. Beyond, generalised Pareto
+    distributions are fitted to the exceedances of the values and of their squares by probability-weighted moments
+    (Hosking and Wallis 1987), and the likelier of the two is taken: squares of a normal variable have an exponential
+    tail, and so have the values themselves where few counts are behind them; heavier tails have a shape above 0. Shape
+    and scale are kept from falling below those of a standard normal variable, so that the tail is never lighter and no
+    value has the p-value zero.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class NullTail:
     def __init__(self, sample: np.ndarray) -> None:
         sample = np.asarray(sample, np.float64).ravel()
         self.sample = np.sort(sample[~np.isnan(sample)])
-        self.threshold, self.shape, self.scale, self.share = np.inf, 0.0, 0.0, 0.0
+        self.threshold, self.shape, self.scale, self.share, self.power = np.inf, 0.0, 1.0, 0.0, 1
         n = len(self.sample)
         first = max(n - int(n * _TAIL_SHARE), int(np.searchsorted(self.sample, 0.0, side="right")))
         if n - first >= _FEWEST:
@@ -43,8 +44,17 @@ class NullTail:
             # values equal to the threshold belong to the tail: a sample may hold few different values, many times
             tail = self.sample[np.searchsorted(self.sample, self.threshold, side="left") :]
             self.share = (1 + len(tail)) / (1 + n)
-            self.shape, scale = fit_pareto(tail**2 - self.threshold**2)
-            self.scale = max(scale, _NORMAL_SCALE)
+            fits = [self._fit(tail, power) for power in (1, 2)]
+            _, self.power, self.shape, self.scale = max(fits)
+
+    def _fit(self, tail: np.ndarray, power: int) -> tuple[float, int, float, float]:
+        """Return log likelihood, power, shape and scale of a fit to a power of the values."""
+        excess = tail**power - self.threshold**power
+        shape, scale = fit_pareto(excess)
+        scale = max(scale, _NORMAL_SCALE[power])
+        slope = np.log(power * tail ** (power - 1))
+        density = excess / scale if shape < 1e-9 else (1 / shape + 1) * np.log1p(shape * excess / scale)
+        return float((slope - density).sum() - len(tail) * np.log(scale)), power, shape, scale
 
     def p(self, values: np.ndarray) -> np.ndarray:
         """Return the probability under the null hypothesis of a value at least as large; float64, never 0."""
@@ -53,7 +63,7 @@ class NullTail:
         out = np.asarray((1 + n - np.searchsorted(self.sample, values, side="left")) / (1 + n))
         beyond = values > self.threshold
         if beyond.any():
-            excess = (values[beyond] ** 2 - self.threshold**2) / self.scale
+            excess = (values[beyond] ** self.power - self.threshold**self.power) / self.scale
             tail = np.exp(-excess) if self.shape < 1e-9 else (1 + self.shape * excess) ** (-1 / self.shape)
             out[beyond] = np.maximum(self.share * tail, np.finfo(np.float64).tiny)
         return np.where(np.isnan(values), np.nan, out)
