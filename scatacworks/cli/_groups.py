@@ -11,6 +11,7 @@ from scatacworks._files import require_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
     from anndata import AnnData
     from mudata import MuData
@@ -69,15 +70,22 @@ def open_anndata(path: Path) -> AnnData | MuData:
     require_file(path, "AnnData or MuData file")
     try:
         if path.suffix == ".h5mu":
-            import mudata
-
-            return mudata.read_h5mu(path)
+            return _import_mudata(path).read_h5mu(path)
         import anndata
 
         return anndata.read_h5ad(path)
     except OSError as error:
         msg = f"{path} is not a readable {path.suffix} file ({error})."
         raise ValueError(msg) from error
+
+
+def _import_mudata(path: Path) -> ModuleType:
+    try:
+        import mudata
+    except ImportError as error:
+        msg = f"Reading {path} needs the package mudata: pip install mudata."
+        raise ImportError(msg) from error
+    return mudata
 
 
 def _from_anndata(path: Path) -> pd.DataFrame:
