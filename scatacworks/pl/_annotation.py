@@ -1,4 +1,4 @@
-"""Shared parts of the plots of annotations: axes, component colours, heat maps."""
+"""Shared parts of the plots of annotations: component colours, names of points, heat maps."""
 
 from __future__ import annotations
 
@@ -7,30 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks._palette import cycle
-from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL
+from scatacworks.pl._figure import INK, LINE, SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anndata import AnnData
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def component_colors(index: AnnData, components: list[str], component_key: str = "component") -> dict[str, str]:
     """Return a colour per component: `.uns["component_colors"]`, or the palette."""
     stored = list(map(str, index.uns.get(f"{component_key}_colors", ())))
     return dict(zip(components, stored if len(stored) >= len(components) else cycle(len(components)), strict=False))
-
-
-def axes_for(ax: Axes | None, figsize: tuple[float, float]) -> tuple[Figure, Axes]:
-    """Return the axes given, or new ones."""
-    if ax is not None:
-        return ax.figure, ax
-    import matplotlib.pyplot as plt
-
-    figure, ax = plt.subplots(figsize=figsize, layout="constrained")
-    return figure, ax
 
 
 def name_points(ax: Axes, names: Iterable[str], points: np.ndarray) -> None:
@@ -42,15 +31,6 @@ def name_points(ax: Axes, names: Iterable[str], points: np.ndarray) -> None:
             str(name), place, xytext=(3, 3), textcoords="offset points", fontsize=SMALL, color=INK, zorder=4
         )
         text.set_path_effects([withStroke(linewidth=1.8, foreground="white")])
-
-
-def plain(ax: Axes, xlabel: str = "", ylabel: str = "") -> None:
-    """Take away what carries no data and label the axes."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
-    ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
-    ax.set_xlabel(xlabel, fontsize=FONT, color=INK)
-    ax.set_ylabel(ylabel, fontsize=FONT, color=INK)
 
 
 def heat_map(

@@ -8,8 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks.pl._components import component_colors, legend, stacked, winner_order
-from scatacworks.pl._figure import create_axes, dress, finish
-from scatacworks.pl._layout import FONT, SMALL
+from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

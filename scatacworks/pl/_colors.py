@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scatacworks._palette import PALETTE
+from scatacworks._palette import PALETTE, cycle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +29,9 @@ def group_colors(adata: AnnData, groupby: str | None, groups: Sequence[str]) -> 
         slot = f"{groupby}_colors"
         stored = list(map(str, adata.uns.get(slot, ())))
         if len(stored) < len(categories):
-            stored = _cycle(len(categories))
+            stored = cycle(len(categories))
             adata.uns[slot] = stored
         colors = dict(zip(categories, stored, strict=False))
     free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
     others = [group for group in groups if group not in colors]
     return colors | {group: free[i % len(free)] for i, group in enumerate(others)}
-
-
-def _cycle(n: int) -> list[str]:
-    return [PALETTE[i % len(PALETTE)] for i in range(n)]

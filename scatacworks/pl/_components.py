@@ -66,7 +66,7 @@ def legend(ax: Axes, colors: dict[str, str], shown: pd.Index | list[str], *, tit
     """Names of the shown components beside the axes."""
     from matplotlib.patches import Patch
 
-    from scatacworks.pl._layout import SMALL
+    from scatacworks.pl._figure import SMALL
 
     handles = [Patch(facecolor=color, label=name) for name, color in colors.items() if name in set(map(str, shown))]
     ax.legend(

@@ -13,7 +13,7 @@ from scatacworks._core.differential import z_scores
 from scatacworks.genome import Genome
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
-from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish
 from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target
 

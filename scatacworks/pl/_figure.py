@@ -1,16 +1,16 @@
-"""Making axes and finishing figures, the same in every single-panel plot."""
+"""Sizes, inks, axes and the end of a figure, the same in every plot."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scatacworks.pl._layout import FAINT, FONT, INK, SMALL, finish
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["create_axes", "dress", "finish"]
+WIDTH = 7.2  # inches, two columns of a journal
+FONT, SMALL = 8.0, 6.5
+INK, FAINT, LINE = "#26292e", "#6b7078", "#d5d8dc"
 
 
 def create_axes(
@@ -28,7 +28,19 @@ def dress(ax: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
     """Label axes and take away what says nothing."""
     ax.set_xlabel(x, fontsize=FONT, color=INK)
     ax.set_ylabel(y, fontsize=FONT, color=INK)
-    ax.set_title(title, fontsize=FONT, color=INK)
+    if title:
+        ax.set_title(title, fontsize=FONT, color=INK)
     ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
+
+
+def finish(figure: Figure, *, show: bool | None, return_fig: bool, given: bool) -> Figure | None:
+    """Show or return a figure; `given` tells that the user brought the axes."""
+    import matplotlib.pyplot as plt
+
+    if show is None:
+        show = not return_fig and not given
+    if show:
+        plt.show()
+    return figure if return_fig or not show else None

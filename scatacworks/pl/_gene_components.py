@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import axes_for, component_colors, name_points, plain
-from scatacworks.pl._layout import FONT, INK, SMALL, finish
+from scatacworks.pl._annotation import component_colors, name_points
+from scatacworks.pl._figure import FONT, INK, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -109,12 +109,12 @@ def _draw_top(best: Any, components: list[str], colors: dict[str, str], ax: Axes
     best = best.sort_values(["order", "p_value"], kind="stable").reset_index(drop=True)
     gap = best["order"].ne(best["order"].shift()).cumsum() - 1
     place = np.arange(len(best)) + 0.6 * gap.to_numpy()
-    figure, ax = axes_for(ax, figsize or (5.2, 0.5 + 0.15 * float(place.max() + 2)))
+    figure, ax = create_axes(ax, figsize, (5.2, 0.5 + 0.15 * float(place.max() + 2)))
     height = -np.log10(best["p_value"].clip(lower=_LEAST_P))
     ax.barh(place, height, height=0.8, color=best["component"].map(colors))
     ax.set_yticks(place, best["name"])
     ax.invert_yaxis()
-    plain(ax, "-log10 p (binomial)")
+    dress(ax, x="-log10 p (binomial)")
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(0, float(height.max()) * 1.12)
     for y, width, enrichment in zip(place, height, best["enrichment"], strict=True):
@@ -135,12 +135,12 @@ def _draw_map(
     axes = axes * np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(1)] < 0, -1, 1)[:, None]
     points = (values - centre) @ axes.T
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
-    figure, ax = axes_for(ax, figsize or (5.2, 4.2))
+    figure, ax = create_axes(ax, figsize, (5.2, 4.2))
     for name, color in colors.items():
         rows = labelled[labelled["component"] == name]
         if len(rows):
             ax.scatter(*points[rows.index].T, s=7, color=color, label=name, linewidths=0, alpha=0.8)
     name_points(ax, chosen["name"], points[chosen.index])
-    plain(ax, "enrichment, axis 1", "enrichment, axis 2")
+    dress(ax, x="enrichment, axis 1", y="enrichment, axis 2")
     ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title_fontsize=FONT)
     return figure

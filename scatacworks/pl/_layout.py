@@ -9,23 +9,20 @@ import numpy as np
 
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from scatacworks.genome import Region
 
-WIDTH = 7.2  # inches, two columns of a journal
 RIGHT, TOP, BOTTOM = 0.68, 0.5, 0.45  # inches around the lines; the names of the groups decide on the left
 _HEIGHTS = {"raw": 0.42, "denoised": 0.42, "probability": 0.1, "peaks": 0.12}  # inches
 _NAMES = {"raw": "raw", "denoised": "denoised", "probability": "P(peak)", "peaks": "peaks"}
 _GAP, _BLOCK_GAP, _GENE_LINE = 0.05, 0.13, 0.3
-FONT, SMALL = 8.0, 6.5
-INK, FAINT, LINE = "#26292e", "#6b7078", "#d5d8dc"
 
 
 @dataclass(frozen=True)
@@ -223,14 +220,3 @@ def _locator() -> object:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=6, steps=[1, 2, 5, 10])
-
-
-def finish(figure: Figure, *, show: bool | None, return_fig: bool, given: bool) -> Figure | None:
-    """Show or return a figure; `given` tells that the user brought the axes."""
-    import matplotlib.pyplot as plt
-
-    if show is None:
-        show = not return_fig and not given
-    if show:
-        plt.show()
-    return figure if return_fig or not show else None

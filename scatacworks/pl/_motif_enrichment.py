@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import axes_for, heat_map
-from scatacworks.pl._layout import finish
+from scatacworks.pl._annotation import heat_map
+from scatacworks.pl._figure import create_axes, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -78,6 +78,6 @@ def motif_enrichment(
     wide = -table.pivot(index="motif", columns="component", values="log10_p").loc[motifs, components]
     factor = table.drop_duplicates("motif").set_index("motif")["factor"]
     rows = [factor[motif] or motif for motif in motifs]
-    figure, ax = axes_for(ax, figsize or (1.8 + 0.28 * len(components), 1.2 + 0.14 * len(rows)))
-    heat_map(ax, np.nan_to_num(wide.to_numpy()), rows, components, label="-log10 p (Fisher)", highest=highest)
+    figure, axes = create_axes(ax, figsize, (1.8 + 0.28 * len(components), 1.2 + 0.14 * len(rows)))
+    heat_map(axes, np.nan_to_num(wide.to_numpy()), rows, components, label="-log10 p (Fisher)", highest=highest)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

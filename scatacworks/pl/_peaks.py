@@ -10,7 +10,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks.pl._colors import group_colors
-from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL, finish
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import axes_for, name_points, plain
+from scatacworks.pl._annotation import name_points
 from scatacworks.pl._colors import GREY, group_colors
-from scatacworks.pl._layout import INK, SMALL, finish
+from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,19 +85,22 @@ def projection(
         msg = f"components is {components}; the projection has components 1 to {points.shape[1]}."
         raise ValueError(msg)
     shown = [component - 1 for component in components]
-    figure, ax = axes_for(ax, figsize or (5.2, 4.2))
+    figure, axes = create_axes(ax, figsize, (5.2, 4.2))
     if color is None:
-        ax.scatter(*points[:, shown].T, s=size, color=GREY, linewidths=0, rasterized=True)
+        axes.scatter(*points[:, shown].T, s=size, color=GREY, linewidths=0, rasterized=True)
     else:
         groups = adata.obs[color].astype("category")
         names = [str(name) for name in groups.cat.remove_unused_categories().cat.categories]
         colors = group_colors(adata, color, names)
         for name in names:
             rows = (groups.astype(str) == name).to_numpy()
-            ax.scatter(*points[rows][:, shown].T, s=size, color=colors[name], label=name, linewidths=0, rasterized=True)
-        ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
-    ax.scatter(*reference[:, shown].T, s=14, facecolor="white", edgecolor=INK, linewidths=0.8, zorder=3)
-    name_points(ax, adata.uns[key]["names"], reference[:, shown])
+            axes.scatter(
+                *points[rows][:, shown].T, s=size, color=colors[name], label=name, linewidths=0, rasterized=True
+            )
+        axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
+    axes.scatter(*reference[:, shown].T, s=14, facecolor="white", edgecolor=INK, linewidths=0.8, zorder=3)
+    name_points(axes, adata.uns[key]["names"], reference[:, shown])
     explained = adata.uns[key]["explained"]
-    plain(ax, *(f"component {i + 1} ({explained[i]:.0%} of the reference's variance)" for i in shown))
+    x, y = (f"component {i + 1} ({explained[i]:.0%} of the reference's variance)" for i in shown)
+    dress(axes, x=x, y=y)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks.pl._colors import GREY, PALETTE
-from scatacworks.pl._layout import FAINT, FONT, INK, SMALL, finish
+from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._figure import create_axes, dress, finish
-from scatacworks.pl._layout import FAINT, SMALL
+from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -15,7 +15,8 @@ from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import group_colors
-from scatacworks.pl._layout import Layout, Panel, finish
+from scatacworks.pl._figure import finish
+from scatacworks.pl._layout import Layout, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

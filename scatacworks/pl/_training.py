@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks.pl._layout import finish
+from scatacworks.pl._figure import finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

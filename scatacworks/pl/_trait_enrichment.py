@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import axes_for, component_colors, plain
-from scatacworks.pl._layout import FAINT, SMALL, finish
+from scatacworks.pl._annotation import component_colors
+from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -78,14 +78,14 @@ def trait_enrichment(
         raise KeyError(msg)
     components = list(dict.fromkeys(own["component"]))
     colors = component_colors(index, components)
-    figure, ax = axes_for(ax, figsize or (4.6, 3.2))
+    figure, axes = create_axes(ax, figsize, (4.6, 3.2))
     for name, rows in own.groupby("component", sort=False):
-        ax.plot(rows["threshold"], rows["ratio"], color=colors[name], linewidth=1, label=name)
+        axes.plot(rows["threshold"], rows["ratio"], color=colors[name], linewidth=1, label=name)
         filled = rows[rows["q_value"] <= fdr]
-        ax.plot(filled["threshold"], filled["ratio"], "o", color=colors[name], markersize=3.5)
-    ax.axhline(1, color=FAINT, linewidth=0.6, linestyle=":")
-    ax.set_xscale("log")
-    ax.invert_xaxis()
-    plain(ax, "variants with p at most", "observed / expected")
-    ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.plot(filled["threshold"], filled["ratio"], "o", color=colors[name], markersize=3.5)
+    axes.axhline(1, color=FAINT, linewidth=0.6, linestyle=":")
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    dress(axes, x="variants with p at most", y="observed / expected")
+    axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

@@ -10,7 +10,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks.pl._differential_regions import GAIN, LOSS
-from scatacworks.pl._layout import FAINT, FONT, INK, LINE, SMALL
+from scatacworks.pl._figure import INK, LINE, SMALL, dress
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -137,11 +137,7 @@ def _label(ax: Axes, table: pd.DataFrame, height: np.ndarray, n_labels: int) -> 
 
 def _dress(ax: Axes) -> None:
     ax.axvline(0, color=LINE, linewidth=0.6, zorder=0)
-    ax.set_xlabel("log2 fold change of normalised coverage", fontsize=FONT, color=INK)
-    ax.set_ylabel("−log10 p", fontsize=FONT, color=INK)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
-    ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+    dress(ax, x="log2 fold change of normalised coverage", y="−log10 p")
     ax.set_ylim(0, None)
     if ax.get_legend_handles_labels()[1]:
         ax.legend(fontsize=SMALL, frameon=False, labelcolor=INK, loc="upper left")
