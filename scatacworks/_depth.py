@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.get._track import tracks
 
 if TYPE_CHECKING:
     import numpy as np
     from anndata import AnnData
     from mudata import MuData
-
-REFERENCE_BP = 3.1e9
-"""Bases of the territory that depth is stated for: about those of a human genome."""
 
 
 def depths(adata: AnnData | MuData, key: str = _keys.PSEUDOBULK, *, mod: str = "atac") -> np.ndarray:

@@ -8,6 +8,9 @@ import numpy as np
 
 from scatacworks._numba import njit
 
+REFERENCE_BP = 3.1e9
+"""Bases of the territory that depths are stated for: about those of a human genome."""
+
 FINEST_TILE_BP = 1_000
 TILES_BP = (1_000, 2_000, 5_000, 10_000)
 FRAGMENTS_PER_TILE = 20  # enough that a tile inside the territory is hardly ever empty

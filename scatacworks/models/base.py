@@ -9,9 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-#: Base pairs of territory to which every depth refers (about the human genome).
-TERRITORY = 3.1e9
-
 _CARD_DEFAULTS: dict[str, Any] = {
     "name": "unnamed",
     "architecture": "",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core.pileup import box_coverage
+from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.models._labels import label_peaks
-from scatacworks.models.base import TERRITORY
 
 if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
@@ -114,7 +114,7 @@ class Sample:
     def _call(self) -> Intervals:
         """Label peaks by the paper's rule on every chromosome in use."""
         sizes = self.clean.genome.sizes
-        mean = 201 * self.depth / TERRITORY
+        mean = 201 * self.depth / REFERENCE_BP
         return {c: label_peaks(*self.sites(c), length=sizes[c], least_mean=mean) for c in self.regions}
 
     def sites(self, chrom: str) -> tuple[np.ndarray, np.ndarray]:
@@ -336,4 +336,4 @@ def depth_of(n_sites: float, territory_bp: float) -> float:
     -------
     The depth.
     """
-    return float(n_sites) * TERRITORY / float(territory_bp)
+    return float(n_sites) * REFERENCE_BP / float(territory_bp)

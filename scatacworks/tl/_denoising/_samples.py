@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tracks import Tracks
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
     from scatacworks.models.data import Intervals
-
-REFERENCE_BP = 3.1e9
 
 
 def cut_sites_of(data: Any, key: str) -> Tracks:

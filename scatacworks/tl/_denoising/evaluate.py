@@ -8,6 +8,7 @@ import numpy as np
 
 from scatacworks import _keys, metrics
 from scatacworks._core.pileup import run_length_coverage
+from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _samples
 from scatacworks.tracks import Tracks
@@ -206,7 +207,7 @@ def call_truth(deep: Tracks, depths: np.ndarray, extend: int) -> pd.DataFrame:
 
     parts = []
     for group, depth in zip(deep.groups, depths, strict=True):
-        mean = (2 * extend + 1) * depth / _samples.REFERENCE_BP
+        mean = (2 * extend + 1) * depth / REFERENCE_BP
         for chrom, length in deep.genome.sizes.items():
             starts, _, counts = deep.runs(group, chrom)
             found = label_peaks(starts, counts, length=length, extend=extend, least_mean=mean)
