@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scatacworks._core.intervals import merge
+
 if TYPE_CHECKING:
     from scatacworks.genome import Genome
 
@@ -19,13 +21,11 @@ def parse_regions(regions: Any, genome: Genome) -> dict[int, np.ndarray]:
     columns `chrom`, `start`, `end`.
     """
     table = _table(regions, genome)
-    out = {}
-    for code, rows in table.groupby("code", sort=True):
-        out[int(code)] = _merge(rows[["start", "end"]].to_numpy(np.int64))
-    if not out:
+    if table.empty:
         msg = "regions is empty; give at least one region, or None for the whole genome."
         raise ValueError(msg)
-    return out
+    codes, start, end = merge(*(table[name].to_numpy(np.int64) for name in ("code", "start", "end")))
+    return {int(code): np.column_stack([start[codes == code], end[codes == code]]) for code in np.unique(codes)}
 
 
 def regions_frame(regions: dict[int, np.ndarray], genome: Genome) -> pd.DataFrame:
@@ -50,11 +50,3 @@ def _table(regions: Any, genome: Genome) -> pd.DataFrame:
     found = [genome.region(region) for region in regions]
     rows = [(genome.code(region.chrom), region.start, region.end) for region in found]
     return pd.DataFrame(rows, columns=["code", "start", "end"])
-
-
-def _merge(intervals: np.ndarray) -> np.ndarray:
-    """Sort and unite intervals; touching ones become one."""
-    intervals = intervals[np.argsort(intervals[:, 0], kind="stable")]
-    reach = np.maximum.accumulate(intervals[:, 1])
-    first = np.flatnonzero(np.append(True, intervals[1:, 0] > reach[:-1]))
-    return np.column_stack([intervals[first, 0], reach[np.append(first[1:], len(intervals)) - 1]])
