@@ -38,3 +38,13 @@ def test_errors(cells):
     del cells.obsm["X_bulk"]
     with pytest.raises(KeyError, match="project_bulk"):
         sca.pl.projection(cells)
+
+
+def test_new_figure_is_shown_and_given_axes_are_not(cells, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(True))
+    assert sca.pl.projection(cells) is None
+    assert shown == [True]
+    _, ax = plt.subplots()
+    assert sca.pl.projection(cells, ax=ax) is ax.figure
+    assert shown == [True]
