@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks._core.intervals import merge
 from scatacworks._core.scoring import undefined
 
 if TYPE_CHECKING:
@@ -76,13 +77,9 @@ def _by_chrom(peaks: pd.DataFrame, name: str) -> dict[str, np.ndarray]:
 
 
 def _union(intervals: np.ndarray) -> np.ndarray:
-    """Merge touching and overlapping sorted intervals."""
-    if len(intervals) == 0:
-        return intervals
-    reach = np.maximum.accumulate(intervals[:, 1])
-    first = np.concatenate([[True], intervals[1:, 0] > reach[:-1]])
-    last = np.flatnonzero(np.append(first[1:], True))
-    return np.stack([intervals[first, 0], reach[last]], axis=1)
+    """Merge touching and overlapping intervals of one chromosome."""
+    _, start, end = merge(np.zeros(len(intervals), np.int64), intervals[:, 0], intervals[:, 1])
+    return np.stack([start, end], axis=1)
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from scatacworks._core.intervals import painted
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class _Reader:
         prediction = self.prediction.window(self.group, chrom, start, end)
         truth = _coverage(self.truth, self.group, (chrom, start, end), self.extend)
         score = prediction if self.score is None else self.score.window(self.group, chrom, start, end)
-        label = painted({} if self.peaks is None else self.peaks, chrom, start, end)
-        keep = ~painted(self.exclude, chrom, start, end)
+        label = painted((self.peaks or {}).get(chrom), start, end)
+        keep = ~painted(self.exclude.get(chrom), start, end)
         keep &= ~(np.isnan(prediction) | np.isnan(truth) | np.isnan(score))
         return truth[keep], prediction[keep], score[keep], label[keep]
 
@@ -238,17 +239,6 @@ def _intervals(table: pd.DataFrame, genome: Genome) -> dict[str, np.ndarray]:
     codes = genome.resolve(table["chrom"].astype(str))
     ends = table[["start", "end"]].to_numpy(np.int64)
     return {genome.chroms[code]: ends[codes == code] for code in np.unique(codes) if code >= 0}
-
-
-def painted(intervals: dict[str, np.ndarray], chrom: str, start: int, end: int) -> np.ndarray:
-    """Whether each base of `[start, end)` lies in one of the intervals; bool (end - start,)."""
-    rows = intervals.get(chrom)
-    steps = np.zeros(end - start + 1, np.int32)
-    if rows is not None:
-        rows = rows[(rows[:, 1] > start) & (rows[:, 0] < end)] - start
-        np.add.at(steps, np.clip(rows[:, 0], 0, end - start), 1)
-        np.add.at(steps, np.clip(rows[:, 1], 0, end - start), -1)
-    return np.cumsum(steps[:-1]) > 0
 
 
 def _blocks(genome: Genome, regions: pd.DataFrame | None, block_bp: int) -> list[tuple[str, int, int]]:

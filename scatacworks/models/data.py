@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scatacworks._core.intervals import painted
 from scatacworks._core.pileup import box_coverage
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.models._labels import label_peaks
@@ -310,16 +311,6 @@ class Drawer:
                 first = -(-start // self.stride) * self.stride
                 found += [(code, chrom, begin) for begin in range(first, end, self.core)]
         return found
-
-
-def painted(intervals: np.ndarray | None, start: int, end: int) -> np.ndarray:
-    """Whether each base of `[start, end)` lies in one of the (n, 2) intervals; bool (end - start,)."""
-    steps = np.zeros(end - start + 1, np.int32)
-    if intervals is not None:
-        rows = intervals[(intervals[:, 1] > start) & (intervals[:, 0] < end)] - start
-        np.add.at(steps, np.clip(rows[:, 0], 0, end - start), 1)
-        np.add.at(steps, np.clip(rows[:, 1], 0, end - start), -1)
-    return np.cumsum(steps[:-1]) > 0
 
 
 def depth_of(n_sites: float, territory_bp: float) -> float:
