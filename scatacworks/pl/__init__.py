@@ -5,8 +5,10 @@ from __future__ import annotations
 from scatacworks._lazy import attach
 
 _PUBLIC: dict[str, str] = {
+    "annotate_regions": "_annotate_regions",
     "barcodes": "_barcodes",
     "component_bars": "_component_bars",
+    "component_clustering": "_component_clustering",
     "component_labels": "_component_labels",
     "depth_curve": "_training",
     "differential_regions": "_differential_regions",

@@ -57,8 +57,9 @@ def component_clustering(
     `None`, or the changed copy. Sets:
 
     `.uns[key_added]["components"]` : DataFrame, one row per component
-        `component`, `n_elements`, `mean_distance` (bp), `expected` (mean over permutations, bp), `ratio` (observed over
-        expected, below 1 when clustered), `z`, `p_value` (one-sided, clustered).
+        `component`, `n_elements`, `mean_distance` (bp), `expected` and `expected_sd` (mean and standard deviation over
+        permutations, bp), `ratio` (observed over expected, below 1 when clustered), `z`, `p_value` (one-sided,
+        clustered).
     `.uns[key_added]["same_neighbour"]` : dict
         `observed`: share of adjacent elements that share their component; `expected`, `p_value`.
 
@@ -123,6 +124,7 @@ def _table(
                 "n_elements": np.bincount(labels, minlength=len(components)),
                 "mean_distance": observed,
                 "expected": np.where(missing, np.nan, expected),
+                "expected_sd": np.where(missing, np.nan, spread),
                 "ratio": np.where(missing, np.nan, observed / expected),
                 "z": np.where(missing, np.nan, (observed - expected) / spread),
                 "p_value": np.where(missing | np.isnan(observed), np.nan, p),
