@@ -60,7 +60,8 @@ def annotate_regions(
     classes
         Name -> BED file or table of intervals (repeats, for example). A column of that name gets the name (fourth
         column; `"yes"` where there is none) of the interval that shares most bases, the larger covered fraction
-        deciding ties; empty without overlap.
+        deciding ties; empty without overlap. With a column `family` in the table, or text in the fifth column of the
+        file, a column `<name>_family` gets that of the same interval.
     index
         Index with labelled components.
     traits
@@ -86,7 +87,7 @@ def annotate_regions(
     `nearest_gene` : str, `tss_distance` : int64
         Gene with the nearest transcription start, and the distance of the summit (or middle) to it in bp, positive
         downstream.
-    one per entry of `classes` : str
+    one per entry of `classes`, and `<name>_family` where it has families : str
     `component`, `element` : str, `motifs` : str (factors joined by `;`)
         For an index annotated with itself only `motifs` is added.
     `traits` : str
@@ -118,7 +119,7 @@ def annotate_regions(
     if genes is not None:
         columns |= _gene_columns(elements, genes, promoter)
     for name, source in (classes or {}).items():
-        columns[name] = _class_column(elements, source, name)
+        columns |= _class_columns(elements, source, name)
     own = index is None or (isinstance(data, AnnData) and index is data and key is None)
     source = data if index is None and isinstance(data, AnnData) and key is None else index
     if source is not None:
@@ -238,9 +239,21 @@ def _subclasses(
     }
 
 
-def _class_column(elements: Elements, source: Any, name: str) -> np.ndarray:
-    """Return the name of the interval that shares most bases with each region."""
-    table, codes = on_chromosomes(read_bed(source), elements.chroms, what=f"The class {name!r}")
+def _class_columns(elements: Elements, source: Any, name: str) -> dict[str, np.ndarray]:
+    """Return name and, where known, family of the interval that shares most bases with each region."""
+    bed = read_bed(source, names=("name", "family"))
+    table, codes = on_chromosomes(bed, elements.chroms, what=f"The class {name!r}")
     hit, _ = largest_overlap(elements.intervals, (codes, table["start"].to_numpy(), table["end"].to_numpy()))
     names = table["name"].astype(str).to_numpy(dtype=object) if "name" in table else np.full(len(table), "yes", object)
-    return np.where(hit >= 0, names[hit], "")
+    columns = {name: np.where(hit >= 0, names[hit], "")}
+    # numbers in a BED file's fifth column are scores
+    if "family" in table and not _is_score(table["family"]):
+        family = table["family"].fillna("").astype(str).to_numpy(dtype=object)
+        columns[f"{name}_family"] = np.where(hit >= 0, family[hit], "")
+    return columns
+
+
+def _is_score(values: pd.Series) -> bool:
+    """Whether a column holds numbers, strands or placeholders only."""
+    values = values.drop_duplicates()
+    return bool((pd.to_numeric(values, errors="coerce").notna() | values.isna() | values.isin([".", "+", "-"])).all())

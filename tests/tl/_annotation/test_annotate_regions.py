@@ -88,6 +88,24 @@ def test_other_classes_from_bed(tmp_path):
     assert table["repeat"].tolist() == ["SINE", "LINE", ""]
 
 
+def test_families_are_those_of_the_chosen_interval(tmp_path):
+    (tmp_path / "repeats.bed").write_text("chr1\t100\t200\tSINE\tAlu\nchr1\t150\t900\tLINE\tL1\n")
+    where = regions((100, 220), (180, 400), (2_000, 2_100))
+    table = sca.tl.annotate_regions(where, classes={"repeat": tmp_path / "repeats.bed"})
+    assert table["repeat_family"].tolist() == ["Alu", "L1", ""]
+    repeats = regions((100, 200), (150, 900)).assign(name=["SINE", "LINE"], family=["Alu", None])
+    table = sca.tl.annotate_regions(where, classes={"repeat": repeats})
+    assert table[["repeat", "repeat_family"]].to_numpy().tolist() == [["SINE", "Alu"], ["LINE", ""], ["", ""]]
+
+
+@pytest.mark.parametrize("fifth", ["0", "960.5", ".", "+"])
+def test_scores_are_no_families(tmp_path, fifth):
+    (tmp_path / "peaks.bed").write_text(f"chr1\t100\t200\ta\t{fifth}\nchr1\t150\t900\tb\t7\n")
+    table = sca.tl.annotate_regions(regions((100, 220)), classes={"peak": tmp_path / "peaks.bed"})
+    assert table["peak"].tolist() == ["a"]
+    assert "peak_family" not in table
+
+
 def test_differential_regions_get_component_gene_motif_trait_in_one_call(make_index):
     index = make_index()
     chosen = np.flatnonzero((index.var["component"] == "B").to_numpy())[:60]
