@@ -57,6 +57,10 @@ def motif_deviations(
     peaks matched in accessibility and GC content, and divided by their standard deviation for a z-score. Annotations
     may be motifs or any sets of regions, such as the differential regions of a rare population.
 
+    As in chromVAR, the background of a set is made of the partners of its peaks. pychromVAR 0.0.4 takes the peaks whose
+    partner is in the set instead (and standard deviations with ddof 0), so its z-scores differ also with the same
+    `background`: they correlate at 0.968 for random sets of 300 among 10,000 peaks of bone-marrow cells.
+
     Parameters
     ----------
     adata
