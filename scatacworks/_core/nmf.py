@@ -150,8 +150,8 @@ def pad(matrix: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     return padded
 
 
-class _Descent:
-    """The state of one factorisation."""
+class Descent:
+    """The state of one factorisation; subclasses may keep the loadings of the columns elsewhere."""
 
     def __init__(self, patterns: Patterns, rows: np.ndarray, columns: np.ndarray, dtype: np.dtype | type) -> None:
         self.patterns, self.k = patterns, rows.shape[1]
@@ -179,6 +179,10 @@ class _Descent:
             violation += part
         return violation
 
+    def columns(self) -> np.ndarray:
+        """Loadings of the columns, (n_patterns, k)."""
+        return self.loads[:, : self.k].copy()
+
     def _square(self, first: int, last: int) -> np.ndarray:
         """H H^T over a range of patterns; short products in the loadings' precision, their sum in double."""
         total = np.zeros((self.loads.shape[1],) * 2)
@@ -205,6 +209,7 @@ def factorize(
     dtype: np.dtype | type = np.float32,
     n_jobs: int = 1,
     report: Callable[[float], None] | None = None,
+    solver: Callable[..., Descent] = Descent,
 ) -> Factors:
     """Fit W and H from a start by coordinate descent.
 
@@ -224,6 +229,8 @@ def factorize(
         Threads; changes nothing in the result.
     report
         Called after each iteration with the relative violation.
+    solver
+        What visits the columns; called with the patterns, the start and the precision.
 
     Returns
     -------
@@ -231,7 +238,7 @@ def factorize(
     """
     errors, first, relative = [], None, 0.0
     with ThreadPoolExecutor(n_jobs) as pool:
-        state = _Descent(patterns, rows, columns, dtype)
+        state = solver(patterns, rows, columns, dtype)
         state.sweep(pool, update=False)
         for _ in range(max_iter):
             gram = state.gram.copy()
@@ -246,5 +253,4 @@ def factorize(
             if relative <= tol:
                 break
         errors = errors or [state.error()]
-    k = state.k
-    return Factors(state.weights[:, :k].copy(), state.loads[:, :k].copy(), np.array(errors), float(relative))
+    return Factors(state.weights[:, : state.k].copy(), state.columns(), np.array(errors), float(relative))

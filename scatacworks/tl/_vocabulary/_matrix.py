@@ -18,29 +18,51 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def row_blocks(index: AnnData, layer: str | None = None, *, rows: int = 4096) -> Iterator[sp.csr_matrix]:
-    """Consecutive blocks of rows as CSR without stored zeros; refuses negative and non-finite values."""
+BLOCK = 2**24  # values of a block: about 0.2 GB
+
+
+def row_blocks(index: AnnData, layer: str | None = None, *, size: int = BLOCK) -> Iterator[sp.csr_matrix]:
+    """Consecutive blocks of rows as CSR; refuses negative and non-finite values.
+
+    What is in memory comes as one block. Anything else (backed, zarr, dask) is read in blocks of about `size` values.
+    """
     matrix = index.X if layer is None else index.layers[layer]
     if matrix is None:
         msg = "The AnnData has no .X; expected samples x elements."
         raise ValueError(msg)
-    if sp.issparse(matrix) and matrix.format != "csr":
-        matrix = matrix.tocsr()
-    step = matrix.shape[0] if sp.issparse(matrix) else rows
-    for first in range(0, matrix.shape[0], max(step, 1)):
-        part = matrix if step == matrix.shape[0] and sp.issparse(matrix) else matrix[first : first + step]
-        block = sp.csr_matrix(part)
+    if getattr(matrix, "format", "csr") == "csc" and not sp.issparse(matrix):
+        matrix = matrix.to_memory()  # columns on disk cannot be read by rows
+    parts = [sp.csr_matrix(matrix)] if sp.issparse(matrix) else _slices(matrix, size)
+    for block in parts:
         if block.nnz and not (block.data.min() >= 0 and np.isfinite(block.data.max())):
             msg = f"The matrix holds {block.data.min()}; expected finite values of 0 or more, non-zero meaning present."
             raise ValueError(msg)
         yield block
 
 
-def patterns_of(index: AnnData, layer: str | None, *, collapse: bool = True, folder: Path | None = None) -> Patterns:
+def _slices(matrix: Any, size: int) -> Iterator[sp.csr_matrix]:
+    """Blocks of rows of a matrix that is not in memory: few first, then more, by how many values the rows had."""
+    if hasattr(matrix, "numblocks"):  # dask knows what it reads at once
+        for at in range(matrix.numblocks[0]):
+            yield sp.csr_matrix(matrix.blocks[at].compute())
+        return
+    sparse = hasattr(matrix, "format")
+    step, first, values = max(size // max(matrix.shape[1], 1), 1), 0, 0
+    while first < matrix.shape[0]:
+        block = sp.csr_matrix(matrix[first : first + step])
+        first, values = first + block.shape[0], values + block.nnz
+        yield block
+        if sparse:
+            step = int(min(max(size * first // max(values, 1), 1), 4 * step))
+
+
+def patterns_of(
+    index: AnnData, layer: str | None, *, collapse: bool = True, folder: Path | None = None, size: int = BLOCK
+) -> Patterns:
     """The presence matrix by distinct columns; non-zero is present."""
 
     def parts() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for block in row_blocks(index, layer):
+        for block in row_blocks(index, layer, size=size):
             yield block.indptr, block.indices, block.data
 
     return pack(parts, index.shape, collapse=collapse, folder=folder)

@@ -13,6 +13,7 @@ from scatacworks._core.nmf import factorize
 from scatacworks._core.reconstruction import confusion
 from scatacworks._core.stats import area_over_thresholds, reconstruction_scores
 from scatacworks._threads import resolve
+from scatacworks.tl._vocabulary._device import choose
 from scatacworks.tl._vocabulary._matrix import patterns_of
 from scatacworks.tl._vocabulary._vocabulary import explained, start_of
 
@@ -33,6 +34,7 @@ def vocabulary_scan(
     layer: str | None = None,
     max_iter: int = 200,
     tol: float = 1e-4,
+    device: str | None = None,
     seed: int | np.random.Generator | None = 0,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -57,7 +59,7 @@ def vocabulary_scan(
         Threshold whose F1, precision and recall go into the summary; one of `thresholds`.
     layer
         Layer to use instead of `X`.
-    max_iter, tol, seed, n_jobs, progress
+    max_iter, tol, device, seed, n_jobs, progress
         As for :func:`~scatacworks.tl.vocabulary`.
     key_added
         Slot in `.uns`.
@@ -103,7 +105,8 @@ def vocabulary_scan(
     curves, variance = [], []
     for k in tqdm(sizes, desc="vocabulary sizes", disable=not progress, leave=False):
         start = start_of(patterns, k, "nndsvd", rng, n_jobs)
-        factors = factorize(patterns, *start, max_iter=max_iter, tol=tol, n_jobs=n_jobs)
+        solver, _ = choose(device, patterns, k)
+        factors = factorize(patterns, *start, max_iter=max_iter, tol=tol, n_jobs=n_jobs, solver=solver)
         variance.append(explained(patterns, float(factors.errors[-1])))
         counts = confusion(patterns, factors.rows, factors.columns, thresholds, n_jobs=n_jobs).sum(axis=1)
         curves.append(pd.DataFrame(dict(zip(("tp", "fp", "tn", "fn"), counts, strict=True))).assign(n_components=k))
