@@ -107,8 +107,8 @@ def read_fragments(
     Examples
     --------
     >>> import scatacworks as sca
-    >>> lines = ["chr1\\t100\\t300\\tAAAC-1\\t2", "chr1\\t150\\t260\\tTTTG-1\\t1", "chr2\\t10\\t90\\tAAAC-1\\t1"]
-    >>> _ = open("toy_fragments.tsv", "w").write("\\n".join(lines))
+    >>> lines = ["chr1\t100\t300\tAAAC-1\t2", "chr1\t150\t260\tTTTG-1\t1", "chr2\t10\t90\tAAAC-1\t1"]
+    >>> _ = open("toy_fragments.tsv", "w").write("\n".join(lines))
     >>> adata = sca.io.read_fragments(
     ...     "toy_fragments.tsv", genome={"chr1": 1000, "chr2": 500}, min_fragments=1, progress=False
     ... )

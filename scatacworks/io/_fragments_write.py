@@ -76,10 +76,10 @@ def write_fragments(
     Examples
     --------
     >>> import scatacworks as sca
-    >>> text = "chr1\\t150\\t260\\tTTTG-1\\t1\\nchr1\\t100\\t300\\tAAAC-1\\t2\\n"
+    >>> text = "chr1\t150\t260\tTTTG-1\t1\nchr1\t100\t300\tAAAC-1\t2\n"
     >>> _ = open("unsorted.tsv", "w").write(text)
     >>> path = sca.io.write_fragments("unsorted.tsv", "sorted.tsv", genome={"chr1": 1000}, progress=False)
-    >>> print(path.read_text().splitlines()[0].replace("\\t", " "))
+    >>> print(path.read_text().splitlines()[0].replace("\t", " "))
     chr1 100 300 AAAC-1 2
     """
     path = Path(path)

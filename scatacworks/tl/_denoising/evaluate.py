@@ -104,7 +104,7 @@ def evaluate(
     >>> adata = sca.datasets.pbmc_windows()
     >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
     >>> table = sca.tl.evaluate(
-    ...     adata, adata, groups=["pDCs"], regions="chr11:60,445,500-60,466,000", baselines=["raw"], progress=False
+    ...     adata, adata, groups=["naive B"], regions="chr11:60,445,500-60,466,000", baselines=["raw"], progress=False
     ... )
     >>> float(table.loc[0, "pearson"].round(6))
     1.0
