@@ -18,7 +18,7 @@ STATIC = Path(__file__).parent / "_static"
 def main() -> None:
     mpl.use("Agg")
     adata = _demo.prepare(progress=False)
-    settings = _denoise.Settings(out=STATIC, regions=adata.uns["windows"], progress=False)
+    settings = _denoise.Settings(out=STATIC, model=_demo.MODEL, regions=adata.uns["windows"], progress=False)
     _denoise.compute(adata, settings)
     shown = ["memory B", "CD14+ Monocytes", "NK", "CD8 naive T"]
     figures = {

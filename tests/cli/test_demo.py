@@ -30,8 +30,9 @@ def test_the_draw_shares_no_cell_with_the_others_and_windows_are_held_out():
     assert {chrom for chrom, _, _ in _demo.held_out(adata)} == set(_demo.HELD_OUT)
 
 
-def test_the_card_of_the_bundled_model_keeps_these_windows_apart():
+def test_the_demos_model_has_not_seen_the_windows_it_is_judged_on():
     from scatacworks.models import load
 
-    split = load("default").card["split"]
+    split = load(_demo.MODEL).card["split"]
     assert all(chrom in split for chrom in _demo.HELD_OUT)
+    assert "The weights are those of the judged model" in split
