@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # distinguishable with every common colour vision deficiency (after Okabe & Ito, and Tol's muted scheme), black left out
 PALETTE: Final = (
@@ -10,7 +13,32 @@ PALETTE: Final = (
     *("#332288", "#aa4499", "#117733", "#ddaa33", "#44aa99", "#cc6677", "#6699cc", "#661100"),
 )
 
+# sixteen hues with alternating lightness, so that neighbours differ also without hue; the first stands for the broad
+# component that a decomposition usually finds first
+COMPONENT_COLORS: Final = (
+    *("#9aa0a6", "#c0504d", "#2f6db3", "#e8a33d", "#1b9e77", "#7e4794", "#e78ac3", "#a6761d"),
+    *("#66c2a5", "#d95f02", "#8da0cb", "#4d7c0f", "#f2c230", "#0e7c86", "#b3123f", "#3b3b98"),
+)
+
 
 def cycle(n: int) -> list[str]:
     """Return `n` colours, from the start again after the last."""
     return [PALETTE[i % len(PALETTE)] for i in range(n)]
+
+
+def component_colors(uns: Mapping[str, Any], names: Sequence[str], *, key: str = "component") -> dict[str, str]:
+    """Return a colour per component: those of `.uns[key + "_colors"]` where there are enough, else the fixed ones.
+
+    More than sixteen components take lighter, then darker tones of the same colours.
+    """
+    stored = [str(color) for color in uns.get(f"{key}_colors", ())]
+    if len(stored) < len(names):
+        stored = [_toned(COMPONENT_COLORS[i % 16], i // 16 % 3) for i in range(len(names))]
+    return dict(zip(names, stored, strict=False))
+
+
+def _toned(color: str, tone: int) -> str:
+    """Return a colour as it is (0), half-way to white (1) or darker (2)."""
+    levels = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    changed = [(v, round(v + (255 - v) * 0.5), round(v * 0.6))[tone] for v in levels]
+    return "#" + "".join(f"{v:02x}" for v in changed)

@@ -11,7 +11,7 @@ from scipy import sparse
 from scatacworks import _keys
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import atomic_path
-from scatacworks._palette import cycle
+from scatacworks._palette import component_colors
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -165,10 +165,7 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
         raise KeyError(msg)
     labels = table[key].astype("category")
     names = [str(name) for name in labels.cat.categories]
-    stored = list(map(str, index.uns.get(f"{key}_colors", ())))
-    chosen = dict(zip(names, stored if len(stored) >= len(names) else cycle(len(names)), strict=False)) | dict(
-        colors or {}
-    )
+    chosen = component_colors(index.uns, names, key=key) | dict(colors or {})
     start, end = table["start"].astype(np.int64), table["end"].astype(np.int64)
     summit = table["summit"] if "summit" in table else (start + end) // 2
     core = (

@@ -1,4 +1,4 @@
-"""Shared parts of the plots of annotations: component colours, names of points, heat maps."""
+"""Shared parts of the plots of annotations: names of points, heat maps."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._palette import cycle
 from scatacworks.pl._figure import INK, LINE, SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from anndata import AnnData
     from matplotlib.axes import Axes
-
-
-def component_colors(index: AnnData, components: list[str], component_key: str = "component") -> dict[str, str]:
-    """Return a colour per component: `.uns["component_colors"]`, or the palette."""
-    stored = list(map(str, index.uns.get(f"{component_key}_colors", ())))
-    return dict(zip(components, stored if len(stored) >= len(components) else cycle(len(components)), strict=False))
 
 
 def name_points(ax: Axes, names: Iterable[str], points: np.ndarray) -> None:

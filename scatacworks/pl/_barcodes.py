@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._components import component_colors, legend, stacked, winner_order
+from scatacworks._palette import component_colors
+from scatacworks.pl._components import legend, stacked, winner_order
 from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def barcodes(
             part, part.sum(axis=1, keepdims=True), out=np.zeros_like(part), where=part.any(axis=1)[:, None]
         )
     figure, axes = create_axes(ax, figsize, (7.2, 2.4))
-    colors = component_colors(index, components)
+    colors = component_colors(index.uns, components)
     stacked(axes, part, colors)
     kind = "elements" if axis == "var" else "samples"
     dress(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks._palette import component_colors
 from scatacworks.pl._barcodes import loadings_and_names
-from scatacworks.pl._components import component_colors, legend, stacked, winner_order
+from scatacworks.pl._components import legend, stacked, winner_order
 from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def component_bars(
         loadings = np.divide(loadings, total, out=np.zeros_like(loadings), where=total > 0)
     order = winner_order(loadings)
     figure, axes = create_axes(ax, figsize, (7.2, 2.6))
-    colors = component_colors(index, components)
+    colors = component_colors(index.uns, components)
     stacked(axes, loadings[order], colors, width=1.0 if labels is None else 0.8)
     dress(axes, y="share of loading" if normalize else "loading")
     if labels is None:

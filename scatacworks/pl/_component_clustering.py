@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import component_colors
+from scatacworks._palette import component_colors
 from scatacworks.pl._figure import FAINT, LINE, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def component_clustering(
         msg = f"No .uns[{key!r}]; run sca.tl.component_clustering(index) first."
         raise KeyError(msg)
     table = index.uns[key]["components"]
-    colors = component_colors(index, [str(name) for name in table["component"]])
+    colors = component_colors(index.uns, [str(name) for name in table["component"]])
     table = table[table["ratio"].notna()]
     if table.empty:
         msg = f"No component of .uns[{key!r}] has two elements on one chromosome."

@@ -1,4 +1,4 @@
-"""Colours and order of components, the same in every figure."""
+"""Order of components and their stacked bars, the same in every figure."""
 
 from __future__ import annotations
 
@@ -8,33 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
-    from anndata import AnnData
     from matplotlib.axes import Axes
-
-# sixteen hues with alternating lightness, so that neighbours differ also without hue; the first stands for the broad
-# component that a decomposition usually finds first
-COMPONENT_COLORS = (
-    *("#9aa0a6", "#c0504d", "#2f6db3", "#e8a33d", "#1b9e77", "#7e4794", "#e78ac3", "#a6761d"),
-    *("#66c2a5", "#d95f02", "#8da0cb", "#4d7c0f", "#f2c230", "#0e7c86", "#b3123f", "#3b3b98"),
-)
-
-
-def component_colors(index: AnnData, names: list[str]) -> dict[str, str]:
-    """Colour of every component: those of `.uns["component_colors"]` where there are enough, else the fixed ones.
-
-    More than sixteen components take lighter, then darker tones of the same colours.
-    """
-    from matplotlib.colors import to_hex, to_rgb
-
-    stored = [str(color) for color in index.uns.get("component_colors", ())]
-    if len(stored) >= len(names):
-        return dict(zip(names, stored, strict=False))
-    colors = []
-    for at in range(len(names)):
-        rgb, turn = np.array(to_rgb(COMPONENT_COLORS[at % 16])), at // 16
-        tone = (rgb, rgb + (1 - rgb) * 0.5, rgb * 0.6)[turn % 3]
-        colors.append(to_hex(tone))
-    return dict(zip(names, colors, strict=True))
 
 
 def winner_order(loadings: np.ndarray) -> np.ndarray:

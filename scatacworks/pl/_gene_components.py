@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import component_colors, name_points
+from scatacworks._palette import component_colors
+from scatacworks.pl._annotation import name_points
 from scatacworks.pl._figure import FONT, INK, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def gene_components(
         msg = f"No entry of .uns[{key!r}] has a label at its false discovery rate."
         raise ValueError(msg)
     components = [str(name) for name in stored["components"]]
-    colors = component_colors(index, components)
+    colors = component_colors(index.uns, components)
     ranked = labelled.sort_values("p_value", kind="stable").groupby("component", sort=False)
     best = ranked.head(n_top if kind == "top" else 1)
     if kind == "top":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scatacworks import _keys
-from scatacworks.pl._annotation import component_colors
+from scatacworks._palette import component_colors
 from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def trait_enrichment(
         msg = f"No trait {trait!r} with a variant in an element; there are {sorted(table['trait'].unique())}."
         raise KeyError(msg)
     components = list(dict.fromkeys(own["component"]))
-    colors = component_colors(index, components)
+    colors = component_colors(index.uns, components)
     figure, axes = create_axes(ax, figsize, (4.6, 3.2))
     for name, rows in own.groupby("component", sort=False):
         axes.plot(rows["threshold"], rows["ratio"], color=colors[name], linewidth=1, label=name)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import scatacworks as sca
-from scatacworks.pl._components import COMPONENT_COLORS, component_colors, winner_order
+from scatacworks._palette import COMPONENT_COLORS, component_colors
+from scatacworks.pl._components import winner_order
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +59,10 @@ def test_samples_are_sorted_by_winner_then_loading():
     assert winner_order(loadings).tolist() == [3, 1, 4, 0, 2]
 
 
-def test_component_colours_are_fixed_and_differ(index):
+def test_component_colours_are_fixed_and_differ():
     assert len(set(COMPONENT_COLORS)) == 16
     names = [str(at) for at in range(40)]
-    colors = component_colors(index, names)
+    colors = component_colors({}, names)
     assert len(set(colors.values())) == 40
     assert list(colors.values())[:16] == list(COMPONENT_COLORS)
 
