@@ -23,3 +23,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set SCA_SHARED_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture
+def mudata():
+    """The mudata package, with the pull on update of its older versions (which warns) turned off."""
+    module = pytest.importorskip("mudata")
+    if hasattr(module, "set_options"):
+        module.set_options(pull_on_update=False)
+    return module

@@ -32,23 +32,21 @@ def done():
     return adata
 
 
-def reread(adata, path):
+def reread(adata, path, mudata):
     if path.suffix == ".h5ad":
         adata.write_h5ad(path)
         return anndata.read_h5ad(path)
     if path.suffix == ".zarr":
         adata.write_zarr(path)
         return anndata.read_zarr(path)
-    mudata = pytest.importorskip("mudata")
-    mudata.set_options(pull_on_update=False)
     rna = anndata.AnnData(np.ones((adata.n_obs, 2), np.float32), obs=pd.DataFrame(index=adata.obs_names))
     mudata.MuData({"rna": rna, "atac": adata.copy()}).write(path)
     return mudata.read_h5mu(path)
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.zarr", "a.h5mu"])
-def test_everything_is_usable_after_reading_back(done, tmp_path, name):
-    back = reread(done, tmp_path / name)
+def test_everything_is_usable_after_reading_back(done, tmp_path, name, mudata):
+    back = reread(done, tmp_path / name, mudata)
     for key, layer in (("pseudobulk", None), ("denoised", "signal"), ("denoised", "probability")):
         one, two = (sca.get.tracks(data, key=key, layer=layer) for data in (done, back))
         assert list(one.groups) == list(two.groups)

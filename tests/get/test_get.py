@@ -117,5 +117,6 @@ def test_peaks_of_one_several_and_all_groups():
     assert sca.get.peaks(adata, "c").empty
     with pytest.raises(KeyError, match="no group 'd' among the peaks .* 'a', 'b', 'c'"):
         sca.get.peaks(adata, "d")
-    sca.get.peaks(adata)["start"] = 0
+    given = sca.get.peaks(adata)
+    given["start"] = 0
     assert table["start"].tolist() == [1, 5, 3], "the table given out is not the stored one"

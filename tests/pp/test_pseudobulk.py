@@ -262,10 +262,8 @@ def test_copy_leaves_the_input_alone_and_a_view_its_parent(toy):
     assert sca.get.tracks(view).groups.tolist() == ["x/y ü"]
 
 
-def test_a_mudata_gets_the_result_in_its_modality(toy):
-    mudata = pytest.importorskip("mudata")
-    with mudata.set_options(pull_on_update=False):
-        data = mudata.MuData({"atac": toy})
+def test_a_mudata_gets_the_result_in_its_modality(toy, mudata):
+    data = mudata.MuData({"atac": toy})
     sca.pp.pseudobulk(data, "type", progress=False)
     assert sca.get.track(data, "z", "chr1", extend=0).sum() == 2
     assert "pseudobulk" in data.mod["atac"].uns
