@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_CAUSES = {
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the file system or a limit of the system allows",
+    errno.EROFS: "the file system is read-only",
+}
+_REFUSAL = "Cannot write "
 
 
 @contextmanager
@@ -23,6 +33,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     PermissionError, NotADirectoryError
         If the folder cannot be written to, naming it.
+    OSError
+        If the disk is full or the system refuses the file otherwise, naming the file.
     """
     final = Path(path)
     require_writable(final.parent)
@@ -32,11 +44,46 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if aside.is_dir() and final.is_dir():
             shutil.rmtree(final)
         aside.replace(final)
+    except (OSError, RuntimeError) as error:  # HDF5 raises either
+        _explain(error, final, aside)
+        raise
     finally:
         if aside.is_dir():
             shutil.rmtree(aside)
         else:
             aside.unlink(missing_ok=True)
+
+
+def _explain(error: OSError | RuntimeError, final: Path, aside: Path) -> None:
+    """Raise one sentence that names the file where its place is the cause, such as a full disk."""
+    told = re.search(r"file write failed.*errno = (\d+)", str(error), re.DOTALL)  # of HDF5, sometimes only in the text
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    text = str(getattr(error, "strerror", None) or "the system refused")
+    cause = _CAUSES.get(number)
+    if cause is None and getattr(error, "filename", None) == str(aside):
+        cause = text.lower()
+    if cause is None or text.startswith(_REFUSAL):
+        return
+    msg = f"{_REFUSAL}{final}: {cause}. Make room, or give another place."
+    raise OSError(number, msg) from error
+
+
+@contextmanager
+def without_empty_folders(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Remove the folders that were made for `folder` when the block fails before anything was put into them."""
+    missing = [path for path in (Path(folder), *Path(folder).parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if missing:
+            _remove_empty(missing[-1])
+        raise
+
+
+def _remove_empty(top: Path) -> None:
+    for path, _, _ in os.walk(top, topdown=False):
+        with suppress(OSError):  # what is not empty stays
+            Path(path).rmdir()
 
 
 def require_writable(folder: str | os.PathLike[str]) -> Path:
@@ -50,6 +97,10 @@ def require_writable(folder: str | os.PathLike[str]) -> Path:
     except PermissionError as error:
         msg = f"Cannot make the folder {folder}: no permission. Give a folder you may write to."
         raise PermissionError(msg) from error
+    except OSError as error:
+        cause = _CAUSES.get(error.errno, (error.strerror or "the system refused").lower())
+        msg = f"Cannot make the folder {folder}: {cause}. Give another output folder."
+        raise OSError(error.errno, msg) from error
     if not os.access(folder, os.W_OK):
         msg = f"Cannot write into {folder}: no permission. Give a folder you may write to."
         raise PermissionError(msg)

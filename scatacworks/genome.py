@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -91,6 +92,12 @@ class Genome:
             genes = source._genes if genes is None else genes
         elif isinstance(source, Mapping):
             sizes, default = dict(source), "custom"
+        elif not isinstance(source, str | os.PathLike):
+            msg = (
+                f"genome is {source!r}; expected one of {', '.join(built_in_sizes())}, the path of a chromosome sizes "
+                "file, a dict of name -> length, or a Genome."
+            )
+            raise TypeError(msg)
         elif str(source) in built_in_sizes():
             sizes, default = built_in_sizes()[str(source)], str(source)
         else:

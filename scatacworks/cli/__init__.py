@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; `arguments` are those of the process by default."""
-    from scatacworks.cli._app import run
-
+    try:
+        from scatacworks.cli._app import run
+    except KeyboardInterrupt:  # while the program starts
+        sys.exit(130)
     run(arguments)

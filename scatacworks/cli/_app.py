@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,14 +30,14 @@ Device = Annotated[
 Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Threshold = Annotated[float, typer.Option(help="Smallest probability in a peak.")]
-MinLength = Annotated[int, typer.Option(help="Smallest length of a peak, bp.")]
-MaxGap = Annotated[int, typer.Option(help="Largest stretch below the threshold within a peak, bp.")]
+MinLength = Annotated[int, typer.Option(min=1, help="Smallest length of a peak, bp.")]
+MaxGap = Annotated[int, typer.Option(min=0, help="Largest stretch below the threshold within a peak, bp.")]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")]
 
 
 @app.command()
 @guarded
-def denoise(
+def denoise(  # noqa: PLR0913 - one for each option
     *,
     fragments: Annotated[
         Path, typer.Argument(help="Fragment file, or an .h5ad or .h5mu file that knows its fragments.")
@@ -50,8 +50,11 @@ def denoise(
     barcode_column: Annotated[str | None, typer.Option(help="Column with the barcodes; by default found.")] = None,
     genome: Annotated[str | None, typer.Option(help="hg38, hg19, mm10, mm39, or a chromosome sizes file.")] = None,
     group: Groups = None,
-    min_cells: Annotated[int, typer.Option(help="Leave out groups with fewer cells.")] = 0,
-    convention: Annotated[str, typer.Option(help="Where cut sites are: 10x or atacworks.")] = "10x",
+    min_cells: Annotated[int, typer.Option(min=0, help="Leave out groups with fewer cells.")] = 0,
+    malformed: Annotated[
+        Literal["error", "skip"], typer.Option(help="Malformed lines: stop at the first, or leave them out and count.")
+    ] = "error",
+    convention: Annotated[Literal["10x", "atacworks"], typer.Option(help="Where cut sites are.")] = "10x",
     model: Annotated[
         str, typer.Option(help="Bundled model (see `scatacworks models`) or the path of one.")
     ] = "default",
@@ -59,7 +62,7 @@ def denoise(
     path: Annotated[
         Path | None, typer.Option(help="Keep the denoised tracks in this zarr store; a stopped run then goes on.")
     ] = None,
-    threshold: Threshold = 0.5,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Smallest probability in a peak.")] = 0.5,
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
     show: Annotated[list[str] | None, typer.Option(help="Gene or region for a figure; may be repeated.")] = None,
@@ -71,6 +74,7 @@ def denoise(
     quiet: Quiet = False,
 ) -> None:
     """Denoise the groups of a fragment file: bigWig tracks, peaks, an .h5ad and a report."""
+    from scatacworks._files import without_empty_folders
     from scatacworks.cli import _denoise
 
     settings = _denoise.Settings(
@@ -85,11 +89,11 @@ def denoise(
         n_jobs=n_jobs,
         progress=not quiet,
     )
-    adata, groupby = _denoise.read(
-        fragments, groups, settings, column=groups_column, barcode_column=barcode_column, genome=genome
-    )
-    _denoise.pseudobulk(adata, groupby, settings, groups=group, min_cells=min_cells, convention=convention)
-    _denoise.run(adata, settings)
+    columns = {"column": groups_column, "barcode_column": barcode_column}
+    with without_empty_folders(out):
+        adata, groupby = _denoise.read(fragments, groups, settings, **columns, genome=genome, malformed=malformed)
+        _denoise.pseudobulk(adata, groupby, settings, groups=group, min_cells=min_cells, convention=convention)
+        _denoise.run(adata, settings)
 
 
 @app.command()
@@ -138,13 +142,15 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model on deep groups of your own."""
+    from scatacworks._files import without_empty_folders
     from scatacworks.cli import _train
 
     options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions, "resume": resume}
     options |= {"settings": None if steps is None else {"steps": steps}, "seed": seed, "n_jobs": n_jobs or 1}
     options |= {"validation": validation or None, "holdout": holdout or None}
     options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}
-    _train.run(source, out, options)
+    with without_empty_folders(out):
+        _train.run(source, out, options)
 
 
 @app.command()
@@ -157,9 +163,11 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run the main job on real data that come with the package (blood cells, gene windows); no network needed."""
+    from scatacworks._files import without_empty_folders
     from scatacworks.cli import _demo
 
-    _demo.run(out, device=device, n_jobs=n_jobs, progress=not quiet)
+    with without_empty_folders(out):
+        _demo.run(out, device=device, n_jobs=n_jobs, progress=not quiet)
 
 
 @app.command()

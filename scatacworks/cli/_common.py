@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import logging
 import os
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
 DEBUG = "SCATACWORKS_DEBUG"
 FAILED, BROKEN, INTERRUPTED = 1, 70, 130
@@ -34,7 +38,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _hooks():
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
             _listen()
@@ -54,6 +58,36 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
                 _fail(error, "Unexpected error, please report it with what --debug shows", BROKEN)
 
     return command
+
+
+@contextmanager
+def _hooks() -> Iterator[None]:
+    """Take care of errors that Python cannot raise, those in finalisers, while a command runs.
+
+    A Ctrl-C that falls into one (compiled modules have many) would be lost and is repeated. On a full disk, HDF5 says
+    so again for each of its open objects; that is kept quiet, as the error itself is raised and told once.
+    """
+    usual, usual_print = sys.unraisablehook, sys.excepthook
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        if issubclass(args.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()  # not from here: an exception in a hook is lost too
+        elif not _repeated(args.exc_value):
+            usual(args)
+
+    def printed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not _repeated(error):
+            usual_print(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = unraisable, printed
+    try:
+        yield
+    finally:
+        sys.unraisablehook, sys.excepthook = usual, usual_print
+
+
+def _repeated(error: BaseException | None) -> bool:
+    return isinstance(error, OSError | RuntimeError) and "file write failed" in str(error)
 
 
 def _fail(error: Exception, title: str, code: int) -> None:

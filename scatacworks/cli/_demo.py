@@ -51,7 +51,7 @@ def run(
     settings.regions, settings.groupby = adata.uns["windows"], "cell_type"
     _denoise.compute(adata, settings)
     scores = agreement(adata)
-    figures = [_denoise.save(headline(adata), require_writable(out / "figures") / "fifty_cells.png")]
+    figures = [_denoise.save(headline(adata), out / "figures" / "fifty_cells.png")]
     settings.show = tuple(_window_of(adata, gene) for gene in _MARKERS)
     figures += _denoise.draw(adata, settings)
     title = f"{N_CELLS} blood cells of each type, in {len(adata.uns['windows'])} gene windows"

@@ -12,6 +12,7 @@ from scatacworks._anndata import atac, is_mudata
 from scatacworks._files import atomic_path, require_file, require_writable
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata, read_groups
+from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from mudata import MuData
+
+    from scatacworks.io._fragments import Malformed
 
 LAYERS = ("raw", "denoised", "probability")
 _SHOWN_REGIONS = 4
@@ -69,6 +72,7 @@ def read(
     column: str | None,
     barcode_column: str | None,
     genome: str | None,
+    malformed: Malformed = "error",
 ) -> tuple[AnnData | MuData, str]:
     """Return the cells and the name of the `.obs` column with their groups."""
     from scatacworks.io import read_fragments
@@ -82,12 +86,26 @@ def read(
     if groups is None:
         msg = "The groups of the cells must be given: --groups cells.tsv (barcodes and a column with groups)."
         raise ValueError(msg)
+    require_file(fragments, "fragment file")
     table = read_groups(groups, column=column, barcode_column=barcode_column)
-    options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
+    check(settings, Genome(genome))
+    options = {"malformed": malformed, "n_jobs": settings.n_jobs, "progress": settings.progress}
     adata = read_fragments(fragments, genome=genome, barcodes=table, **options)
     groupby = str(table.columns[0])
     adata.obs[groupby] = adata.obs[groupby].astype("category")
     return adata, groupby
+
+
+def check(settings: Settings, genome: Genome) -> None:
+    """Raise now what would otherwise be found only after the fragments are read: model, regions, places to show."""
+    from scatacworks.models import load
+    from scatacworks.tl._denoising._regions import parse_regions
+
+    load(settings.model)
+    if settings.regions is not None:
+        parse_regions(settings.regions, genome)
+    for place in settings.show:
+        genome.region(place)
 
 
 def _from_anndata(
@@ -169,7 +187,8 @@ def write_all(
     adata = atac(data)
     written = write_tracks(adata, settings)
     written |= write_peaks(adata, settings.out)
-    written["figures"] = settings.out / "figures"
+    if figures:
+        written["figures"] = settings.out / "figures"
     written["cells and tracks"] = write_anndata(data, settings.out)
     written["report"] = _report.write(adata, settings.out, written, figures, title=title, notes=notes)
     summarise(written, settings.out)
@@ -221,7 +240,7 @@ def draw(adata: AnnData, settings: Settings) -> list[Path]:
     from scatacworks import pl
 
     mpl.use("Agg")
-    folder = require_writable(settings.out / "figures")
+    folder = settings.out / "figures"
     regions = settings.show or telling_regions(adata.uns[_keys.PEAKS], adata)
     files = []
     for i, region in enumerate(regions, 1):

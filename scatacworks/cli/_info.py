@@ -21,7 +21,11 @@ def run(path: Path | None) -> None:
     elif path.suffix in (".h5ad", ".h5mu"):
         _anndata(path)
     else:
-        _bigwig(path)
+        try:
+            _bigwig(path)
+        except ValueError as error:
+            error.add_note("Files of .h5ad, .h5mu and bigWig are described.")
+            raise
 
 
 def _lines(rows: dict[str, Any]) -> None:
@@ -90,5 +94,9 @@ def models(name: str | None) -> None:
         model = load(name)
         say(json.dumps(model.card, indent=2, default=str, ensure_ascii=False))
         return
-    listed = list_models()
-    say(listed.to_string() if hasattr(listed, "to_string") else "\n".join(map(str, listed)))
+    width = max(len(name) for name in list_models().index)
+    say(f"{'name':<{width}}  {'architecture':<12}  {'extension':>9}  trained at depths (cut sites per genome)")
+    for row in list_models().itertuples():
+        depths = f"{row.depth_min / 1e6:,.3g} to {row.depth_max / 1e6:,.3g} M"
+        say(f"{row.Index:<{width}}  {row.architecture:<12}  {row.extension:>6} bp  {depths}")
+    say("The card of one, with its data, scores and limits: scatacworks models NAME")

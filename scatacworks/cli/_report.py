@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _CAPTIONS = {
     "tracks": (
-        "Raw and denoised coverage of the groups at one depth, the probability of a peak (pale grey is 0), and the "
-        "peaks with their summits."
+        "Denoised coverage of the groups at one depth, and the peaks with their summits; where there are few groups, "
+        "also the raw coverage (grey) and the probability of a peak (pale grey is 0)."
     ),
     "peaks": "Peaks of each group: number, width, height; boxes are quartiles, whiskers the 5th and 95th percentile.",
     "quality": "Quality of the cells.",

@@ -64,9 +64,9 @@ def _split(name: str, samples: frozenset[str]) -> tuple[str | None, str]:
 
 def explain_no_match(path: str, cells: Sequence[str], found: Sequence[str]) -> str:
     """Return the sentence for a file without any barcode of the cells, and the change that would make them match."""
-    shown = [", ".join(map(repr, list(names)[:3])) for names in (cells, found)]
+    shown = [", ".join([*map(repr, list(names)[:3]), *(["…"] if len(names) > 3 else [])]) for names in (cells, found)]
     guess = guess_change(cells, found)
-    return f"None of the {len(cells):,} barcodes ({shown[0]}, …) occurs in {path}, which has {shown[1]}, …{guess}"
+    return f"None of the {len(cells):,} barcodes ({shown[0]}) occurs in {path}, which has {shown[1]}.{guess}"
 
 
 def guess_change(cells: Sequence[str], found: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,6 @@ from scatacworks.io._report import FragmentReport
 from scatacworks.io._source import FileSource, FragmentSource, Malformed, check_not_empty, open_fragments
 
 if TYPE_CHECKING:
-    import os
-
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
@@ -150,6 +149,9 @@ class _Counted:
 
 def _absolute(path: Any) -> dict[str | None, str]:
     """Return sample -> absolute path; the sample of a single file is `None`."""
+    if not isinstance(path, Mapping | str | os.PathLike):
+        msg = f"path is {path!r}; expected the path of a fragment file, or a dict of sample -> path."
+        raise TypeError(msg)
     if not isinstance(path, Mapping):
         return {None: str(Path(path).absolute())}
     if not path:

@@ -328,8 +328,8 @@ def explain(bad: BadLine, genome: Genome, *, first: bool) -> str:
         return _explain_beyond(bad, fields, genome)
     if first and bad.reason in parsing.BAD_REASONS[parsing.NO_COLUMNS : parsing.BAD_END + 1]:
         return (
-            f"{bad.path} does not look like a fragment file: line {bad.number:,} is {bad.text!r}; expected chrom, "
-            "start, end, barcode and count, separated by tabs."
+            f"{bad.path} does not look like a fragment file: {_first_line(bad)}; expected chrom, start, end, barcode "
+            "and count, separated by tabs."
         )
     if bad.reason == parsing.BAD_REASONS[parsing.NO_BARCODE] and len(fields) == 3:
         return (
@@ -337,6 +337,15 @@ def explain(bad: BadLine, genome: Genome, *, first: bool) -> str:
             "sample, read it with bulk=True."
         )
     return f"{bad}. Mend the file, or pass malformed='skip' to leave such lines out and count them."
+
+
+def _first_line(bad: BadLine) -> str:
+    """Describe a line that is none of a fragment file; binary data are not shown."""
+    if bad.text.startswith("BAM\x01"):
+        return "it is a BAM file (scatacworks.io.bam_to_fragments makes a fragment file of it)"
+    if not bad.text.replace("\t", "").isprintable():
+        return f"line {bad.number:,} is binary data"
+    return f"line {bad.number:,} is {bad.text!r}"
 
 
 def _explain_beyond(bad: BadLine, fields: list[str], genome: Genome) -> str:

@@ -314,7 +314,10 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
     if _keys.FRAGMENT_PAIRED in adata.obsm:
         matrix = adata.obsm[_keys.FRAGMENT_PAIRED]
         if own is None:
-            msg = f"The AnnData has .obsm[{_keys.FRAGMENT_PAIRED!r}] but no .uns[{_keys.REFERENCE_SEQUENCES!r}]."
+            msg = (
+                f"The AnnData has .obsm[{_keys.FRAGMENT_PAIRED!r}] but no .uns[{_keys.REFERENCE_SEQUENCES!r}]: set it "
+                "to the genome of the fragments, such as scatacworks.Genome('hg38').to_frame()."
+            )
             raise KeyError(msg)
         if cells is not None:
             matrix = matrix.tocsr()[adata.obs_names.get_indexer(list(cells))]

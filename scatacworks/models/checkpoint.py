@@ -221,7 +221,10 @@ def _load_own(path: Path) -> Model:
     beside = path.with_suffix(".json")
     text = beside.read_text(encoding="utf-8") if beside.is_file() else text
     if text is None:
-        msg = f"{path} holds tensors but no scatacworks description, and {beside.name} is missing beside it."
+        msg = (
+            f"{path} holds tensors but no scatacworks description, and {beside.name} is missing beside it; expected a "
+            "model written by scatacworks.models.save."
+        )
         raise ValueError(msg)
     description = _read_description(text, beside if beside.is_file() else path)
     model = build(description["architecture"], description["config"], description["card"], str(path))

@@ -96,6 +96,8 @@ def test_an_h5ad_and_a_region_are_taken(call, result, model, tmp_path):
         ({"regions": "chr9:1-5"}, "outside the genome"),
         ({"bigwig": "raw,all"}, "--bigwig names 'all'"),
         ({"out": "occupied"}, "is a file"),
+        ({"show": "chr1:90000-91000"}, "not within chr1"),
+        ({"regions": "none.bed"}, "none.bed does not exist"),
     ],
 )
 def test_problems_with_the_input_are_one_sentence(*, call, inputs, model, tmp_path, change, message):
@@ -116,7 +118,8 @@ def test_problems_with_the_input_are_one_sentence(*, call, inputs, model, tmp_pa
     assert "Traceback" not in err
     errors = [line for line in err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
-    assert not (tmp_path / "out" / "scatacworks.h5ad").exists()
+    assert not (tmp_path / "out").exists()
+    assert "fragments of" not in err or "group" in change  # all but the groups is known before the fragments are read
 
 
 def test_debug_shows_the_error_itself(call, tmp_path, monkeypatch):
@@ -157,3 +160,26 @@ def test_info_and_models(call, result):
     assert "2 groups" in call("info", result / "scatacworks.h5ad")[1]
     assert "bases" in call("info", result / "bigwig" / "B.raw.bw")[1]
     assert call("models")[0] == 0
+
+
+def test_malformed_lines_can_be_left_out(call, inputs, model, tmp_path):
+    broken = tmp_path / "broken.tsv"
+    broken.write_text((inputs / "fragments.tsv").read_text() + "chr1\t90\t50\tACGT-1\t1\n")
+    options = ("--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes", "--model", model, "--quiet")
+    code, _, err = call("denoise", broken, *options, "--out", tmp_path / "out")
+    assert code == 1
+    assert "start that is not before its end" in err
+    assert not (tmp_path / "out").exists()
+    code, _, err = call(
+        "denoise", broken, *options, "--out", tmp_path / "out", "--malformed", "skip", "--bigwig", "none"
+    )
+    assert code == 0, err
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("option", ["--threshold", "--min-length", "--max-gap", "--convention", "--malformed"])
+def test_values_out_of_range_are_wrong_usage(call, inputs, tmp_path, option):
+    code, _, err = call("denoise", inputs / "fragments.tsv", "--out", tmp_path / "out", option, "-3")
+    assert code == 2
+    assert option in err
+    assert not (tmp_path / "out").exists()

@@ -34,8 +34,12 @@ def regions_frame(regions: dict[int, np.ndarray], genome: Genome) -> pd.DataFram
     return pd.concat(parts, ignore_index=True)
 
 
+def _names_a_file(text: str) -> bool:
+    return Path(text).is_file() or text.removesuffix(".gz").lower().endswith((".bed", ".narrowpeak", ".broadpeak"))
+
+
 def _table(regions: Any, genome: Genome) -> pd.DataFrame:
-    if isinstance(regions, Path) or (isinstance(regions, str) and Path(regions).is_file()):
+    if isinstance(regions, Path) or (isinstance(regions, str) and _names_a_file(regions)):
         from scatacworks.io import read_peaks
 
         regions = read_peaks(regions, genome=genome)

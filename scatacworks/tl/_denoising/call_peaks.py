@@ -98,7 +98,7 @@ def call_peaks(
     """
     _check_limits(threshold, min_length, max_gap)
     result, target = _step.begin(adata, mod=mod, copy=copy)
-    called, signal = _layers(target, key, layer)
+    called, signal = _layers(target, key, layer, threshold)
     names = list(called.groups if groups is None else groups)
     jobs = [(name, chrom) for name in names for chrom in called.genome.chroms]
 
@@ -125,7 +125,7 @@ def _check_limits(threshold: float, min_length: int, max_gap: int) -> None:
         raise ValueError(msg)
 
 
-def _layers(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, Tracks]:
+def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tuple[Tracks, Tracks]:
     """Return the track to call on and the one that summits and heights are taken from."""
     slot = adata.uns.get(key)
     if slot is None:
@@ -135,9 +135,12 @@ def _layers(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, Tracks
         called = get_tracks(adata, key=key, layer=layer)
     else:
         try:
-            called = get_tracks(adata, key=key, layer=_keys.PROBABILITY)
+            called, layer = get_tracks(adata, key=key, layer=_keys.PROBABILITY), _keys.PROBABILITY
         except KeyError:
             called = get_tracks(adata, key=key)
+    if layer == _keys.PROBABILITY and not 0 <= threshold <= 1:
+        msg = f"threshold is {threshold}; expected a probability, 0 to 1, or layer='signal' for a height of the signal."
+        raise ValueError(msg)
     if called.lengths is None:
         msg = (
             f".uns[{key!r}] holds cut sites; peaks are called on denoised tracks. Run scatacworks.tl.denoise, and give "
