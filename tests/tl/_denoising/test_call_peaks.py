@@ -75,10 +75,15 @@ def test_groups_can_be_chosen(adata):
 
 
 def test_no_peak_gives_an_empty_table_that_can_be_written(tmp_path, adata):
-    sca.tl.call_peaks(adata, threshold=2)
+    sca.tl.call_peaks(adata, min_length=1_000_000)
     assert len(adata.uns["peaks"]) == 0
     adata.write_h5ad(tmp_path / "x.h5ad")
     assert len(ad.read_h5ad(tmp_path / "x.h5ad").uns["peaks"]) == 0
+
+
+def test_a_threshold_that_is_no_probability_is_refused(adata):
+    with pytest.raises(ValueError, match="threshold is 2; expected a probability"):
+        sca.tl.call_peaks(adata, threshold=2)
 
 
 def test_bases_without_a_run_count_with_their_value():
@@ -94,6 +99,8 @@ def test_bases_without_a_run_count_with_their_value():
         ({"key": "smooth"}, KeyError, "scatacworks.tl.denoise first"),
         ({"layer": "cut_sites"}, KeyError, "cut_sites"),
         ({"threshold": np.nan}, ValueError, "finite"),
+        ({"threshold": 7}, ValueError, "threshold is 7; expected a probability"),
+        ({"threshold": -0.1, "layer": "probability"}, ValueError, "expected a probability"),
         ({"min_length": 0}, ValueError, "at least 1"),
         ({"max_gap": -1}, ValueError, "at least 1 and 0"),
     ],
