@@ -62,9 +62,12 @@ def _explain(error: OSError | RuntimeError, final: Path, aside: Path) -> None:
     cause = _CAUSES.get(number)
     if cause is None and getattr(error, "filename", None) == str(aside):
         cause = text.lower()
-    if cause is None or text.startswith(_REFUSAL):
+    if cause is None:
         return
-    msg = f"{_REFUSAL}{final}: {cause}. Make room, or give another place."
+    if text.startswith(_REFUSAL):  # told already, of a part of this folder
+        msg = text.replace(str(aside), str(final))
+    else:
+        msg = f"{_REFUSAL}{final}: {cause}. Make room, or give another place."
     raise OSError(number, msg) from error
 
 

@@ -49,6 +49,15 @@ def test_a_full_disk_told_by_hdf5_is_understood(tmp_path):
         write()
 
 
+def test_a_part_of_a_folder_is_told_by_its_final_name(tmp_path):
+    def write():
+        with atomic_path(tmp_path / "store") as aside, atomic_path(aside / "part"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=rf"Cannot write {tmp_path}/store/part: no space"):
+        write()
+
+
 def test_other_faults_pass(tmp_path):
     def fail(error):
         with atomic_path(tmp_path / "a.h5ad"):

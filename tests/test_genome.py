@@ -79,6 +79,12 @@ def test_unknown_genome_lists_the_built_in_ones():
         Genome("hg20")
 
 
+@pytest.mark.parametrize("source", [None, 38])
+def test_what_is_no_genome_is_refused(source):
+    with pytest.raises(TypeError, match=rf"genome is {source}; expected one of hg19, hg38"):
+        Genome(source)
+
+
 def test_missing_sizes_file():
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Genome("nowhere/x.sizes")

@@ -341,8 +341,6 @@ def explain(bad: BadLine, genome: Genome, *, first: bool) -> str:
 
 def _first_line(bad: BadLine) -> str:
     """Describe a line that is none of a fragment file; binary data are not shown."""
-    if bad.text.startswith("BAM\x01"):
-        return "it is a BAM file (scatacworks.io.bam_to_fragments makes a fragment file of it)"
     if not bad.text.replace("\t", "").isprintable():
         return f"line {bad.number:,} is binary data"
     return f"line {bad.number:,} is {bad.text!r}"

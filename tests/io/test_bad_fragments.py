@@ -89,6 +89,31 @@ def test_not_a_fragment_file(tmp_path, content):
         read(path)
 
 
+def test_binary_data_are_not_shown(tmp_path):
+    (tmp_path / "f.tsv").write_bytes(bytes(range(128, 256)) + bytes(range(9)) + b"\nx\n")
+    with pytest.raises(ValueError, match="line 1 is binary data; expected chrom"):
+        read(tmp_path / "f.tsv")
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_no_path(path):
+    with pytest.raises(TypeError, match=r"path is .*expected the path of a fragment file, or a dict"):
+        read(path)
+
+
+def test_only_names_that_there_are_are_shown(tmp_path):
+    (tmp_path / "f.tsv").write_text(GOOD)
+    with pytest.raises(ValueError, match=r"None of the 2 barcodes \('x', 'y'\) occurs in .*, which has 'AAACG[^,]*'\."):
+        read(tmp_path / "f.tsv", barcodes=["x", "y"])
+
+
+def test_paired_matrix_without_a_genome():
+    adata = ad.AnnData(np.zeros((1, 0), np.float32))
+    adata.obsm["fragment_paired"] = np.zeros((1, 10), np.uint32)
+    with pytest.raises(KeyError, match=r"no .uns\['reference_sequences'\]: set it to the genome.*to_frame\(\)"):
+        open_fragments(adata)
+
+
 def test_one_endless_line(tmp_path, monkeypatch):
     monkeypatch.setattr("scatacworks.io._reader._MAX_LINE", 1 << 20)
     path = tmp_path / "f.bin"
