@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from importlib.metadata import version as package_version
 from pathlib import Path
 
@@ -44,6 +45,13 @@ nb_execution_mode = "cache"
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+
+# Some read real data that is too large for the package; where that is absent their code is shown without its output.
+SHARED_DATA = Path(os.environ.get("SCA_SHARED_DATA", HERE.parents[1] / "shared" / "data"))
+if not SHARED_DATA.is_dir():
+    print(f"No folder {SHARED_DATA}: tutorials that read SCA_SHARED_DATA are not run.")
+    pages = (HERE / "tutorials").glob("*.md")
+    nb_execution_excludepatterns = [f"*/{page.name}" for page in pages if "SCA_SHARED_DATA" in page.read_text()]
 
 intersphinx_mapping: dict[str, tuple[str, None]] = {}  # the build needs no network
 
