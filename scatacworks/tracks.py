@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core import runs as kernels
+from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
 from scatacworks.genome import Genome
 
@@ -221,12 +222,13 @@ class Tracks:
         ValueError
             If the chromosomes are out of order, or the number of groups differs.
         """
-        parts: list[Runs] = []
+        found = GrowingRuns(dtype)
         counts = np.zeros(len(genome) * len(groups), np.int64)
         for code, runs in _in_order(chromosomes, genome, len(groups)):
             counts[code * len(groups) : (code + 1) * len(groups)] = [len(starts) for starts, _, _ in runs]
-            parts.extend(part for part in runs if len(part[0]))
-        starts, lengths, values = _concatenate(parts, dtype)
+            for part in runs:
+                found.append(*part)
+        starts, lengths, values = found.take()
         indptr = np.concatenate([[0], np.cumsum(counts)])
         return cls(groups, genome, indptr=indptr, starts=starts, lengths=lengths, values=values, fill=fill)
 
@@ -293,7 +295,10 @@ class Tracks:
             for code, runs in _in_order(chromosomes, genome, len(groups)):
                 for group, part in _in_parts(runs):
                     counts[code * len(groups) + group :][: len(part)] = [len(starts) for starts, _, _ in part]
-                    starts, run_lengths, values = _concatenate(part, dtype)
+                    joined = GrowingRuns(dtype)
+                    for one in part:
+                        joined.append(*one)
+                    starts, run_lengths, values = joined.take()
                     store["starts"].append(starts)
                     store["values"].append(values)
                     if lengths:
@@ -360,30 +365,6 @@ def _in_parts(runs: Sequence[Runs]) -> Iterator[tuple[int, list[Runs]]]:
         if sum(len(starts) for starts, _, _ in part) >= 4 * _CHUNK or group == len(runs) - 1:
             yield group + 1 - len(part), part
             part = []
-
-
-def _concatenate(parts: list[Runs], dtype: np.dtype | type | None) -> Runs:
-    """Join runs, emptying the list: each part is let go once it is copied, so that memory does not double."""
-    if not parts:
-        return np.empty(0, np.int32), None, np.empty(0, dtype or np.float32)
-    dtype = np.result_type(*{part[2].dtype for part in parts}) if dtype is None else dtype
-    sizes = [len(part[0]) for part in parts]
-    all_one = all(part[1] is None for part in parts)
-    starts, lengths, values = (list(column) for column in zip(*parts, strict=True))
-    parts.clear()
-    if not all_one:
-        lengths = [np.ones(n, np.int32) if part is None else part for part, n in zip(lengths, sizes, strict=True)]
-    return _join(starts, np.int32), None if all_one else _join(lengths, np.int32), _join(values, dtype)
-
-
-def _join(parts: list[np.ndarray], dtype: np.dtype | type) -> np.ndarray:
-    out = np.empty(sum(map(len, parts)), dtype)
-    at = 0
-    for i, part in enumerate(parts):
-        out[at : at + len(part)] = part
-        at += len(part)
-        parts[i] = None
-    return out
 
 
 def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:

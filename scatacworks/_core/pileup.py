@@ -24,11 +24,8 @@ def sorted_cut_sites(
     """
     keys = np.empty(2 * len(start), np.int64)
     _fill_keys(start, end, cell, shifts[0], shifts[1], length - 1, keys)
-    left, right = keys[: len(start)], keys[len(start) :]
-    if not (start[1:] >= start[:-1]).all():
-        left.sort()
-    right.sort()
-    return _merge(left, right)
+    keys.sort()
+    return keys
 
 
 @njit
@@ -42,16 +39,15 @@ def _fill_keys(
 
 
 @njit
-def _merge(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    out = np.empty(len(left) + len(right), np.int64)
-    i, j = 0, 0
-    for k in range(len(out)):
-        if j == len(right) or (i < len(left) and left[i] >> 32 <= right[j] >> 32):
-            out[k] = left[i]
-            i += 1
-        else:
-            out[k] = right[j]
-            j += 1
+def _most_sites(keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return the cut sites of the cells of every group, before equal positions are joined; int64, `(n_groups,)`."""
+    per_cell = np.zeros(len(indptr) - 1, np.int64)
+    for key in keys:
+        per_cell[key & 0xFFFFFFFF] += 1
+    out = np.zeros(n_groups, np.int64)
+    for cell in range(len(per_cell)):
+        for k in range(indptr[cell], indptr[cell + 1]):
+            out[indices[k]] += per_cell[cell]
     return out
 
 
@@ -99,10 +95,7 @@ def group_cut_sites(
     One `(starts, None, counts)` per group: positions with a cut site (int32, sorted, unique), and how many there are
     (uint16, or uint32 where that does not hold them).
     """
-    per_cell = np.bincount(keys & 0xFFFFFFFF, minlength=len(indptr) - 1)
-    members = np.repeat(per_cell, np.diff(indptr))
-    upper = np.bincount(indices, weights=members, minlength=n_groups).astype(np.int64)
-    first = np.concatenate([[0], np.cumsum(upper)])
+    first = np.concatenate([[0], np.cumsum(_most_sites(keys, indptr, indices, n_groups))])
     starts = np.empty(first[-1], np.int32)
     counts = np.empty(first[-1], np.uint32)
     last = _distribute(keys, indptr, indices, first[:-1], starts, counts)

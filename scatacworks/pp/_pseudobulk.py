@@ -162,35 +162,42 @@ class _Counting:
 
     def __init__(self, membership: Membership, shifts: tuple[int, int], genome: Genome) -> None:
         self.membership, self.shifts, self.genome = membership, shifts, genome
-        self.per_cell = np.zeros(membership.matrix.shape[0], np.int64)
+        self.in_a_group = np.diff(membership.matrix.indptr) > 0
+        self.per_cell = np.zeros(len(self.in_a_group), np.int64)
         self.n_occupied = np.zeros(len(TILES_BP), np.int64)
         self.digest = hashlib.sha256()
 
     def run(self, blocks: Iterator[FragmentBlock]) -> Iterator[tuple[int, list[Runs]]]:
         """Yield each chromosome's code and the cut sites of every group on it."""
-        matrix = self.membership.matrix
-        in_a_group = np.diff(matrix.indptr) > 0
         for block in blocks:
-            length = int(self.genome.lengths[block.chrom])
-            self.per_cell += np.bincount(block.cell, minlength=len(self.per_cell))
-            self.n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
-            columns = [block.start, block.end, block.cell]
-            kept = in_a_group[block.cell]
-            if not kept.all():
-                columns = [column[kept] for column in columns]
-            keys = sorted_cut_sites(*columns, shifts=self.shifts, length=length)
-            runs = group_cut_sites(keys, matrix.indptr, matrix.indices, len(self.membership.groups))
-            self.digest.update(np.array([block.chrom, *(len(starts) for starts, _, _ in runs)]))
-            for starts, _, counts in runs:
-                self.digest.update(starts)
-                self.digest.update(counts)
-            yield block.chrom, runs
+            chrom, runs = block.chrom, self._count(block)
+            del block  # while the next chromosome is read
+            yield chrom, runs
+            del runs
         if not self.n_fragments.any():  # before a store takes its name
             msg = (
                 f"No fragment belongs to any group: the cells have {int(self.per_cell.sum()):,} fragments, "
-                f"none of them the {int(in_a_group.sum()):,} cells in a group."
+                f"none of them the {int(self.in_a_group.sum()):,} cells in a group."
             )
             raise ValueError(msg)
+
+    def _count(self, block: FragmentBlock) -> list[Runs]:
+        """Return the cut sites of every group on one chromosome."""
+        matrix = self.membership.matrix
+        length = int(self.genome.lengths[block.chrom])
+        self.per_cell += np.bincount(block.cell, minlength=len(self.per_cell))
+        self.n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
+        columns = [block.start, block.end, block.cell]
+        kept = self.in_a_group[block.cell]
+        if not kept.all():
+            columns = [column[kept] for column in columns]
+        keys = sorted_cut_sites(*columns, shifts=self.shifts, length=length)
+        runs = group_cut_sites(keys, matrix.indptr, matrix.indices, len(self.membership.groups))
+        self.digest.update(np.array([block.chrom, *(len(starts) for starts, _, _ in runs)]))
+        for starts, _, counts in runs:
+            self.digest.update(starts)
+            self.digest.update(counts)
+        return runs
 
     @property
     def n_fragments(self) -> np.ndarray:
