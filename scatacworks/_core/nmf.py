@@ -86,13 +86,25 @@ def _descend(gram: np.ndarray, target: np.ndarray, loads: np.ndarray, k: int, we
 
 
 @njit
+def _add_outer(left: np.ndarray, right: np.ndarray, square: np.ndarray) -> None:
+    """Add the outer product of two vectors; the first is often zero."""
+    for r in range(len(left)):
+        if left[r] != 0:
+            for q in range(len(right)):
+                square[r, q] += left[r] * right[q]
+
+
+@njit
 def _visit(
     indptr: np.ndarray, rows: np.ndarray, count: np.ndarray, bounds: tuple, weights: np.ndarray, gram: np.ndarray,
-    penalty: float, k: int, loads: np.ndarray, total: np.ndarray, update: bool,  # noqa: FBT001
+    penalty: float, k: int, loads: np.ndarray, total: np.ndarray, square: np.ndarray, update: bool,  # noqa: FBT001
 ) -> float:  # fmt: skip
-    """Visit the columns of a block: update their loadings (or not) and add A H^T to `total`; return the violation."""
+    """Visit the columns of a block: update their loadings (or not), add A H^T to `total` and H H^T to `square`.
+
+    Return the violation. No BLAS is called here: its own threads would wait for each other beside these.
+    """
     width = weights.shape[1]
-    part = np.zeros(total.shape, weights.dtype)
+    part, part_square = np.zeros(total.shape, weights.dtype), np.zeros(square.shape, weights.dtype)
     one = np.empty(width, weights.dtype)
     target, tile = np.zeros((width, TILE), weights.dtype), np.zeros((width, TILE), weights.dtype)
     weight = np.zeros(TILE, np.float64)
@@ -115,14 +127,13 @@ def _visit(
             for r in range(width):
                 one[r] = loads[first + lane, r] * count[first + lane]
             scatter(indptr, rows, first + lane, one, part)
+            _add_outer(loads[first + lane], one, part_square)
         since += n
-        if since > 4096 and since > 4 * len(
-            total
-        ):  # short sums first: single precision then loses nothing that matters
+        # short sums first: single precision then loses nothing that matters
+        if since > max(4096, 4 * len(total)) or first + TILE >= bounds[1]:
             total += part
-            part[:] = 0
-            since = 0
-    total += part
+            square += part_square
+            part[:], part_square[:], since = 0, 0, 0
     return violation
 
 
@@ -167,10 +178,9 @@ class Descent:
         p = self.patterns
 
         def visit(bounds: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, float]:
-            total = np.zeros(weights.shape)
-            args = (weights, gram, self.loads.dtype.type(l1), self.k, self.loads, total, update)
-            violation = _visit(p.indptr, p.rows, p.count, bounds, *args)
-            return total, self._square(*bounds), violation
+            total, square = np.zeros(weights.shape), np.zeros(gram.shape)
+            args = (weights, gram, self.loads.dtype.type(l1), self.k, self.loads, total, square, update)
+            return total, square, _visit(p.indptr, p.rows, p.count, bounds, *args)
 
         self.target, self.gram, violation = np.zeros(weights.shape), np.zeros(gram.shape), 0.0
         for total, square, part in pool.map(visit, self.blocks):
@@ -182,14 +192,6 @@ class Descent:
     def columns(self) -> np.ndarray:
         """Loadings of the columns, (n_patterns, k)."""
         return self.loads[:, : self.k].copy()
-
-    def _square(self, first: int, last: int) -> np.ndarray:
-        """H H^T over a range of patterns; short products in the loadings' precision, their sum in double."""
-        total = np.zeros((self.loads.shape[1],) * 2)
-        for low in range(first, last, 8192):
-            part = self.loads[low : min(low + 8192, last)]
-            total += part.T @ (part * self.patterns.count[low : low + len(part), None].astype(part.dtype))
-        return total
 
     def error(self) -> float:
         """Squared Frobenius distance, without building the product."""
