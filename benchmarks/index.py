@@ -35,8 +35,8 @@ def made_up(n_peaks: int, n_samples: int, per_element: float, seed: int = 0) -> 
     for chrom, length in enumerate(genome.lengths):
         n_elements = int(n_peaks * share[chrom] / per_element)
         sites = np.sort(rng.integers(2000, length - 2000, n_elements))
-        depth = rng.lognormal(0, 1.6, n_elements)
-        depth = rng.poisson(depth * per_element / depth.mean()).clip(1, n_samples)
+        depth = rng.poisson(expected_depth(rng.lognormal(0, 1.6, n_elements), per_element, n_samples))
+        depth = depth.clip(1, n_samples)
         summit = np.repeat(sites, depth).astype(np.int32)
         summit += rng.normal(0, 14, len(summit)).astype(np.int32)
         width = rng.gamma(9, 20, len(summit)).astype(np.int32) + 30
@@ -52,6 +52,14 @@ def made_up(n_peaks: int, n_samples: int, per_element: float, seed: int = 0) -> 
         joined[name] = np.concatenate(columns.pop(name))
     samples = np.array([f"sample{i:04d}" for i in range(n_samples)])
     return PeakTable(np.array(genome.chroms), samples, **joined)
+
+
+def expected_depth(weight: np.ndarray, mean: float, highest: int) -> np.ndarray:
+    """Scale weights so that they have this mean after the deepest elements are cut down to all samples."""
+    scale = mean / weight.mean()
+    for _ in range(100):
+        scale *= mean / (weight * scale).clip(1, highest).mean()
+    return weight * scale
 
 
 @njit
