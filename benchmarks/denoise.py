@@ -78,7 +78,7 @@ def rows(size: str) -> list[dict]:
     """Run on one thread; `large` uses more bases."""
     torch.set_num_threads(1)
     n_bases = 60_000_000 if size == "large" else 6_000_000
-    return [row.as_dict() for row in (*_default_model(n_bases), *_resnet())]
+    return [row.as_dict() for row in (*_default_model(n_bases), *_resnet(), _training_step())]
 
 
 def _default_model(n_bases: int) -> list[Row]:
@@ -159,3 +159,36 @@ def _one_formulation(name: str, run: object, model: models.ResNet, x: torch.Tens
     label = {"view": "image view", "fft": "FFT per layer", "frames": "FFT kept in frames"}[name]
     options = {"reference_name": "torch conv1d dilation 8", "check": check, "work": 0.06, "unit": "Mb/s"}
     return compare(f"ResNet, {label}, 1 thread", ours, reference, **options)
+
+
+def _training_step() -> Row:
+    """Time gradients of the published network, as its training takes them."""
+    torch.manual_seed(0)
+    model, x = models.ResNet(), torch.rand(1, 1, 60_000) * 5
+
+    def ours() -> torch.Tensor:
+        model.zero_grad()
+        signal, logit = model.denoise(x)
+        (signal.square().mean() + logit.square().mean()).backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    def reference() -> torch.Tensor:
+        with formulation("direct"):
+            return ours()
+
+    def check(a: torch.Tensor, b: torch.Tensor) -> str:
+        difference = float((a - b).norm() / b.norm())
+        if difference > 1e-4:
+            msg = f"gradients differ by {difference:.1e}"
+            raise AssertionError(msg)
+        return f"gradients differ by {difference:.1e} in norm"
+
+    return compare(
+        "ResNet, forward and backward, 1 thread",
+        ours,
+        reference,
+        reference_name="torch conv1d dilation 8",
+        check=check,
+        work=0.06,
+        unit="Mb/s",
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from scatacworks._core import transposed
 from scatacworks.models import _spectral
 from scatacworks.models._spectral import Geometry
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from scatacworks.models.resnet import ResNet
-
-_LANES = 64  # lanes that are transformed together: their spectra stay in a core's cache
 
 
 def usable(model: ResNet, x: Tensor) -> bool:
@@ -62,15 +61,11 @@ def _layer(layer: nn.Module, frames: Tensor, out: Tensor, g: Geometry, skip: Ten
     """Convolution, skip and ReLU, block by block of lanes; written to `out`, which may be `frames`."""
     conv = layer.conv_layer
     spectral = _transformed(conv, g.n_fft)
+    bias = torch.zeros(len(conv.weight)) if conv.bias is None else conv.bias
+    skip = torch.empty((0, frames.shape[1], 0)) if skip is None else skip
     target = _valid(out, g)
-    for first in range(0, frames.shape[1], _LANES):
-        block = slice(first, first + _LANES)
-        y = _spectral.convolve_block(frames[:, block], spectral, g.width)
-        if conv.bias is not None:
-            y.add_(conv.bias[:, None, None])
-        if skip is not None:
-            y.add_(skip[:, block])
-        torch.clamp_min(y, 0, out=target[:, block])
+    for lanes, rows in _spectral.convolve_blocks(frames, spectral, g.width):
+        transposed.rectify(*(t.detach().numpy() for t in (rows, bias, skip[:, lanes], target[:, lanes])))
     _share_borders(out, g)
 
 

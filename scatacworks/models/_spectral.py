@@ -8,15 +8,20 @@ The product over channels is one batched matrix product per frequency.
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scatacworks._core import planar
+from scatacworks._core import transposed
 
-N_FFT = 256
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+N_FFT = 512
+_LANES = 32  # lanes that are transformed together: their spectra stay in a core's cache
 
 
 class Geometry(NamedTuple):
@@ -71,34 +76,22 @@ def from_frames(y: Tensor, g: Geometry) -> Tensor:
 
 
 def spectrum(weight: Tensor, n_fft: int) -> Tensor:
-    """Transform a kernel (O, C, width) for :func:`convolve`: real block matrices (n_fft // 2 + 1, 2 O, 2 C)."""
-    w = torch.fft.rfft(weight.flip(-1), n=n_fft).permute(2, 0, 1)
-    return torch.cat([torch.cat([w.real, -w.imag], 2), torch.cat([w.imag, w.real], 2)], 1)
+    """Transform a kernel (O, C, width) for :func:`convolve`; complex (n_fft // 2 + 1, O, C)."""
+    return torch.fft.rfft(weight.flip(-1), n=n_fft).permute(2, 0, 1).contiguous()
 
 
-def split(x: Tensor) -> Tensor:
-    """Real and imaginary planes (n, 2 C, lanes) of complex (C, lanes, n)."""
+def _by_frequency(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """Reorder (C, lanes, n) to (n, C, lanes)."""
     if x.device.type != "cpu" or x.dtype != torch.complex64:
-        return torch.cat([x.real, x.imag]).permute(2, 0, 1).contiguous()
-    out = torch.empty((x.shape[2], 2 * x.shape[0], x.shape[1]))
-    planar.split(torch.view_as_real(x.contiguous()).flatten(2).numpy(), out.numpy())
+        return x.permute(2, 0, 1).contiguous()
+    out = torch.empty((x.shape[2], *x.shape[:2]), dtype=x.dtype) if out is None else out
+    transposed.frequencies_first(_words(x), _words(out))
     return out
 
 
-def join(planes: Tensor) -> Tensor:
-    """Undo :func:`split`."""
-    n, rows, lanes = planes.shape
-    if planes.device.type != "cpu" or planes.dtype != torch.float32:
-        return torch.complex(*planes.permute(1, 2, 0).contiguous().chunk(2))
-    out = torch.empty((rows // 2, lanes, n), dtype=torch.complex64)
-    planar.join(planes.contiguous().numpy(), torch.view_as_real(out).flatten(2).numpy())
-    return out
-
-
-def convolve(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
-    """Valid rows (O, lanes, valid) of the convolution of frames with a transformed kernel."""
-    product = torch.bmm(spectral, split(torch.fft.rfft(frames)))
-    return torch.fft.irfft(join(product), n=frames.shape[-1])[..., width - 1 :]
+def _words(x: Tensor) -> np.ndarray:
+    """View contiguous complex64 numbers as whole words, which move faster."""
+    return x.numpy().view(np.uint64)
 
 
 class Workspace(threading.local):
@@ -108,33 +101,47 @@ class Workspace(threading.local):
         self.buffers: dict[tuple, tuple[Tensor, ...]] = {}
 
     def get(self, inputs: int, outputs: int, lanes: int, n_fft: int) -> tuple[Tensor, ...]:
-        """Return spectra and planes going in, planes and spectra coming out, and the transformed rows."""
+        """Return spectra and the same by frequency, the products by frequency and by lane, and the rows."""
         key = (inputs, outputs, lanes, n_fft)
         if key not in self.buffers:
             n = n_fft // 2 + 1
-            self.buffers[key] = (
-                torch.empty((inputs, lanes, n), dtype=torch.complex64),
-                torch.empty((n, 2 * inputs, lanes)),
-                torch.empty((n, 2 * outputs, lanes)),
-                torch.empty((outputs, lanes, n), dtype=torch.complex64),
-                torch.empty((outputs, lanes, n_fft)),
-            )
+            shapes = (inputs, lanes, n), (n, inputs, lanes), (n, outputs, lanes), (outputs, lanes, n)
+            spectra = (torch.empty(shape, dtype=torch.complex64) for shape in shapes)
+            self.buffers[key] = (*spectra, torch.empty((outputs, lanes, n_fft)))
         return self.buffers[key]
 
 
 _workspace = Workspace()
 
 
-def convolve_block(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
-    """As :func:`convolve`, on a CPU and without gradients; the result is overwritten by this thread's next call."""
-    c, lanes, n_fft = frames.shape
-    spectra, planes_in, planes_out, products, rows = _workspace.get(c, spectral.shape[1] // 2, lanes, n_fft)
-    torch.fft.rfft(frames, out=spectra)
-    planar.split(torch.view_as_real(spectra).flatten(2).numpy(), planes_in.numpy())
-    torch.bmm(spectral, planes_in, out=planes_out)
-    planar.join(planes_out.numpy(), torch.view_as_real(products).flatten(2).numpy())
-    torch.fft.irfft(products, n=n_fft, out=rows)
-    return rows[..., width - 1 :]
+def convolve_blocks(frames: Tensor, spectral: Tensor, width: int) -> Iterator[tuple[slice, Tensor]]:
+    """Convolve float32 frames on a CPU, a block of lanes at a time, without gradients.
+
+    Yields
+    ------
+    Lanes, and their valid rows (O, lanes, valid), which this thread's next convolution overwrites.
+    """
+    for first in range(0, frames.shape[1], _LANES):
+        block = frames[:, first : first + _LANES]
+        c, lanes, n_fft = block.shape
+        spectra, inputs, outputs, products, rows = _workspace.get(c, spectral.shape[1], lanes, n_fft)
+        torch.fft.rfft(block, out=spectra)
+        _by_frequency(spectra, inputs)
+        torch.bmm(spectral, inputs, out=outputs)
+        transposed.frequencies_last(_words(outputs), _words(products))
+        torch.fft.irfft(products, n=n_fft, out=rows)
+        yield slice(first, first + lanes), rows[..., width - 1 :]
+
+
+def convolve(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
+    """Valid rows (O, lanes, valid) of the convolution of frames with a transformed kernel."""
+    if frames.device.type == "cpu" and frames.dtype == torch.float32:
+        out = torch.empty((spectral.shape[1], frames.shape[1], frames.shape[2] - width + 1))
+        for lanes, rows in convolve_blocks(frames, spectral, width):
+            out[:, lanes] = rows
+        return out
+    product = torch.bmm(spectral, _by_frequency(torch.fft.rfft(frames)))
+    return torch.fft.irfft(product.permute(1, 2, 0).contiguous(), n=frames.shape[-1])[..., width - 1 :]
 
 
 class SpectralConv(torch.autograd.Function):
@@ -165,11 +172,10 @@ class SpectralConv(torch.autograd.Function):
 
 def _weight_gradient(x: Tensor, grad: Tensor, g: Geometry) -> Tensor:
     """Correlate the output's gradient with the input at every lag of the kernel; (O, C, width)."""
-    outputs = split(torch.fft.rfft(to_frames(grad, g, offset=0, rows=g.valid)))
-    inputs = split(torch.fft.rfft(to_frames(x, g)))
-    o, c = outputs.shape[1] // 2, inputs.shape[1] // 2
-    both = torch.bmm(outputs, inputs.transpose(1, 2))  # every pair of real and imaginary parts
-    real = both[:, :o, :c] + both[:, o:, c:]
-    imag = both[:, :o, c:] - both[:, o:, :c]
-    lags = torch.fft.irfft(torch.complex(real, imag).permute(1, 2, 0), n=g.n_fft)
+    sums: Tensor | int = 0
+    frames = to_frames(grad, g, offset=0, rows=g.valid), to_frames(x, g)
+    for first in range(0, frames[0].shape[1], _LANES):
+        outputs, inputs = (_by_frequency(torch.fft.rfft(part[:, first : first + _LANES])) for part in frames)
+        sums = sums + torch.bmm(outputs.conj(), inputs.transpose(1, 2))
+    lags = torch.fft.irfft(sums.permute(1, 2, 0).contiguous(), n=g.n_fft)
     return lags[..., : g.width].contiguous()
