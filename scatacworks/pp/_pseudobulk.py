@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._core.pileup import CONVENTIONS, group_cut_sites, sorted_cut_sites
-from scatacworks._core.territory import FINEST_TILE_BP, TILES_BP, count_tiles, occupied, territory
+from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
+from scatacworks._counting import CellCounter
 from scatacworks._logging import logger
-from scatacworks._membership import Membership, listed, resolve_groups
+from scatacworks._membership import listed, resolve_groups
 from scatacworks.io._source import open_fragments
 from scatacworks.tracks import Runs, Tracks
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from scatacworks._core.fragments import FragmentBlock
+    from scatacworks._membership import Membership
     from scatacworks.genome import Genome
 
 
@@ -118,7 +119,7 @@ def pseudobulk(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)
     source = open_fragments(target)
-    counting = _Counting(membership, CONVENTIONS[convention], source.genome)
+    counting = _Counting(membership, convention, source.genome)
     chromosomes = counting.run(source.chromosomes(n_jobs=n_jobs, progress=progress))
     stored = _store(chromosomes, membership.groups, source.genome, path)
     logger.info("%s", source.report)
@@ -157,14 +158,11 @@ def _store(
     return {"path": str(path)}
 
 
-class _Counting:
-    """Counts cut sites chromosome by chromosome, and what is known only after the last one."""
+class _Counting(CellCounter):
+    """Counts cut sites per group, and their digest."""
 
-    def __init__(self, membership: Membership, shifts: tuple[int, int], genome: Genome) -> None:
-        self.membership, self.shifts, self.genome = membership, shifts, genome
-        self.in_a_group = np.diff(membership.matrix.indptr) > 0
-        self.per_cell = np.zeros(len(self.in_a_group), np.int64)
-        self.n_occupied = np.zeros(len(TILES_BP), np.int64)
+    def __init__(self, membership: Membership, convention: str, genome: Genome) -> None:
+        super().__init__(membership, convention, genome)
         self.digest = hashlib.sha256()
 
     def run(self, blocks: Iterator[FragmentBlock]) -> Iterator[tuple[int, list[Runs]]]:
@@ -174,36 +172,15 @@ class _Counting:
             del block  # while the next chromosome is read
             yield chrom, runs
             del runs
-        if not self.n_fragments.any():  # before a store takes its name
-            msg = (
-                f"No fragment belongs to any group: the cells have {int(self.per_cell.sum()):,} fragments, "
-                f"none of them the {int(self.in_a_group.sum()):,} cells in a group."
-            )
-            raise ValueError(msg)
+        self.require_fragments()  # before a store takes its name
 
     def _count(self, block: FragmentBlock) -> list[Runs]:
         """Return the cut sites of every group on one chromosome."""
         matrix = self.membership.matrix
-        length = int(self.genome.lengths[block.chrom])
-        self.per_cell += np.bincount(block.cell, minlength=len(self.per_cell))
-        self.n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
-        columns = [block.start, block.end, block.cell]
-        kept = self.in_a_group[block.cell]
-        if not kept.all():
-            columns = [column[kept] for column in columns]
-        keys = sorted_cut_sites(*columns, shifts=self.shifts, length=length)
-        runs = group_cut_sites(keys, matrix.indptr, matrix.indices, len(self.membership.groups))
+        self.add(block)
+        runs = group_cut_sites(self.keys(block), matrix.indptr, matrix.indices, len(self.membership.groups))
         self.digest.update(np.array([block.chrom, *(len(starts) for starts, _, _ in runs)]))
         for starts, _, counts in runs:
             self.digest.update(starts)
             self.digest.update(counts)
         return runs
-
-    @property
-    def n_fragments(self) -> np.ndarray:
-        """Fragments of every group; int64, `(n_groups,)`."""
-        return self.membership.sums(self.per_cell)
-
-    def territory_bp(self) -> float:
-        """Return the bases that the fragments of all cells cover."""
-        return territory(self.n_occupied, int(self.per_cell.sum()), int(self.genome.lengths.sum()))

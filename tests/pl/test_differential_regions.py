@@ -29,7 +29,7 @@ def adata() -> AnnData:
         "genome": "toy",
         "chroms": np.array(["chr1"], dtype=object),
         "chrom_lengths": np.array([10_000]),
-        "params": params | {"scale_share": 1.0, "groupby": ""},
+        "params": params | {"groupby": ""},
     }
     columns = {"chrom": "chr1", "start": [2_000, 3_000, 4_000], "end": [2_500, 3_500, 4_500], "direction": [1, -1, 1]}
     columns |= {"p": [1e-9, 1e-4, 0.5], "log2fc": [2.0, -1.0, 0.1], "significant": [True, True, False]}

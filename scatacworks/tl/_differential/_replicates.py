@@ -11,7 +11,7 @@ from scatacworks import _keys
 from scatacworks._core.region_test import many_against_many, size_factors
 from scatacworks._membership import Membership, membership_matrix, resolve_groups
 from scatacworks.tl._denoising import _inputs
-from scatacworks.tl._denoising._regions import parse_regions, regions_frame
+from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tl._differential import _stream
 from scatacworks.tl._differential._source import read_groups
 from scatacworks.tl._differential.background import TILE_BP, find_universe
@@ -63,15 +63,14 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     if spans is None:
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
     denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
-    stream = _stream.Stream(source, denoise, _stream.make_blocks(spans), None, what.progress)
-    total = stream.totals()
-    if not (total > 0).all():
-        msg = f"Replicates without any signal in the regions: {_inputs.listed(source.groups[total <= 0])}."
-        raise ValueError(msg)
+    stream = _stream.Stream(source, denoise, spans, None, what.progress)
     tested = find_universe(stream, adata, what.universe, TILE_BP, spans)
-    signal = stream.summaries(total.mean() / total, tested)
-    level = float(total.mean() / regions_frame(spans, source.genome).eval("end - start").sum())
-    signal = signal.astype(np.float64)
+    found = stream.run(tested, moments=False)
+    if not (found.total > 0).all():
+        msg = f"Replicates without any signal in the regions: {_inputs.listed(source.groups[found.total <= 0])}."
+        raise ValueError(msg)
+    level = float(found.total.mean() / stream.n_bases)
+    signal = found.signal.astype(np.float64) * level
     signal *= size_factors(signal, signal.mean(axis=0), level)[:, None]
     logged = np.log2(signal + 0.1 * level)
     result = many_against_many(logged[first], logged[~first], logged.mean(axis=0))

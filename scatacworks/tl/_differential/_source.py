@@ -1,4 +1,4 @@
-"""Cut sites of many groups in one window: from a pseudobulk, or straight from fragments and a membership."""
+"""Cut sites of many groups around regions: from a pseudobulk, or straight from fragments and a membership."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._core.pileup import CONVENTIONS, group_cut_sites, sorted_cut_sites
-from scatacworks._core.territory import FINEST_TILE_BP, TILES_BP, count_tiles, occupied, territory
+from scatacworks._core.pileup import group_cut_sites
+from scatacworks._counting import CellCounter
 from scatacworks._membership import Membership, resolve_groups
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tracks import Runs, Tracks
@@ -47,8 +47,8 @@ class GroupSource:
     depth: np.ndarray
     provenance: dict[str, Any]
 
-    def runs(self, code: int, start: int, end: int) -> list[Runs]:
-        """Return the cut sites of every group in a window."""
+    def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
+        """Return the cut sites of every group, or some, in a window."""
         raise TypeError
 
     def pooled(self, code: int, start: int, end: int) -> Runs:
@@ -65,13 +65,21 @@ class GroupSource:
         """Depth of all groups together, as :meth:`pooled` counts them."""
         return float(self.depth.sum())
 
-    def window(self, code: int, start: int, end: int, groups: slice) -> Tracks:
-        """Return the cut sites of some groups in a window, as tracks that are empty elsewhere."""
-        return Tracks.from_chromosomes(self.groups[groups], self.genome, [(code, self.runs(code, start, end)[groups])])
+    def around(self, regions: Mapping[int, np.ndarray], reach: int, groups: slice) -> Tracks:
+        """Return the cut sites of some groups at most `reach` bp from regions (and some between them), as tracks."""
+        chromosomes = (
+            (code, self.runs(code, *_span(intervals, reach), groups)) for code, intervals in sorted(regions.items())
+        )
+        return Tracks.from_chromosomes(self.groups[groups], self.genome, chromosomes)
 
-    def pooled_window(self, code: int, start: int, end: int) -> Tracks:
-        """Return the cut sites of all groups together in a window."""
-        return Tracks.from_chromosomes([POOL], self.genome, [(code, [self.pooled(code, start, end)])])
+    def pooled_around(self, code: int, intervals: np.ndarray, reach: int) -> Tracks:
+        """Return the cut sites of all groups together around intervals of one chromosome."""
+        return Tracks.from_chromosomes([POOL], self.genome, [(code, [self.pooled(code, *_span(intervals, reach))])])
+
+
+def _span(intervals: np.ndarray, reach: int) -> tuple[int, int]:
+    """Return the first and last base, half-open, that can change what is computed in sorted intervals."""
+    return max(int(intervals[0, 0]) - reach, 0), int(intervals[-1, 1]) + reach
 
 
 @dataclass
@@ -80,9 +88,9 @@ class CountedSource(GroupSource):
 
     cut_sites: Tracks
 
-    def runs(self, code: int, start: int, end: int) -> list[Runs]:
+    def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
         out = []
-        for group in range(len(self.groups)):
+        for group in range(len(self.groups))[groups]:
             starts, _, values = self.cut_sites.runs(group, code)
             low, high = np.searchsorted(starts, [start, end])
             out.append((starts[low:high], None, values[low:high]))
@@ -109,9 +117,9 @@ class CellSource(GroupSource):
         low, high = np.searchsorted(keys, [start << 32, end << 32])
         return keys[low:high]
 
-    def runs(self, code: int, start: int, end: int) -> list[Runs]:
-        matrix = self.membership.matrix
-        return group_cut_sites(self._slice(code, start, end), matrix.indptr, matrix.indices, len(self.groups))
+    def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
+        some = self.membership.select(np.arange(len(self.groups))[groups])
+        return group_cut_sites(self._slice(code, start, end), some.matrix.indptr, some.matrix.indices, len(some.groups))
 
     def pooled(self, code: int, start: int, end: int) -> Runs:
         position, count = np.unique(self._slice(code, start, end) >> 32, return_counts=True)
@@ -190,29 +198,19 @@ def read_groups(
     n_jobs: int | None,
 ) -> CellSource:
     """Read the fragments once; keep cut sites near the regions, and count everything."""
-    genome, matrix = fragments.genome, membership.matrix
-    in_a_group = np.diff(matrix.indptr) > 0
-    per_cell = np.zeros(matrix.shape[0], np.int64)
-    n_occupied = np.zeros(len(TILES_BP), np.int64)
-    keys = {}
+    genome = fragments.genome
+    counter, keys = CellCounter(membership, convention, genome), {}
     for block in fragments.chromosomes(n_jobs=n_jobs):
-        length = int(genome.lengths[block.chrom])
-        per_cell += np.bincount(block.cell, minlength=len(per_cell))
-        n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
-        if regions is not None and block.chrom not in regions:
-            continue
-        kept = in_a_group[block.cell]
-        columns = [column[kept] for column in (block.start, block.end, block.cell)]
-        found = sorted_cut_sites(*columns, shifts=CONVENTIONS[convention], length=length)
-        keys[block.chrom] = found if regions is None else _near(found, regions[block.chrom], reach)
-    n_fragments = membership.sums(per_cell)
-    if not n_fragments.any():
-        msg = f"No fragment belongs to any group of {key!r}."
-        raise ValueError(msg)
-    bases = territory(n_occupied, int(per_cell.sum()), int(genome.lengths.sum()))
-    depth = 2 * n_fragments * TERRITORY_BP / bases
+        counter.add(block)
+        if regions is None:
+            keys[block.chrom] = counter.keys(block)
+        elif block.chrom in regions:
+            keys[block.chrom] = _near(counter.keys(block), regions[block.chrom], reach)
+    counter.require_fragments()
+    to_depth = 2 * TERRITORY_BP / counter.territory_bp()
+    cells_depth = to_depth * float(counter.per_cell[counter.in_a_group].sum())
     provenance = {"groupby": key, "convention": convention}
-    cells_depth = 2 * float(per_cell[in_a_group].sum()) * TERRITORY_BP / bases
+    depth = to_depth * counter.n_fragments
     return CellSource(membership.groups, genome, depth, provenance, membership, keys, cells_depth)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._files import atomic_path
 from scatacworks.genome import Genome
-from scatacworks.tl._differential._stream import Block, make_blocks, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +38,7 @@ class Background:
     signal
         Mean normalised signal, float32, `(n_groups, n_tested)` (numpy or zarr).
     groups, total
-        Names, and denoised signal before normalisation, summed where the scale is measured, `(n_groups,)`.
+        Names, and denoised signal before normalisation, summed over the regions, `(n_groups,)`.
     params
         Provenance.
     """
@@ -61,12 +60,8 @@ class Background:
 
     @property
     def level(self) -> float:
-        """Mean signal per base of every normalised group, over the regions or the part the scale is measured on."""
-        return float(self.total.mean()) / sum(block.n_bases for block in self.scale_blocks())
-
-    def scale_blocks(self) -> list[Block]:
-        """Return where the groups' totals were measured."""
-        return thinned(make_blocks(self.intervals()), float(self.params["scale_share"]))
+        """Mean signal per base of every normalised group, over the regions."""
+        return float(self.total.mean()) / int(self.offsets[-1])
 
     def intervals(self) -> dict[int, np.ndarray]:
         """Return the regions by chromosome code."""

@@ -1,9 +1,10 @@
-"""Moments over many denoised groups, streamed: regions outside, groups inside, no track kept."""
+"""Moments over many denoised groups, streamed: a batch of groups at a time, each denoised once, no track kept."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ from tqdm.auto import tqdm
 
 from scatacworks._core.calling import call_dense
 from scatacworks._core.differential import segment_means
-from scatacworks._core.moments import Moments
+from scatacworks._core.moments import batch_moments, join
 from scatacworks._files import atomic_path, require_writable
 from scatacworks._logging import logger
 from scatacworks.tl._differential._universe import as_arrays
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from scatacworks.tl._differential._source import GroupSource
     from scatacworks.tracks import Tracks
 
-BLOCK_BP = 2_000_000  # regions denoised together, for all groups
-BATCH_BP = 64_000_000  # bases x groups held as dense values at most
-SUBSET_BP = 16_384  # windows from which a cheaper scale is measured
+BLOCK_BP = 2_000_000  # regions whose values per base are held at once, for a batch of groups
+BATCH_BP = 64_000_000  # bases x groups denoised at once
+SAVE_SECONDS = 60.0  # what a stopped run loses at most, beside its last batch
+KEPT = "groups.npz"
 PEAK_THRESHOLD, PEAK_LENGTH, PEAK_GAP = 0.5, 200, 30  # as tl.call_peaks
 
 
@@ -88,8 +90,43 @@ class Denoiser:
 
 
 @dataclass
+class Found:
+    """What is known of the groups done so far.
+
+    Every group is scaled to a mean signal of 1, so groups can be added without knowing the others' totals.
+
+    Attributes
+    ----------
+    total
+        Denoised signal summed over the regions, before scaling; float64, `(n_groups,)`.
+    signal
+        Mean scaled signal in the tested regions; float32, `(n_groups, n_tested)`.
+    mean, squares
+        Mean and sum of squared deviations of the scaled signal per base; float32, `(n_bases,)`. Empty if not wanted.
+    done
+        Number of groups that are in.
+    """
+
+    total: np.ndarray
+    signal: np.ndarray
+    mean: np.ndarray
+    squares: np.ndarray
+    done: int = 0
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Population standard deviation per base of the scaled signal; float32."""
+        return np.sqrt(self.squares / np.float32(self.done))
+
+    def add(self, block: Block, dense: np.ndarray, scale: np.ndarray) -> None:
+        """Add the values of more groups in a block to the moments."""
+        own = slice(block.first, block.first + block.n_bases)
+        join(self.mean[own], self.squares[own], self.done, *batch_moments(dense, scale), len(dense))
+
+
+@dataclass
 class Stream:
-    """Passes over blocks x groups.
+    """One pass over batches of groups x regions.
 
     Attributes
     ----------
@@ -97,123 +134,92 @@ class Stream:
         Where cut sites come from.
     denoise
         The network.
-    blocks
-        What to compute.
+    regions
+        What to compute: chromosome code -> sorted, disjoint intervals.
     folder
-        Where finished blocks wait; nowhere if `None`.
+        Where finished work waits; nowhere if `None`.
     progress
         Show a progress bar.
     """
 
     source: GroupSource
     denoise: Denoiser
-    blocks: list[Block]
+    regions: Mapping[int, np.ndarray]
     folder: Path | None
     progress: bool
 
-    def totals(self, share: float = 1.0) -> np.ndarray:
-        """Return the sum of every group's denoised signal over the regions, or over a share of them; float64.
+    @property
+    def n_bases(self) -> int:
+        """Bases of all regions."""
+        return sum(int(np.diff(intervals).sum()) for intervals in self.regions.values())
 
-        The share is taken as evenly spread windows, the same for all groups.
-        """
-        blocks = thinned(self.blocks, share)
-        out = np.zeros(len(self.source.groups))
-        with self._bar(sum(block.n_bases for block in blocks), "scale") as bar:
-            for i, block in enumerate(blocks):
-                found = self._kept(f"total-{i:05d}", lambda block=block: {"total": self._block_totals(block)})
-                out += found["total"]
-                bar.update(block.n_bases * len(out))
-        return out
-
-    def _block_totals(self, block: Block) -> np.ndarray:
-        return np.concatenate([dense.sum(axis=1, dtype=np.float64) for _, dense in self._batches(block)])
+    @property
+    def _reach(self) -> int:
+        """How far from a region a cut site can be that changes it, and the grid of windows on top."""
+        return self.denoise.model.halo + 2 * self.denoise.model.stride
 
     def pooled_peaks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield peaks of all groups together, per interval: chromosome code, `(n, 2)` starts and ends."""
+        """Yield peaks of all groups together: chromosome code, `(n, 2)` starts and ends."""
         depth = np.array([min(self.source.pooled_depth, float(self.denoise.model.card["depth_range"][1]))])
-        for i, block in enumerate(self.blocks):
-            peaks = self._kept(f"peaks-{i:05d}", lambda block=block: {"peaks": self._block_peaks(block, depth)})[
-                "peaks"
-            ]
-            if len(peaks):
-                yield block.code, peaks
+        for code, intervals in sorted(self.regions.items()):
+            sites = self.source.pooled_around(code, intervals, self._reach)
+            _, probability = self.denoise(sites, depth, {code: intervals})
+            found = []
+            for low, high in intervals.tolist():
+                values = probability.window(0, code, low, high)
+                starts, ends, *_ = call_dense(values, PEAK_THRESHOLD, PEAK_LENGTH, PEAK_GAP)
+                found.append(np.column_stack([starts + low, ends + low]))
+            yield code, np.concatenate(found)
 
-    def _block_peaks(self, block: Block, depth: np.ndarray) -> np.ndarray:
-        start, end = self._reach(block)
-        window = self.source.pooled_window(block.code, start, end)
-        _, probability = self.denoise(window, depth, {block.code: block.intervals})
-        found = []
-        for low, high in block.intervals.tolist():
-            values = probability.window(0, block.code, low, high)
-            starts, ends, *_ = call_dense(values, PEAK_THRESHOLD, PEAK_LENGTH, PEAK_GAP)
-            found.append(np.column_stack([starts + low, ends + low]))
-        return np.concatenate(found)
-
-    def moments(
-        self, scale: np.ndarray, segments: list[tuple[np.ndarray, np.ndarray]]
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Yield for every block the mean and sd per base and the groups' means in its segments.
-
-        Parameters
-        ----------
-        scale
-            Factor of every group.
-        segments
-            Per block, starts and ends of the tested intervals in the block's flat arrays.
-        """
-        with self._bar(sum(block.n_bases for block in self.blocks), "background") as bar:
-            for i, (block, wanted) in enumerate(zip(self.blocks, segments, strict=True)):
-                yield self._kept(
-                    f"moments-{i:05d}", lambda block=block, wanted=wanted: self._block_moments(block, scale, wanted)
-                )
-                bar.update(block.n_bases * len(scale))
-
-    def summaries(self, scale: np.ndarray, tested: pd.DataFrame) -> np.ndarray:
-        """Return the mean of every group in the tested intervals; float32, `(n_groups, n_tested)`."""
-        segments = block_segments(self.blocks, *as_arrays(tested, self.source.genome))
-        return np.concatenate([part["signal"] for part in self.moments(scale, segments)], axis=1)
-
-    def _block_moments(self, block: Block, scale: np.ndarray, segments: tuple) -> dict[str, np.ndarray]:
-        moments = Moments(block.n_bases)
-        means = np.empty((len(scale), len(segments[0])), np.float32)
-        for groups, dense in self._batches(block):
-            moments.update(dense, scale[groups])
-            means[groups] = segment_means(dense, *segments) * scale[groups, None]
-        return {"mean": moments.mean.astype(np.float32), "sd": moments.sd().astype(np.float32), "signal": means}
-
-    def _batches(self, block: Block) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield denoised values of a block, `(groups of the batch, n_bases)`, a batch of groups at a time."""
-        start, end = self._reach(block)
-        step = max(1, BATCH_BP // block.n_bases)
-        everything = self.source.window(block.code, start, end, slice(None))
-        for low in range(0, len(self.source.groups), step):
-            groups = slice(low, min(low + step, len(self.source.groups)))
-            cut_sites = everything.select(self.source.groups[groups])
-            signal, _ = self.denoise(cut_sites, self.source.depth[groups], {block.code: block.intervals})
-            yield groups, dense_values(signal, block)
-
-    def _reach(self, block: Block) -> tuple[int, int]:
-        """Window that holds every cut site which can change the block."""
-        reach = self.denoise.model.halo + 2 * self.denoise.model.stride
-        length = int(self.source.genome.lengths[block.code])
-        return max(int(block.intervals[0, 0]) - reach, 0), min(int(block.intervals[-1, 1]) + reach, length)
-
-    def _bar(self, n_bases: int, what: str) -> tqdm:
-        total = n_bases * len(self.source.groups)
-        return tqdm(total=total, unit="b", unit_scale=True, desc=what, disable=not self.progress, smoothing=0.1)
-
-    def _kept(self, name: str, compute: Any) -> dict[str, np.ndarray]:
-        """Return a finished piece of work, computing (and keeping) it if it is not there."""
-        if self.folder is None:
-            return compute()
-        path = self.folder / f"{name}.npz"
-        if path.exists():
-            with np.load(path) as stored:
-                return {key: stored[key] for key in stored.files}
-        found = compute()
-        with atomic_path(path) as aside, aside.open("wb") as handle:
-            np.savez(handle, **found)
+    def run(self, tested: pd.DataFrame, *, moments: bool = True) -> Found:
+        """Denoise every group and return its mean in the tested regions, and with `moments` how all vary per base."""
+        blocks = make_blocks(self.regions)
+        segments = block_segments(blocks, *as_arrays(tested, self.source.genome))
+        found, saved = self._resume(len(tested), self.n_bases if moments else 0), time.monotonic()
+        n_groups, step = len(self.source.groups), max(1, BATCH_BP // self.n_bases)
+        options = {"unit": "b", "unit_scale": True, "desc": "background", "smoothing": 0.1}
+        shown = {"total": self.n_bases * n_groups, "initial": self.n_bases * found.done, "disable": not self.progress}
+        with tqdm(**options, **shown) as bar:
+            while found.done < n_groups:
+                groups = slice(found.done, min(found.done + step, n_groups))
+                self._add(found, groups, blocks, segments)
+                bar.update(self.n_bases * (groups.stop - groups.start))
+                if self.folder is not None and time.monotonic() - saved >= SAVE_SECONDS:
+                    self._save(found)
+                    saved = time.monotonic()
         return found
+
+    def _add(self, found: Found, groups: slice, blocks: list[Block], segments: list[tuple]) -> None:
+        """Denoise a batch of groups and add what it tells."""
+        sites = self.source.around(self.regions, self._reach, groups)
+        signal, _ = self.denoise(sites, self.source.depth[groups], self.regions)
+        total = found.total[groups] = signal.sums()
+        scale = np.divide(self.n_bases, total, out=np.zeros(len(total)), where=total > 0)
+        means = []
+        for block, wanted in zip(blocks, segments, strict=True):
+            dense = dense_values(signal, block)
+            means.append(segment_means(dense, *wanted) * scale[:, None])
+            if len(found.mean):
+                found.add(block, dense, scale)
+        found.signal[groups] = np.concatenate(means, axis=1)
+        found.done = groups.stop
+
+    def _resume(self, n_tested: int, n_bases: int) -> Found:
+        """Return what an earlier run has kept, or nothing done."""
+        path = None if self.folder is None else self.folder / KEPT
+        if path is not None and path.exists():
+            with np.load(path) as kept:
+                arrays = [kept[name] for name in ("total", "signal", "mean", "squares")]
+                logger.info("Resuming: %d of %d groups are done.", int(kept["done"]), len(arrays[0]))
+                return Found(*arrays, int(kept["done"]))
+        n_groups = len(self.source.groups)
+        moments = (np.zeros(n_bases, np.float32) for _ in range(2))
+        return Found(np.zeros(n_groups), np.zeros((n_groups, n_tested), np.float32), *moments)
+
+    def _save(self, found: Found) -> None:
+        """Keep what is done, in place of what was kept before."""
+        with atomic_path(self.folder / KEPT) as aside, aside.open("wb") as handle:
+            np.savez(handle, **vars(found))
 
 
 def dense_values(tracks: Tracks, block: Block) -> np.ndarray:
@@ -238,24 +244,6 @@ def block_segments(blocks: list[Block], codes: np.ndarray, start: np.ndarray, en
     return out
 
 
-def thinned(blocks: list[Block], share: float) -> list[Block]:
-    """Cut blocks into windows and keep an even share of them; 1 keeps the blocks as they are."""
-    step = max(1, round(1 / share))
-    if step == 1:
-        return blocks
-    number, out = 0, []
-    for block in blocks:
-        kept = []
-        for start, end in block.intervals.tolist():
-            for low in range(start, end, SUBSET_BP):
-                if number % step == 0:
-                    kept.append((low, min(low + SUBSET_BP, end)))
-                number += 1
-        if kept:
-            out.append(Block(block.code, np.array(kept), block.first))
-    return out
-
-
 def open_folder(path: Path, description: dict[str, Any]) -> Path:
     """Return the hidden folder beside `path` where unfinished work waits; work of other parameters is refused."""
     folder = path.with_name(f".{path.name}.unfinished")
@@ -267,7 +255,6 @@ def open_folder(path: Path, description: dict[str, Any]) -> Path:
                 "finish it, delete the folder, or give another path."
             )
             raise ValueError(msg)
-        logger.info("Resuming: %d pieces in %s are done.", len(list(folder.glob("*.npz"))), folder)
         return folder
     require_writable(path.parent)
     folder.mkdir(exist_ok=True)

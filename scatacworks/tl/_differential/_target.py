@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scatacworks.tl._differential._store import Background
-    from scatacworks.tl._differential._stream import Block
 
 Z_STEP, Z_SMALLEST, Z_LIMIT = 0.25, 1.0, 100.0
 _CHECKED = {"model_hash": "model", "extension": "extension", "genome": "genome"}
@@ -72,29 +71,25 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
     tracks.group_code(group)
     check_provenance(adata.uns[key].get(_keys.PARAMS, {}), background, tracks, key)
     target = Target(tracks, group)
-    blocks = background.scale_blocks()
-    total = sum(_total(target, block, key) for block in blocks)
+    total = sum(_total(target, background, number, key) for number in range(len(background.regions)))
     if total <= 0:
         msg = f"The group {group!r} has no signal anywhere in the regions; nothing can be compared."
         raise ValueError(msg)
-    target.scale = background.level * sum(block.n_bases for block in blocks) / total
+    target.scale = float(background.total.mean()) / total
     return target
 
 
-def _total(target: Target, block: Block, key: str) -> float:
-    """Return the sum of the signal in a block."""
-    total = 0.0
-    chrom = target.tracks.genome.chroms[block.code]
-    for start, end in block.intervals.tolist():
-        values = target.values(chrom, start, end)
-        if np.isnan(values).any():
-            msg = (
-                f"The denoised track of {target.group!r} in .uns[{key!r}] lacks bases of {chrom}:{start}-{end}, a "
-                "region of the background. Denoise at least the background's regions."
-            )
-            raise ValueError(msg)
-        total += float(values.sum())
-    return total
+def _total(target: Target, background: Background, number: int, key: str) -> float:
+    """Return the sum of the signal in a region."""
+    chrom, start, end = background.regions[["chrom", "start", "end"]].iloc[number]
+    values = target.values(str(chrom), int(start), int(end))
+    if np.isnan(values).any():
+        msg = (
+            f"The denoised track of {target.group!r} in .uns[{key!r}] lacks bases of {chrom}:{start}-{end}, a "
+            "region of the background. Denoise at least the background's regions."
+        )
+        raise ValueError(msg)
+    return float(values.sum())
 
 
 def check_provenance(params: Mapping, background: Background, tracks: Tracks, key: str) -> None:

@@ -39,7 +39,6 @@ def background(
     universe: Any = None,
     tile: int | None = TILE_BP,
     model: str | PathLike[str] | Model = "default",
-    scale_share: float = 1.0,
     device: str | torch.device | None = None,
     batch_size: int | None = None,
     n_jobs: int | None = None,
@@ -55,9 +54,8 @@ def background(
     usually some hundred cells, each with its nearest neighbours (:func:`~scatacworks.pp.knn_groups`). AtacWorks
     :cite:p:`Lal2021` took 1,000 random ones; 250 well-spread centres give a standard deviation as precise.
 
-    Regions are the outer loop and groups the inner one, so that no track is ever kept: a block of regions is denoised
-    for a batch of groups, reduced to moments, and forgotten. Every group is first normalised to the same total signal
-    over the regions (a pass of its own), as in the paper.
+    Every group is denoised once. As in the paper it is normalised to the same total signal over the regions, which is
+    known as soon as it is denoised; then it is reduced to running moments and forgotten, so that no track is kept.
 
     Parameters
     ----------
@@ -77,14 +75,11 @@ def background(
         Length of these tiles in bp; `None` for none. Ignored with `universe`.
     model
         Name of a bundled model, path of a model file, or a trained model; the one that denoises the group of interest.
-    scale_share
-        Share of the regions, in evenly spread windows, from which the groups' totals are measured. 1 is exact; 0.05
-        halves the time and scatters the scale of each group by some per cent.
     device, batch_size, n_jobs
         As in :func:`~scatacworks.tl.denoise`.
     path
-        Write the large arrays to a zarr store (a folder). A run that was stopped goes on from its last finished block
-        when it is repeated.
+        Write the large arrays to a zarr store (a folder). A run that was stopped goes on where it was, up to a minute
+        or a batch of groups before, when it is repeated.
     key_added
         Slot of `.uns` to write; by default `key` with `"_moments"` appended.
     mod
@@ -128,21 +123,17 @@ def background(
     >>> list(adata.uns["part_moments"]["universe"].columns)
     ['chrom', 'start', 'end', 'family']
     """
-    if not 0 < scale_share <= 1:
-        msg = f"scale_share is {scale_share}; expected a share of the regions above 0, at most 1."
-        raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     network, name = _inputs.resolve_model(model)
     source, spans = _open(target, key, regions, network, n_jobs)
     options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs}
-    params = _describe(network, name, source, spans, key=key, share=scale_share)
-    stream = _stream.Stream(source, _stream.Denoiser(network, options), _stream.make_blocks(spans), None, progress)
+    params = _describe(network, name, source, spans, key=key)
+    stream = _stream.Stream(source, _stream.Denoiser(network, options), spans, None, progress)
     path = None if path is None else Path(path).resolve()
     if path is not None:
         stream.folder = _stream.open_folder(path, _resume_key(params, source, universe, tile))
-    total = stream.totals(scale_share)
     tested = find_universe(stream, target, universe, tile, spans)
-    found = _run(stream, total, tested, spans, params)
+    found = _run(stream, tested, params)
     target.uns[f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
     if stream.folder is not None:
         _stream.remove_folder(stream.folder)
@@ -176,27 +167,20 @@ def _warn_about_depth(network: Model, source: GroupSource) -> None:
         logger.warning("%d of %d groups are outside the model's depths, %s.", outside, len(source.depth), span)
 
 
-def _run(
-    stream: _stream.Stream,
-    total: np.ndarray,
-    tested: pd.DataFrame,
-    spans: dict[int, np.ndarray],
-    params: dict[str, Any],
-) -> Background:
-    genome = stream.source.genome
-    if not total.any():
+def _run(stream: _stream.Stream, tested: pd.DataFrame, params: dict[str, Any]) -> Background:
+    """Denoise all groups and bring the moments to the unit of the model's signal."""
+    genome, groups = stream.source.genome, stream.source.groups
+    found = stream.run(tested)
+    silent = int((found.total <= 0).sum())
+    if silent == len(groups):
         msg = "None of the groups has any signal in the regions; nothing can be compared there."
         raise ValueError(msg)
-    silent = total <= 0
-    if silent.any():
-        logger.warning("%d of %d groups have no signal in the regions.", int(silent.sum()), len(total))
-    scale = np.where(silent, 0.0, total.mean() / np.where(silent, 1.0, total))
-    segments = _stream.block_segments(stream.blocks, *_universe.as_arrays(tested, genome))
-    parts = list(stream.moments(scale, segments))
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in ("mean", "sd")}
-    signal = np.concatenate([part["signal"] for part in parts], axis=1)
-    frame = regions_frame(spans, genome)
-    return Background(genome, frame, arrays["mean"], arrays["sd"], tested, signal, stream.source.groups, total, params)
+    if silent:
+        logger.warning("%d of %d groups have no signal in the regions.", silent, len(groups))
+    level = np.float32(found.total.mean() / stream.n_bases)
+    mean, sd, signal = (values * level for values in (found.mean, found.sd, found.signal))
+    frame = regions_frame(stream.regions, genome)
+    return Background(genome, frame, mean, sd, tested, signal, groups, found.total, params)
 
 
 def find_universe(
@@ -211,6 +195,7 @@ def find_universe(
         rows = [
             pd.DataFrame({"chrom": genome.chroms[code], "start": peaks[:, 0], "end": peaks[:, 1]})
             for code, peaks in stream.pooled_peaks()
+            if len(peaks)
         ]
         none = pd.DataFrame({"chrom": [], "start": np.empty(0, np.int64), "end": np.empty(0, np.int64)})
         peaks = pd.concat(rows, ignore_index=True) if rows else none
@@ -222,7 +207,7 @@ def find_universe(
 
 
 def _describe(
-    network: Model, name: str, source: GroupSource, spans: dict[int, np.ndarray], *, key: str, share: float
+    network: Model, name: str, source: GroupSource, spans: dict[int, np.ndarray], *, key: str
 ) -> dict[str, Any]:
     """Parameters and provenance."""
     from scatacworks.models.checkpoint import fingerprint
@@ -236,7 +221,6 @@ def _describe(
         extension=int(network.card["extension"]),
         genome=source.genome.name,
         regions_digest=regions_digest(spans),
-        scale_share=share,
     )
 
 

@@ -57,17 +57,19 @@ def test_the_result_does_not_depend_on_blocks_batches_threads_or_the_source(adat
 def test_a_killed_run_goes_on_and_gives_the_same(adata, model, monkeypatch, tmp_path):
     before = get_background(adata, "background_moments")
     monkeypatch.setattr(_stream.make_blocks, "__defaults__", (60_000,))
+    monkeypatch.setattr(_stream, "BATCH_BP", 1_100_000)
+    monkeypatch.setattr(_stream, "SAVE_SECONDS", 0)
     computed = []
-    original = _stream.Stream._block_moments
+    original = _stream.Stream._add
 
-    def failing(self, block, scale, segments):
+    def failing(self, found, groups, *rest):
         if computed:
             raise KeyboardInterrupt
-        computed.append(block)
-        return original(self, block, scale, segments)
+        computed.append(groups)
+        return original(self, found, groups, *rest)
 
     path = tmp_path / "moments"
-    monkeypatch.setattr(_stream.Stream, "_block_moments", failing)
+    monkeypatch.setattr(_stream.Stream, "_add", failing)
     options = {"regions": REGIONS, "model": model, "path": path, "progress": False}
     with pytest.raises(KeyboardInterrupt):
         sca.tl.background(adata, **options)
@@ -75,26 +77,29 @@ def test_a_killed_run_goes_on_and_gives_the_same(adata, model, monkeypatch, tmp_
         sca.tl.background(adata, **options | {"tile": 1000})
     done = []
     monkeypatch.setattr(
-        _stream.Stream, "_block_moments", lambda self, block, *rest: done.append(block) or original(self, block, *rest)
+        _stream.Stream,
+        "_add",
+        lambda self, found, groups, *rest: done.append(groups) or original(self, found, groups, *rest),
     )
     sca.tl.background(adata, **options)
-    assert len(done) == 1
+    assert done[0].start == computed[0].stop > 0
     after = get_background(adata, "background_moments")
     np.testing.assert_allclose(np.asarray(after.mean), before.mean, rtol=1e-5)
     np.testing.assert_allclose(np.asarray(after.signal), before.signal, rtol=1e-5)
     assert [found.name for found in tmp_path.iterdir()] == ["moments"]
 
 
-def test_a_cheaper_scale_is_close_and_calls_the_same(adata, model):
-    exact = get_background(adata, "background_moments")
-    sca.tl.background(adata, regions=REGIONS, model=model, scale_share=0.5, key_added="cheap", progress=False)
-    cheap = get_background(adata, "cheap")
-    assert cheap.level == pytest.approx(exact.level, rel=0.2)
-    sca.tl.differential_regions(adata, "primed", progress=False)
-    expected = adata.uns["differential_regions"].query("significant")
-    sca.tl.differential_regions(adata, "primed", background="cheap", progress=False)
-    found = adata.uns["differential_regions"].query("significant")
-    assert len(set(found["start"]) ^ set(expected["start"])) <= 2
+def test_every_group_is_denoised_once(adata, model, monkeypatch):
+    seen = []
+    original = _stream.Denoiser.__call__
+    monkeypatch.setattr(
+        _stream.Denoiser,
+        "__call__",
+        lambda self, sites, *rest: seen.extend(sites.groups) or original(self, sites, *rest),
+    )
+    sca.tl.background(adata, regions=REGIONS, model=model, progress=False)
+    names = adata.uns["background_moments"]["groups"]
+    assert [name for name in seen if name in set(names)] == list(names)
 
 
 def test_it_survives_being_written(adata, tmp_path):
@@ -121,7 +126,6 @@ def test_tested_regions_can_be_given(adata, model):
         ({"key": "nothing"}, KeyError, "no groups under 'nothing'"),
         ({"key": "kind"}, ValueError, "needs at least 3"),
         ({"regions": [("chrB", 100, 50_000)]}, ValueError, "None of the groups has any signal|nothing can be compared"),
-        ({"scale_share": 0.0}, ValueError, "scale_share is 0.0"),
         ({"universe": pd.DataFrame({"chrom": ["chrB"], "start": [1], "end": [9]})}, ValueError, "nothing to test"),
     ],
 )
