@@ -69,7 +69,8 @@ class HSC:
         self.peaks = bed("HSC.80M.chr123.10mb.peaks.bed")
         self.region = pd.DataFrame({"chrom": [chrom], "start": [0], "end": [END]})
         unknown = bed("unrecovered_80M.bed")
-        self.exclude = unknown.assign(start=(unknown["start"] - PAD).clip(lower=0), end=unknown["end"] + PAD)
+        ends = (unknown["end"] + PAD).clip(upper=unknown["chrom"].map(GENOME))
+        self.exclude = unknown.assign(start=(unknown["start"] - PAD).clip(lower=0), end=ends)
         self.chrom = chrom
 
     def score(self, signal: sca.Tracks, score: sca.Tracks | None, by: str) -> pd.DataFrame:
