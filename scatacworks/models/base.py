@@ -108,6 +108,11 @@ class Model(nn.Module):
         return float(self.card["target_depth"])
 
     @property
+    def has_guide(self) -> bool:
+        """Whether the network can use a prior."""
+        return False
+
+    @property
     def margin(self) -> int:
         """Bins kept on either side of the core for interpolation: one, or none at base resolution."""
         return 1 if self.bin_size > 1 else 0

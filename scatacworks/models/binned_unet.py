@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class BinnedUNetConfig:
         Beyond these depths the network is told the nearest limit (the inputs are scaled by the true depth).
     extra_channels
         Names of further input channels, one value per bin.
+    guide
+        Whether there is a branch that reads a prior, see :meth:`BinnedUNet.guided`.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class BinnedUNetConfig:
     reference_depth: float = 5e6
     depth_limits: tuple[float, float] = (3e4, 8e7)
     extra_channels: tuple[str, ...] = ()
+    guide: bool = False
 
     def __post_init__(self) -> None:
         for name in ("channels", "kernels", "dilations", "sigmas", "depth_limits", "extra_channels"):
@@ -63,6 +66,23 @@ class BinnedUNetConfig:
         if len(self.channels) != 3 or len(self.kernels) != 3 or any(k % 2 == 0 for k in self.kernels):
             msg = f"channels and kernels need three entries, kernels odd; got {self.channels} and {self.kernels}"
             raise ValueError(msg)
+
+
+class Features(NamedTuple):
+    """What the trunk of a :class:`BinnedUNet` computes from a batch of windows.
+
+    Attributes
+    ----------
+    fine, middle, coarse
+        Features at 8, 32 and 128 bp, (B, C, 1, n); the fine ones without most of the halo, the others with all of it.
+    box
+        Input coverage at the reference depth on fine bins (B, 1, n_bins).
+    """
+
+    fine: Tensor
+    middle: Tensor
+    coarse: Tensor
+    box: Tensor
 
 
 class BinnedUNet(Model):
@@ -105,6 +125,11 @@ class BinnedUNet(Model):
         self.register_buffer("bank", _as_matrix(filters), persistent=False)
         self._build(config, n_smooth=len(filters))
         self.halo = round_up(self.receptive_field(), self.stride)
+        if config.guide:
+            from scatacworks.models.guide import EVIDENCE_BP, PRIOR_BP, REACH_BP, Guide
+
+            self.guide = Guide(config.channels)
+            self.halo = round_up(max(self.receptive_field() + REACH_BP, EVIDENCE_BP + PRIOR_BP), self.stride)
 
     def _build(self, config: BinnedUNetConfig, n_smooth: int) -> None:
         """Create the trainable layers; tensors are (B, C, 1, n), the layout in which the CPU convolves fastest."""
@@ -132,8 +157,13 @@ class BinnedUNet(Model):
             self.head.weight.mul_(0.1)
             self.head.bias.copy_(torch.tensor([0.5, 0.0, -3.0]))
 
+    @property
+    def has_guide(self) -> bool:
+        """Whether the network can use a prior."""
+        return self.config.guide
+
     def receptive_field(self) -> int:
-        """Furthest distance, in bp, at which a cut site can change the output of a bin (margin included)."""
+        """Furthest distance, in bp, at which a cut site can change the unguided output of a bin (margin included)."""
         k_fine, k_middle, k_coarse = (k // 2 for k in self.config.kernels)
         bp_fine, bp_middle = self.bin_size, self.bin_size * _LEVEL
         direct = (self.reach + _STEM_KERNEL // 2 + 2 * k_fine) * bp_fine + 2 * k_middle * bp_middle
@@ -144,20 +174,71 @@ class BinnedUNet(Model):
     def forward(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Denoise a batch of windows; see :meth:`Model.forward`."""
         self.check_input(counts)
+        edge = self._shallow_edge()
+        features = self._trunk(counts, depth, edge)
+        final = self.halo // self.bin_size - self.margin - edge * _LEVEL
+        root, logit = self._outputs(self.head(_cut(features.fine, final))[:, :, 0], features.box)
+        return root.square(), logit
+
+    def guided(self, counts: Tensor, depth: Tensor, prior: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Denoise a batch of windows with what is known of other samples there.
+
+        Parameters
+        ----------
+        counts, depth
+            As for :meth:`forward`.
+        prior
+            Per bin, halo included, float32 (`n_windows`, 5, `n_bins`): the channels of
+            :data:`~scatacworks.models.guide.CHANNELS`, of which the last is the weight, 0 to 1, of the correction.
+
+        Returns
+        -------
+        signal, logit
+            As of :meth:`forward`, corrected by the prior.
+        unguided
+            The logit of :meth:`forward`.
+
+        Raises
+        ------
+        ValueError
+            If the network has no guide, or the shapes do not fit.
+        """
+        self._check_prior(counts, prior)
+        edge = self.halo // (self.bin_size * _LEVEL) - self.guide.edge
+        features = self._trunk(counts, depth, edge)
+        heads = self.head(features.fine)
+        correction = self.guide(features, heads, counts, self._depth_code(depth), prior[:, :-1])
+        heads = _cut(heads[:, :, 0], self.guide.edge * _LEVEL - self.margin)
+        root, logit = self._outputs(heads, features.box)
+        root_guided, logit_guided = self._outputs(heads + correction, features.box)
+        weight = self.crop(prior[:, -1])
+        return torch.lerp(root, root_guided, weight).square(), torch.lerp(logit, logit_guided, weight), logit
+
+    def _check_prior(self, counts: Tensor, prior: Tensor) -> None:
+        """Refuse a prior that cannot be used, in one clear sentence."""
+        self.check_input(counts)
+        if not self.has_guide:
+            msg = f"the model {self.card['name']!r} has no guide, so it cannot use a prior"
+            raise ValueError(msg)
+        wanted = (counts.shape[0], self.guide.n_channels + 1, counts.shape[-1])
+        if tuple(prior.shape) != wanted:
+            msg = f"the prior must have shape {wanted} (windows, channels and weight, bins); got {tuple(prior.shape)}"
+            raise ValueError(msg)
+
+    def _trunk(self, counts: Tensor, depth: Tensor, edge: int) -> Features:
+        """Compute the features; `edge` bins of 32 bp are dropped on either side before the last fine block."""
         scale = (self.config.reference_depth / depth)[:, None, None]
         smooth = self._smooth(counts[:, 0])
         shifts, scales = self._modulation(depth)
         x_fine = F.relu_(self.stem(_image(self._features(counts, smooth, scale))))
         x_fine = self.fine(x_fine, shifts[0])
         x_middle = self.middle(F.relu_(self.down_1(x_fine)), shifts[1])
-        x = F.relu_(self.down_2(x_middle) + self.wide(_image(self._wide_sums(counts, scale))))
+        coarse = F.relu_(self.down_2(x_middle) + self.wide(_image(self._wide_sums(counts, scale))))
         for block, shift, gain in zip(self.coarse, shifts[2:], scales, strict=False):
-            x = block(x, shift, gain)
-        x = self.middle_out(F.relu_(x_middle + _repeat(self.up_2(x))), shifts[-2])
-        edge = self._shallow_edge()
-        x = F.relu_(_cut(x_fine, edge * _LEVEL) + _repeat(self.up_1(_cut(x, edge))))
-        x = self.fine_out(x, shifts[-1])
-        return self._outputs(x, smooth[:, :1] * scale, edge * _LEVEL)
+            coarse = block(coarse, shift, gain)
+        middle = self.middle_out(F.relu_(x_middle + _repeat(self.up_2(coarse))), shifts[-2])
+        fine = F.relu_(_cut(x_fine, edge * _LEVEL) + _repeat(self.up_1(_cut(middle, edge))))
+        return Features(self.fine_out(fine, shifts[-1]), middle, coarse, smooth[:, :1] * scale)
 
     def _smooth(self, counts: Tensor) -> Tensor:
         """Smooth (B, n_bins) counts by every filter, as one matrix product over blocks of bins; (B, n, n_bins)."""
@@ -188,20 +269,22 @@ class BinnedUNet(Model):
 
     def _modulation(self, depth: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Shift for every block, and scale for the blocks of the coarsest level, from the depth."""
-        z = torch.log10(depth.clamp(*self.config.depth_limits) / self.config.reference_depth)[:, None]
-        out = self.depth_net(torch.cat([z, z.square() / 2, torch.sin(z * (math.pi / 2))], dim=1))[..., None, None]
+        out = self.depth_net(self._depth_code(depth))[..., None, None]
         shifts = out[:, : sum(self.widths)].split(self.widths, dim=1)
         return shifts, out[:, sum(self.widths) :].split(self.config.channels[2], dim=1)
 
-    def _outputs(self, x: Tensor, scaled_box: Tensor, dropped: int) -> tuple[Tensor, Tensor]:
-        """Signal and logit from the trunk and the scaled input coverage."""
-        final = self.halo // self.bin_size - self.margin - dropped
-        amplitude, gate, logit = self.head(_cut(x, final))[:, :, 0].unbind(dim=1)
+    def _depth_code(self, depth: Tensor) -> Tensor:
+        """Depth as three smooth functions of its logarithm (B, 3)."""
+        z = torch.log10(depth.clamp(*self.config.depth_limits) / self.config.reference_depth)[:, None]
+        return torch.cat([z, z.square() / 2, torch.sin(z * (math.pi / 2))], dim=1)
+
+    def _outputs(self, heads: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
+        """Square root of the signal, and logit, from the heads (B, 3, n) and the scaled input coverage."""
+        amplitude, gate, logit = heads.unbind(dim=1)
         ratio = self.target_depth / self.config.reference_depth
-        raw = torch.sqrt(self.crop(scaled_box)[:, 0] * ratio)
+        raw = torch.sqrt(self.crop(box)[:, 0] * ratio)
         # softplus keeps the gradient of the empty background alive where ReLU would die
-        signal = (F.softplus(amplitude) + torch.sigmoid(gate) * raw).square()
-        return signal, logit
+        return F.softplus(amplitude) + torch.sigmoid(gate) * raw, logit
 
 
 class _Conv(nn.Module):

@@ -143,17 +143,17 @@ def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
 
     Returns
     -------
-    The network.
+    The network, without the guide that it may have: that was trained with other weights.
     """
     import torch
 
     from scatacworks.models.base import Model as Base
     from scatacworks.models.checkpoint import architectures, load
+    from scatacworks.models.guide import without_guide
 
-    if isinstance(model, Base):
-        return model
-    if str(model) not in architectures():
-        return load(model)
+    if isinstance(model, Base) or str(model) not in architectures():
+        network = model if isinstance(model, Base) else load(model)
+        return without_guide(network) if network.has_guide else network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return architectures()[str(model)]()
