@@ -84,8 +84,8 @@ def _chosen(genome: Genome, genes: Sequence[str] | pd.Index | None) -> pd.DataFr
         return table
     genes = [genes] if isinstance(genes, str) else list(map(str, genes))
     upper = table["name"].str.upper()
-    wanted = {name.upper() for name in genes}
-    unknown = sorted({name for name in genes if name.upper() not in set(upper)})
+    wanted, known = {name.upper() for name in genes}, set(upper)
+    unknown = sorted({name for name in genes if name.upper() not in known})
     if unknown or not genes:
         shown = ", ".join(unknown[:20]) + (f", … ({len(unknown)} in all)" if len(unknown) > 20 else "")
         what = f"{len(unknown)} of {len(genes)} genes are not in the gene table of {genome.name}: {shown}"
