@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from scatacworks.models.binned_unet import BinnedUNet, Features
 
-CHANNELS = ("flat", "matched", "any", "size", "weight")
+CHANNELS = ("flat", "matched", "any", "size", "explained", "weight")
 """Channels of a prior per bin.
 
 Square root of the fraction of the prior's samples with an element there; the same with samples weighted by how well
-they explain the cut sites of the group; 1 where any has one; log10 of the number of samples, halved; and the weight of
-the correction.
+they explain the cut sites of the group; 1 where any has one; log10 of the number of samples, halved; the share of the
+group's cut sites that the samples so weighted explain; and the weight of the correction.
 """
 
 _BIN = 8  # bp
@@ -82,7 +82,7 @@ class Guide(nn.Module):
         depth_code
             The depth, (B, 3).
         prior
-            Channels per bin with the halo, (B, 4, n_bins).
+            Channels per bin with the halo, without the weight, (B, 5, n_bins).
 
         Returns
         -------

@@ -44,7 +44,8 @@ def some_prior(n_bins, weight=1.0, seed=1):
     generator = torch.Generator().manual_seed(seed)
     steps = torch.rand((1, 3, n_bins // 20 + 1), generator=generator)
     prior = torch.repeat_interleave(steps * (steps > 0.6), 20, dim=-1)[..., :n_bins]
-    return torch.cat([prior, torch.full((1, 1, n_bins), 0.8), torch.full((1, 1, n_bins), weight)], dim=1)
+    constants = torch.tensor([0.8, 0.5, weight])[None, :, None].expand(1, 3, n_bins)  # size, explained, weight
+    return torch.cat([prior, constants], dim=1)
 
 
 def run(model, counts, prior, depth=1e6):
