@@ -8,6 +8,7 @@ _PUBLIC: dict[str, str] = {
     "Motif": "_motifs",
     "bam_to_fragments": "_bam",
     "read_bigwig": "_bigwig_read",
+    "read_dhs_index": "_dhs_index",
     "read_fragments": "_fragments",
     "read_genes": "_genes",
     "read_ldsc": "_ldsc",

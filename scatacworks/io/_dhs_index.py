@@ -1,0 +1,99 @@
+"""Read the published table of the DHS index."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scatacworks._files import require_file
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+_NAMES = {"seqname": "chrom", "numsamples": "n_samples"}
+_POSITIONS = ("start", "end")
+_OPTIONAL_POSITIONS = ("summit", "core_start", "core_end")
+
+
+def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
+    r"""Read the published table of the DHS index: one consensus element per row, with how many biosamples have it.
+
+    The table of :cite:t:`Meuleman2020` ("DHS Index and Vocabulary", hg38, 3.59 M elements of 733 biosamples) is a text
+    file with the columns seqname, start, end, identifier, mean_signal, numsamples, summit, core_start, core_end and
+    component; only the coordinates and numsamples are needed. Give the result to :func:`scatacworks.tl.prior`.
+
+    Parameters
+    ----------
+    path
+        The table, separated by tabs, plain or gzipped.
+
+    Returns
+    -------
+    One row per element: `chrom` (categorical), `start`, `end` (int32, 0-based, half-open), `n_samples` (int32) and,
+    where the file has them, `identifier` (str; a number would lose its last digits), `summit`, `core_start`,
+    `core_end` (int32), `mean_signal` (float64), `component` (categorical) and further columns as they are.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If columns are missing or a row has no valid coordinates or count, with its line number.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import scatacworks as sca
+    >>> table = pd.DataFrame({"seqname": ["chr1"], "start": [16140], "end": [16200], "numsamples": [25]})
+    >>> table.to_csv("index.txt", sep="\t", index=False)
+    >>> sca.io.read_dhs_index("index.txt")
+      chrom  start    end  n_samples
+    0  chr1  16140  16200         25
+    """
+    path = require_file(Path(path), "table of the DHS index")
+    table = _read(path).rename(columns=_NAMES)
+    missing = [name for name in ("chrom", *_POSITIONS, "n_samples") if name not in table]
+    if missing:
+        reverse = {new: old for old, new in _NAMES.items()}
+        wanted = ", ".join(reverse.get(name, name) for name in missing)
+        msg = f"{path} has no column {wanted}; expected the header of the published index (seqname, start, end, …)."
+        raise ValueError(msg)
+    numbers = [*_POSITIONS, "n_samples", *(name for name in _OPTIONAL_POSITIONS if name in table)]
+    for name in numbers:
+        table[name] = _whole(table[name], name, path)
+    wrong = (table["start"] < 0) | (table["end"] <= table["start"]) | (table["n_samples"] < 1)
+    if wrong.any():
+        _fail(path, int(np.argmax(wrong.to_numpy())), "0 <= start < end and at least one sample")
+    table["chrom"] = pd.Categorical(table["chrom"], categories=table["chrom"].unique())
+    if "component" in table:
+        table["component"] = table["component"].astype("category")
+    return table
+
+
+def _read(path: Path) -> pd.DataFrame:
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    texts = dict.fromkeys(("seqname", "chrom", "identifier", "component"), str)
+    try:
+        return pd.read_csv(path, sep="\t", dtype=texts, compression="gzip" if zipped else None)
+    except (UnicodeDecodeError, EOFError, OSError, zlib.error, pd.errors.ParserError) as error:
+        msg = f"{path} cannot be read as a table ({error}); expected text separated by tabs, plain or gzipped."
+        raise ValueError(msg) from error
+
+
+def _whole(column: pd.Series, name: str, path: Path) -> pd.Series:
+    """Column of whole numbers as int32."""
+    values = pd.to_numeric(column, errors="coerce")
+    wrong = ~(values % 1 == 0)
+    if wrong.any():
+        _fail(path, int(np.argmax(wrong.to_numpy())), f"a whole number in the column {name}")
+    return values.astype(np.int32)
+
+
+def _fail(path: Path, row: int, expected: str) -> None:
+    msg = f"{path}, line {row + 2}: expected {expected}."
+    raise ValueError(msg)

@@ -1,0 +1,76 @@
+"""The published table of the DHS index."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from scatacworks import io
+
+HEADER = "seqname\tstart\tend\tidentifier\tmean_signal\tnumsamples\tsummit\tcore_start\tcore_end\tcomponent"
+ROWS = [
+    "chr1\t16140\t16200\t1.100160\t0.129388\t1\t16170\t16170\t16170\tTissue invariant",
+    "chr1\t51868\t52040\t1.100480\t0.080034\t1\t51970\t51970\t51970\tLymphoid",
+    "chrX\t57280\t57354\tX.10\t0.093\t733\t57350\t57350\t57350\tLymphoid",
+]
+
+
+def written(path, rows=ROWS, header=HEADER):
+    text = "\n".join([header, *rows]) + "\n"
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", ["index.txt", "index.txt.gz"])
+def test_columns_and_types(tmp_path, name):
+    table = io.read_dhs_index(written(tmp_path / name))
+    assert table["chrom"].astype(str).tolist() == ["chr1", "chr1", "chrX"]
+    assert table["start"].tolist() == [16140, 51868, 57280]
+    assert table["end"].dtype == "int32"
+    assert table["n_samples"].tolist() == [1, 1, 733]
+    # as numbers, 1.100160 and X.10 would lose their last zero
+    assert table["identifier"].tolist() == ["1.100160", "1.100480", "X.10"]
+    assert list(table["component"].cat.categories) == ["Lymphoid", "Tissue invariant"]
+
+
+def test_only_coordinates_and_counts_are_needed(tmp_path):
+    path = written(tmp_path / "index.txt", ["chr2\t1\t9\t4"], "seqname\tstart\tend\tnumsamples")
+    assert io.read_dhs_index(path).columns.tolist() == ["chrom", "start", "end", "n_samples"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "what"),
+    [
+        ([*ROWS[:1], ROWS[1].replace("51868", "52868")], 3, "start < end"),
+        ([ROWS[0].replace("16140", "-5")], 2, "0 <= start"),
+        ([ROWS[0].replace("\t1\t16170", "\t0\t16170")], 2, "at least one sample"),
+        ([*ROWS[:2], ROWS[2].replace("57280", "5e.1")], 4, "whole number in the column start"),
+        ([*ROWS[:2], ROWS[2].replace("733", "7.5")], 4, "whole number in the column n_samples"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path, rows, line, what):
+    path = written(tmp_path / "index.txt", rows)
+    with pytest.raises(ValueError, match=rf"index.txt, line {line}: .*{what}"):
+        io.read_dhs_index(path)
+
+
+def test_missing_columns_are_named_as_in_the_file(tmp_path):
+    with pytest.raises(ValueError, match="no column seqname, numsamples"):
+        io.read_dhs_index(written(tmp_path / "index.txt", ["1\t2"], "start\tend"))
+
+
+def test_damaged_and_missing_files(tmp_path):
+    path = written(tmp_path / "index.txt.gz", ROWS * 100)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        io.read_dhs_index(path)
+    with pytest.raises(FileNotFoundError, match="none.txt"):
+        io.read_dhs_index(tmp_path / "none.txt")
+
+
+def test_published_sample(shared_data):
+    table = io.read_dhs_index(shared_data / "dhs_meuleman2020" / "dhs_sample_16k.tsv.gz")
+    assert len(table) == 16_000
+    assert table["n_samples"].max() <= 733
+    assert table["component"].nunique() == 16
