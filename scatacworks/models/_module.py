@@ -56,29 +56,43 @@ class _Crops(Dataset):
             return self.drawer.random(rng)
         code, chrom, begin = self.tiles[self.order[i]]
         sample = self.drawer.samples[code]
+        numbers = [] if sample.noisy_depth else self.drawer.numbers_of_cells(sample)
+        if numbers:
+            return self.drawer.with_cells(sample, chrom, begin, n_cells=int(rng.choice(numbers)), rng=rng)
         depth = sample.noisy_depth or self.config.draw.depth_range[0]
         return self.drawer.at(sample, chrom, begin, depth=depth, rng=rng)
 
 
 class _Validation(Dataset):
-    """Every validation tile at every validation depth, always thinned in the same way."""
+    """Every validation tile at every validation depth or number of cells, always drawn in the same way."""
 
     def __init__(self, drawer: Drawer, config: TrainConfig, seed: int) -> None:
         self.drawer, self.seed = drawer, seed
         self.items = []
         for code, chrom, begin in drawer.tiles():
             sample = drawer.samples[code]
-            depths = {d for d in config.validation_depths if d <= sample.depth}
+            numbers = drawer.numbers_of_cells(sample)
+            depths = set() if numbers else {d for d in config.validation_depths if d <= sample.depth}
             depths |= {sample.noisy_depth} if sample.noisy_depth else set()
-            self.items += [(code, chrom, begin, depth) for depth in sorted(depths or {sample.depth / 10})]
+            if not numbers and not depths:
+                depths = {sample.depth / 10}
+            self.items += [(code, chrom, begin, "cells", n) for n in numbers]
+            self.items += [(code, chrom, begin, "depth", depth) for depth in sorted(depths)]
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        code, chrom, begin, depth = self.items[i]
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        code, chrom, begin, kind, amount = self.items[i]
+        sample = self.drawer.samples[code]
+        if kind == "cells":
+            # one seed for all tiles, so that they all see the same cells
+            rng = np.random.default_rng([self.seed, code, amount])
+            crop = self.drawer.with_cells(sample, chrom, begin, n_cells=amount, rng=rng)
+            return crop | {"level": f"{amount} cell{'s' if amount > 1 else ''}"}
         rng = np.random.default_rng([self.seed, i])
-        return self.drawer.at(self.drawer.samples[code], chrom, begin, depth=depth, rng=rng)
+        crop = self.drawer.at(sample, chrom, begin, depth=amount, rng=rng)
+        return crop | {"level": f"{amount / 1e6:g}M"}
 
 
 class TrainingModule(L.LightningModule):
@@ -94,7 +108,7 @@ class TrainingModule(L.LightningModule):
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, torch.Tensor]] = (-np.inf, {})
         self._losses: list[float] = []
-        self._scores: dict[float, tuple[PairMoments, Ranking]] = {}
+        self._scores: dict[str, tuple[PairMoments, Ranking]] = {}
 
     @property
     def kept(self) -> Model:
@@ -169,23 +183,23 @@ class TrainingModule(L.LightningModule):
         self._scores = {}
 
     def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
-        """Add a batch to the scores of its depths."""
+        """Add a batch to the scores of its depths or numbers of cells."""
         signal, logit = self._core(self.kept, batch)
         signal = (signal * batch["exposure"][:, None]).float().cpu().numpy()
-        logit, depth = logit.float().cpu().numpy(), batch["depth"].cpu().numpy()
+        logit = logit.float().cpu().numpy()
         target, label, mask = (batch[key].cpu().numpy() for key in ("target", "label", "mask"))
-        for i, one in enumerate(depth):
-            moments, ranking = self._scores.setdefault(float(one), (PairMoments(), Ranking()))
+        for i, level in enumerate(batch["level"]):
+            moments, ranking = self._scores.setdefault(level, (PairMoments(), Ranking()))
             keep = mask[i] > 0
             moments.update(target[i][keep], signal[i][keep])
             ranking.update(label[i][keep] >= 0.5, logit[i][keep])
 
     def on_validation_epoch_end(self) -> None:
-        """Score every depth, keep the best weights, look for a dead output."""
+        """Score every level, keep the best weights, look for a dead output."""
         if self.trainer.sanity_checking or not self._scores:
             return
         row: dict[str, float] = {}
-        for depth, (moments, ranking) in sorted(self._scores.items()):
+        for name, (moments, ranking) in self._scores.items():
             if moments.comoment[1] == 0 and moments.comoment[0] > 0:
                 msg = (
                     "The network's output is the same everywhere: it has died (a ReLU output without bias can). "
@@ -193,7 +207,6 @@ class TrainingModule(L.LightningModule):
                 )
                 raise ValueError(msg)
             tp, fp = ranking.cumulative()
-            name = f"{depth / 1e6:g}M"
             row |= {f"auprc_{name}": average_precision(tp, fp), f"auroc_{name}": roc_area(tp, fp)}
             row |= {f"pearson_{name}": moments.pearson(), f"mse_{name}": moments.mse_scaled()}
         monitored = [v for key, v in row.items() if key.startswith(self.settings.monitor) and np.isfinite(v)]

@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from scatacworks._core.intervals import painted
 from scatacworks._core.pileup import box_coverage
 from scatacworks._core.territory import REFERENCE_BP
+from scatacworks.models._cells import CellSites
 from scatacworks.models._labels import label_peaks
 
 if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
 
+__all__ = ["CellSites", "DrawRules", "Drawer", "Intervals", "Sample", "depth_of"]
+
 Intervals = dict[str, np.ndarray]
 """Chromosome -> sorted starts and ends (0-based, half-open), int64 (`n`, 2)."""
 
 _SHALLOWEST = 0.5  # noisy versions are at most this fraction of the clean depth
-
-
-@dataclass
-class CellSites:
-    """Cut sites with the cell that each is from, so that noisy versions can be made by drawing cells.
-
-    Attributes
-    ----------
-    positions, cells
-        Chromosome -> sorted positions (int32) and their cells (int32 codes from 0), of equal length.
-    n_cells
-        Number of cells.
-    """
-
-    positions: dict[str, np.ndarray]
-    cells: dict[str, np.ndarray]
-    n_cells: int
 
 
 @dataclass
@@ -60,7 +46,7 @@ class Sample:
     noisy, noisy_depth
         Tracks with real shallow cut sites of the same sample and group name, and their depth.
     cells
-        Cut sites by cell; then versions are made by drawing cells instead of thinning sites.
+        Cut sites by cell; then versions can be made by drawing cells or fragments instead of thinning sites.
     extra
         Name of an extra input channel -> tracks with its values.
     weight
@@ -96,7 +82,7 @@ class Sample:
             self._check_pair()
         if self.peaks is None:
             self.peaks = self._call()
-        if not any(len(rows) for rows in self.peaks.values()):
+        if not any(_meet(rows, self.peaks[chrom]) for chrom, rows in self.regions.items() if chrom in self.peaks):
             msg = f"{self.name!r} has no peak in {', '.join(self.regions)}; give peaks= or a deeper clean track."
             raise ValueError(msg)
 
@@ -144,6 +130,12 @@ class DrawRules:
         Share of crops in which the extra channels are hidden.
     peak_fraction
         Share of crops that are centred on a peak.
+    unit
+        What is kept or dropped as a whole in samples whose cells are known: ``"cells"``, ``"fragments"`` (both cut
+        sites of each) or single ``"sites"``; in all others it is sites.
+    n_cells
+        How many cells to draw, one of these numbers at random per crop (at most half of a sample's cells), instead of
+        as many as make up a depth; the cells of each crop are drawn anew.
     """
 
     core_bp: int = 65_536
@@ -153,6 +145,17 @@ class DrawRules:
     flip: bool = True
     channel_dropout: float = 0.1
     peak_fraction: float = 0.0
+    unit: Literal["sites", "fragments", "cells"] = "cells"
+    n_cells: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_cells", tuple(map(int, self.n_cells)))
+        if self.unit not in ("sites", "fragments", "cells"):
+            msg = f"unit is {self.unit!r}; expected 'sites', 'fragments' or 'cells'."
+            raise ValueError(msg)
+        if any(n < 1 for n in self.n_cells) or (self.n_cells and self.unit != "cells"):
+            msg = f"n_cells is {self.n_cells} with unit={self.unit!r}; expected numbers from 1 on, and unit='cells'."
+            raise ValueError(msg)
 
 
 class Drawer:
@@ -205,12 +208,25 @@ class Drawer:
     def at(
         self, sample: Sample, chrom: str, begin: int, *, depth: float, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """Crop at a given place, thinned to a given depth; the real noisy track where that has this depth."""
+        """Crop at a given place of about a given depth; the real noisy track where that has this depth."""
         if sample.noisy is not None and sample.noisy_depth == depth:
             noisy = self._window(sample.noisy, sample.group, chrom, begin)
         else:
-            noisy = self._thinned(rng, sample, chrom, begin, depth)
+            noisy, depth = self._shallow(rng, sample, chrom, begin, depth)
         return self.crop(sample, chrom, begin, noisy=noisy, depth=depth, exposure=1.0)
+
+    def with_cells(
+        self, sample: Sample, chrom: str, begin: int, *, n_cells: int, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Crop at a given place of a number of cells."""
+        noisy, depth = self._of_cells(rng, sample, chrom, begin, n_cells)
+        return self.crop(sample, chrom, begin, noisy=noisy, depth=depth, exposure=1.0)
+
+    def numbers_of_cells(self, sample: Sample) -> list[int]:
+        """Numbers of cells to draw from a sample; empty where depths are drawn."""
+        if sample.cells is None:
+            return []
+        return sorted({min(n, max(int(sample.cells.n_cells * _SHALLOWEST), 1)) for n in self.rules.n_cells})
 
     def crop(
         self,
@@ -273,18 +289,30 @@ class Drawer:
         """A shallow version and its depth."""
         if sample.noisy is not None and rng.random() < self.rules.real_fraction:
             return self._window(sample.noisy, sample.group, chrom, begin), float(sample.noisy_depth)
+        numbers = self.numbers_of_cells(sample)
+        if numbers:
+            return self._of_cells(rng, sample, chrom, begin, int(rng.choice(numbers)))
         low, high = self.rules.depth_range
         high = max(min(high, sample.depth * _SHALLOWEST), low)
-        depth = math.exp(rng.uniform(math.log(low), math.log(high)))
-        if sample.cells is None:
+        return self._shallow(rng, sample, chrom, begin, math.exp(rng.uniform(math.log(low), math.log(high))))
+
+    def _shallow(
+        self, rng: np.random.Generator, sample: Sample, chrom: str, begin: int, depth: float
+    ) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+        """A version of about a depth, and its exact depth."""
+        if sample.cells is None or self.rules.unit == "sites":
             return self._thinned(rng, sample, chrom, begin, depth), depth
-        n_drawn = max(round(sample.cells.n_cells * depth / sample.depth), 1)
-        drawn = np.zeros(sample.cells.n_cells, bool)
-        drawn[rng.choice(sample.cells.n_cells, n_drawn, replace=False)] = True
-        positions, cells = sample.cells.positions[chrom], sample.cells.cells[chrom]
-        low_i, high_i = np.searchsorted(positions, self._span(begin))
-        kept = positions[low_i:high_i][drawn[cells[low_i:high_i]]]
-        return (kept, np.ones(len(kept), np.int64)), sample.depth * n_drawn / sample.cells.n_cells
+        share = min(depth / sample.depth, 1.0)
+        if self.rules.unit == "fragments":
+            return sample.cells.of_fragments(rng, chrom, self._span(begin), share), depth
+        return self._of_cells(rng, sample, chrom, begin, max(round(sample.cells.n_cells * share), 1))
+
+    def _of_cells(
+        self, rng: np.random.Generator, sample: Sample, chrom: str, begin: int, n: int
+    ) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+        """The cut sites of so many cells, and their depth."""
+        positions, counts, share = sample.cells.of_cells(rng, chrom, self._span(begin), n)
+        return (positions, counts), max(sample.depth * share, 1.0)
 
     def _thinned(
         self, rng: np.random.Generator, sample: Sample, chrom: str, begin: int, depth: float
@@ -311,6 +339,12 @@ class Drawer:
                 first = -(-start // self.stride) * self.stride
                 found += [(code, chrom, begin) for begin in range(first, end, self.core)]
         return found
+
+
+def _meet(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether any two of two sets of sorted, disjoint intervals overlap."""
+    first = np.searchsorted(b[:, 1], a[:, 0], side="right")
+    return bool((first < np.searchsorted(b[:, 0], a[:, 1], side="left")).any())
 
 
 def depth_of(n_sites: float, territory_bp: float) -> float:
