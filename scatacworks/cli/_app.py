@@ -122,10 +122,19 @@ def peaks(
 def train(
     *,
     source: Annotated[
-        Path, typer.Argument(help="An .h5ad or .h5mu of `scatacworks denoise`: its groups are the deep samples.")
+        Path,
+        typer.Argument(help="An .h5ad or .h5mu of `scatacworks denoise`, its groups being deep samples; or a bigWig."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoint, history and model.")],
     group: Groups = None,
+    noisy: Annotated[Path | None, typer.Option(help="The same groups, really shallow: .h5ad, .h5mu or bigWig.")] = None,
+    bigwig: Annotated[str, typer.Option(help="What bigWig files hold: coverage or cut_sites.")] = "coverage",
+    cells: Annotated[
+        list[int] | None, typer.Option(help="Draw so many cells, rather than depths, as shallow input; repeatable.")
+    ] = None,
+    draw: Annotated[
+        str | None, typer.Option(help="What is drawn as a whole: sites, fragments or cells; by default fragments.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Architecture, or a bundled model or path to start from.")] = "BinnedUNet",
     recipe: Annotated[str, typer.Option(help="default or paper.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Updates in all; by default the recipe's.")] = None,
@@ -147,6 +156,7 @@ def train(
 
     options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions, "resume": resume}
     options |= {"settings": None if steps is None else {"steps": steps}, "seed": seed, "n_jobs": n_jobs or 1}
+    options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
     options |= {"validation": validation or None, "holdout": holdout or None}
     options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}
     with without_empty_folders(out):

@@ -8,6 +8,7 @@ from scatacworks._files import require_writable
 from scatacworks.cli._common import say
 from scatacworks.cli._denoise import save
 from scatacworks.cli._groups import open_anndata
+from scatacworks.io._bigwig import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,8 @@ def run(source: Path, out: Path, options: dict[str, Any]) -> None:
 
     mpl.use("Agg")
     require_writable(out)
-    result = tl.train(open_anndata(source), out=out, **options)
+    noisy = options.pop("noisy", None)
+    result = tl.train(_opened(source), noisy=None if noisy is None else _opened(noisy), out=out, **options)
     save(pl.training(result.history, return_fig=True), out / "training.png")
     last = result.history.iloc[-1]
     say(f"Trained for {int(last['step']):,} steps; loss {last['loss']:.4g}, validation score {last['score']:.4g}")
@@ -30,3 +32,8 @@ def run(source: Path, out: Path, options: dict[str, Any]) -> None:
     say(
         f"Model: {out / 'model.safetensors'} (use it with: scatacworks denoise ... --model {out / 'model.safetensors'})"
     )
+
+
+def _opened(path: Path) -> Any:
+    """A bigWig file or folder as its path, anything else as the object in it."""
+    return path if path.is_dir() or path.suffix.lower() in SUFFIXES else open_anndata(path)

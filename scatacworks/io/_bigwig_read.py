@@ -67,7 +67,48 @@ def read_bigwig(
     >>> import scatacworks as sca
     >>> tracks = sca.io.read_bigwig("tracks/NK.bw", genome="hg38")  # doctest: +SKIP
     """
+    tracks, _ = _read(_group_files(path), genome, chroms, refuse_nan=False, n_jobs=n_jobs, progress=progress)
+    return tracks
+
+
+def read_complete(
+    path: str | PathLike[str] | Mapping[str, str | PathLike[str]],
+    *,
+    genome: Genome | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> tuple[Tracks, set[str]]:
+    """Read bigWig files of which nothing may be unknown.
+
+    As :func:`read_bigwig`, but NaN is an error, and so are chromosomes of another length than in a given genome. Also
+    return the chromosomes that a file lacks.
+    """
     files = _group_files(path)
+    tracks, names = _read(files, genome, None, refuse_nan=True, n_jobs=n_jobs, progress=progress)
+    for group, file in files.items():
+        with file.open("rb") as handle:
+            sizes = _open(handle, file).sizes
+        for code, chrom in names[group].items():
+            if sizes[chrom] != tracks.genome.lengths[code]:
+                msg = (
+                    f"{file}: {chrom} has {sizes[chrom]:,} bp, in the genome {tracks.genome.name!r} "
+                    f"{int(tracks.genome.lengths[code]):,}; the files are of different genomes."
+                )
+                raise ValueError(msg)
+    absent = {chrom for i, chrom in enumerate(tracks.genome.chroms) if any(i not in found for found in names.values())}
+    return tracks, absent
+
+
+def _read(
+    files: Mapping[str, Path],
+    genome: str | Genome | None,
+    chroms: Sequence[str] | None,
+    *,
+    refuse_nan: bool,
+    n_jobs: int | None,
+    progress: bool,
+) -> tuple[Tracks, dict[str, dict[int, str]]]:
+    """Return the tracks, and the names of the chromosomes in every file."""
     with ExitStack() as stack:
         readers = {group: _open(stack.enter_context(file.open("rb")), file) for group, file in files.items()}
         pool = stack.enter_context(ThreadPoolExecutor(_threads.resolve(n_jobs)))
@@ -75,10 +116,10 @@ def read_bigwig(
         names = {group: _names_in(reader.sizes, genome, files[group]) for group, reader in readers.items()}
         wanted = range(len(genome)) if chroms is None else sorted(genome.code(chrom) for chrom in chroms)
         parts = (
-            (code, [_runs(readers[group], names[group].get(code), files[group], pool) for group in files])
+            (code, [_runs(readers[g], names[g].get(code), files[g], pool, refuse_nan=refuse_nan) for g in files])
             for code in tqdm(wanted, desc="Reading bigWig", unit="chrom", disable=not progress)
         )
-        return Tracks.from_chromosomes(list(files), genome, parts, dtype=np.float32)
+        return Tracks.from_chromosomes(list(files), genome, parts, dtype=np.float32), names
 
 
 def _group_files(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
@@ -126,11 +167,11 @@ def _names_in(sizes: Mapping[str, int], genome: Genome, path: Path) -> dict[int,
     if unknown:
         some = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
         msg = f"{path}: {len(unknown)} chromosome(s) that {genome.name!r} lacks are left out: {some}."
-        warnings.warn(msg, stacklevel=3)
+        warnings.warn(msg, stacklevel=4)
     return found
 
 
-def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecutor) -> Runs:
+def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecutor, *, refuse_nan: bool) -> Runs:
     if chrom is None:
         return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
     try:
@@ -138,7 +179,12 @@ def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecuto
     except ValueError as error:
         msg = f"Cannot read {path}: {error}."
         raise ValueError(msg) from error
-    valid = (values != 0) & ~np.isnan(values)
+    unknown = np.isnan(values)
+    if refuse_nan and unknown.any():
+        at = int(starts[np.argmax(unknown)])
+        msg = f"{path} has NaN at {chrom}:{at:,}; write 0 there, or no value, and leave what is unknown out."
+        raise ValueError(msg)
+    valid = (values != 0) & ~unknown
     return _joined(starts[valid], lengths[valid], values[valid])
 
 

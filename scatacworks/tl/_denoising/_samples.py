@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._core.intervals import merge
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising._regions import parse_regions
@@ -76,6 +77,16 @@ def split(
     train = {c: subtract(subtract(rows, kept.get(c)), out.get(c)) for c, rows in usable.items()}
     validate = {c: subtract(intersect(rows, kept[c]), out.get(c)) for c, rows in usable.items() if c in kept}
     return _non_empty(train), _non_empty(validate)
+
+
+def union(*parts: Intervals) -> Intervals:
+    """Bases in any of them, as sorted, disjoint intervals."""
+    found = {}
+    for chrom in dict.fromkeys(chrom for part in parts for chrom in part):
+        rows = np.concatenate([part[chrom] for part in parts if chrom in part])
+        _, start, end = merge(np.zeros(len(rows), np.int64), rows[:, 0], rows[:, 1])
+        found[chrom] = np.column_stack([start, end])
+    return _non_empty(found)
 
 
 def subtract(a: np.ndarray, b: np.ndarray | None) -> np.ndarray:

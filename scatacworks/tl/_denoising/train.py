@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from scatacworks import _keys
 from scatacworks._logging import logger
+from scatacworks._membership import listed
 from scatacworks.tl._denoising import _samples
+from scatacworks.tl._denoising._bigwigs import open_pair
+from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
 
-    import numpy as np
     import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
+    from scatacworks.genome import Genome
     from scatacworks.models.base import Model
     from scatacworks.models.data import Sample
-    from scatacworks.models.train import TrainResult
+    from scatacworks.models.train import TrainConfig, TrainResult
     from scatacworks.tracks import Tracks
+
+    Files = str | PathLike[str] | Mapping[str, str | PathLike[str]]
 
 
 def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with defaults
-    adata: AnnData | MuData | Tracks,
+    adata: AnnData | MuData | Tracks | Files,
     *,
-    noisy: AnnData | MuData | Tracks | None = None,
+    noisy: AnnData | MuData | Tracks | Files | None = None,
+    bigwig: Literal["coverage", "cut_sites"] = "coverage",
+    draw: Literal["sites", "fragments", "cells"] | None = None,
+    n_cells: int | Sequence[int] | None = None,
     groups: Sequence[str] | None = None,
     key: str = _keys.PSEUDOBULK,
     depth: float | Sequence[float] | None = None,
@@ -53,17 +64,29 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
 ) -> TrainResult:
     """Train a network to turn shallow cut sites into the tracks and peaks of deep ones.
 
-    Every group of `adata` is a deep sample. Shallow versions are made while training, by keeping each cut site with
-    the probability that gives a depth drawn at random, so that one sample serves all depths; real shallow tracks can be
-    given beside. Peaks are called from the deep track by the paper's rule where none are given. Whole chromosomes are
-    held back for validation and as a hold-out, for :func:`~scatacworks.tl.evaluate`.
+    Every group of `adata` is a deep sample. Shallow versions are made while training, so that one sample serves all
+    depths: each fragment (or cut site, where fragments are not known) is kept with the probability that gives a depth
+    drawn at random, or a number of cells is drawn anew for every crop. Real shallow tracks can be given beside. Peaks
+    are called from the deep track by the paper's rule where none are given. Whole chromosomes are held back for
+    validation and as a hold-out, for :func:`~scatacworks.tl.evaluate`.
 
     Parameters
     ----------
     adata
-        Cells after :func:`~scatacworks.pp.pseudobulk`, or tracks of cut sites.
+        Cells after :func:`~scatacworks.pp.pseudobulk`; tracks of cut sites; or bigWig files: one, a folder of them, or
+        group -> file.
     noisy
-        Real shallow versions of the same groups.
+        Real shallow versions of the same groups, in any of these forms.
+    bigwig
+        What bigWig files hold: ``"coverage"`` of cut sites extended to either side by as much as the model's card says
+        (100 bp), not normalised, from which the cut sites are recovered exactly; or counts of ``"cut_sites"``.
+    draw
+        What is kept or dropped as a whole in shallow versions: ``"sites"``; ``"fragments"``, that is both cut sites of
+        each, as in real data; or ``"cells"``, as many as make up a depth. By default fragments where `adata` still
+        knows its fragment files (or holds them), else sites.
+    n_cells
+        Draw so many cells, or for every crop one of these numbers at random, such as ``[1, 5, 10, 50]``, instead of
+        depths; at most half of a group's cells. Validation then scores each number, as ``auprc_50 cells``.
     groups
         Groups to train on; all by default.
     key
@@ -104,9 +127,15 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     Raises
     ------
     ValueError
-        If nothing is left to train or validate on, a sample has no peak, or noisy tracks are deeper than clean ones.
+        If nothing is left to train on, a sample has no peak, noisy tracks are deeper than clean ones or on another
+        genome, a bigWig file holds NaN or lacks a chromosome of `regions`, or cells are to be drawn without any.
     KeyError
         If a group is missing.
+
+    Warns
+    -----
+    UserWarning
+        If the regions hold fewer crops than one batch, or chromosomes that a bigWig file lacks are left out.
 
     Examples
     --------
@@ -120,28 +149,56 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     """
     from scatacworks.models import train as training
 
+    network = training.start(model, seed)
+    bar = {"n_jobs": n_jobs, "progress": progress}
+    opened = open_pair(adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar)
+    adata, noisy, unsolved, absent = opened
     clean = _samples.cut_sites_of(adata, key)
-    where = _samples.split(clean.genome, regions, validation, holdout)
-    pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": list(clean.groups if groups is None else groups)}
-    pairs |= {"noisy": None if noisy is None else _samples.cut_sites_of(noisy, key)}
-    pairs |= {"noisy_depth": None if noisy is None else _samples.depths_of(noisy, key, noisy_depth)}
-    left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
+    where = _samples.split(clean.genome, _present(regions, clean.genome, absent), validation, holdout)
     if not where[0]:
         msg = "No region is left to train on; give regions=, or other validation= and holdout= chromosomes."
         raise ValueError(msg)
+    numbers = [] if n_cells is None else list(np.atleast_1d(n_cells).tolist())
+    unit = choose_unit(adata, key, draw, numbers)
+    changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
+    pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": list(clean.groups if groups is None else groups)}
+    pairs |= {"noisy": None if noisy is None else _samples.cut_sites_of(noisy, key)}
+    pairs |= {"noisy_depth": None if noisy is None else _samples.depths_of(noisy, key, noisy_depth)}
+    if unit != "sites":
+        chroms = dict.fromkeys([*where[0], *where[1]])
+        pairs["cells"] = read_cells(adata, key, pairs["groups"], chroms, **bar)
+        for group, cells in pairs["cells"].items():
+            check_same(cells, clean, group, key)
+    left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
+    left_out = _samples.union(left_out, unsolved)
     train_on = _make(clean, where[0], left_out, peaks, pairs)
     validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
     if not validate_on:
         logger.warning("There is no validation region: the network is trained without being watched.")
-    network = training.start(model, seed)
-    changes = dict(settings or {})
     if recipe == "paper" and "steps" not in changes:
-        changes["steps"] = _passes(train_on, 25, changes)
+        n_crops = _n_crops(train_on, int(changes.get("core_bp", 50_000)))
+        changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)
     config = training.recipe(recipe, **changes)
+    _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
     network.card.update(_describe(config, where, card))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
-    options |= {"tensorboard": tensorboard, "n_jobs": n_jobs, "progress": progress}
+    options |= {"tensorboard": tensorboard, **bar}
     return training.fit(network, train_on, validate_on, config=config, out=out, resume=resume, seed=seed, **options)
+
+
+def _present(regions: Any, genome: Genome, absent: set[str]) -> Any:
+    """Regions without the chromosomes that a file lacks; those may not have been asked for."""
+    if not absent:
+        return regions
+    if regions is None:
+        msg = f"Left out, because a bigWig file lacks them: {listed(sorted(absent))}."
+        warnings.warn(msg, UserWarning, stacklevel=3)
+        return [chrom for chrom in genome.chroms if chrom not in absent]
+    lost = sorted(absent & set(_samples.intervals(regions, genome)))
+    if lost:
+        msg = f"A bigWig file lacks {listed(lost)}, which regions= asks for; leave that out, or give a complete file."
+        raise ValueError(msg)
+    return regions
 
 
 def _make(
@@ -164,16 +221,25 @@ def _make(
                 peaks=_samples.peak_intervals(peaks, group, clean.genome),
                 noisy=noisy,
                 noisy_depth=shallow,
+                cells=pairs.get("cells", {}).get(group),
             )
         )
     return samples
 
 
-def _passes(samples: list[Sample], n_passes: int, changes: Mapping[str, Any]) -> int:
-    """Updates that go through the regions so many times."""
-    core, batch = changes.get("core_bp", 50_000), changes.get("batch_size", 64)
-    tiles = sum(-(-int(e - s) // core) for sample in samples for rows in sample.regions.values() for s, e in rows)
-    return n_passes * max(tiles // batch, 1)
+def _n_crops(samples: list[Sample], core: int) -> int:
+    """Crops that tile the regions."""
+    return sum(-(-int(e - s) // core) for sample in samples for rows in sample.regions.values() for s, e in rows)
+
+
+def _warn_if_few(n_crops: int, config: TrainConfig) -> None:
+    """Say so where there is hardly anything to train on."""
+    if n_crops < config.batch_size:
+        msg = (
+            f"The regions to train on hold only {n_crops} crops of {config.draw.core_bp:,} bp, fewer than one batch "
+            f"({config.batch_size}); the network will learn them by heart. Give more regions or groups."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def _describe(config: Any, where: tuple[dict, dict], card: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""Cut sites from bigWig files, of cut sites or of their coverage."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks._core.boxes import sites_of_boxes
+from scatacworks.io._bigwig_read import read_complete
+from scatacworks.tl._denoising._samples import cut_sites_of, union
+from scatacworks.tracks import Tracks
+
+if TYPE_CHECKING:
+    from scatacworks.genome import Genome
+
+_ONLY = "sample"  # the group's name where there is one file
+_MOST_UNSOLVED = 0.1  # of the covered bases
+
+
+@dataclass(frozen=True)
+class SitesFromFiles:
+    """Cut sites of bigWig files.
+
+    Attributes
+    ----------
+    sites
+        The cut sites.
+    unsolved
+        Chromosome -> stretches of coverage that no cut sites explain, (n, 2).
+    absent
+        Chromosomes that a file lacks.
+    """
+
+    sites: Tracks
+    unsolved: dict[str, np.ndarray]
+    absent: set[str]
+
+
+def are_bigwigs(data: Any) -> bool:
+    """Tell whether the argument names files rather than holding data."""
+    return isinstance(data, str | Path | Mapping) or hasattr(data, "__fspath__")
+
+
+def read_sites(
+    files: Any, *, kind: str, extend: int, genome: Genome | None = None, n_jobs: int | None, progress: bool
+) -> SitesFromFiles:
+    """Read a bigWig file, a folder of them or group -> file as cut sites.
+
+    Raises
+    ------
+    ValueError
+        If values are NaN or no counts, coverage is not that of extended cut sites, or the genome is another.
+    """
+    if kind not in ("coverage", "cut_sites"):
+        msg = f"bigwig={kind!r} is unknown; expected 'coverage' or 'cut_sites'."
+        raise ValueError(msg)
+    named = files if isinstance(files, Mapping) or Path(files).is_dir() else {_ONLY: files}
+    tracks, absent = read_complete(named, genome=genome, n_jobs=n_jobs, progress=progress)
+    solve = _Solver(tracks, extend) if kind == "coverage" else _Counts(tracks)
+    chromosomes = ((c, [solve(g, c) for g in range(len(tracks.groups))]) for c in tracks.genome.chroms)
+    sites = Tracks.from_chromosomes(tracks.groups, tracks.genome, chromosomes)
+    return SitesFromFiles(sites, solve.finish(), absent)
+
+
+class _Counts:
+    """Takes runs as counts of cut sites on each of their bases."""
+
+    def __init__(self, tracks: Tracks) -> None:
+        self.tracks = tracks
+
+    def __call__(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
+        starts, lengths, values = _runs(self.tracks, group, chrom)
+        if (values < 0).any() or (values != np.round(values)).any():
+            msg = (
+                f"{self.tracks.groups[group]!r} has values on {chrom} that are no counts of cut sites. Give "
+                "single-base counts that are not normalised; coverage is read with bigwig='coverage'."
+            )
+            raise ValueError(msg)
+        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return (
+            (np.repeat(starts, lengths) + within).astype(np.int32),
+            None,
+            np.repeat(values, lengths).astype(np.uint32),
+        )
+
+    def finish(self) -> dict[str, np.ndarray]:
+        return {}
+
+
+class _Solver:
+    """Takes runs as the coverage of extended cut sites."""
+
+    def __init__(self, tracks: Tracks, extend: int) -> None:
+        self.tracks, self.extend = tracks, extend
+        self.unsolved: list[dict[str, np.ndarray]] = []
+        self.covered = np.zeros(len(tracks.groups), np.int64)
+        self.lost = np.zeros(len(tracks.groups), np.int64)
+
+    def __call__(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
+        runs = _runs(self.tracks, group, chrom)
+        size = self.tracks.genome.sizes[chrom]
+        positions, counts, unsolved = sites_of_boxes(*runs, extend=self.extend, length=size)
+        self.covered[group] += int(runs[1].sum())
+        self.lost[group] += int(np.diff(unsolved, axis=1).sum())
+        self.unsolved.append({chrom: unsolved})
+        return positions, None, counts.astype(np.uint32)
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Stretches without a solution, of all groups; refuse files that are something else altogether."""
+        share = self.lost / np.maximum(self.covered, 1)
+        worst = int(np.argmax(share))
+        name = self.tracks.groups[worst]
+        if share[worst] > _MOST_UNSOLVED:
+            msg = (
+                f"{share[worst]:.0%} of the covered bases of {name!r} are not the coverage of cut sites extended by "
+                f"{self.extend} bp. Give unscaled coverage of that extension, or cut sites with bigwig='cut_sites'."
+            )
+            raise ValueError(msg)
+        if share[worst] > 0:
+            msg = (
+                f"{int(self.lost.max()):,} covered bases of {name!r} ({share[worst]:.2%}) are not the coverage of cut "
+                f"sites extended by {self.extend} bp, as beside gaps; they are left out."
+            )
+            warnings.warn(msg, UserWarning, stacklevel=4)
+        return union(*self.unsolved)
+
+
+def open_pair(
+    clean: Any, noisy: Any, key: str, *, kind: str, extend: int, n_jobs: int | None, progress: bool
+) -> tuple[Any, Any, dict[str, np.ndarray], set[str]]:
+    """Read whichever of a pair is files.
+
+    Returns
+    -------
+    The clean and the noisy data; stretches to leave out by chromosome; chromosomes that a file lacks.
+    """
+    options = {"kind": kind, "extend": extend, "n_jobs": n_jobs, "progress": progress}
+    unsolved: dict[str, np.ndarray] = {}
+    absent: set[str] = set()
+    genome = None if are_bigwigs(clean) or not are_bigwigs(noisy) else cut_sites_of(clean, key).genome
+    found = [clean, noisy]
+    for i, data in enumerate(found):
+        if are_bigwigs(data):
+            read = read_sites(data, genome=genome, **options)
+            found[i], genome = read.sites, read.sites.genome
+            absent |= read.absent
+            unsolved = union(unsolved, read.unsolved)
+    return found[0], found[1], unsolved, absent
+
+
+def _runs(tracks: Tracks, group: int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    starts, lengths, values = tracks.runs(group, chrom)
+    return starts, np.ones(len(starts), np.int32) if lengths is None else lengths, values

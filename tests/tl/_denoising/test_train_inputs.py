@@ -1,0 +1,197 @@
+"""What tl.train takes: cells and fragments of an AnnData, and bigWig files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks._core.pileup import run_length_coverage
+from scatacworks.tl._denoising import _bigwigs, _cells
+
+SETTINGS = {"steps": 1, "epochs": 1, "core_bp": 8192, "batch_size": 1, "warmup": 0}
+QUICK = {"model": "Linear", "progress": False}
+KIND = "CD14+ Monocytes"
+
+
+@pytest.fixture(scope="module")
+def blood():
+    adata = sca.datasets.pbmc_windows()
+    sca.pp.pseudobulk(adata, "cell_type", groups=[KIND, "naive B"], progress=False, n_jobs=1)
+    return adata
+
+
+@pytest.fixture(scope="module")
+def windows(blood):
+    found = blood.uns["windows"]
+    return found[found["chrom"].isin(["chr1", "chr11"])]
+
+
+def test_cells_and_fragments_are_those_of_the_pseudobulk(blood):
+    tracks = sca.get.tracks(blood, layer="cut_sites")
+    found = _cells.read_cells(blood, "pseudobulk", [KIND], ["chr11", "chrM"], n_jobs=1, progress=False)[KIND]
+    positions, _, counts = tracks.runs(KIND, "chr11")
+    np.testing.assert_array_equal(found.positions["chr11"], np.repeat(positions, counts))
+    assert found.n_cells == int((blood.obs["cell_type"] == KIND).sum())
+    assert (np.bincount(found.fragments["chr11"]) == 2).all()
+    assert len(found.positions["chrM"]) == 0
+    ends = {}
+    columns = [column["chr11"].tolist() for column in (found.positions, found.cells, found.fragments)]
+    for position, cell, fragment in zip(*columns, strict=True):
+        ends.setdefault(fragment, []).append((position, cell))
+    assert all(a[1] == b[1] and 0 <= b[0] - a[0] < 5000 for a, b in ends.values())
+    assert found.shares.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("options", [{"n_cells": [10, 50]}, {}, {"draw": "cells"}])
+def test_cells_are_drawn_from_an_anndata(blood, windows, options):
+    result = sca.tl.train(
+        blood, groups=[KIND], regions=windows, validation=["chr11"], holdout=[], settings=SETTINGS, **options, **QUICK
+    )
+    expected = "auprc_50 cells" if "n_cells" in options else "auprc_1M"
+    assert expected in result.history
+    assert np.isfinite(result.history["loss"]).all()
+
+
+def test_the_way_to_draw_follows_what_is_at_hand(blood, tmp_path):
+    assert _cells.choose_unit(blood, "pseudobulk", None, []) == "fragments"
+    assert _cells.choose_unit(blood, "pseudobulk", None, [5]) == "cells"
+    assert _cells.choose_unit(blood, "pseudobulk", "sites", []) == "sites"
+    tracks = sca.get.tracks(blood, layer="cut_sites")
+    assert _cells.choose_unit(tracks, "pseudobulk", None, []) == "sites"
+    moved = blood.copy()
+    moved.uns["files"] = {"fragments": str(tmp_path / "gone.tsv.gz")}
+    assert _cells.choose_unit(moved, "pseudobulk", None, []) == "sites"
+    with pytest.raises(ValueError, match=r"no fragment file .*gone\.tsv\.gz"):
+        _cells.choose_unit(moved, "pseudobulk", "cells", [])
+    with pytest.raises(ValueError, match="tracks without cells"):
+        _cells.choose_unit(tracks, "pseudobulk", None, [5])
+    with pytest.raises(ValueError, match="draw='reads' is unknown"):
+        _cells.choose_unit(blood, "pseudobulk", "reads", [])
+    with pytest.raises(ValueError, match="leave out draw='sites'"):
+        _cells.choose_unit(blood, "pseudobulk", "sites", [5])
+
+
+def test_groups_that_have_changed_since_are_noticed(blood, windows):
+    changed = blood.copy()
+    names = changed.obs["cell_type"].astype(str).to_numpy()
+    names[np.flatnonzero(names == KIND)[:20]] = "naive B"
+    changed.obs["cell_type"] = names
+    with pytest.raises(ValueError, match=r"changed since\. Run pp\.pseudobulk again"):
+        sca.tl.train(changed, groups=[KIND], regions=windows, validation=["chr11"], settings=SETTINGS, **QUICK)
+
+
+# -- bigWig files -----------------------------------------------------------------------------------------------------
+SIZES = {"chr1": 60_000, "chr2": 30_000}
+
+
+def cut_sites(rate, seed=0, sizes=SIZES):
+    rng = np.random.default_rng(seed)
+    chromosomes = []
+    for chrom, size in sizes.items():
+        expected = np.full(size, rate / 20)
+        for centre in range(3000, size - 1000, 4000):
+            expected[centre - 150 : centre + 150] = rate
+        expected[:300] = expected[-300:] = 0
+        counts = rng.poisson(expected)
+        at = np.flatnonzero(counts).astype(np.int32)
+        chromosomes.append((chrom, [(at, None, counts[at].astype(np.uint32))]))
+    return sca.Tracks.from_chromosomes(["x"], sca.Genome(sizes), chromosomes)
+
+
+def written(tracks, path, extend=100):
+    sca.io.write_bigwig(tracks, path, extend=extend, progress=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def deep():
+    return cut_sites(0.5)
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    return cut_sites(0.05, seed=1)
+
+
+def read(path, kind, **options):
+    return _bigwigs.read_sites(path, kind=kind, extend=100, n_jobs=1, progress=False, **options)
+
+
+@pytest.mark.parametrize(("kind", "extend"), [("coverage", 100), ("cut_sites", None)])
+def test_cut_sites_come_back_from_either_kind(deep, tmp_path, kind, extend):
+    found = read(written(deep, tmp_path / "x.bw", extend), kind)
+    for chrom in SIZES:
+        for a, b in zip(found.sites.runs(0, chrom)[::2], deep.runs(0, chrom)[::2], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert found.unsolved == {}
+    assert found.absent == set()
+
+
+def test_a_pair_of_bigwigs_trains_as_the_tracks_do(deep, shallow, tmp_path):
+    pair = written(deep, tmp_path / "clean.bw"), written(shallow, tmp_path / "noisy.bw")
+    options = {"validation": ["chr2"], "holdout": [], "settings": SETTINGS} | QUICK
+    files = sca.tl.train(pair[0], noisy=pair[1], **options)
+    tracks = sca.tl.train(deep, noisy=shallow, **options)
+    assert files.history.equals(tracks.history)
+    with pytest.raises(ValueError, match="must be deeper"):
+        sca.tl.train(pair[1], noisy=pair[0], **options)
+    with pytest.raises(ValueError, match="bigwig='cut_sites'"):
+        read(written(deep, tmp_path / "x.bw", None), "coverage")
+    with pytest.raises(ValueError, match="expected 'coverage' or 'cut_sites'"):
+        read(pair[0], "signal")
+
+
+def test_values_that_are_no_counts_are_refused(deep, tmp_path):
+    pyBigWig = pytest.importorskip("pyBigWig")
+    for name, value in (("scaled", 0.7), ("nan", float("nan"))):
+        with pyBigWig.open(str(tmp_path / f"{name}.bw"), "w") as file:
+            file.addHeader(list(SIZES.items()))
+            file.addEntries(["chr1", "chr1"], [500, 900], ends=[501, 901], values=[1.0, value])
+    with pytest.raises(ValueError, match="no counts of cut sites"):
+        read(tmp_path / "scaled.bw", "cut_sites")
+    for kind in ("coverage", "cut_sites"):
+        with pytest.raises(ValueError, match=r"nan\.bw has NaN at chr1:900"):
+            read(tmp_path / "nan.bw", kind)
+
+
+def test_coverage_lost_in_a_gap_is_left_out(deep, tmp_path):
+    chromosomes = []
+    for chrom, size in SIZES.items():
+        starts, lengths, values = run_length_coverage(*deep.runs(0, chrom)[::2], size, 100)
+        beside = (starts + lengths <= 20_000) | (starts >= 20_100) if chrom == "chr1" else np.ones(len(starts), bool)
+        chromosomes.append((chrom, [(starts[beside], lengths[beside], values[beside].astype(np.float32))]))
+    gapped = sca.Tracks.from_chromosomes(["x"], deep.genome, chromosomes)
+    with pytest.warns(UserWarning, match="they are left out"):
+        found = read(written(gapped, tmp_path / "x.bw"), "coverage")
+    (rows,) = found.unsolved.values()
+    assert rows[0, 0] < 20_000 < rows[-1, 1]
+    positions = found.sites.runs(0, "chr1")[0]
+    assert np.isin(positions, deep.runs(0, "chr1")[0]).all()
+
+
+def test_a_missing_chromosome_is_left_out_or_refused(deep, shallow, tmp_path):
+    part = cut_sites(0.05, sizes={"chr1": SIZES["chr1"]})
+    pair = {"noisy": written(part, tmp_path / "noisy.bw"), "holdout": [], "settings": SETTINGS} | QUICK
+    clean = written(deep, tmp_path / "clean.bw")
+    with pytest.warns(UserWarning, match="a bigWig file lacks them: chr2"):
+        sca.tl.train(clean, validation=["chr1:40,000-60,000"], **pair)
+    with pytest.raises(ValueError, match="lacks chr2, which regions= asks for"):
+        sca.tl.train(clean, regions=["chr1", "chr2"], validation=["chr2"], **pair)
+
+
+def test_bigwigs_of_different_genomes_are_refused(deep, tmp_path):
+    other = cut_sites(0.05, sizes={"chr1": 50_000, "chr2": 30_000})
+    clean, noisy = written(deep, tmp_path / "clean.bw"), written(other, tmp_path / "noisy.bw")
+    with pytest.raises(ValueError, match=r"noisy\.bw: chr1 has 50,000 bp, .* different genomes"):
+        sca.tl.train(clean, noisy=noisy, settings=SETTINGS, **QUICK)
+
+
+def test_too_few_windows_and_validation_without_peaks_are_said(deep):
+    options = {"holdout": [], "settings": SETTINGS | {"batch_size": 4}} | QUICK
+    with pytest.warns(UserWarning, match="only 1 crops of 8,192 bp, fewer than one batch"):
+        sca.tl.train(deep, regions=["chr1:0-8,000", "chr2"], validation=["chr2"], **options)
+    peaks = pd.DataFrame({"chrom": ["chr1"], "start": [2850], "end": [3150]})
+    with pytest.raises(ValueError, match="no peak in chr2"):
+        sca.tl.train(deep, validation=["chr2"], peaks=peaks, **options)
