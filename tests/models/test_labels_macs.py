@@ -1,0 +1,65 @@
+"""Peaks called from a clean track are those of macs3, from real cut sites to intervals."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks._core.pileup import run_length_coverage
+from scatacworks.models._labels import label_peaks
+
+MACS = Path(sys.executable).parent / "macs3"
+
+
+def blood(_):
+    """A deep blood type on one chromosome of which the package holds windows."""
+    adata = sca.datasets.pbmc_windows()
+    sca.pp.pseudobulk(adata, "cell_type", groups=["CD14+ Monocytes"], progress=False, n_jobs=1)
+    tracks = sca.get.tracks(adata, layer="cut_sites")
+    positions, _, counts = tracks.runs(0, "chr11")
+    return positions, counts, tracks.genome.sizes["chr11"], 0.5
+
+
+def stem_cells(request):
+    """HSC at 80 M reads, 10 Mb of chr3."""
+    file = request.getfixturevalue("shared_data") / "atacworks_hsc" / "HSC.80M.cut_sites.bedGraph.gz"
+    table = pd.read_csv(file, sep="\t", header=None, names=["chrom", "start", "end", "count"])
+    table = table[table["chrom"] == "chr3"]
+    return table["start"].to_numpy(np.int32), table["count"].to_numpy(np.uint16), 10_000_000, 0.0
+
+
+@pytest.mark.skipif(not MACS.is_file(), reason="macs3 is not installed beside this Python")
+@pytest.mark.parametrize("source", [blood, stem_cells])
+def test_peaks_equal_those_of_macs3(source, request, tmp_path):
+    positions, counts, length, least_mean = source(request)
+    found = label_peaks(positions, counts, length=length, least_mean=least_mean)
+    starts, lengths, values = run_length_coverage(positions, counts, length, 100)
+    mean = max(float(lengths @ values.astype(np.float64)) / length, least_mean)
+    write_bedgraph(tmp_path / "coverage.bdg", starts, lengths, values, length)
+    (tmp_path / "mean.bdg").write_text(f"chr1\t0\t{length}\t{mean!r}\n")
+    macs("bdgcmp", "-t", "coverage.bdg", "-c", "mean.bdg", "-m", "ppois", "-o", "scores.bdg", cwd=tmp_path)
+    peaks = ["bdgpeakcall", "-i", "scores.bdg", "-c", "3", "-l", "200", "-g", "30", "--no-trackline"]
+    macs(*peaks, "-o", "peaks.narrowPeak", cwd=tmp_path)
+    theirs = pd.read_csv(tmp_path / "peaks.narrowPeak", sep="\t", header=None)[[1, 2]].to_numpy(np.int64)
+    assert len(found) > 20
+    np.testing.assert_array_equal(found, theirs[np.argsort(theirs[:, 0])])
+
+
+def write_bedgraph(path, starts, lengths, values, size):
+    """Runs with the zeros between them, which macs3 would fill with the score of a neighbour."""
+    ends = starts + lengths
+    edges = np.unique(np.concatenate([[0, size], starts, ends]))
+    at = np.searchsorted(starts, edges[:-1], side="right") - 1
+    covered = (at >= 0) & (edges[:-1] < ends[at])
+    table = pd.DataFrame({"c": "chr1", "s": edges[:-1], "e": edges[1:], "v": np.where(covered, values[at], 0)})
+    table.to_csv(path, sep="\t", header=False, index=False)
+
+
+def macs(*arguments, cwd):
+    subprocess.run([str(MACS), *arguments], cwd=cwd, check=True, capture_output=True)
