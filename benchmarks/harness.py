@@ -8,6 +8,7 @@ import resource
 import statistics
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Row:
 
 def peak_memory_gb() -> float:
     """Return the largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `getrusage` would start from the memory of the parent process
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e9 if platform.system() == "Darwin" else 1e6)
 

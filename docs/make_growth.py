@@ -14,6 +14,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 
 STATIC = Path(__file__).parent / "_static"
 KINDS = {"cpu_seconds": "CPU seconds", "memory_gb": "peak memory, GB"}
@@ -30,7 +31,9 @@ def main() -> None:
         for ax, (name, label) in zip(column, KINDS.items(), strict=True):
             values = [point[name] for point in row["points"]]
             ax.loglog(numbers, values, "o-", ms=4, lw=1, color="#2b6ca3")
-            ax.set_ylim(min(values) / 3, max(values) * 3)
+            ax.set_ylim(10 ** np.floor(np.log10(min(values))), 10 ** np.ceil(np.log10(max(values) * 1.5)))
+            ax.set_xticks(numbers, [f"{n / 1e6:g} M" if n >= 1e6 else f"{n:,}" for n in numbers])
+            ax.minorticks_off()
             ax.text(0.05, 0.9, f"exponent {row['exponents'][name]:.2f}", transform=ax.transAxes, fontsize=9)
             ax.set_ylabel(label if ax in axes[:, 0] else "")
             ax.spines[["top", "right"]].set_visible(False)
