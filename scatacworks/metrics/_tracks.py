@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
 
 _SCOPES = ("", "_inside", "_outside")
+_DIFFERENTIAL = "_differential"
 
 
 def evaluate_tracks(
@@ -27,6 +28,7 @@ def evaluate_tracks(
     *,
     score: Tracks | None = None,
     peaks: pd.DataFrame | None = None,
+    differential: pd.DataFrame | None = None,
     groups: Sequence[str] | None = None,
     regions: pd.DataFrame | None = None,
     exclude: pd.DataFrame | None = None,
@@ -49,6 +51,9 @@ def evaluate_tracks(
     peaks
         True peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open) and, where they differ between
         groups, ``group``. Without them only correlation and error are given.
+    differential
+        Intervals like `peaks` that are scored apart as well: where a group's peaks differ from another group's. There a
+        track that shows an average of groups fails, however good it is elsewhere.
     groups
         Groups to score; all of `prediction` by default.
     regions
@@ -69,10 +74,12 @@ def evaluate_tracks(
 
     Returns
     -------
-    Columns ``group`` (with ``chrom``, ``start``, ``end`` for blocks), ``n_bases``, ``n_peak_bases``, ``pearson``,
-    ``pearson_inside``, ``pearson_outside``, ``spearman`` (not per block), ``mse``, ``mse_scaled``, ``scale``
-    (best factor on the prediction), ``auprc``, ``auroc``, ``f1``, ``f1_max``, ``precision``, ``recall``.
-    Undefined scores are NaN.
+    Columns ``group`` (with ``chrom``, ``start``, ``end`` for blocks), ``n_bases``, ``n_peak_bases``; ``pearson``,
+    ``mse`` and ``mse_scaled`` of all bases and, with the endings ``_inside`` and ``_outside``, of those in and outside
+    of peaks; ``spearman`` (not per block), ``scale`` (best factor on the prediction), ``auprc``, ``auroc``, ``f1``,
+    ``f1_max``, ``precision``, ``recall``. With `differential`, also ``n_differential_bases``,
+    ``pearson_differential``, ``mse_differential``, ``mse_scaled_differential``, ``auprc_differential`` and
+    ``auroc_differential``. Undefined scores are NaN.
 
     Raises
     ------
@@ -99,7 +106,8 @@ def evaluate_tracks(
     rows = []
     for group in prediction.groups if groups is None else groups:
         own = None if peaks is None else _intervals(_of_group(peaks, group), genome)
-        reader = _Reader(prediction, truth, score, extend, group, own, left_out)
+        apart = None if differential is None else _intervals(_of_group(differential, group), genome)
+        reader = _Reader(prediction, truth, score, extend, group, own, apart, left_out)
         if by == "block":
             rows += _block_rows(reader, blocks, threshold)
         else:
@@ -127,67 +135,89 @@ class _Reader:
     extend: int | None
     group: str
     peaks: dict[str, np.ndarray] | None
+    differential: dict[str, np.ndarray] | None
     exclude: dict[str, np.ndarray]
 
     def read(self, chrom: str, start: int, end: int) -> tuple[np.ndarray, ...]:
-        """Truth, prediction, score and labels of the bases that count, all (n,)."""
+        """Truth, prediction, score, labels and whether in `differential` of the bases that count, all (n,)."""
         prediction = self.prediction.window(self.group, chrom, start, end)
         truth = _coverage(self.truth, self.group, (chrom, start, end), self.extend)
         score = prediction if self.score is None else self.score.window(self.group, chrom, start, end)
         label = painted((self.peaks or {}).get(chrom), start, end)
         keep = ~painted(self.exclude.get(chrom), start, end)
         keep &= ~(np.isnan(prediction) | np.isnan(truth) | np.isnan(score))
-        return truth[keep], prediction[keep], score[keep], label[keep]
+        apart = painted((self.differential or {}).get(chrom), start, end)
+        return truth[keep], prediction[keep], score[keep], label[keep], apart[keep]
+
+    def scores(self) -> _Scores:
+        """Empty accumulators for this group."""
+        return _Scores(with_peaks=self.peaks is not None, with_differential=self.differential is not None)
 
 
 class _Scores:
     """All accumulators of one row."""
 
-    def __init__(self) -> None:
-        self.moments = {scope: PairMoments() for scope in _SCOPES}
-        self.ranking = Ranking()
+    def __init__(self, *, with_peaks: bool, with_differential: bool) -> None:
+        self.with_peaks, self.with_differential = with_peaks, with_differential
+        self.moments = {scope: PairMoments() for scope in (*_SCOPES, _DIFFERENTIAL)}
+        self.ranking, self.ranking_apart = Ranking(), Ranking()
         self.called = self.hit = 0
 
-    def update(
-        self, truth: np.ndarray, prediction: np.ndarray, score: np.ndarray, label: np.ndarray, cut: float
-    ) -> None:
-        self.moments[""].update(truth, prediction)
-        self.moments["_inside"].update(truth[label], prediction[label])
-        self.moments["_outside"].update(truth[~label], prediction[~label])
+    def update(self, bases: tuple[np.ndarray, ...], cut: float) -> None:
+        """Add what :meth:`_Reader.read` returns."""
+        truth, prediction, score, label, apart = bases
+        scopes = (slice(None), label, ~label, apart)
+        for moments, scope in zip(self.moments.values(), scopes, strict=True):
+            moments.update(truth[scope], prediction[scope])
         self.ranking.update(label, score)
+        if self.with_differential:
+            self.ranking_apart.update(label[apart], score[apart])
         self.called += int((score > cut).sum())
         self.hit += int(label[score > cut].sum())
 
-    def row(self, *, with_peaks: bool) -> dict[str, float]:
+    def row(self) -> dict[str, float]:
         whole = self.moments[""]
         n_peak = self.moments["_inside"].n
-        row = {"n_bases": whole.n, "n_peak_bases": n_peak, "pearson": whole.pearson()}
+        row = {"n_bases": whole.n, "n_peak_bases": n_peak, **_agreement(whole, "")}
         for scope in _SCOPES[1:]:
-            row["pearson" + scope] = self.moments[scope].pearson() if with_peaks else float("nan")
-        row |= {"mse": whole.mse(), "mse_scaled": whole.mse_scaled(), "scale": whole.best_scale()}
-        if not with_peaks:
-            return row
-        tp, fp = self.ranking.cumulative()
-        row |= {"auprc": average_precision(tp, fp), "auroc": roc_area(tp, fp)}
-        row["f1"] = 2 * self.hit / (self.called + n_peak) if n_peak else undefined("F1", "there is no peak base")
-        row["f1_max"] = best_f1(tp, fp)
-        row["precision"] = self.hit / self.called if self.called else float("nan")
-        row["recall"] = self.hit / n_peak if n_peak else float("nan")
+            row |= _agreement(self.moments[scope] if self.with_peaks else None, scope)
+        row["scale"] = whole.best_scale()
+        if self.with_peaks:
+            tp, fp = self.ranking.cumulative()
+            row |= {"auprc": average_precision(tp, fp), "auroc": roc_area(tp, fp)}
+            row["f1"] = 2 * self.hit / (self.called + n_peak) if n_peak else undefined("F1", "there is no peak base")
+            row["f1_max"] = best_f1(tp, fp)
+            row["precision"] = self.hit / self.called if self.called else float("nan")
+            row["recall"] = self.hit / n_peak if n_peak else float("nan")
+        return row | (self._differential() if self.with_differential else {})
+
+    def _differential(self) -> dict[str, float]:
+        apart = self.moments[_DIFFERENTIAL]
+        row = {"n_differential_bases": apart.n, **_agreement(apart, _DIFFERENTIAL)}
+        if self.with_peaks:
+            tp, fp = self.ranking_apart.cumulative()
+            row |= {"auprc" + _DIFFERENTIAL: average_precision(tp, fp), "auroc" + _DIFFERENTIAL: roc_area(tp, fp)}
         return row
+
+
+def _agreement(moments: PairMoments | None, scope: str) -> dict[str, float]:
+    """Correlation and errors of one scope; NaN where it does not exist."""
+    names = ("pearson", "mse", "mse_scaled")
+    return {name + scope: float("nan") if moments is None else getattr(moments, name)() for name in names}
 
 
 def _group_row(
     reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float, *, rank_correlation: bool
 ) -> dict[str, float]:
     """All blocks of a group in one row."""
-    scores, ranks = _Scores(), (Ranking(), Ranking())
+    scores, ranks = reader.scores(), (Ranking(), Ranking())
     for block in blocks:
-        truth, prediction, score, label = reader.read(*block)
-        scores.update(truth, prediction, score, label, threshold)
-        for ranking, values in zip(ranks, (truth, prediction), strict=True):
+        bases = reader.read(*block)
+        scores.update(bases, threshold)
+        for ranking, values in zip(ranks, bases[:2], strict=True):
             if rank_correlation:
                 ranking.update(np.zeros(len(values), bool), values)
-    row = {"group": reader.group, **scores.row(with_peaks=reader.peaks is not None)}
+    row = {"group": reader.group, **scores.row()}
     return row | ({"spearman": _rank_correlation(reader, blocks, ranks)} if rank_correlation else {})
 
 
@@ -195,7 +225,7 @@ def _rank_correlation(reader: _Reader, blocks: list[tuple[str, int, int]], ranks
     """Correlation of ranks, from a second pass."""
     moments = PairMoments()
     for block in blocks:
-        truth, prediction, _, _ = reader.read(*block)
+        truth, prediction, *_ = reader.read(*block)
         moments.update(ranks[0].ranks(truth), ranks[1].ranks(prediction))
     return moments.pearson()
 
@@ -205,11 +235,11 @@ def _block_rows(reader: _Reader, blocks: list[tuple[str, int, int]], threshold: 
     import warnings
 
     for chrom, start, end in blocks:
-        scores = _Scores()
-        scores.update(*reader.read(chrom, start, end), threshold)
+        scores = reader.scores()
+        scores.update(reader.read(chrom, start, end), threshold)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*is undefined", category=UserWarning)
-            row = scores.row(with_peaks=reader.peaks is not None)
+            row = scores.row()
         yield {"group": reader.group, "chrom": chrom, "start": start, "end": end, **row}
 
 

@@ -141,10 +141,20 @@ def test_evaluate_tracks_equals_the_array_functions():
     assert row["n_peak_bases"] == 800
     assert row["pearson"] == pytest.approx(metrics.pearson(t, p))
     assert row["pearson_outside"] == pytest.approx(metrics.pearson(t[~y], p[~y]))
+    assert row["mse_outside"] == pytest.approx(metrics.mse(t[~y], p[~y]))
+    assert row["mse_scaled_inside"] == pytest.approx(metrics.mse(t[y], p[y], scale="best"))
     assert row["spearman"] == pytest.approx(metrics.spearman(t, p))
     assert row["mse_scaled"] == pytest.approx(metrics.mse(t, p, scale="best"))
     assert row["auprc"] == pytest.approx(metrics.auprc(y, p))
     assert row["f1_max"] == pytest.approx(metrics.f1(y, p, threshold=None))
+    apart = metrics.evaluate_tracks(
+        tracks(prediction, genome), tracks(sites, genome), peaks=peaks, extend=10,
+        differential=intervals([("chr1", 800, 1000), ("chr1", 100, 150)]),
+    ).loc[0]  # fmt: skip
+    d = np.r_[100:150, 800:1000]
+    assert apart["n_differential_bases"] == 250
+    assert apart["pearson_differential"] == pytest.approx(metrics.pearson(coverage[d], prediction[d]))
+    assert apart["auprc_differential"] == pytest.approx(metrics.auprc(label[d], prediction[d]))
     blocks = metrics.evaluate_tracks(
         tracks(prediction, genome), tracks(sites, genome), peaks=peaks, extend=10, block_bp=1000, by="block"
     )

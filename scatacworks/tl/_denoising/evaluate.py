@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, metrics
-from scatacworks._core.pileup import run_length_coverage
+from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _samples
+from scatacworks.tl._denoising._baselines import coverage, fitted_linear, gaussian, predicted, tuned_gaussian
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ def evaluate(
     raw_key: str = _keys.PSEUDOBULK,
     groups: Sequence[str] | None = None,
     peaks: pd.DataFrame | None = None,
+    differential: tuple[str, str] | pd.DataFrame | None = None,
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     exclude: pd.DataFrame | None = None,
-    baselines: Sequence[Literal["raw", "gaussian"]] = ("raw", "gaussian"),
+    baselines: Sequence[Literal["raw", "gaussian", "linear"]] = ("raw", "gaussian", "linear"),
     models: Mapping[str, str | PathLike[str] | Model] | None = None,
     tune_regions: str | Sequence[str] | pd.DataFrame | None = None,
     depth: float | Sequence[float] | None = None,
@@ -46,8 +48,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """Score shallow groups, raw and denoised, against deep tracks of the same groups.
 
-    Raw coverage and a Gaussian of the cut sites come along: the first ranks bases exactly as MACS with a uniform
-    control does, the second is the strong simple baseline that a network has to beat.
+    Raw coverage, a Gaussian and a linear filter of the cut sites come along: the first ranks bases exactly as MACS with
+    a uniform control does, the second is the strong simple baseline that a network has to beat, the third the paper's
+    linear comparison, fitted here where there are regions to fit it on.
 
     Parameters
     ----------
@@ -59,27 +62,32 @@ def evaluate(
     key, raw_key
         Slots of `.uns` with the denoised tracks (scored when there) and the cut sites.
     groups
-        Groups to score; all by default.
+        Groups to score; all by default, or those of `differential`.
     peaks
         True peaks (``chrom``, ``start``, ``end``, maybe ``group``); by default called from `truth` by the paper's rule.
+    differential
+        Two groups, whose peaks that do not overlap any of the other's are scored apart as well; or such intervals
+        (``chrom``, ``start``, ``end``, maybe ``group``). A track that shows an average of groups fails there.
     regions
         Where to score, such as a hold-out chromosome; the whole genome by default.
     exclude
         Intervals to leave out.
     baselines
-        Which baselines to add.
+        Which baselines to add. The linear one needs `tune_regions` and is left out without; a trained ``Linear`` can be
+        given in `models`.
     models
         Name -> model (or its name or path) to run and score beside.
     tune_regions
-        Regions apart from the scored ones on which the Gaussian's width is chosen by AUPRC; by default it has the
-        widths that did best on validation data of its depth.
+        Regions apart from the scored ones on which the Gaussian's width is chosen by AUPRC and the linear filter (8.4
+        kb, symmetric) fitted by least squares. Without them the Gaussian has the widths that did best on validation
+        data of its depth.
     depth
         Cut sites per 3.1e9 bp of territory of the groups of `adata`; measured when `None`.
     extend
         bp by which cut sites are extended to either side.
     threshold
-        Probability above which a base counts as called; raw coverage and the Gaussian have no such threshold, their
-        ``f1`` is NaN and ``f1_max`` counts.
+        Probability above which a base counts as called; the baselines have no such threshold, their ``f1`` is NaN and
+        ``f1_max`` counts.
     by
         ``"group"`` or ``"block"``, see :func:`~scatacworks.metrics.evaluate_tracks`.
     n_jobs
@@ -112,91 +120,89 @@ def evaluate(
     import pandas as pd
 
     full, shallow = _samples.cut_sites_of(truth, raw_key), _samples.cut_sites_of(adata, raw_key)
-    names = list(shallow.groups if groups is None else groups)
+    pair = differential if isinstance(differential, tuple) else None
+    names = list((pair or shallow.groups) if groups is None else groups)
     depths = _samples.depths_of(adata, raw_key, depth)[[shallow.group_code(name) for name in names]]
     deep, shallow = full.select(names), shallow.select(names)
-    where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
     deep_depths = _samples.depths_of(truth, raw_key, None)[[full.group_code(name) for name in names]]
     peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
-    options = {"peaks": peaks, "exclude": exclude, "extend": extend, "by": by, "threshold": threshold}
-    run = {"regions": where, "n_jobs": n_jobs, "progress": progress}
+    apart = differential if pair is None else peaks_of_one(peaks, pair)
+    where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
+    options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
+    run = {"regions": where, "n_jobs": n_jobs, "progress": progress, "extend": extend}
+    tune = None if tune_regions is None else _frame(_samples.intervals(tune_regions, deep.genome))
+    simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
     rows = []
-    for method, signal, score in _methods(adata, shallow, depths, key, (baselines, models, run)):
-        table = metrics.evaluate_tracks(signal, deep, score=score, regions=where, groups=names, **options)
+    for method, signal, score in _methods(adata, shallow, depths, key, (models or {}, simple, run)):
+        table = metrics.evaluate_tracks(
+            signal, deep, score=score, regions=where, groups=names, threshold=threshold, **options
+        )
         if score is None:
             table[["f1", "precision", "recall"]] = np.nan
         rows.append(table.assign(method=method))
-    if "gaussian" in baselines:
-        sigma = None if tune_regions is None else _tuned(shallow, depths, deep, peaks, (tune_regions, extend))
-        signal, _ = _predict(_gaussian(sigma), shallow, depths, run)
-        table = metrics.evaluate_tracks(signal, deep, regions=where, groups=names, **options)
-        table[["f1", "precision", "recall"]] = np.nan
-        rows.append(table.assign(method="gaussian"))
     found = pd.concat(rows, ignore_index=True)
     return found[["method", *(column for column in found.columns if column != "method")]]
 
 
+def _baselines(
+    wanted: Sequence[str],
+    shallow: tuple[Tracks, np.ndarray],
+    deep: tuple[Tracks, np.ndarray],
+    peaks: pd.DataFrame,
+    tuning: tuple[pd.DataFrame | None, int],
+) -> dict[str, Model | None]:
+    """The baselines in the order of the table; raw coverage has no model."""
+    unknown = sorted(set(wanted) - {"raw", "gaussian", "linear"})
+    if unknown:
+        msg = f"there is no baseline {unknown[0]!r}; the baselines are 'raw', 'gaussian' and 'linear'."
+        raise ValueError(msg)
+    where, extend = tuning
+    found: dict[str, Model | None] = {"raw": None} if "raw" in wanted else {}
+    if "gaussian" in wanted:
+        found["gaussian"] = (
+            gaussian() if where is None else tuned_gaussian(*shallow, deep[0], (peaks, where), extend=extend)
+        )
+    if "linear" in wanted and where is not None:
+        found["linear"] = fitted_linear(*shallow, *deep, where, extend=extend)
+    return found
+
+
 def _methods(
-    adata: Any, shallow: Tracks, depths: np.ndarray, key: str, what: tuple[Any, Any, dict[str, Any]]
+    adata: Any, shallow: Tracks, depths: np.ndarray, key: str, what: tuple[Any, dict[str, Any], dict[str, Any]]
 ) -> Iterator[tuple[str, Tracks, Tracks | None]]:
-    """Everything to score but the Gaussian: name, signal and what ranks bases."""
-    baselines, models, run = what
-    if "raw" in baselines:
-        yield "raw", coverage(shallow, 100), None
+    """Everything to score: name, signal and what ranks bases where that is not the signal."""
+    models, simple, run = what
+    if "raw" in simple:
+        yield "raw", coverage(shallow, run["extend"]), None
     if not isinstance(adata, Tracks) and key in adata.uns:
         kept = [get_tracks(adata, key=key, layer=layer) for layer in (_keys.SIGNAL, _keys.PROBABILITY)]
         yield key, *(tracks.select(list(shallow.groups)) for tracks in kept)
-    for name, model in (models or {}).items():
-        yield name, *_predict(model, shallow, depths, run)
+    for name, model in models.items():
+        yield name, *predicted(model, shallow, depths, run)
+    for name, model in simple.items():
+        if model is not None:
+            yield name, predicted(model, shallow, depths, run)[0], None
 
 
-def _predict(model: Any, sites: Tracks, depths: np.ndarray, run: dict[str, Any]) -> tuple[Tracks, Tracks]:
-    """Run a model on the regions that are scored."""
-    from scatacworks.models._rounding import Rounding
-    from scatacworks.models.base import Model
-    from scatacworks.models.checkpoint import load
-    from scatacworks.models.gaussian import Gaussian
-    from scatacworks.models.predict import predict
+def peaks_of_one(peaks: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+    """Peaks of either group of a pair that overlap none of the other's."""
+    import pandas as pd
 
-    network = model if isinstance(model, Model) else load(model)
-    where = None if run["regions"] is None else _coded(run["regions"], sites)
-    # what ranks bases by its signal alone must not lose ranks to rounding
-    rounding = Rounding(signal=0.01) if isinstance(network, Gaussian) else None
-    return predict(
-        network, sites, depth=depths, regions=where, rounding=rounding, n_jobs=run["n_jobs"], progress=run["progress"]
-    )
-
-
-def _gaussian(sigma: float | None) -> Model:
-    """The baseline, with its default widths or one width."""
-    from scatacworks.models import Gaussian, GaussianConfig
-
-    return Gaussian() if sigma is None else Gaussian(GaussianConfig(depths=(1e6,), sigmas=(sigma,)))
-
-
-def _tuned(shallow: Tracks, depths: np.ndarray, deep: Tracks, peaks: pd.DataFrame, what: tuple[Any, int]) -> float:
-    """Width that ranks bases best on the regions for tuning, over all groups."""
-    where = _frame(_samples.intervals(what[0], deep.genome))
-    run = {"regions": where, "n_jobs": 1, "progress": False}
-    scores = {}
-    for sigma in (50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 600.0):
-        signal, _ = _predict(_gaussian(sigma), shallow, depths, run)
-        table = metrics.evaluate_tracks(signal, deep, peaks=peaks, regions=where, extend=what[1])
-        scores[sigma] = float(table["auprc"].mean())
-    return max(scores, key=scores.__getitem__)
-
-
-def coverage(sites: Tracks, extend: int) -> Tracks:
-    """Coverage of cut sites as runs."""
-    sizes = sites.genome.sizes
-
-    def one(chrom: str, group: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        starts, _, counts = sites.runs(group, chrom)
-        starts, lengths, values = run_length_coverage(starts, counts, sizes[chrom], extend)
-        return starts, lengths, values.astype(np.float32)
-
-    chromosomes = ((c, [one(c, g) for g in range(len(sites.groups))]) for c in sites.genome.chroms)
-    return Tracks.from_chromosomes(sites.groups, sites.genome, chromosomes)
+    if "group" not in peaks.columns:
+        msg = "To score peaks that differ between two groups, peaks needs a column 'group'."
+        raise KeyError(msg)
+    codes = pd.factorize(peaks["chrom"].astype(str))[0]
+    columns = codes, peaks["start"].to_numpy(np.int64), peaks["end"].to_numpy(np.int64)
+    own = [(peaks["group"].astype(str) == name).to_numpy() for name in pair]
+    empty = [name for name, mask in zip(pair, own, strict=True) if not mask.any()]
+    if empty:
+        msg = f"The group {empty[0]!r} of differential={pair!r} has no peak."
+        raise KeyError(msg)
+    parts = []
+    for a, b in (own, own[::-1]):
+        met, _, _ = overlap_pairs(tuple(c[a] for c in columns), tuple(c[b] for c in columns))
+        parts.append(np.delete(np.flatnonzero(a), met))
+    return peaks.iloc[np.concatenate(parts)][["chrom", "start", "end"]]
 
 
 def call_truth(deep: Tracks, depths: np.ndarray, extend: int) -> pd.DataFrame:
@@ -221,11 +227,3 @@ def _frame(found: dict[str, np.ndarray]) -> pd.DataFrame:
 
     rows = [(chrom, int(s), int(e)) for chrom, pairs in found.items() for s, e in pairs]
     return pd.DataFrame(rows, columns=["chrom", "start", "end"])
-
-
-def _coded(where: pd.DataFrame, sites: Tracks) -> dict[int, np.ndarray]:
-    """Regions as the predictor takes them."""
-    return {
-        sites.genome.code(chrom): rows[["start", "end"]].to_numpy(np.int64)
-        for chrom, rows in where.groupby("chrom", sort=False)
-    }

@@ -8,7 +8,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks import metrics
-from scatacworks.tl._denoising import _samples
+from scatacworks.tl._denoising import _baselines, _samples, evaluate
 
 LENGTH = 120_000
 
@@ -106,6 +106,71 @@ def test_gaussian_width_is_chosen_apart_from_what_is_scored(deep):
         shallow, deep, regions=["chr10"], tune_regions=["chr20"], baselines=["gaussian"], progress=False, n_jobs=1
     )
     assert tuned.loc[0, "auprc"] > 0.5
+
+
+def test_linear_filter_is_fitted_where_it_is_not_scored(deep):
+    shallow = thin(deep, 0.05, 6)
+    options = {"regions": ["chr10"], "baselines": ["raw", "linear"], "progress": False, "n_jobs": 1}
+    table = sca.tl.evaluate(shallow, deep, tune_regions=["chr1", "chr20"], **options).set_index("method")
+    assert list(table.index) == ["raw", "linear"]
+    assert table.loc["linear", "auprc"] > table.loc["raw", "auprc"]
+    assert table.loc["linear", "mse"] < table.loc["raw", "mse_scaled"]
+    assert np.isnan(table.loc["linear", "f1"])
+    assert list(sca.tl.evaluate(shallow, deep, **options)["method"]) == ["raw"]
+    with pytest.raises(ValueError, match="no baseline 'mean'"):
+        sca.tl.evaluate(shallow, deep, **options | {"baselines": ["mean"]})
+
+
+def test_linear_filter_is_that_of_least_squares():
+    rng = np.random.default_rng(0)
+    reach, x = 3, rng.normal(2, 1, 40_000)
+    true = np.array([0.1, 0.3, 0.5, 1.0, 0.5, 0.3, 0.1])
+    y = np.convolve(x, true, "same")[2 * reach : -2 * reach] + 4
+    sums = _baselines._Sums(reach)
+    sums.add(x[: 20_000 + 2 * reach], y[: 20_000 - 2 * reach], (1.0, 1.0))
+    sums.add(x[20_000 - 2 * reach :], y[20_000 - 2 * reach :], (1.0, 1.0))
+    weight, offset = sums.solve()
+    np.testing.assert_allclose(weight, true, atol=0.01)
+    assert offset == pytest.approx(4, abs=0.1)
+
+
+def test_differential_peaks_show_a_track_that_is_an_average(deep):
+    own, other = {}, {}
+    for chrom in deep.genome.chroms:
+        starts, _, counts = deep.runs("A", chrom)
+        own[chrom] = starts, None, counts
+        order = np.argsort((starts + 1000) % LENGTH)
+        other[chrom] = ((starts + 1000) % LENGTH)[order].astype(np.int32), None, counts[order]
+    mean = {chrom: merged(own[chrom], other[chrom]) for chrom in own}
+    both = sca.Tracks.from_chromosomes(["A", "B"], deep.genome, [(c, [own[c], other[c]]) for c in own])
+    average = sca.Tracks.from_chromosomes(["A", "B"], deep.genome, [(c, [mean[c], mean[c]]) for c in own])
+    options = {"differential": ("A", "B"), "regions": ["chr10"], "baselines": ["raw"], "progress": False}
+    own = sca.tl.evaluate(both, both, **options).set_index("group")
+    mixed = sca.tl.evaluate(average, both, **options).set_index("group")
+    assert own.loc["A", "n_differential_bases"] > 1000
+    assert own.loc["A", "pearson_differential"] == pytest.approx(1)
+    assert (own["auprc_differential"] > 0.95).all()
+    assert (mixed["pearson_differential"] < 0.5).all()
+    assert (mixed["auprc_differential"] < own["auprc_differential"] - 0.2).all()
+    assert (mixed["mse_inside"] > 0).all()
+
+
+def merged(a, b):
+    positions, inverse = np.unique(np.concatenate([a[0], b[0]]), return_inverse=True)
+    return positions, None, np.bincount(inverse, np.concatenate([a[2], b[2]])).astype(np.uint16)
+
+
+def test_peaks_of_one_group_overlap_none_of_the_other():
+    peaks = pd.DataFrame(
+        {"chrom": ["chr1"] * 4 + ["chr2"], "start": [0, 500, 90, 900, 0], "end": [100, 600, 200, 950, 9]}
+    )
+    peaks["group"] = ["A", "A", "B", "B", "C"]
+    found = evaluate.peaks_of_one(peaks, ("A", "B"))
+    assert found["start"].tolist() == [500, 900]
+    with pytest.raises(KeyError, match="'D' of differential"):
+        evaluate.peaks_of_one(peaks, ("A", "D"))
+    with pytest.raises(KeyError, match="needs a column 'group'"):
+        evaluate.peaks_of_one(peaks.drop(columns="group"), ("A", "B"))
 
 
 def test_evaluation_scores_what_denoise_wrote(deep):
