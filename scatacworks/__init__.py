@@ -15,7 +15,7 @@ __version__ = version("scatacworks")
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    {"Genome": "genome", "Region": "genome", "Tracks": "tracks"},
+    {"Genome": "genome", "Prior": "prior", "Region": "genome", "Tracks": "tracks"},
     submodules=["datasets", "get", "io", "metrics", "models", "pl", "pp", "tl"],
 )
 __all__ += ["__version__"]

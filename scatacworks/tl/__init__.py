@@ -24,6 +24,7 @@ _PUBLIC: dict[str, str] = {
     "motif_enrichment": "_annotation.motif_enrichment",
     "motif_variability": "_cells.motif_variability",
     "presence": "_vocabulary._presence",
+    "prior": "_denoising.prior",
     "project_bulk": "_cells.project_bulk",
     "project_vocabulary": "_vocabulary._project",
     "regions_around_genes": "_differential.regions_around_genes",

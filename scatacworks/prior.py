@@ -1,0 +1,301 @@
+"""`Prior`: where other samples are accessible, and how well each of them explains a group's cut sites."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks._core import prior as kernels
+from scatacworks.tracks import Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    from scatacworks._core.prior import Segments
+    from scatacworks.genome import Genome
+
+__all__ = ["Guidance", "Prior"]
+
+N_CHANNELS = 6  # what a network's guide reads, see scatacworks.models.guide.CHANNELS
+_KEPT = 4  # chromosomes whose segments are kept
+_NOTE = "prior.json"
+
+
+class Prior:
+    """Where samples other than the one at hand are accessible.
+
+    A prior has rows, each a step function along the genome. Usually a row is a sample and its value 1 in the sample's
+    elements; where only a table of elements is known, a row is a class of elements (such as a component of the
+    vocabulary) and its value the fraction of `n_samples` samples that have the element.
+
+    Made by :func:`~scatacworks.tl.prior`; used by :func:`~scatacworks.tl.denoise`.
+
+    Parameters
+    ----------
+    tracks
+        The rows: one group each, values in (0, 1], fill 0.
+    n_samples
+        Number of samples behind fractions; `None` where every row is a sample.
+    provenance
+        Where the rows come from; values that JSON can hold.
+
+    Raises
+    ------
+    ValueError
+        If there is no row, or a value is not in (0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np, scatacworks as sca
+    >>> genome = sca.Genome({"chr1": 1000})
+    >>> one, two = ((np.array([start]), np.array([100]), np.ones(1, np.float32)) for start in (200, 250))
+    >>> prior = sca.Prior(sca.Tracks.from_chromosomes(["liver", "lung"], genome, [("chr1", [one, two])]))
+    >>> prior.n_samples, prior.fraction("chr1", 248, 252).tolist()
+    (2, [0.5, 0.5, 1.0, 1.0])
+    >>> prior.exclude(["lung"]).rows.tolist()
+    ['liver']
+    """
+
+    def __init__(
+        self, tracks: Tracks, *, n_samples: int | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        self.tracks = tracks
+        self.pooled = n_samples is not None
+        self.n_samples = len(tracks.groups) if n_samples is None else int(n_samples)
+        self.provenance = dict(provenance or {})
+        if len(tracks.groups) == 0 or self.n_samples < 1:
+            msg = "A prior needs at least one sample."
+            raise ValueError(msg)
+        values = np.asarray(tracks.values[:])
+        if len(values) and not (values.min() > 0 and values.max() <= 1):
+            msg = f"Values of a prior lie in (0, 1]; got {values.min():g} to {values.max():g}."
+            raise ValueError(msg)
+        self._segments = lru_cache(_KEPT)(self._make_segments)
+
+    def __repr__(self) -> str:
+        return f"Prior({self.n_samples} samples in {len(self.rows)} rows, {self.genome!r})"
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Names of the rows, `(n_rows,)`."""
+        return self.tracks.groups
+
+    @property
+    def genome(self) -> Genome:
+        """The genome of the positions."""
+        return self.tracks.genome
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that decides what the prior does: sixteen hexadecimal digits."""
+        content = hashlib.sha256(json.dumps([list(self.rows), self.genome.sizes, self.n_samples, self.pooled]).encode())
+        for array in (self.tracks.indptr, self.tracks.starts, self.tracks.lengths, self.tracks.values):
+            content.update(np.ascontiguousarray(array[:]).tobytes())
+        return content.hexdigest()[:16]
+
+    def exclude(self, names: Sequence[str] | str) -> Prior:
+        """Return a prior without some rows.
+
+        Parameters
+        ----------
+        names
+            Names of rows.
+
+        Raises
+        ------
+        KeyError
+            If there is no row of one of these names; those are listed.
+        ValueError
+            If nothing is left.
+        """
+        names = [names] if isinstance(names, str) else [str(name) for name in names]
+        unknown = [name for name in names if name not in set(self.rows)]
+        if unknown:
+            known = ", ".join(self.rows[:8]) + (", …" if len(self.rows) > 8 else "")
+            msg = f"The prior has no row {', '.join(map(repr, unknown))} to exclude; it has {known}."
+            raise KeyError(msg)
+        kept = [name for name in self.rows if name not in set(names)]
+        if not kept:
+            msg = f"Nothing is left of the prior without {', '.join(names)}."
+            raise ValueError(msg)
+        left_out = [*self.provenance.get("excluded", []), *names]
+        n_samples = self.n_samples if self.pooled else None
+        return Prior(self.tracks.select(kept), n_samples=n_samples, provenance=self.provenance | {"excluded": left_out})
+
+    def fraction(self, chrom: str, start: int, end: int) -> np.ndarray:
+        """Return the fraction of samples with an element at each base of `[start, end)`; float32, `(end - start,)`."""
+        total = np.zeros(end - start, np.float32)
+        for row in range(len(self.rows)):
+            total += self.tracks.window(row, chrom, start, end)
+        return np.minimum(total if self.pooled else total / self.n_samples, 1)
+
+    def segments(self, chrom: int) -> Segments:
+        """Return the stretches of a chromosome (code) with a constant set of rows."""
+        return self._segments(int(chrom))
+
+    def _make_segments(self, chrom: int) -> Segments:
+        parts = [self.tracks.runs(row, chrom) for row in range(len(self.rows))]
+        starts, lengths, values = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        rows = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+        ends = starts.astype(np.int64) + lengths
+        return kernels.make_segments(starts, ends, rows, values, int(self.genome.lengths[chrom]))
+
+    def covers(self, chrom: int) -> bool:
+        """Tell whether any row has an element on a chromosome (code)."""
+        n = len(self.rows)
+        return bool(self.tracks.indptr[chrom * n] < self.tracks.indptr[(chrom + 1) * n])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as a dict that AnnData writes unchanged (to `.uns`); read by :meth:`from_dict`."""
+        return {"tracks": self.tracks.to_dict(), "note": json.dumps(self._note())}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Prior:
+        """Return the prior kept by :meth:`to_dict`."""
+        return cls(Tracks.from_dict(stored["tracks"]), **json.loads(str(stored["note"])))
+
+    def to_zarr(self, path: str | PathLike[str]) -> None:
+        """Write a zarr store (a folder); it appears whole or not at all."""
+        from scatacworks._files import atomic_path
+
+        with atomic_path(path) as aside:
+            self.tracks.to_zarr(aside)
+            (aside / _NOTE).write_text(json.dumps(self._note()), encoding="utf-8")
+
+    @classmethod
+    def from_zarr(cls, path: str | PathLike[str]) -> Prior:
+        """Open a store of :meth:`to_zarr`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such store.
+        """
+        from pathlib import Path
+
+        note = Path(path) / _NOTE
+        if not note.is_file():
+            msg = f"There is no prior at {path}; expected a folder written by Prior.to_zarr."
+            raise FileNotFoundError(msg)
+        return cls(Tracks.from_zarr(path), **json.loads(note.read_text(encoding="utf-8")))
+
+    def _note(self) -> dict[str, Any]:
+        return {"n_samples": self.n_samples if self.pooled else None, "provenance": self.provenance}
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """A prior as every group sees it.
+
+    Attributes
+    ----------
+    prior
+        The prior, on the genome of the groups.
+    weights
+        Weight of every row for every group, mean 1 over the rows used, 0 for the others; float64, `(n_groups, n_rows)`.
+    explained
+        Share of every group's cut sites that the rows so weighted explain; float64, `(n_groups,)`.
+    strength
+        Weight of the correction, 0 to 1.
+    """
+
+    prior: Prior
+    weights: np.ndarray
+    explained: np.ndarray
+    strength: float = 1.0
+
+    @classmethod
+    def make(
+        cls,
+        prior: Prior,
+        cut_sites: Tracks,
+        *,
+        use: np.ndarray | None = None,
+        strength: float = 1.0,
+        match: bool = True,
+    ) -> Guidance:
+        """Weigh the rows of a prior for every group; `use` (n_groups, n_rows) leaves some out."""
+        n_groups = len(cut_sites.groups)
+        use = np.ones((n_groups, len(prior.rows)), bool) if use is None else use
+        found = _Evidence.collect(prior, cut_sites)
+        rates, explained = zip(*(found.match(g, use[g], match=match) for g in range(n_groups)), strict=True)
+        weights = np.array(rates) * (use.sum(1) / np.sum(rates, axis=1))[:, None]
+        return cls(prior, weights, np.array(explained), float(strength))
+
+    def size(self, group: int) -> int:
+        """Return how many samples are in a group's prior."""
+        return self.prior.n_samples if self.prior.pooled else int((self.weights[group] > 0).sum())
+
+    def select(self, groups: Sequence[int] | np.ndarray) -> Guidance:
+        """Return the guidance of some groups."""
+        kept = np.asarray(groups)
+        return Guidance(self.prior, self.weights[kept], self.explained[kept], self.strength)
+
+    def channels(self, group: int, chrom: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first bases of steps (int64) and the channels of each (float32, `(n_steps, N_CHANNELS)`)."""
+        if not self.prior.covers(chrom):
+            return np.zeros(1, np.int64), np.zeros((1, N_CHANNELS), np.float32)
+        segments, weights = self.prior.segments(chrom), self.weights[group]
+        scale = 1.0 if self.prior.pooled else 1.0 / self.size(group)
+        flat = np.minimum(kernels.weighted_sums(segments, (weights > 0) * scale), 1)
+        matched = np.minimum(kernels.weighted_sums(segments, weights * scale), 1)
+        out = np.zeros((len(segments.bounds), N_CHANNELS), np.float32)
+        out[:-1, 0], out[:-1, 1], out[:-1, 2] = np.sqrt(flat), np.sqrt(matched), flat > 0
+        out[:, 3:] = np.log10(min(self.size(group), 125)) / 2, self.explained[group], self.strength
+        return segments.bounds, out
+
+
+class _Evidence:
+    """What the cut sites of groups say about the rows of a prior: the segments with cut sites, and totals of all."""
+
+    def __init__(self, n_rows: int, n_groups: int) -> None:
+        nothing = (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0))
+        # of each group and chromosome: rows per segment, rows, values, cut sites
+        self.parts: list[list[tuple[np.ndarray, ...]]] = [[nothing] for _ in range(n_groups)]
+        self.exposure = np.zeros(n_rows)
+        self.empty = np.zeros(n_groups)  # cut sites where no row is
+        self.empty_bp = self.covered_bp = 0.0
+
+    @classmethod
+    def collect(cls, prior: Prior, cut_sites: Tracks) -> _Evidence:
+        out = cls(len(prior.rows), len(cut_sites.groups))
+        for chrom, (_, runs) in enumerate(cut_sites.chromosomes()):
+            if prior.covers(chrom):
+                out._add(prior.segments(chrom), runs, int(cut_sites.genome.lengths[chrom]))
+        return out
+
+    def _add(self, segments: Segments, runs: list, size: int) -> None:
+        occupied = np.zeros(size // kernels.TILE_BP + 1, bool)
+        for starts, _, _ in runs:
+            occupied[starts // kernels.TILE_BP] = True
+        lengths = kernels.measured_lengths(segments.bounds, occupied)
+        gaps = np.diff(segments.indptr) == 0
+        self.exposure += kernels.row_exposure(segments, lengths, len(self.exposure))
+        self.empty_bp += lengths[gaps].sum()
+        self.covered_bp += lengths[~gaps].sum()
+        for group, (starts, _, values) in enumerate(runs):
+            counts = kernels.site_counts(segments.bounds, starts, values)
+            self.empty[group] += counts[gaps].sum()
+            kept = np.flatnonzero((counts > 0) & ~gaps)
+            pointers, rows, fractions = kernels.keep_segments(segments, kept)
+            self.parts[group].append((np.diff(pointers), rows, fractions, counts[kept]))
+
+    def match(self, group: int, use: np.ndarray, *, match: bool) -> tuple[np.ndarray, float]:
+        """Return the rates of the rows for one group, 0 for those not used, and what they explain of its cut sites."""
+        sizes, rows, values, counts = (np.concatenate(column) for column in zip(*self.parts[group], strict=True))
+        pointers = np.concatenate([[0], np.cumsum(sizes)])
+        background = max(self.empty[group] / max(self.empty_bp, 1.0), 1e-12)
+        exposure, values = self.exposure * use, values * use[rows]
+        start = max((counts.sum() - background * self.covered_bp) / max(exposure.sum(), 1.0), 1e-12)
+        segments = (pointers, rows, values)
+        steps = {} if match else {"n_iterations": 0}
+        rates = use * kernels.match_rows(*segments, counts, exposure, background, start, **steps)
+        mean = kernels.weighted_sums(kernels.Segments(pointers, *segments), rates)
+        total = counts.sum() + self.empty[group]
+        return rates, float((counts * mean / (mean + background)).sum() / total) if total else 0.0

@@ -1,0 +1,253 @@
+"""A prior from whatever tells where other samples are accessible."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scatacworks import _keys
+from scatacworks._core.runs import sum_runs
+from scatacworks._logging import logger
+from scatacworks._membership import listed
+from scatacworks.genome import Genome
+from scatacworks.prior import Prior
+from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural
+from scatacworks.tracks import Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+PUBLISHED_SAMPLES = 733
+_UNKNOWN = "inferred from the elements"
+
+
+def prior(
+    source: AnnData | pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | str | PathLike[str] | Prior,
+    *,
+    exclude: Sequence[str] | str | None = None,
+    genome: Genome | str | Mapping[str, int] | None = None,
+    n_samples: int | None = None,
+) -> Prior:
+    """Make a prior, which tells :func:`~scatacworks.tl.denoise` where other samples are accessible.
+
+    Parameters
+    ----------
+    source
+        Any of:
+
+        - what :func:`~scatacworks.tl.dhs_index` returns (its samples; their peaks where they are kept, else elements);
+        - peaks of several samples, in the forms that :func:`~scatacworks.tl.dhs_index` takes;
+        - the published index, as :func:`~scatacworks.io.read_dhs_index` returns it, or the path of its file: it has one
+          row per component, and says only in how many samples an element is;
+        - a folder of peak files, one per sample, or one written by :meth:`Prior.to_zarr`;
+        - a :class:`~scatacworks.Prior`.
+    exclude
+        Rows to leave out: above all the sample that will be denoised, and samples of the same individual.
+    genome
+        The genome that the prior will be used on. Chromosomes that it lacks are left out.
+    n_samples
+        Of a table of elements: number of samples that it was made of, by default 733, those of the published index.
+
+    Returns
+    -------
+    A :class:`~scatacworks.Prior`.
+
+    Raises
+    ------
+    KeyError
+        If a name to exclude is not in the prior; it is named.
+    ValueError
+        If nothing is left, elements lie beyond their chromosome or on none of the genome, or the number of samples of
+        the elements is missing.
+    TypeError
+        If the source says nothing about places, such as a list of identifiers.
+
+    Warns
+    -----
+    UserWarning
+        If the prior has a single sample, which says little about what is common.
+
+    Examples
+    --------
+    >>> import pandas as pd, scatacworks as sca
+    >>> peaks = pd.DataFrame(
+    ...     {"chrom": "chr1", "start": [100, 120], "end": [300, 310], "sample": ["liver", "lung"], "score": 1.0}
+    ... )
+    >>> sca.tl.prior(peaks, genome={"chr1": 1000}).fraction("chr1", 118, 122).tolist()
+    [0.5, 0.5, 1.0, 1.0]
+    """
+    found = _read(source, n_samples)
+    if exclude is not None and len(exclude):
+        found = found.exclude(exclude)
+    if genome is not None:
+        found = on_genome(found, genome if isinstance(genome, Genome) else Genome(genome))
+    if found.n_samples == 1:
+        msg = f"The prior has a single sample ({found.rows[0]}), which says little about what is common."
+        warnings.warn(msg, UserWarning, stacklevel=2)
+    return found
+
+
+def _read(source: Any, n_samples: int | None) -> Prior:
+    """Read a source in any of its forms."""
+    if isinstance(source, Prior):
+        return source
+    if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
+        return _from_path(Path(source), n_samples)
+    if isinstance(source, AnnData):
+        return _from_anndata(source)
+    if isinstance(source, pd.DataFrame):
+        is_peaks = "sample" in source or "group" in source
+        return _from_peaks(source, "DataFrame") if is_peaks else _from_elements(source, n_samples, "the table")
+    if hasattr(source, "keys"):
+        return _from_peaks(source, "peaks of samples")
+    msg = (
+        f"The prior is a {type(source).__name__}; expected an index, a table with coordinates, peaks of samples, or "
+        "a path. Identifiers alone do not say where elements are."
+    )
+    raise TypeError(msg)
+
+
+def _from_path(path: Path, n_samples: int | None) -> Prior:
+    from scatacworks.io import read_dhs_index, read_peaks
+
+    if (path / "prior.json").is_file():
+        return Prior.from_zarr(path)
+    if path.is_dir():
+        return _from_peaks(read_peaks(path), str(path))
+    if path.suffix == ".h5ad":
+        from anndata import read_h5ad
+
+        return _from_anndata(read_h5ad(path))
+    if path.name.lower().removesuffix(".gz").endswith((".bed", ".narrowpeak", ".broadpeak")):
+        return _from_peaks({path.name.split(".")[0]: path}, str(path))
+    return _from_elements(read_dhs_index(path), n_samples, str(path))
+
+
+def _from_anndata(adata: AnnData) -> Prior:
+    """Samples of an index by their peaks, or by its elements where these are other ones; or called peaks."""
+    stored = adata.uns.get(_keys.DHS_INDEX)
+    if stored is None and not {"chrom", "start", "end"} <= set(adata.var):
+        return _from_peaks(adata, f".uns[{_keys.PEAKS!r}]")
+    genome = Genome.from_frame(adata.uns[_keys.REFERENCE_SEQUENCES]) if _keys.REFERENCE_SEQUENCES in adata.uns else None
+    peaks = None if stored is None else stored.get("peaks")
+    if peaks is not None and int(peaks["element"].max()) + 1 == adata.n_vars:
+        peaks = peaks[peaks["sample"].isin(adata.obs_names)]
+        return _from_peaks(peaks.assign(sample=peaks["sample"].astype(str)), "index", genome)
+    if adata.n_obs == 0 or adata.X is None:
+        msg = "The index has no samples, so how common its elements are is not known; give one with samples in X."
+        raise ValueError(msg)
+    rows, columns = adata.X.nonzero()
+    of = adata.var[["chrom", "start", "end"]].iloc[columns].reset_index(drop=True)
+    return _from_peaks(of.assign(sample=adata.obs_names.to_numpy()[rows]), "index", genome)
+
+
+def _from_peaks(peaks: Any, source: str, genome: Genome | None = None) -> Prior:
+    """One row per sample, 1 in its peaks."""
+    if isinstance(peaks, pd.DataFrame):
+        column = "sample" if "sample" in peaks else "group"
+        peaks = peaks[["chrom", "start", "end", column]].assign(summit=0, signal=1.0)
+    table: PeakTable = collect_peaks(peaks, None)
+    parts = (table.chrom, table.start, table.end, table.sample.astype(np.int64), np.ones(len(table.start), np.float32))
+    tracks = _tracks(parts, list(table.chroms), list(table.samples), genome)
+    return Prior(tracks, provenance={"source": source})
+
+
+def _from_elements(table: pd.DataFrame, n_samples: int | None, source: str) -> Prior:
+    """One row per component, the fraction of samples in its elements."""
+    _check_elements(table, source)
+    total = PUBLISHED_SAMPLES if n_samples is None else int(n_samples)
+    if table["n_samples"].max() > total:
+        msg = f"{source} has elements in {table['n_samples'].max()} samples, more than {total}; give n_samples."
+        raise ValueError(msg)
+    component = table["component"] if "component" in table else pd.Series("all", index=table.index)
+    component, chrom = component.astype(str).astype("category"), table["chrom"].astype(str).astype("category")
+    chrom = chrom.cat.reorder_categories(sorted(chrom.cat.categories, key=natural)).cat
+    fraction = (table["n_samples"] / total).to_numpy(np.float32)
+    start, end = table["start"].to_numpy(), table["end"].to_numpy()
+    parts = (chrom.codes.to_numpy(), start, end, component.cat.codes.to_numpy(np.int64), fraction)
+    tracks = _tracks(parts, list(chrom.categories), list(component.cat.categories), None)
+    return Prior(tracks, n_samples=total, provenance={"source": source})
+
+
+def _check_elements(table: pd.DataFrame, source: str) -> None:
+    """Refuse a table of elements that does not say where they are, or how common."""
+    missing = [name for name in ("chrom", "start", "end", "n_samples") if name not in table]
+    if missing:
+        hint = "identifiers alone do not say where elements are" if "start" in missing else "so how common is not known"
+        msg = (
+            f"{source} lacks the column(s) {', '.join(missing)} ({hint}); it has {', '.join(map(str, table.columns))}."
+        )
+        raise ValueError(msg)
+    if not ((table["start"] >= 0) & (table["end"] > table["start"]) & (table["n_samples"] > 0)).all():
+        msg = f"{source} has rows without 0 <= start < end and at least one sample."
+        raise ValueError(msg)
+
+
+def _tracks(parts: tuple[np.ndarray, ...], chroms: list[str], rows: list[str], genome: Genome | None) -> Tracks:
+    """Lay intervals (chromosome, start, end, row, value) out as step functions; where they overlap they add up to 1."""
+    chrom, start, end, row, value = parts
+    if genome is None:
+        ends = [int(end[chrom == code].max()) for code in range(len(chroms))]
+        genome = Genome(dict(zip(chroms, ends, strict=True)), name=_UNKNOWN)
+    codes = genome.resolve(chroms)[chrom]
+    order = np.lexsort((start, row, codes))
+    bounds = np.searchsorted(codes[order] * len(rows) + row[order], np.arange(len(genome) * len(rows) + 1))
+    columns = [column[order] for column in (start.astype(np.int32), (end - start).astype(np.int32), value)]
+
+    def runs(slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        own = slice(bounds[slot], bounds[slot + 1])
+        starts, lengths, values = sum_runs(*(column[own] for column in columns), np.array([0, 0]))
+        return _joined(starts, lengths, np.minimum(values, 1).astype(np.float32))
+
+    chromosomes = ((c, [runs(c * len(rows) + r) for r in range(len(rows))]) for c in range(len(genome)))
+    return Tracks.from_chromosomes(rows, genome, chromosomes, dtype=np.float32)
+
+
+def _joined(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join touching runs that have become equal."""
+    if len(starts) == 0:
+        return starts, lengths, values
+    new = np.append(True, (starts[1:] != starts[:-1] + lengths[:-1]) | (values[1:] != values[:-1]))
+    first = np.flatnonzero(new)
+    return starts[first], np.add.reduceat(lengths, first).astype(np.int32), values[first]
+
+
+def on_genome(prior: Prior, genome: Genome) -> Prior:
+    """Return a prior on another genome's chromosomes; elements beyond them, or on none of them, are refused."""
+    if prior.genome == genome:
+        return prior
+    codes = genome.resolve(prior.genome.chroms)
+    if (codes < 0).all():
+        msg = (
+            f"The prior has no chromosome of {genome.name!r} (it has {listed(prior.genome.chroms)}); "
+            "is it of another genome?"
+        )
+        raise ValueError(msg)
+    places = {int(code): place for place, code in enumerate(codes) if code >= 0}
+    known = prior.genome.name != _UNKNOWN
+    for code, place in places.items():
+        ours, theirs = int(genome.lengths[code]), int(prior.genome.lengths[place])
+        if theirs > ours or (known and theirs != ours):
+            msg = (
+                f"The prior reaches to {theirs:,} bp on {genome.chroms[code]}, which has {ours:,} bp in "
+                f"{genome.name!r}; it is of another genome."
+            )
+            raise ValueError(msg)
+    lost = [chrom for chrom, code in zip(prior.genome.chroms, codes, strict=True) if code < 0]
+    if lost:
+        logger.info("Chromosomes of the prior that %r lacks are left out: %s.", genome.name, listed(lost))
+    nothing = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+    n = len(prior.rows)
+    chromosomes = (
+        (code, [prior.tracks.runs(row, places[code]) if code in places else nothing for row in range(n)])
+        for code in range(len(genome))
+    )
+    tracks = Tracks.from_chromosomes(prior.rows, genome, chromosomes, dtype=np.float32)
+    n_samples = prior.n_samples if prior.pooled else None
+    return Prior(tracks, n_samples=n_samples, provenance=prior.provenance)
