@@ -17,6 +17,7 @@ DENOISED: Final = "denoised"
 PEAKS: Final = "peaks"
 DIFFERENTIAL_REGIONS: Final = "differential_regions"
 BACKGROUND: Final = "background"
+PRIOR: Final = "prior"  # of denoised tracks: what other samples say there
 MOMENTS_SUFFIX: Final = "_moments"  # of the groups' key: what tl.background writes
 Z_SUFFIX: Final = "_z"  # of the result's key: z per base
 QC: Final = "qc"
@@ -27,6 +28,7 @@ PARAMS: Final = "params"
 CUT_SITES: Final = "cut_sites"
 SIGNAL: Final = "signal"
 PROBABILITY: Final = "probability"
+UNGUIDED: Final = "probability_unguided"  # without the prior, where there was one
 
 # .obs
 N_FRAGMENTS: Final = "n_fragments"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-_LAYERS = (_keys.CUT_SITES, _keys.SIGNAL, _keys.PROBABILITY)
+_LAYERS = (_keys.CUT_SITES, _keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)
 _WRITERS = {_keys.DENOISED: "tl.denoise"}
 
 
@@ -31,8 +31,8 @@ def tracks(
     key
         Slot of `.uns`.
     layer
-        `"cut_sites"` (of a pseudobulk), `"signal"` or `"probability"` (of denoised tracks); by default the first of
-        them that is there.
+        `"cut_sites"` (of a pseudobulk), `"signal"`, `"probability"` or, with a prior, `"probability_unguided"` (of
+        denoised tracks); by default the first of them that is there.
     mod
         Modality to use where `adata` is a MuData.
 

@@ -71,37 +71,41 @@ class Engine:
         self._graph: _Graph | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, counts: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, counts: np.ndarray, depth: np.ndarray, prior: np.ndarray | None = None
+    ) -> tuple[np.ndarray, ...]:
         """Return signal and logit at bin centres, float32 (n_windows, n_core_bins + 2 margin).
 
-        `counts` is float32 (n_windows, n_channels, n_bins), `depth` float32 (n_windows,).
+        `counts` is float32 (n_windows, n_channels, n_bins), `depth` float32 (n_windows,). With a `prior`, float32
+        (n_windows, n_prior_channels, n_bins), both are guided by it, and the unguided logit comes third.
         """
-        x, d = _padded(torch.from_numpy(counts), self.pad_to), _padded(torch.from_numpy(depth), self.pad_to, 1.0)
+        inputs = [torch.from_numpy(values) for values in (counts, depth, prior) if values is not None]
+        inputs = [_padded(values, self.pad_to, float(values is inputs[1])) for values in inputs]  # a depth is not 0
         if self.device.type == "cpu":
-            out = self.forward(x, d)
+            out = self.forward(*inputs)
         elif self.device.type == "cuda":
-            out = self._queued(x, d)
+            out = self._queued(inputs)
         else:
             with self._lock:
-                out = [values.cpu() for values in self.forward(x.to(self.device), d.to(self.device))]
+                out = [values.cpu() for values in self.forward(*(values.to(self.device) for values in inputs))]
         return tuple(values[: len(counts)].numpy() for values in out)
 
-    def forward(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the network on its device, without gradients; float32 in and out."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            signal, logit = self.model(counts, depth)
-        return signal.float(), logit.float()
+            found = self.model(*inputs) if len(inputs) == 2 else self.model.guided(*inputs)
+        return tuple(values.float() for values in found)
 
-    def _queued(self, counts: Tensor, depth: Tensor) -> list[Tensor]:
+    def _queued(self, inputs: list[Tensor]) -> list[Tensor]:
         """Queue one batch and wait for it, outside the lock."""
-        counts, depth = counts.pin_memory(), depth.pin_memory()
+        inputs = [values.pin_memory() for values in inputs]
         with self._lock:
-            if self.graphs and counts.shape[0] == self.pad_to:
-                if self._graph is None or self._graph.counts.shape != counts.shape:
-                    self._graph = _Graph(self.forward, counts, depth, self.device)
-                found = self._graph.replay(counts, depth)
+            if self.graphs and inputs[0].shape[0] == self.pad_to:
+                if self._graph is None or self._graph.inputs[0].shape != inputs[0].shape:
+                    self._graph = _Graph(self.forward, inputs, self.device)
+                found = self._graph.replay(inputs)
             else:
-                found = self.forward(*(t.to(self.device, non_blocking=True) for t in (counts, depth)))
+                found = self.forward(*(values.to(self.device, non_blocking=True) for values in inputs))
             out = [torch.empty(values.shape, pin_memory=True) for values in found]
             for host, values in zip(out, found, strict=True):
                 host.copy_(values, non_blocking=True)
@@ -114,22 +118,22 @@ class Engine:
 class _Graph:
     """A network's kernels for one shape of batch, recorded once and replayed without Python in between."""
 
-    def __init__(self, forward: Callable, counts: Tensor, depth: Tensor, device: torch.device) -> None:
-        self.counts, self.depth = counts.to(device), depth.to(device)
+    def __init__(self, forward: Callable, inputs: list[Tensor], device: torch.device) -> None:
+        self.inputs = [values.to(device) for values in inputs]
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):  # libraries pick their algorithms before the recording
             for _ in range(2):
-                forward(self.counts, self.depth)
+                forward(*self.inputs)
         torch.cuda.current_stream(device).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.out = forward(self.counts, self.depth)
+            self.out = forward(*self.inputs)
 
-    def replay(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    def replay(self, inputs: list[Tensor]) -> tuple[Tensor, ...]:
         """Return the recorded outputs for new inputs; they are overwritten by the next replay."""
-        self.counts.copy_(counts, non_blocking=True)
-        self.depth.copy_(depth, non_blocking=True)
+        for own, values in zip(self.inputs, inputs, strict=True):
+            own.copy_(values, non_blocking=True)
         self.graph.replay()
         return self.out
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scatacworks._core import windows
+from scatacworks._core.prior import fill_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
+    from scatacworks.prior import Guidance
     from scatacworks.tracks import Tracks
 
 Regions = Mapping[int, np.ndarray]
@@ -60,6 +62,13 @@ class GroupTape(NamedTuple):
     site_pointer: np.ndarray
     sites: np.ndarray
     counts: np.ndarray
+    prior: tuple[np.ndarray, ...] | None = None  # of every chromosome: pointers to steps, their starts, their channels
+
+    def fill_prior(self, out: np.ndarray, first: int, bin_size: int) -> None:
+        """Write the channels of the prior on the tape from `first` on to `out` (n_channels, n_bins)."""
+        pointer, steps, values = self.prior
+        tape = self.tape
+        fill_steps(out, first, bin_size, tape.tape, tape.start, tape.end, pointer, self.chrom_index, steps, values)
 
     def fill(self, out: np.ndarray, first: int, bin_size: int) -> None:
         """Write the binned cut sites of the tape from `first` on to `out` (n_bins,)."""
@@ -79,7 +88,14 @@ class GroupTape(NamedTuple):
 
 
 def make_group_tape(
-    cut_sites: Tracks, unit: Unit, group: int, model: Model, *, regions: Regions | None, skip: bool
+    cut_sites: Tracks,
+    unit: Unit,
+    group: int,
+    model: Model,
+    *,
+    regions: Regions | None,
+    skip: bool,
+    guidance: Guidance | None = None,
 ) -> GroupTape:
     """Gather one group's cut sites on a unit's chromosomes and find what is active."""
     runs = [cut_sites.runs(group, chrom) for chrom in unit.chroms]
@@ -95,7 +111,15 @@ def make_group_tape(
     index = np.searchsorted(unit.chroms, tape.chrom)
     sites = np.concatenate([starts for starts, _, _ in runs])
     counts = np.concatenate([values for _, _, values in runs]).astype(np.float32)
-    return GroupTape(group, tape, index, pointer, sites, counts)
+    prior = None if guidance is None else _prior_steps(guidance, unit, group)
+    return GroupTape(group, tape, index, pointer, sites, counts, prior)
+
+
+def _prior_steps(guidance: Guidance, unit: Unit, group: int) -> tuple[np.ndarray, ...]:
+    """Gather the steps of a group's prior on a unit's chromosomes."""
+    parts = [guidance.channels(group, chrom) for chrom in unit.chroms]
+    pointer = np.concatenate([[0], np.cumsum([len(steps) for steps, _ in parts])]).astype(np.int64)
+    return pointer, *(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
 def batches(tapes: list[GroupTape], core: int, batch_size: int) -> Iterator[list[tuple[GroupTape, int]]]:

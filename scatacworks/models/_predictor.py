@@ -15,6 +15,7 @@ from scatacworks._core import interpolate, windows
 from scatacworks.models._engine import Engine, pick_device, ready
 from scatacworks.models._plan import GroupTape, Regions, Unit, batches, make_group_tape, make_units
 from scatacworks.models._rounding import Encoded, Rounding
+from scatacworks.prior import N_CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from scatacworks.models.base import Model
+    from scatacworks.prior import Guidance
     from scatacworks.tracks import Tracks
 
-KINDS = (interpolate.SIGNAL, interpolate.LOGIT)
+KINDS = (interpolate.SIGNAL, interpolate.LOGIT, interpolate.LOGIT)  # of the outputs; the last, unguided, with a prior
 _NO_RUNS = [np.empty(0, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
 _CORE = 131_072
 _NO_FILL = -(2**15)  # a level that does not occur
@@ -55,6 +57,8 @@ class Predictor:
         bp that a window yields; a multiple of the model's stride. About 131 kb by default.
     amp
         Compute in bfloat16 where that is safe.
+    guidance
+        A prior as every group sees it, for a model with a guide.
     """
 
     def __init__(
@@ -71,7 +75,10 @@ class Predictor:
         rounding: Rounding | None = None,
         core: int | None = None,
         amp: bool = False,
+        guidance: Guidance | None = None,
     ) -> None:
+        self.guidance = guidance
+        self.kinds = KINDS[:2] if guidance is None else KINDS
         self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip
         self.device = pick_device(device)
         self.n_jobs = _threads.resolve(n_jobs)
@@ -80,7 +87,7 @@ class Predictor:
         self.batch_size = batch_size or _batch_size(model, self.device, self.core)
         self.amp = amp
         self.depth, self.gain = _usable_depth(model, depth, len(cut_sites.groups))
-        self.fill = np.zeros((len(self.depth), 2), np.int64)
+        self.fill = np.zeros((len(self.depth), len(self.kinds)), np.int64)
 
     def __enter__(self) -> Predictor:
         self._stack = ExitStack()
@@ -93,13 +100,16 @@ class Predictor:
         return self
 
     def _constants(self) -> np.ndarray:
-        """Level of signal and logit where no cut site is within reach; int64 `(n_groups, 2)`."""
-        model, out = self.model, np.zeros((len(self.depth), 2), np.int64)
-        shape = (1, model.n_channels, (2 * model.halo + model.stride) // model.bin_size)
+        """Level of the outputs where no cut site is within reach; int64 `(n_groups, n_outputs)`."""
+        model, out = self.model, np.zeros_like(self.fill)
+        n_bins = (2 * model.halo + model.stride) // model.bin_size
+        counts = np.zeros((1, model.n_channels, n_bins), np.float32)
+        prior = None if self.guidance is None else np.zeros((1, N_CHANNELS, n_bins), np.float32)
         engine = Engine(model, amp=self.amp)
         for group, depth in enumerate(self.depth):
-            values = engine(np.zeros(shape, np.float32), np.full(1, depth, np.float32))
-            out[group] = [self.rounding.level(kind, row[0, row.shape[1] // 2]) for kind, row in enumerate(values)]
+            values = engine(counts, np.full(1, depth, np.float32), prior)
+            middle = [row[0, row.shape[1] // 2] for row in values]
+            out[group] = [self.rounding.level(kind, value) for kind, value in zip(self.kinds, middle, strict=True)]
         return out
 
     def __exit__(self, *error: object) -> None:
@@ -117,8 +127,8 @@ class Predictor:
         return int(sum(one)) * len(unit.groups)
 
     def run(self, unit: Unit, progress: tqdm | None = None) -> dict[tuple[int, int], tuple[Encoded, Encoded]]:
-        """Denoise a unit: (chromosome code, group) -> encoded runs of signal and logit."""
-        options = {"regions": self.regions, "skip": self.skip}
+        """Denoise a unit: (chromosome code, group) -> encoded runs of every output."""
+        options = {"regions": self.regions, "skip": self.skip, "guidance": self.guidance}
         tapes = [make_group_tape(self.cut_sites, unit, group, self.model, **options) for group in unit.groups]
         work = list(batches(tapes, self.core, self.batch_size))
         parts: dict[int, list] = {group: [] for group in unit.groups}
@@ -136,13 +146,14 @@ class Predictor:
 
     def _collect(self, tape: GroupTape, parts: list, unit: Unit) -> dict[tuple[int, int], tuple[Encoded, Encoded]]:
         """Return the runs of one group on every chromosome of a unit."""
-        by_kind = [_join(tape.tape, [part[kind] for part in parts], unit.chroms) for kind in KINDS]
+        n_outputs = len(self.kinds)
+        outputs = [_join(tape.tape, [part[i] for part in parts], unit.chroms) for i in range(n_outputs)]
         if self.regions is not None:
-            for kind, found in enumerate(by_kind):
-                fill = int(self.fill[tape.group, kind])
+            for i, found in enumerate(outputs):
+                fill = int(self.fill[tape.group, i])
                 for chrom, runs in found.items():
                     found[chrom] = interpolate.fill_gaps(*runs, self.regions[chrom], fill)
-        return {(chrom, tape.group): tuple(found[chrom] for found in by_kind) for chrom in unit.chroms}
+        return {(chrom, tape.group): tuple(found[chrom] for found in outputs) for chrom in unit.chroms}
 
     def _map(self, work: list) -> Iterator[list]:
         """Compute batches in the pool, in order, a few ahead."""
@@ -155,28 +166,33 @@ class Predictor:
             yield waiting.popleft().result()
 
     def _compute(self, batch: list[tuple[GroupTape, int]]) -> list[tuple[int, list[tuple]]]:
-        """Denoise one batch; returns (group, runs of signal and of logit) per window."""
-        signal, logit = self.bins(batch)
+        """Denoise one batch; returns (group, runs of every output) per window."""
+        found = self.bins(batch)
         return [
-            (tape.group, [self._encode(kind, values[i], tape, first) for kind, values in enumerate((signal, logit))])
+            (tape.group, [self._encode(output, values[i], tape, first) for output, values in enumerate(found)])
             for i, (tape, first) in enumerate(batch)
         ]
 
-    def bins(self, batch: list[tuple[GroupTape, int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Signal and logit at the bin centres of windows, before rounding."""
+    def bins(self, batch: list[tuple[GroupTape, int]]) -> tuple[np.ndarray, ...]:
+        """Outputs at the bin centres of windows, before rounding."""
         model = self.model
-        counts = np.zeros((len(batch), model.n_channels, (self.core + 2 * model.halo) // model.bin_size), np.float32)
-        for row, (tape, first) in zip(counts, batch, strict=True):
-            tape.fill(row[0], first - model.halo, model.bin_size)
-            row[0] *= self.gain[tape.group]
+        n_bins = (self.core + 2 * model.halo) // model.bin_size
+        counts = np.zeros((len(batch), model.n_channels, n_bins), np.float32)
+        prior = None if self.guidance is None else np.empty((len(batch), N_CHANNELS, n_bins), np.float32)
+        for i, (tape, first) in enumerate(batch):
+            tape.fill(counts[i, 0], first - model.halo, model.bin_size)
+            counts[i, 0] *= self.gain[tape.group]
+            if prior is not None:
+                tape.fill_prior(prior[i], first - model.halo, model.bin_size)
         depth = np.array([self.depth[tape.group] for tape, _ in batch], np.float32)
-        return self._engine(counts, depth)
+        return self._engine(counts, depth, prior)
 
-    def _encode(self, kind: int, values: np.ndarray, tape: GroupTape, first: int) -> tuple[np.ndarray, ...]:
+    def _encode(self, output: int, values: np.ndarray, tape: GroupTape, first: int) -> tuple[np.ndarray, ...]:
         """Interpolate, round and run-length encode one window: interval, starts, lengths, levels."""
         out = [np.empty(self.core, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
+        kind = self.kinds[output]
         t, step, limit = tape.tape, self.rounding.steps[kind], self.rounding.limits[kind]
-        fill = int(self.fill[tape.group, kind]) if self.regions is None else _NO_FILL
+        fill = int(self.fill[tape.group, output]) if self.regions is None else _NO_FILL
         geometry = (t.tape, t.start, t.end, t.low, t.high)
         n = interpolate.encode_window(values, self.model.bin_size, first, *geometry, kind, step, limit, fill, *out)
         return tuple(array[:n].copy() for array in out)

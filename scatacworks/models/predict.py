@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from scatacworks.models._plan import Regions
     from scatacworks.models._rounding import Encoded, Rounding
     from scatacworks.models.base import Model
+    from scatacworks.prior import Guidance
 
 __all__ = ["predict"]
 
-Results = dict[tuple[int, int], tuple["Encoded", "Encoded"]]
+Results = dict[tuple[int, int], tuple["Encoded", ...]]
 
 
 def predict(
@@ -39,7 +40,8 @@ def predict(
     rounding: Rounding | None = None,
     core: int | None = None,
     amp: bool = False,
-) -> tuple[Tracks, Tracks]:
+    guidance: Guidance | None = None,
+) -> tuple[Tracks, ...]:
     """Denoise cut sites.
 
     Windows with exactly the context that the network sees are streamed through it; the result does not depend on how
@@ -75,6 +77,8 @@ def predict(
         bp per window without its context.
     amp
         Compute in bfloat16 where torch's autocast does so.
+    guidance
+        A prior as every group sees it (:class:`~scatacworks.prior.Guidance`), for a model with a guide.
 
     Returns
     -------
@@ -82,6 +86,8 @@ def predict(
         Expected coverage (cut sites extended by the model's extension to both sides) per base at `target_depth`.
     probability
         Probability of the base lying in a peak.
+    unguided
+        Only with `guidance`: that probability without the prior.
 
     Examples
     --------
@@ -96,13 +102,15 @@ def predict(
     (5000,)
     """
     options = {"regions": regions, "device": device, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
-    predictor = Predictor(model, cut_sites, depth=depth, rounding=rounding, core=core, amp=amp, **options)
+    predictor = Predictor(
+        model, cut_sites, depth=depth, rounding=rounding, core=core, amp=amp, guidance=guidance, **options
+    )
     results = run_all(predictor, progress=progress)
     return to_tracks(predictor, results, output_scale(model, target_depth, len(cut_sites.groups)))
 
 
 def run_all(predictor: Predictor, *, progress: bool) -> Results:
-    """Compute every unit: (chromosome code, group) -> encoded runs of signal and logit."""
+    """Compute every unit: (chromosome code, group) -> encoded runs of every output."""
     results: Results = {}
     with predictor:
         units = predictor.units()
@@ -112,18 +120,18 @@ def run_all(predictor: Predictor, *, progress: bool) -> Results:
     return results
 
 
-def to_tracks(predictor: Predictor, results: Results, scale: np.ndarray) -> tuple[Tracks, Tracks]:
-    """Decode results, letting go of them on the way: signal and probability."""
+def to_tracks(predictor: Predictor, results: Results, scale: np.ndarray) -> tuple[Tracks, ...]:
+    """Decode results, letting go of them on the way: signal, probability and, with a prior, that without it."""
     groups, genome = predictor.cut_sites.groups, predictor.cut_sites.genome
 
-    def chromosomes(kind: int) -> Iterator[tuple[int, list[Runs]]]:
+    def chromosomes(output: int) -> Iterator[tuple[int, list[Runs]]]:
         for chrom in range(len(genome)):
             found = [results.get((chrom, group)) for group in range(len(groups))]
-            yield chrom, [decode_one(predictor, kind, p and p[kind], f) for p, f in zip(found, scale, strict=True)]
+            yield chrom, [decode_one(predictor, output, p and p[output], f) for p, f in zip(found, scale, strict=True)]
 
     return tuple(
-        Tracks.from_chromosomes(groups, genome, chromosomes(kind), fill=fills(predictor, kind, scale))
-        for kind in (0, 1)
+        Tracks.from_chromosomes(groups, genome, chromosomes(output), fill=fills(predictor, output, scale))
+        for output in range(len(predictor.kinds))
     )
 
 
@@ -138,15 +146,15 @@ def bar(total: int, *, progress: bool) -> tqdm:
     return tqdm(total=total, unit="b", unit_scale=True, desc="denoise", disable=not progress, smoothing=0.1)
 
 
-def fills(predictor: Predictor, kind: int, scale: np.ndarray) -> np.ndarray:
+def fills(predictor: Predictor, output: int, scale: np.ndarray) -> np.ndarray:
     """Value of the bases without a run; float64 `(n_groups,)`. NaN where only regions were computed."""
     if predictor.regions is not None:
         return np.full(len(scale), np.nan)
-    levels = predictor.fill[:, kind]
+    levels, kind = predictor.fill[:, output], predictor.kinds[output]
     return np.array([float(predictor.rounding.decode(kind, *pair)) for pair in zip(levels, scale, strict=True)])
 
 
-def decode_one(predictor: Predictor, kind: int, encoded: Encoded | None, scale: float) -> Runs:
+def decode_one(predictor: Predictor, output: int, encoded: Encoded | None, scale: float) -> Runs:
     """Return runs with float32 values."""
     starts, lengths, levels = encoded or (np.empty(0, np.int32),) * 3
-    return starts, lengths, predictor.rounding.decode(kind, levels, scale)
+    return starts, lengths, predictor.rounding.decode(predictor.kinds[output], levels, scale)

@@ -11,7 +11,9 @@ from scatacworks.models import BinnedUNet, BinnedUNetConfig, ResNet, ResNetConfi
 from scatacworks.models._plan import make_units
 from scatacworks.models._predictor import Predictor
 from scatacworks.models._rounding import Rounding
+from scatacworks.models.guide import with_guide
 from scatacworks.models.predict import predict
+from scatacworks.prior import Guidance
 
 SIZES = {"chr1": 70_000, "chrEmpty": 3_000, "chr2": 41_003, "chrTiny": 77}
 FINE = Rounding(signal=1e-3, logit=5e-4, lowest=1e-7)
@@ -200,3 +202,57 @@ def test_a_core_off_the_grid_is_refused(genome):
 def test_an_absent_device_is_refused(genome):
     with pytest.raises(ValueError, match="cannot be used"):
         Predictor(small_unet(), some_sites(genome), depth=[1, 1], device="cuda:77")
+
+
+def small_guided(seed=0):
+    model = with_guide(small_unet(seed))
+    with torch.no_grad():
+        for parameter in model.guide.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def some_guidance(sites, strength=1.0):
+    """Three samples with elements of 200 bp; none on the last chromosome."""
+    rng = np.random.default_rng(3)
+    chromosomes = []
+    for chrom in ("chr1", "chr2"):
+        size = sites.genome.sizes[chrom]
+        starts = [np.flatnonzero(rng.random(size // 600) < 0.3).astype(np.int32) * 600 + 77 for _ in range(3)]
+        chromosomes.append((chrom, [(s, np.full(len(s), 200, np.int32), np.ones(len(s), np.float32)) for s in starts]))
+    prior = sca.Prior(sca.Tracks.from_chromosomes(["x", "y", "z"], sites.genome, chromosomes))
+    return Guidance.make(prior, sites, strength=strength)
+
+
+def test_a_prior_changes_nothing_by_tiling_batches_threads_and_skipping(genome):
+    model, sites = small_guided(), some_sites(genome)
+    guidance = some_guidance(sites)
+    options = {"depth": [2e6, 5e5], "guidance": guidance, "progress": False}
+    reference = predict(model, sites, n_jobs=1, **options)
+    assert len(reference) == 3
+    for core, batch_size, n_jobs, skip in [(3, 1, 2, True), (7, 7, 1, False), (4000, 2, 1, True)]:
+        how = {"core": core * 128, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
+        assert same(reference, predict(model, sites, **how, **options), tolerance=0.11) < 1e-4
+    regions = {0: np.array([[5_000, 9_001], [30_000, 69_999]])}
+    part = predict(model, sites, regions=regions, **options)
+    for whole, cut in zip(reference, part, strict=True):
+        left, right = (t.window("a", "chr1", 30_000, 69_999) for t in (whole, cut))
+        assert (left != right).mean() < 1e-3
+
+
+def test_a_guided_run_holds_the_unguided_one(genome):
+    model, sites = small_guided(), some_sites(genome)
+    plain = predict(model, sites, depth=[2e6, 5e5], progress=False)
+    signal, probability, unguided = predict(
+        model, sites, depth=[2e6, 5e5], guidance=some_guidance(sites), progress=False
+    )
+    assert same([plain[1]], [unguided], tolerance=0.01) < 1e-3
+    at = slice(0, genome.sizes["chr1"])
+    changed = probability.window("a", "chr1", at.start, at.stop) != unguided.window("a", "chr1", at.start, at.stop)
+    assert changed.mean() > 0.1
+    for chrom in ("chrEmpty", "chrTiny"):  # without an element of the prior
+        size = genome.sizes[chrom]
+        for one, other in ((probability, unguided), (signal, plain[0])):
+            np.testing.assert_allclose(one.window("a", chrom, 0, size), other.window("a", chrom, 0, size), rtol=1e-6)
+    without = predict(model, sites, depth=[2e6, 5e5], guidance=some_guidance(sites, strength=0.0), progress=False)
+    assert same(plain, without[:2], tolerance=0.11) < 1e-3

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from scatacworks.models._rounding import Encoded
     from scatacworks.tracks import Runs
 
-Results = dict[tuple[int, int], tuple["Encoded", "Encoded"]]
-LAYERS = (_keys.SIGNAL, _keys.PROBABILITY)
+Results = dict[tuple[int, int], tuple["Encoded", ...]]
+LAYERS = (_keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)  # of a predictor's outputs, in order
 _COLUMNS = ("starts", "lengths", "levels")
 _DIGEST = "digest.json"
 
@@ -81,7 +81,8 @@ class Parts:
     def save(self, unit: Unit, results: Results) -> None:
         """Keep a finished unit."""
         arrays = {"keys": np.array(list(results), np.int64)}
-        for kind, layer in enumerate(LAYERS):
+        n_outputs = len(next(iter(results.values())))
+        for kind, layer in enumerate(LAYERS[:n_outputs]):
             for i, column in enumerate(_COLUMNS):
                 arrays[f"{layer}_{column}"] = np.concatenate([pair[kind][i] for pair in results.values()])
             arrays[f"{layer}_n"] = np.array([len(pair[kind][0]) for pair in results.values()])
@@ -152,7 +153,7 @@ def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
     genome = predictor.cut_sites.genome
     with atomic_path(parts.path) as aside:
         aside.mkdir()
-        for kind, layer in enumerate(LAYERS):
+        for kind, layer in enumerate(LAYERS[: len(predictor.kinds)]):
             chromosomes = ((c, _Chromosome(parts, predictor, kind, c, scale)) for c in range(len(genome)))
             Tracks.write_zarr(
                 aside / layer,
