@@ -37,7 +37,7 @@ def training(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Figure | None:
-    """Draw a training run: loss and validation scores by epoch, one line per validation depth.
+    """Draw a training run: loss and validation scores by epoch, one line per validation depth or number of cells.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def training(
         for shade, column in zip(plt.get_cmap("viridis")(np.linspace(0.1, 0.8, len(found))), found, strict=True):
             ax.plot(history["step"], history[column], color=shade, label=column.removeprefix(f"{metric}_"))
         ax.set_ylabel(_NAMES.get(metric, metric))
-        ax.legend(title="cut sites", frameon=False, fontsize="small")
+        depths_only = not any(column.endswith(("cell", "cells")) for column in found)
+        ax.legend(title="cut sites" if depths_only else None, frameon=False, fontsize="small")
     for ax in axes:
         ax.set_xlabel("update")
         ax.spines[["top", "right"]].set_visible(False)

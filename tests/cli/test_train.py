@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
+
+from scatacworks.cli._groups import open_anndata
 
 
 @pytest.mark.slow
@@ -17,3 +20,23 @@ def test_a_trained_model_denoises(call, result, tmp_path):
     arguments = ["--groups-column", "cell_type", "--model", model, "--bigwig", "none", "-q"]
     code, _, err = call("denoise", result / "scatacworks.h5ad", "--out", tmp_path / "d", *arguments)
     assert code == 0, err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_cells_are_drawn_and_bigwigs_taken(call, result, tmp_path):
+    pytest.importorskip("lightning")
+    import scatacworks as sca
+
+    options = ["--steps", 10, "--model", "Linear", "--validation", "chr2", "--holdout", "chr2:1-2", "--n-jobs", 1, "-q"]
+    cells = ["--cells", 3, "--cells", 10]
+    code, _, err = call("train", result / "scatacworks.h5ad", "--out", tmp_path / "cells", *cells, *options)
+    assert code == 0, err
+    assert {"auprc_3 cells", "auprc_10 cells"} <= set(pd.read_csv(tmp_path / "cells" / "history.csv"))
+    adata = open_anndata(result / "scatacworks.h5ad")
+    sca.io.write_bigwig(adata, tmp_path / "clean", key="pseudobulk", progress=False)
+    code, _, err = call("train", tmp_path / "clean", "--out", tmp_path / "bigwig", *options)
+    assert code == 0, err
+    code, _, err = call("train", tmp_path / "clean", "--out", tmp_path / "no", *options, "--cells", 3)
+    assert code == 1
+    assert "tracks without cells" in err
