@@ -75,7 +75,9 @@ def call_peaks(
 
     `.uns[key_added]` : DataFrame
         One row per peak, by group and position: `group` and `chrom` (categorical), `start`, `end` (int64, 0-based,
-        half-open), `summit` (int64, the base of the highest signal), `mean` and `max` (float64, of the signal).
+        half-open), `summit` (int64, the base of the highest signal), `mean` and `max` (float64, of the signal). Of
+        tracks denoised with a prior also `prior_gain` (float32): the probability at the summit less that without the
+        prior. A peak of which little is left when the gain is subtracted rests on other samples.
     `.uns["scatacworks"][key_added]` : dict
         Parameters and version.
 
@@ -99,11 +101,13 @@ def call_peaks(
     _check_limits(threshold, min_length, max_gap)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     called, signal = _layers(target, key, layer, threshold)
+    guided = _guided(target, key)
     names = list(called.groups if groups is None else groups)
     jobs = [(name, chrom) for name in names for chrom in called.genome.chroms]
 
     def call(job: tuple[str, str]) -> pd.DataFrame:
-        return _call_one(called, signal, *job, (threshold, min_length, max_gap))
+        peaks = _call_one(called, signal, *job, (threshold, min_length, max_gap))
+        return peaks if guided is None else peaks.assign(prior_gain=_gain(peaks["summit"].to_numpy(), guided, job))
 
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
         parts = list(pool.map(call, jobs))
@@ -151,6 +155,31 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tu
         return called, get_tracks(adata, key=key, layer=_keys.SIGNAL)
     except KeyError:
         return called, called
+
+
+def _guided(adata: AnnData, key: str) -> tuple[Tracks, Tracks] | None:
+    """Return the probability with and without the prior, where there was one."""
+    params = adata.uns[key].get(_keys.PARAMS, {})
+    if _keys.PRIOR not in params:
+        return None
+    return tuple(get_tracks(adata, key=key, layer=layer) for layer in (_keys.PROBABILITY, _keys.UNGUIDED))
+
+
+def _gain(summits: np.ndarray, guided: tuple[Tracks, Tracks], where: tuple[str, str]) -> np.ndarray:
+    """Return what the prior adds to the probability at bases; float32."""
+    with_prior, without = (_at(tracks, *where, summits) for tracks in guided)
+    return with_prior - without
+
+
+def _at(tracks: Tracks, group: str, chrom: str, bases: np.ndarray) -> np.ndarray:
+    """Return the values at bases; float32."""
+    starts, lengths, values = tracks.runs(group, chrom)
+    out = np.full(len(bases), tracks.fill[tracks.group_code(group)], np.float32)
+    run = np.searchsorted(starts, bases, side="right") - 1
+    inside = run >= 0
+    inside[inside] = bases[inside] < starts[run[inside]] + lengths[run[inside]]
+    out[inside] = values[run[inside]]
+    return out
 
 
 def _call_one(called: Tracks, signal: Tracks, group: str, chrom: str, limits: tuple[float, int, int]) -> pd.DataFrame:

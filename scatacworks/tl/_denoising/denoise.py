@@ -10,7 +10,7 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks.get import tracks as get_tracks
-from scatacworks.tl._denoising import _inputs
+from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising._regions import parse_regions, regions_frame
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from scatacworks.models._predictor import Predictor
     from scatacworks.models._rounding import Rounding
     from scatacworks.models.base import Model
+    from scatacworks.prior import Prior
+    from scatacworks.tracks import Tracks
 
 
 def denoise(
@@ -36,6 +38,9 @@ def denoise(
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     depth: float | Sequence[float] | Mapping[str, float] | None = None,
     target_depth: float | Literal["input"] | None = None,
+    prior: Prior | AnnData | pd.DataFrame | Mapping[str, Any] | str | PathLike[str] | None = None,
+    prior_weight: float = 1.0,
+    prior_match: bool = True,
     rounding: Rounding | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
     device: str | torch.device | None = None,
@@ -77,6 +82,16 @@ def denoise(
         measured from the data.
     target_depth
         Depth (same unit) that the signal is scaled to; `"input"` for each group's own. By default the model's.
+    prior
+        Where other samples are accessible: a :class:`~scatacworks.Prior`, or anything that
+        :func:`~scatacworks.tl.prior` makes one of; or `"self"`, the peaks of all other groups of this object (without
+        groups that share cells). It corrects signal and probability where there are cut sites within 8 kb, and nowhere
+        else. By default none. Read "When not to use a prior" in the guide first.
+    prior_weight
+        How far the correction goes, 0 (unguided) to 1.
+    prior_match
+        Weigh the samples of the prior by how well they explain the cut sites of each group; otherwise all count the
+        same, for every group, as :func:`~scatacworks.tl.background` needs it.
     rounding
         Steps to store values in, a :class:`scatacworks.models.Rounding`.
     precision
@@ -109,8 +124,13 @@ def denoise(
     `.uns[key_added]["probability"]` : dict
         Likewise, the probability of the base lying in a peak, float32. With `path`, `.uns[key_added]["path"]` instead
         of both.
+    `.uns[key_added]["probability_unguided"]` : dict
+        Only with a prior: likewise, without it.
+    `.uns[key_added]["prior"]` : dict
+        Only with a prior, its form as :meth:`Prior.to_dict` gives it.
     `.uns[key_added]["params"]` : dict
-        Model and its hash, depths, extension, convention, rounding, versions.
+        Model and its hash, depths, extension, convention, rounding, versions; with a prior its hash, source and rows,
+        and for every group the number of samples, their weights (mean 1) and the share of cut sites they explain.
     `.uns[key_added]["regions"]` : DataFrame
         Only with `regions`: `chrom`, `start`, `end` of what was computed.
 
@@ -121,13 +141,15 @@ def denoise(
     FileNotFoundError
         If there is no such model.
     ValueError
-        If the model has no trained weights or does not fit the cut sites, or an argument is out of range.
+        If the model has no trained weights or does not fit the cut sites, or an argument is out of range; if there is
+        a prior and the model has no guide, the prior is of another genome, or no other group is left for `"self"`.
 
     Warns
     -----
     UserWarning
         If groups have no cut sites, or fewer than the model was trained on. Deeper groups are scaled down to the
-        deepest training depth.
+        deepest training depth. Also if a group seems to be in its own prior: by its name, or because one sample
+        explains it nearly alone.
 
     Examples
     --------
@@ -148,23 +170,36 @@ def denoise(
     depths = _inputs.resolve_depth(target, key, cut_sites, depth)
     _inputs.warn_about(network, cut_sites, depths)
     wanted = None if regions is None else parse_regions(regions, cut_sites.genome)
-    predictor = Predictor(
-        network,
-        cut_sites,
-        depth=depths,
-        regions=wanted,
-        device=device,
-        batch_size=batch_size,
-        n_jobs=n_jobs,
-        rounding=rounding,
-        amp=_inputs.is_half(precision),
-    )
+    how = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
     scale = _inputs.resolve_scale(network, target_depth, depths)
+    guidance = None
+    if prior is not None:
+        _guidance.check(network, prior_weight)
+        options = {"strength": prior_weight, "match": prior_match}
+        if isinstance(prior, str) and prior == _guidance.SELF:
+            others = _unguided(network, target, key, wanted, how | {"progress": progress})
+            guidance = _guidance.from_others(target, key, cut_sites.groups, others, **options)
+        else:
+            guidance = _guidance.external(prior, cut_sites, **options)
+    predictor = Predictor(network, cut_sites, depth=depths, regions=wanted, rounding=rounding, guidance=guidance, **how)
     params = _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {})) | {"key": key, "model": name}
     stored = _run(predictor, scale, params, path, progress=progress)
+    stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
     stored |= {} if wanted is None else {"regions": regions_frame(wanted, cut_sites.genome)}
     target.uns[key_added] = stored | {_keys.PARAMS: params}
     return result if copy else None
+
+
+def _unguided(
+    network: Model, adata: AnnData, key: str, regions: dict[int, np.ndarray] | None, how: dict[str, Any]
+) -> tuple[Tracks, Tracks]:
+    """Return cut sites and unguided probability of all groups, which guide each other."""
+    from scatacworks.models.predict import predict
+
+    cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
+    where = _guidance.with_room(regions, cut_sites.genome.lengths)
+    depths = _inputs.resolve_depth(adata, key, cut_sites, None)
+    return cut_sites, predict(network, cut_sites, depth=depths, regions=where, **how)[1]
 
 
 def _run(
@@ -175,8 +210,8 @@ def _run(
     from scatacworks.tl._denoising import _store
 
     if path is None:
-        signal, probability = to_tracks(predictor, run_all(predictor, progress=progress), scale)
-        return {_keys.SIGNAL: signal.to_dict(), _keys.PROBABILITY: probability.to_dict()}
+        found = to_tracks(predictor, run_all(predictor, progress=progress), scale)
+        return {layer: tracks.to_dict() for layer, tracks in zip(_store.LAYERS, found, strict=False)}
     path = Path(path).resolve()
     parts = _store.Parts(path, _digest(predictor, scale, params))
     _store.compute(predictor, parts, progress=progress)
@@ -205,6 +240,7 @@ def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, sourc
         rounding_logit=rounding.logit,
         lowest_probability=rounding.lowest,
         precision="bfloat16" if predictor.amp else "float32",
+        **({} if predictor.guidance is None else _guidance.describe(predictor.guidance)),
     )
 
 

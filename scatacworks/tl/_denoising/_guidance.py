@@ -1,0 +1,159 @@
+"""How a prior comes to the groups that are denoised."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._core.calling import call_runs
+from scatacworks._logging import logger
+from scatacworks._membership import listed, resolve_groups
+from scatacworks.prior import Guidance, Prior
+from scatacworks.tl._denoising.prior import on_genome
+from scatacworks.tl._denoising.prior import prior as make_prior
+from scatacworks.tracks import Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+
+    from scatacworks.models.base import Model
+
+SELF = "self"
+_CALL = (0.5, 200, 30)  # threshold, least length, largest gap, as tl.call_peaks
+_ROOM = 2_048  # bp around regions in which the other groups' peaks are called: further than a prior is seen
+_MOST, _LEAST_ROWS = 0.5, 5  # share of the weight that one row should not exceed, of so many rows
+
+
+def check(model: Model, strength: float) -> None:
+    """Refuse a model without a guide, and a weight out of range."""
+    if not model.has_guide:
+        msg = (
+            f"The model {model.card['name']!r} has no guide, so it cannot use a prior; take a bundled model that has "
+            "one, or prior=None."
+        )
+        raise ValueError(msg)
+    if not 0 <= strength <= 1:
+        msg = f"prior_weight is {strength}; expected a number from 0 (unguided) to 1."
+        raise ValueError(msg)
+
+
+def external(source: Any, cut_sites: Tracks, *, strength: float, match: bool) -> Guidance:
+    """Return what any source of a prior says to the groups."""
+    found = on_genome(make_prior(source), cut_sites.genome)
+    absent = [chrom for code, chrom in enumerate(found.genome.chroms) if not found.covers(code)]
+    if absent and cut_sites.n_runs:
+        logger.info("Without an element of the prior, and not guided: %s.", listed(absent))
+    guidance = Guidance.make(found, cut_sites, strength=strength, match=match)
+    _warn_about_target(guidance, cut_sites)
+    return guidance
+
+
+def _warn_about_target(guidance: Guidance, cut_sites: Tracks) -> None:
+    """Name groups that seem to be in their own prior."""
+    rows = guidance.prior.rows
+    both = [name for name in cut_sites.groups if name in set(rows)]
+    if both:
+        msg = (
+            f"In the prior by the same name, so that they may be guided by themselves: {listed(both)}. Leave them out "
+            "with tl.prior(..., exclude=...)."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=4)
+    share = guidance.weights / guidance.weights.sum(1, keepdims=True)
+    close = np.flatnonzero((share.max(1) > _MOST) & (len(rows) >= _LEAST_ROWS))
+    if len(close):
+        pairs = [f"{cut_sites.groups[group]} by {rows[share[group].argmax()]}" for group in close]
+        msg = f"One row of the prior explains a group nearly alone, as if it were the same sample: {listed(pairs)}."
+        warnings.warn(msg, UserWarning, stacklevel=4)
+
+
+def from_others(
+    adata: AnnData,
+    key: str,
+    groups: np.ndarray,
+    unguided: tuple[Tracks, Tracks],
+    *,
+    strength: float,
+    match: bool,
+) -> Guidance:
+    """Return what the other groups of the object say to each of `groups`.
+
+    Parameters
+    ----------
+    adata, key
+        The object and its pseudobulk.
+    groups
+        Names of the groups to guide.
+    unguided
+        Cut sites and unguided probability of all groups of the pseudobulk.
+    """
+    cut_sites, probability = unguided
+    use = ~_sharing(adata, key, cut_sites.groups)
+    alone = cut_sites.groups[~use.any(1)]
+    wanted = [name for name in groups if name in set(alone)]
+    if wanted:
+        msg = f'prior="self" needs other groups that share no cells; there is none for {listed(wanted)}.'
+        raise ValueError(msg)
+    more = int((~use).sum()) - len(use)
+    if more:
+        logger.info("Groups that share cells do not guide each other: %d pairs.", more // 2)
+    prior = Prior(_peaks(probability), provenance={"source": SELF})
+    codes = [cut_sites.group_code(name) for name in groups]
+    return Guidance.make(prior, cut_sites.select(groups), use=use[codes], strength=strength, match=match)
+
+
+def _sharing(adata: AnnData, key: str, groups: np.ndarray) -> np.ndarray:
+    """Tell which groups have a cell in common, each with itself; bool `(n_groups, n_groups)`."""
+    groupby = str(adata.uns[key].get(_keys.PARAMS, {}).get("groupby", ""))
+    if groupby not in adata.obs and groupby not in adata.obsm:
+        return np.eye(len(groups), dtype=bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the pseudobulk was made
+        members = resolve_groups(adata, groupby, groups=list(groups)).matrix.astype(np.int64)
+    return ((members.T @ members).toarray() > 0) | np.eye(len(groups), dtype=bool)
+
+
+def _peaks(probability: Tracks) -> Tracks:
+    """Peaks of every group as runs of ones."""
+
+    def one(group: int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        fill = np.nan_to_num(probability.fill[group])
+        starts, ends = call_runs(*probability.runs(group, chrom), fill, probability.genome.sizes[chrom], *_CALL)
+        return starts.astype(np.int32), (ends - starts).astype(np.int32), np.ones(len(starts), np.float32)
+
+    n_groups = range(len(probability.groups))
+    chromosomes = ((chrom, [one(group, chrom) for group in n_groups]) for chrom in probability.genome.chroms)
+    return Tracks.from_chromosomes(probability.groups, probability.genome, chromosomes, dtype=np.float32)
+
+
+def with_room(regions: Mapping[int, np.ndarray] | None, lengths: np.ndarray) -> dict[int, np.ndarray] | None:
+    """Widen regions so that all of a prior that is seen from within them is known."""
+    if regions is None:
+        return None
+    return {code: _widened(spans, int(lengths[code])) for code, spans in regions.items()}
+
+
+def _widened(spans: np.ndarray, size: int) -> np.ndarray:
+    wide = np.column_stack([np.maximum(spans[:, 0] - _ROOM, 0), np.minimum(spans[:, 1] + _ROOM, size)])
+    first = np.append(True, wide[1:, 0] > wide[:-1, 1])
+    return np.column_stack([wide[first, 0], wide[np.append(np.flatnonzero(first)[1:] - 1, len(wide) - 1), 1]])
+
+
+def describe(guidance: Guidance) -> dict[str, Any]:
+    """Provenance of a guided run, in a form AnnData writes."""
+    prior = guidance.prior
+    excluded = prior.provenance.get("excluded", [])
+    return {
+        "prior": prior.digest,
+        "prior_source": str(prior.provenance.get("source", "")),
+        "prior_rows": np.asarray(prior.rows, dtype=object),
+        "prior_excluded": ", ".join(excluded),
+        "prior_n_samples": np.array([guidance.size(group) for group in range(len(guidance.weights))]),
+        "prior_weight": guidance.strength,
+        "prior_matched": guidance.weights,
+        "prior_explained": guidance.explained,
+    }

@@ -1,0 +1,220 @@
+"""tl.denoise with a prior: what it writes, what it guards against, and what it refuses."""
+
+from __future__ import annotations
+
+import logging
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import scatacworks as sca
+from scatacworks.models._predictor import Predictor
+from scatacworks.models.guide import with_guide
+from scatacworks.tl._denoising._guidance import with_room
+from tests.tl._denoising.conftest import SIZES, make_adata
+
+GROUPS = ("a", "b", "c")
+GENOME = sca.Genome(SIZES, name="toy")
+
+
+@pytest.fixture(scope="module")
+def model(network):
+    torch.manual_seed(1)
+    model = with_guide(network)
+    with torch.no_grad():
+        for parameter in model.guide.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.fixture
+def cells():
+    """Three groups of pseudobulk with two cells each."""
+    adata = make_adata(groups=GROUPS, n=(300, 200, 100))
+    cells = ad.AnnData(obs=pd.DataFrame({"group": list("aabbcc")}, index=[f"cell{i}" for i in range(6)]))
+    cells.uns["pseudobulk"] = adata.uns["pseudobulk"]
+    cells.uns["pseudobulk"]["params"]["groupby"] = "group"
+    return cells
+
+
+def some_peaks(n=3):
+    rng = np.random.default_rng(0)
+    parts = []
+    for i in range(n):
+        start = np.concatenate([rng.choice(np.arange(0, 59_000, 700), 30, replace=False), [19_900]])
+        parts.append(pd.DataFrame({"chrom": "chr1", "start": start, "end": start + 300, "sample": f"s{i}"}))
+    return pd.concat(parts)
+
+
+def denoise(adata, model, prior, **options):
+    return sca.tl.denoise(adata, model=model, prior=prior, progress=False, n_jobs=1, **options)
+
+
+def window(adata, layer, group="a", chrom="chr1"):
+    return sca.get.tracks(adata, key="denoised", layer=layer).window(group, chrom, 0, SIZES[chrom])
+
+
+def test_the_slot_tells_what_the_prior_was(cells, model):
+    prior = sca.tl.prior(some_peaks(), genome=GENOME, exclude="s2")
+    denoise(cells, model, prior)
+    params = cells.uns["denoised"]["params"]
+    assert params["prior"] == prior.digest
+    assert params["prior_rows"].tolist() == ["s0", "s1"]
+    assert params["prior_excluded"] == "s2"
+    assert params["prior_n_samples"].tolist() == [2, 2, 2]
+    np.testing.assert_allclose(params["prior_matched"].mean(1), 1)
+    assert ((params["prior_explained"] >= 0) & (params["prior_explained"] <= 1)).all()
+    assert sca.Prior.from_dict(cells.uns["denoised"]["prior"]).digest == prior.digest
+    assert (window(cells, "probability") != window(cells, "probability_unguided")).any()
+
+
+def test_without_weight_it_is_the_unguided_run(cells, model):
+    denoise(cells, model, sca.tl.prior(some_peaks()), prior_weight=0)
+    guided = [window(cells, layer) for layer in ("signal", "probability", "probability_unguided")]
+    denoise(cells, model, None)
+    assert set(cells.uns["denoised"]) == {"signal", "probability", "params"}
+    for left, right in zip(guided, [window(cells, n) for n in ("signal", "probability", "probability")], strict=True):
+        np.testing.assert_allclose(left, right, rtol=0.03, atol=0.011)
+
+
+def test_a_store_holds_the_same(cells, model, tmp_path):
+    prior = sca.tl.prior(some_peaks())
+    denoise(cells, model, prior)
+    inside = [window(cells, layer) for layer in ("signal", "probability", "probability_unguided")]
+    denoise(cells, model, prior, path=tmp_path / "tracks.zarr")
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    again = ad.read_h5ad(tmp_path / "cells.h5ad")
+    for left, layer in zip(inside, ("signal", "probability", "probability_unguided"), strict=True):
+        np.testing.assert_array_equal(left, window(again, layer))
+
+
+def test_a_stopped_run_does_not_go_on_with_another_prior(cells, model, tmp_path, monkeypatch):
+    def stop(self, unit, progress=None):
+        raise KeyboardInterrupt
+
+    prior = sca.tl.prior(some_peaks())
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            denoise(cells, model, prior, path=tmp_path / "tracks.zarr")
+    for other in (prior.exclude("s0"), None):
+        with pytest.raises(ValueError, match="other parameters"):
+            denoise(cells, model, other, path=tmp_path / "tracks.zarr")
+    with pytest.raises(ValueError, match="other parameters"):
+        denoise(cells, model, prior, prior_weight=0.5, path=tmp_path / "tracks.zarr")
+    denoise(cells, model, prior, path=tmp_path / "tracks.zarr")
+    assert window(cells, "probability_unguided").shape == (SIZES["chr1"],)
+
+
+def test_peaks_tell_what_the_prior_added(cells, model):
+    denoise(cells, model, sca.tl.prior(some_peaks()))
+    sca.tl.call_peaks(cells, threshold=0.4, min_length=50)
+    peaks = cells.uns["peaks"]
+    assert len(peaks)
+    for peak in peaks.itertuples():
+        both = [
+            window(cells, layer, peak.group, peak.chrom)[peak.summit]
+            for layer in ("probability", "probability_unguided")
+        ]
+        assert peak.prior_gain == pytest.approx(both[0] - both[1], abs=1e-6)
+    denoise(cells, model, None)
+    sca.tl.call_peaks(cells)
+    assert "prior_gain" not in cells.uns["peaks"]
+
+
+def test_self_means_the_peaks_of_the_others(cells, model):
+    denoise(cells, model, "self")
+    params = cells.uns["denoised"]["params"]
+    assert params["prior_source"] == "self"
+    assert params["prior_n_samples"].tolist() == [2, 2, 2]
+    assert np.diag(params["prior_matched"]).tolist() == [0, 0, 0]
+    denoise(cells, model, None, key_added="plain")
+    sca.tl.call_peaks(cells, key="plain", key_added="plain_peaks")
+    others = cells.uns["plain_peaks"].query("group != 'a'")
+    own = sca.tl.prior(others[["group", "chrom", "start", "end"]], genome=GENOME)
+    guided = window(cells, "probability")
+    with pytest.warns(UserWarning, match="In the prior by the same name"):
+        denoise(cells, model, own)
+    np.testing.assert_allclose(window(cells, "probability"), guided, atol=0.01)
+
+
+def test_the_result_for_a_group_does_not_depend_on_its_own_peaks(cells, model):
+    denoise(cells, model, "self", groups=["b"])
+    prior = sca.Prior.from_dict(cells.uns["denoised"]["prior"])
+    assert prior.rows.tolist() == list(GROUPS)
+    before = window(cells, "probability", "b")
+    denoise(cells, model, "self", groups=["c", "b"], key_added="other")
+    after = sca.get.tracks(cells, key="other", layer="probability").window("b", "chr1", 0, SIZES["chr1"])
+    np.testing.assert_allclose(before, after, atol=0.01)
+
+
+def test_groups_that_share_cells_do_not_guide_each_other(cells, model, caplog):
+    cells.obsm["neighbours"] = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]])
+    cells.uns["neighbours"] = {"groups": np.array(GROUPS, dtype=object)}
+    cells.uns["pseudobulk"]["params"]["groupby"] = "neighbours"
+    with caplog.at_level(logging.INFO, logger="scatacworks"):
+        denoise(cells, model, "self")
+    assert "share cells" in caplog.text
+    weights = cells.uns["denoised"]["params"]["prior_matched"] > 0
+    assert weights.tolist() == [[False, False, True], [False, False, True], [True, True, False]]
+
+
+def test_self_needs_another_group(model):
+    adata = make_adata(groups=("a",), n=(300,))
+    with pytest.raises(ValueError, match="none for a"):
+        denoise(adata, model, "self")
+
+
+def test_a_group_in_its_own_prior_is_named(cells, model):
+    with pytest.warns(UserWarning, match="by the same name.*: a"):
+        denoise(cells, model, some_peaks(2).replace({"sample": {"s0": "a"}}), groups=["a"])
+
+
+def test_a_row_that_explains_a_group_alone_is_named(cells, model):
+    peaks = some_peaks(6)
+    own = pd.DataFrame({"chrom": ["chr1"], "start": [19_500], "end": [20_500], "sample": "s3"})
+    peaks = pd.concat([peaks[peaks["start"] != 19_900], own])
+    with pytest.warns(UserWarning, match="nearly alone.*a by s3"):
+        denoise(cells, model, peaks, groups=["a"])
+
+
+def test_chromosomes_without_elements_are_said_once_and_plain(cells, model, caplog):
+    with caplog.at_level(logging.INFO, logger="scatacworks"):
+        denoise(cells, model, some_peaks())
+    assert caplog.text.count("not guided: chr2, chr3") == 1
+    np.testing.assert_array_equal(
+        window(cells, "probability", chrom="chr2"), window(cells, "probability_unguided", chrom="chr2")
+    )
+
+
+def test_equal_weights_on_request(cells, model):
+    denoise(cells, model, some_peaks(), prior_match=False)
+    np.testing.assert_allclose(cells.uns["denoised"]["params"]["prior_matched"], 1)
+
+
+def test_regions_are_guided_as_the_whole_genome(cells, model):
+    prior = sca.tl.prior(some_peaks())
+    denoise(cells, model, prior)
+    whole = window(cells, "probability")[18_000:22_000]
+    denoise(cells, model, prior, regions="chr1:18,000-22,000")
+    assert (window(cells, "probability")[18_000:22_000] != whole).mean() < 1e-3
+
+
+def test_regions_get_room():
+    spans = {0: np.array([[100, 200], [3_000, 4_000], [50_000, 59_999]])}
+    assert with_room(spans, GENOME.lengths)[0].tolist() == [[0, 6_048], [47_952, 60_000]]
+
+
+def test_wrong_arguments_are_refused(cells, model, network):
+    with pytest.raises(ValueError, match="has no guide"):
+        denoise(cells, network, some_peaks())
+    for weight in (-0.1, 1.1, np.nan):
+        with pytest.raises(ValueError, match="prior_weight"):
+            denoise(cells, model, some_peaks(), prior_weight=weight)
+    with pytest.raises(ValueError, match="no chromosome of 'toy'"):
+        denoise(cells, model, some_peaks().assign(chrom="scaffold"))
+    with pytest.raises(ValueError, match="another genome"):
+        denoise(cells, model, sca.tl.prior(some_peaks(), genome={"chr1": 61_000}))
