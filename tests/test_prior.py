@@ -185,8 +185,17 @@ def test_equal_weights_give_the_fraction():
     np.testing.assert_allclose(values[:, 1], values[:, 0], atol=1e-6)
     np.testing.assert_array_equal(values[:, 2], values[:, 0] > 0)
     np.testing.assert_allclose(values[:, 3], np.log10(6) / 2)
-    assert set(values[:, 4]) == {0.0}
-    assert set(values[:, 5]) == {0.5}
+    assert not values[:, 4:].any()  # a group without cut sites is not guided
+
+
+def test_the_correction_fades_where_a_prior_explains_little():
+    prior, peaks = many_rows()
+    own = sca.Tracks.from_chromosomes(["a"], GENOME, [(0, [sites_in(peaks, "s2")])])
+    related = Guidance.make(prior, own, strength=0.5)
+    assert set(related.channels(0, 0)[1][:, 5]) == {0.5}
+    explained = np.array([0.0, 0.05, 0.1, 0.15, 1.0])
+    some = Guidance(prior, np.ones((5, 6)), explained, 0.5)
+    assert [some.channels(g, 0)[1][0, 5] for g in range(5)] == pytest.approx([0, 0, 0.25, 0.5, 0.5])
 
 
 def test_a_chromosome_without_elements_has_no_weight():
