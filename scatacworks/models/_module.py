@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from scatacworks.models.data import Sample
 
 
+_DRAWS = 3  # sets of cells of each number that are validated
+
+
 class _Crops(Dataset):
     """Crops of one epoch. Crop `i` depends on the seed, the epoch and `i` alone, so that a run can be resumed."""
 
@@ -64,7 +67,7 @@ class _Crops(Dataset):
 
 
 class _Validation(Dataset):
-    """Every validation tile at every validation depth or number of cells, always drawn in the same way."""
+    """Every validation tile at every validation depth or with several sets of every number of cells; always the same."""
 
     def __init__(self, drawer: Drawer, config: TrainConfig, seed: int) -> None:
         self.drawer, self.seed = drawer, seed
@@ -76,18 +79,18 @@ class _Validation(Dataset):
             depths |= {sample.noisy_depth} if sample.noisy_depth else set()
             if not numbers and not depths:
                 depths = {sample.depth / 10}
-            self.items += [(code, chrom, begin, "cells", n) for n in numbers]
-            self.items += [(code, chrom, begin, "depth", depth) for depth in sorted(depths)]
+            self.items += [(code, chrom, begin, n, draw) for n in numbers for draw in range(_DRAWS)]
+            self.items += [(code, chrom, begin, depth, None) for depth in sorted(depths)]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        code, chrom, begin, kind, amount = self.items[i]
+        code, chrom, begin, amount, draw = self.items[i]
         sample = self.drawer.samples[code]
-        if kind == "cells":
+        if draw is not None:
             # one seed for all tiles, so that they all see the same cells
-            rng = np.random.default_rng([self.seed, code, amount])
+            rng = np.random.default_rng([self.seed, code, amount, draw])
             crop = self.drawer.with_cells(sample, chrom, begin, n_cells=amount, rng=rng)
             return crop | {"level": f"{amount} cell{'s' if amount > 1 else ''}"}
         rng = np.random.default_rng([self.seed, i])

@@ -119,6 +119,16 @@ def test_dead_output_is_noticed(samples):
         run(samples, architecture=lambda: Dead(small), steps=1, epochs=1)
 
 
+def test_validation_with_one_class_has_no_ranking_score(samples):
+    everywhere = Sample(
+        samples[1].clean, "A", samples[1].depth, samples[1].regions, peaks={"chr2": np.array([[0, LENGTH]])}
+    )
+    with pytest.warns(UserWarning, match="AUPRC is undefined"):
+        result = run([samples[0], everywhere], steps=1, epochs=1)
+    assert result.history.filter(like="auprc").isna().all(axis=None)
+    assert result.history.filter(like="pearson").notna().all(axis=None)
+
+
 def test_unusable_samples_are_refused(samples):
     tracks, depth = samples[0].clean, samples[0].depth
     whole = {"chr1": np.array([[0, LENGTH]])}

@@ -180,7 +180,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)
     config = training.recipe(recipe, **changes)
     _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
-    network.card.update(_describe(config, where, card))
+    network.card.update(_describe(config, where, train_on, card))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     options |= {"tensorboard": tensorboard, **bar}
     return training.fit(network, train_on, validate_on, config=config, out=out, resume=resume, seed=seed, **options)
@@ -242,12 +242,23 @@ def _warn_if_few(n_crops: int, config: TrainConfig) -> None:
         warnings.warn(msg, UserWarning, stacklevel=3)
 
 
-def _describe(config: Any, where: tuple[dict, dict], card: Mapping[str, Any] | None) -> dict[str, Any]:
+def _depth_range(config: TrainConfig, samples: list[Sample]) -> list[float]:
+    """Depths of the shallow versions: those drawn, or those of the numbers of cells."""
+    numbers = config.draw.n_cells
+    if not numbers:
+        return list(config.draw.depth_range)
+    of_a_cell = [sample.depth / sample.cells.n_cells for sample in samples]
+    return [min(of_a_cell) * min(numbers), max(of_a_cell) * max(numbers)]
+
+
+def _describe(
+    config: TrainConfig, where: tuple[dict, dict], samples: list[Sample], card: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Card entries that follow from the run."""
     names = [", ".join(f"{c}:{s}-{e}" for c, rows in part.items() for s, e in rows[:3]) for part in where]
     made = {
         "name": "own",
-        "depth_range": list(config.draw.depth_range),
+        "depth_range": _depth_range(config, samples),
         "data": "trained by the user with tl.train",
         "split": f"train {names[0]}; validation {names[1] or 'none'}",
     }

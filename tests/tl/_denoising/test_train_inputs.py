@@ -52,6 +52,7 @@ def test_cells_are_drawn_from_an_anndata(blood, windows, options):
     expected = "auprc_50 cells" if "n_cells" in options else "auprc_1M"
     assert expected in result.history
     assert np.isfinite(result.history["loss"]).all()
+    assert (result.model.card["depth_range"][1] < 2.5e7) == ("n_cells" in options)
 
 
 def test_the_way_to_draw_follows_what_is_at_hand(blood, tmp_path):
