@@ -67,7 +67,7 @@ class _Crops(Dataset):
 
 
 class _Validation(Dataset):
-    """Every validation tile at every validation depth or with several sets of every number of cells; always the same."""
+    """Every validation tile at every depth or with several sets of every number of cells, always the same."""
 
     def __init__(self, drawer: Drawer, config: TrainConfig, seed: int) -> None:
         self.drawer, self.seed = drawer, seed
