@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core.boxes import sites_of_boxes
+from scatacworks._membership import listed
 from scatacworks.io._bigwig_read import read_complete
-from scatacworks.tl._denoising._samples import cut_sites_of, union
+from scatacworks.tl._denoising._samples import cut_sites_of, intervals, union
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -151,6 +152,21 @@ def open_pair(
             absent |= read.absent
             unsolved = union(unsolved, read.unsolved)
     return found[0], found[1], unsolved, absent
+
+
+def present(regions: Any, genome: Genome, absent: set[str]) -> Any:
+    """Regions without the chromosomes that a file lacks; those may not have been asked for."""
+    if not absent:
+        return regions
+    if regions is None:
+        msg = f"Left out, because a bigWig file lacks them: {listed(sorted(absent))}."
+        warnings.warn(msg, UserWarning, stacklevel=3)
+        return [chrom for chrom in genome.chroms if chrom not in absent]
+    lost = sorted(absent & set(intervals(regions, genome)))
+    if lost:
+        msg = f"A bigWig file lacks {listed(lost)}, which regions= asks for; leave that out, or give a complete file."
+        raise ValueError(msg)
+    return regions
 
 
 def _runs(tracks: Tracks, group: int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._baselines import coverage, fitted_linear, gaussian, predicted, tuned_gaussian
+from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 
     from scatacworks.models.base import Model
 
+    Files = str | PathLike[str] | Mapping[str, str | PathLike[str]]
+
 
 def evaluate(
-    adata: AnnData | MuData | Tracks,
-    truth: AnnData | MuData | Tracks,
+    adata: AnnData | MuData | Tracks | Files,
+    truth: AnnData | MuData | Tracks | Files,
     *,
+    bigwig: Literal["coverage", "cut_sites"] = "coverage",
     key: str = _keys.DENOISED,
     raw_key: str = _keys.PSEUDOBULK,
     groups: Sequence[str] | None = None,
@@ -56,9 +60,12 @@ def evaluate(
     ----------
     adata
         The shallow cells after :func:`~scatacworks.pp.pseudobulk` and, to have them scored, ``tl.denoise``; or tracks
-        of cut sites.
+        of cut sites, or bigWig files.
     truth
-        The deep ones: cells after :func:`~scatacworks.pp.pseudobulk`, or tracks of cut sites; same group names.
+        The deep ones, in any of these forms; same group names.
+    bigwig
+        What bigWig files hold: ``"coverage"`` of cut sites extended by `extend`, or ``"cut_sites"``; see
+        :func:`~scatacworks.tl.train`.
     key, raw_key
         Slots of `.uns` with the denoised tracks (scored when there) and the cut sites.
     groups
@@ -119,6 +126,8 @@ def evaluate(
     """
     import pandas as pd
 
+    bars = {"n_jobs": n_jobs, "progress": progress}
+    truth, adata, unsolved, absent = open_pair(truth, adata, raw_key, kind=bigwig, extend=extend, **bars)
     full, shallow = _samples.cut_sites_of(truth, raw_key), _samples.cut_sites_of(adata, raw_key)
     pair = differential if isinstance(differential, tuple) else None
     names = list((pair or shallow.groups) if groups is None else groups)
@@ -127,9 +136,11 @@ def evaluate(
     deep_depths = _samples.depths_of(truth, raw_key, None)[[full.group_code(name) for name in names]]
     peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
     apart = differential if pair is None else peaks_of_one(peaks, pair)
+    regions = present(regions, deep.genome, absent)
     where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
+    exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
-    run = {"regions": where, "n_jobs": n_jobs, "progress": progress, "extend": extend}
+    run = {"regions": where, "extend": extend, **bars}
     tune = None if tune_regions is None else _frame(_samples.intervals(tune_regions, deep.genome))
     simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
     rows = []

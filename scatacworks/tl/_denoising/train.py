@@ -9,9 +9,8 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._logging import logger
-from scatacworks._membership import listed
 from scatacworks.tl._denoising import _samples
-from scatacworks.tl._denoising._bigwigs import open_pair
+from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-    from scatacworks.genome import Genome
     from scatacworks.models.base import Model
     from scatacworks.models.data import Sample
     from scatacworks.models.train import TrainConfig, TrainResult
@@ -154,7 +152,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     opened = open_pair(adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar)
     adata, noisy, unsolved, absent = opened
     clean = _samples.cut_sites_of(adata, key)
-    where = _samples.split(clean.genome, _present(regions, clean.genome, absent), validation, holdout)
+    where = _samples.split(clean.genome, present(regions, clean.genome, absent), validation, holdout)
     if not where[0]:
         msg = "No region is left to train on; give regions=, or other validation= and holdout= chromosomes."
         raise ValueError(msg)
@@ -184,21 +182,6 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     options |= {"tensorboard": tensorboard, **bar}
     return training.fit(network, train_on, validate_on, config=config, out=out, resume=resume, seed=seed, **options)
-
-
-def _present(regions: Any, genome: Genome, absent: set[str]) -> Any:
-    """Regions without the chromosomes that a file lacks; those may not have been asked for."""
-    if not absent:
-        return regions
-    if regions is None:
-        msg = f"Left out, because a bigWig file lacks them: {listed(sorted(absent))}."
-        warnings.warn(msg, UserWarning, stacklevel=3)
-        return [chrom for chrom in genome.chroms if chrom not in absent]
-    lost = sorted(absent & set(_samples.intervals(regions, genome)))
-    if lost:
-        msg = f"A bigWig file lacks {listed(lost)}, which regions= asks for; leave that out, or give a complete file."
-        raise ValueError(msg)
-    return regions
 
 
 def _make(

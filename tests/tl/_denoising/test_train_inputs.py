@@ -144,6 +144,13 @@ def test_a_pair_of_bigwigs_trains_as_the_tracks_do(deep, shallow, tmp_path):
         read(pair[0], "signal")
 
 
+def test_a_pair_of_bigwigs_is_evaluated_as_the_tracks_are(deep, shallow, tmp_path):
+    options = {"baselines": ["raw"], "progress": False, "n_jobs": 1}
+    files = sca.tl.evaluate(written(shallow, tmp_path / "noisy.bw"), written(deep, tmp_path / "clean.bw"), **options)
+    tracks = sca.tl.evaluate(shallow, deep, **options)
+    pd.testing.assert_frame_equal(files.drop(columns="group"), tracks.drop(columns="group"))
+
+
 def test_values_that_are_no_counts_are_refused(deep, tmp_path):
     pyBigWig = pytest.importorskip("pyBigWig")
     for name, value in (("scaled", 0.7), ("nan", float("nan"))):
