@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Guidance", "Prior"]
 
 N_CHANNELS = 6  # what a network's guide reads, see scatacworks.models.guide.CHANNELS
+UNMATCHED = 0.3  # share of cut sites that rows are said to explain where they are not weighed
 _KEPT = 4  # chromosomes whose segments are kept
 _NOTE = "prior.json"
 _MANY = 125  # samples beyond which more tell the network nothing
@@ -97,8 +98,10 @@ class Prior:
     def digest(self) -> str:
         """Hash of everything that decides what the prior does: sixteen hexadecimal digits."""
         content = hashlib.sha256(json.dumps([list(self.rows), self.genome.sizes, self.n_samples, self.pooled]).encode())
-        for array in (self.tracks.indptr, self.tracks.starts, self.tracks.lengths, self.tracks.values):
-            content.update(np.ascontiguousarray(array[:]).tobytes())
+        lengths = 1 if self.tracks.lengths is None else self.tracks.lengths[:]
+        lengths = np.broadcast_to(np.asarray(lengths, np.int32), (self.tracks.n_runs,))
+        for array in (self.tracks.indptr, self.tracks.starts[:], lengths, self.tracks.values[:]):
+            content.update(np.ascontiguousarray(array).tobytes())
         return content.hexdigest()[:16]
 
     def exclude(self, names: Sequence[str] | str) -> Prior:
@@ -143,7 +146,8 @@ class Prior:
 
     def _make_segments(self, chrom: int) -> Segments:
         parts = [self.tracks.runs(row, chrom) for row in range(len(self.rows))]
-        starts, lengths, values = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        starts, values = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
+        lengths = 1 if self.tracks.lengths is None else np.concatenate([part[1] for part in parts])
         rows = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
         ends = starts.astype(np.int64) + lengths
         return kernels.make_segments(starts, ends, rows, values, int(self.genome.lengths[chrom]))
@@ -222,11 +226,16 @@ class Guidance:
         strength: float = 1.0,
         match: bool = True,
     ) -> Guidance:
-        """Weigh the rows of a prior for every group; `use` (n_groups, n_rows) leaves some out."""
+        """Weigh the rows of a prior for every group; `use` (n_groups, n_rows) leaves some out.
+
+        Without `match` all rows weigh the same, and every group is told the same of the prior.
+        """
         n_groups = len(cut_sites.groups)
         use = np.ones((n_groups, len(prior.rows)), bool) if use is None else use
+        if not match:
+            return cls(prior, use.astype(np.float64), np.full(n_groups, UNMATCHED), float(strength))
         found = _Evidence.collect(prior, cut_sites)
-        rates, explained = zip(*(found.match(g, use[g], match=match) for g in range(n_groups)), strict=True)
+        rates, explained = zip(*(found.match(g, use[g]) for g in range(n_groups)), strict=True)
         weights = np.array(rates) * (use.sum(1) / np.sum(rates, axis=1))[:, None]
         return cls(prior, weights, np.array(explained), float(strength))
 
@@ -297,7 +306,7 @@ class _Evidence:
             pointers, rows, fractions = kernels.keep_segments(segments, kept)
             self.parts[group].append((np.diff(pointers), rows, fractions, counts[kept]))
 
-    def match(self, group: int, use: np.ndarray, *, match: bool) -> tuple[np.ndarray, float]:
+    def match(self, group: int, use: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the rates of the rows for one group, 0 for those not used, and what they explain of its cut sites."""
         sizes, rows, values, counts = (np.concatenate(column) for column in zip(*self.parts[group], strict=True))
         pointers = np.concatenate([[0], np.cumsum(sizes)])
@@ -305,8 +314,7 @@ class _Evidence:
         exposure, values = self.exposure * use, values * use[rows]
         start = max((counts.sum() - background * self.covered_bp) / max(exposure.sum(), 1.0), 1e-12)
         segments = (pointers, rows, values)
-        steps = {} if match else {"n_iterations": 0}
-        rates = use * kernels.match_rows(*segments, counts, exposure, background, start, **steps)
+        rates = use * kernels.match_rows(*segments, counts, exposure, background, start)
         mean = kernels.weighted_sums(kernels.Segments(pointers, *segments), rates)
         total = counts.sum() + self.empty[group]
         return rates, float((counts * mean / (mean + background)).sum() / total) if total else 0.0

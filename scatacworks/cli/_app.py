@@ -59,6 +59,12 @@ def denoise(  # noqa: PLR0913 - one for each option
         str, typer.Option(help="Bundled model (see `scatacworks models`) or the path of one.")
     ] = "default",
     regions: Annotated[str | None, typer.Option(help="Only these: a BED file, a region or a gene.")] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="Where other samples are open: an index, its table, a folder of peak files; or self."),
+    ] = None,
+    prior_exclude: Annotated[str, typer.Option(help="Samples of the prior to leave out, separated by commas.")] = "",
+    prior_weight: Annotated[float, typer.Option(min=0, max=1, help="How far the prior corrects; 0: not at all.")] = 1,
     path: Annotated[
         Path | None, typer.Option(help="Keep the denoised tracks in this zarr store; a stopped run then goes on.")
     ] = None,
@@ -81,6 +87,9 @@ def denoise(  # noqa: PLR0913 - one for each option
         out=out,
         model=model,
         regions=regions,
+        prior=prior,
+        prior_exclude=tuple(name.strip() for name in prior_exclude.split(",") if name.strip()),
+        prior_weight=prior_weight,
         path=path,
         peaks={"threshold": threshold, "min_length": min_length, "max_gap": max_gap},
         show=tuple(show or ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from scatacworks.io._fragments import Malformed
+    from scatacworks.prior import Prior
 
 LAYERS = ("raw", "denoised", "probability")
 _SHOWN_REGIONS = 4
@@ -38,6 +40,9 @@ class Settings:
     out: Path
     model: str = "default"
     regions: Any = None
+    prior: str | None = None
+    prior_exclude: tuple[str, ...] = ()
+    prior_weight: float = 1.0
     path: Path | None = None
     peaks: dict[str, Any] = field(default_factory=dict)
     show: tuple[str, ...] = ()
@@ -99,9 +104,13 @@ def read(
 def check(settings: Settings, genome: Genome) -> None:
     """Raise now what would otherwise be found only after the fragments are read: model, regions, places to show."""
     from scatacworks.models import load
+    from scatacworks.tl._denoising import _guidance
     from scatacworks.tl._denoising._regions import parse_regions
 
-    load(settings.model)
+    network = load(settings.model)
+    if settings.prior is not None:
+        _guidance.check(network, settings.prior_weight)
+        read_prior(settings, genome)
     if settings.regions is not None:
         parse_regions(settings.regions, genome)
     for place in settings.show:
@@ -160,17 +169,40 @@ def run(data: AnnData | MuData, settings: Settings) -> None:
 def compute(data: AnnData | MuData, settings: Settings) -> None:
     """Denoise the groups and call their peaks."""
     from scatacworks import tl
+    from scatacworks.get import tracks
 
+    genome = tracks(data).genome
     tl.denoise(
         data,
         model=settings.model,
         regions=settings.regions,
+        prior=None if settings.prior is None else read_prior(settings, genome),
+        prior_weight=settings.prior_weight,
         path=settings.path,
         device=settings.device,
         n_jobs=settings.n_jobs,
         progress=settings.progress,
     )
     tl.call_peaks(data, **settings.peaks, n_jobs=settings.n_jobs)
+
+
+@lru_cache(1)
+def _prior(source: str, exclude: tuple[str, ...], genome: Genome) -> Prior:
+    from scatacworks import tl
+
+    return tl.prior(source, exclude=exclude, genome=genome)
+
+
+def read_prior(settings: Settings, genome: Genome) -> Prior | str:
+    """Return the prior that is named on the command line, read once; `self` for the other groups."""
+    from scatacworks.tl._denoising._guidance import SELF
+
+    if settings.prior != SELF:
+        return _prior(settings.prior, settings.prior_exclude, genome)
+    if settings.prior_exclude:
+        msg = "--prior-exclude does not go with --prior self, which leaves out each group by itself."
+        raise ValueError(msg)
+    return SELF
 
 
 def write_all(

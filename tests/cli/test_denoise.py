@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import anndata as ad
 import numpy as np
 import pyBigWig
 import pytest
@@ -182,4 +183,55 @@ def test_values_out_of_range_are_wrong_usage(call, inputs, tmp_path, option):
     code, _, err = call("denoise", inputs / "fragments.tsv", "--out", tmp_path / "out", option, "-3")
     assert code == 2
     assert option in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def guided_model(tmp_path_factory):
+    import torch
+
+    from scatacworks.models.guide import with_guide
+
+    torch.manual_seed(0)
+    config = sca.models.BinnedUNetConfig(channels=(8, 8, 8), dilations=(1, 2))
+    model = with_guide(sca.models.BinnedUNet(config, {"name": "toy", "data": "none"}))
+    return sca.models.save(model, tmp_path_factory.mktemp("guided") / "toy")
+
+
+def guided_arguments(inputs, model, out):
+    arguments = [
+        "denoise",
+        inputs / "fragments.tsv",
+        "--groups",
+        inputs / "cells.tsv",
+        "--genome",
+        inputs / "toy.sizes",
+    ]
+    return [*arguments, "--model", model, "--out", out, "--bigwig", "none", "--quiet", "--n-jobs", 1]
+
+
+@pytest.mark.parametrize("source", ["folder", "self"])
+def test_a_prior_can_be_named(call, inputs, guided_model, tmp_path, source):
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    for i, name in enumerate(("liver", "lung", "target")):
+        (samples / f"{name}.bed").write_text(f"chr1\t{9_500 + 100 * i}\t10_500\n".replace("_", ""))
+    options = ["--prior", samples, "--prior-exclude", "target"] if source == "folder" else ["--prior", "self"]
+    code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options, "--prior-weight", 0.5)
+    assert code == 0, err
+    adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")
+    params = adata.uns["denoised"]["params"]
+    assert params["prior_weight"] == 0.5
+    assert list(params["prior_rows"]) == (["liver", "lung"] if source == "folder" else ["B", "NK/T"])
+    assert "probability_unguided" in adata.uns["denoised"]
+
+
+def test_a_prior_that_cannot_be_used_is_told_first(call, inputs, model, guided_model, tmp_path):
+    code, _, err = call(*guided_arguments(inputs, model, tmp_path / "out"), "--prior", "self")
+    assert (code, "has no guide" in err) == (1, True)
+    code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), "--prior", tmp_path / "none.txt")
+    assert (code, "none.txt" in err) == (1, True)
+    options = ["--prior", "self", "--prior-exclude", "B"]
+    code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options)
+    assert (code, "--prior-exclude does not go" in err) == (1, True)
     assert not (tmp_path / "out").exists()

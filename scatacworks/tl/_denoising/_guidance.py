@@ -12,6 +12,7 @@ from scatacworks._core.calling import call_runs
 from scatacworks._logging import logger
 from scatacworks._membership import listed, resolve_groups
 from scatacworks.prior import Guidance, Prior
+from scatacworks.tl._denoising.call_peaks import with_lengths
 from scatacworks.tl._denoising.prior import on_genome
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tracks import Tracks
@@ -122,7 +123,8 @@ def _peaks(probability: Tracks) -> Tracks:
 
     def one(group: int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fill = np.nan_to_num(probability.fill[group])
-        starts, ends = call_runs(*probability.runs(group, chrom), fill, probability.genome.sizes[chrom], *_CALL)
+        runs = with_lengths(probability, group, chrom)
+        starts, ends = call_runs(*runs, fill, probability.genome.sizes[chrom], *_CALL)
         return starts.astype(np.int32), (ends - starts).astype(np.int32), np.ones(len(starts), np.float32)
 
     n_groups = range(len(probability.groups))
@@ -143,7 +145,7 @@ def _widened(spans: np.ndarray, size: int) -> np.ndarray:
     return np.column_stack([wide[first, 0], wide[np.append(np.flatnonzero(first)[1:] - 1, len(wide) - 1), 1]])
 
 
-def describe(guidance: Guidance) -> dict[str, Any]:
+def describe(guidance: Guidance, *, match: bool) -> dict[str, Any]:
     """Provenance of a guided run, in a form AnnData writes."""
     prior = guidance.prior
     excluded = prior.provenance.get("excluded", [])
@@ -154,6 +156,7 @@ def describe(guidance: Guidance) -> dict[str, Any]:
         "prior_excluded": ", ".join(excluded),
         "prior_n_samples": np.array([guidance.size(group) for group in range(len(guidance.weights))]),
         "prior_weight": guidance.strength,
+        "prior_match": match,
         "prior_matched": guidance.weights,
         "prior_explained": guidance.explained,
     }

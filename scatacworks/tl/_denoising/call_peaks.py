@@ -173,7 +173,7 @@ def _gain(summits: np.ndarray, guided: tuple[Tracks, Tracks], where: tuple[str, 
 
 def _at(tracks: Tracks, group: str, chrom: str, bases: np.ndarray) -> np.ndarray:
     """Return the values at bases; float32."""
-    starts, lengths, values = tracks.runs(group, chrom)
+    starts, lengths, values = with_lengths(tracks, group, chrom)
     out = np.full(len(bases), tracks.fill[tracks.group_code(group)], np.float32)
     run = np.searchsorted(starts, bases, side="right") - 1
     inside = run >= 0
@@ -186,13 +186,14 @@ def _call_one(called: Tracks, signal: Tracks, group: str, chrom: str, limits: tu
     """Call one group on one chromosome."""
     size = called.genome.sizes[chrom]
     fill = float(called.fill[called.group_code(group)])
-    starts, ends = call_runs(*_with_lengths(called, group, chrom), fill, size, *limits)
+    starts, ends = call_runs(*with_lengths(called, group, chrom), fill, size, *limits)
     fill = float(signal.fill[signal.group_code(group)])
-    summit, mean, highest = summarise_runs(*_with_lengths(signal, group, chrom), fill, starts, ends)
+    summit, mean, highest = summarise_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
     columns = (str(group), chrom, starts, ends, summit, mean, highest)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
-def _with_lengths(tracks: Tracks, group: str, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def with_lengths(tracks: Tracks, group: str | int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the runs of a group, with lengths also where all are 1."""
     starts, lengths, values = tracks.runs(group, chrom)
     return starts, np.ones(len(starts), np.int32) if lengths is None else lengths, values

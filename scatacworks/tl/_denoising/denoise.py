@@ -183,6 +183,7 @@ def denoise(
             guidance = _guidance.external(prior, cut_sites, **options)
     predictor = Predictor(network, cut_sites, depth=depths, regions=wanted, rounding=rounding, guidance=guidance, **how)
     params = _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {})) | {"key": key, "model": name}
+    params |= {} if guidance is None else _guidance.describe(guidance, match=prior_match)
     stored = _run(predictor, scale, params, path, progress=progress)
     stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
     stored |= {} if wanted is None else {"regions": regions_frame(wanted, cut_sites.genome)}
@@ -240,7 +241,6 @@ def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, sourc
         rounding_logit=rounding.logit,
         lowest_probability=rounding.lowest,
         precision="bfloat16" if predictor.amp else "float32",
-        **({} if predictor.guidance is None else _guidance.describe(predictor.guidance)),
     )
 
 

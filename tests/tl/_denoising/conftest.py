@@ -41,6 +41,12 @@ def adata():
     return make_adata()
 
 
+@pytest.fixture
+def make_pseudobulk():
+    """Make the AnnData with other groups or numbers of cut sites."""
+    return make_adata
+
+
 @pytest.fixture(scope="session")
 def network():
     torch.manual_seed(0)

@@ -14,9 +14,9 @@ import scatacworks as sca
 from scatacworks.models._predictor import Predictor
 from scatacworks.models.guide import with_guide
 from scatacworks.tl._denoising._guidance import with_room
-from tests.tl._denoising.conftest import SIZES, make_adata
 
 GROUPS = ("a", "b", "c")
+SIZES = {"chr1": 60_000, "chr2": 20_011, "chr3": 900}
 GENOME = sca.Genome(SIZES, name="toy")
 
 
@@ -31,9 +31,9 @@ def model(network):
 
 
 @pytest.fixture
-def cells():
+def cells(make_pseudobulk):
     """Three groups of pseudobulk with two cells each."""
-    adata = make_adata(groups=GROUPS, n=(300, 200, 100))
+    adata = make_pseudobulk(groups=GROUPS, n=(300, 200, 100))
     cells = ad.AnnData(obs=pd.DataFrame({"group": list("aabbcc")}, index=[f"cell{i}" for i in range(6)]))
     cells.uns["pseudobulk"] = adata.uns["pseudobulk"]
     cells.uns["pseudobulk"]["params"]["groupby"] = "group"
@@ -162,8 +162,8 @@ def test_groups_that_share_cells_do_not_guide_each_other(cells, model, caplog):
     assert weights.tolist() == [[False, False, True], [False, False, True], [True, True, False]]
 
 
-def test_self_needs_another_group(model):
-    adata = make_adata(groups=("a",), n=(300,))
+def test_self_needs_another_group(model, make_pseudobulk):
+    adata = make_pseudobulk(groups=("a",), n=(300,))
     with pytest.raises(ValueError, match="none for a"):
         denoise(adata, model, "self")
 
