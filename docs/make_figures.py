@@ -20,6 +20,7 @@ def main() -> None:
     adata = _demo.prepare(progress=False)
     settings = _denoise.Settings(out=STATIC, model=_demo.MODEL, regions=adata.uns["windows"], progress=False)
     _denoise.compute(adata, settings)
+    _demo.guide(adata, settings)
     shown = ["memory B", "CD14+ Monocytes", "NK", "CD8 naive T"]
     figures = {
         "readme": _demo.headline(adata),

@@ -18,6 +18,7 @@ def test_the_demo_writes_what_it_says(call, tmp_path):
     scores = _demo.agreement(adata)
     assert (scores["denoised"] > scores["raw"]).mean() > 0.8
     assert scores["denoised"].mean() > scores["raw"].mean() + 0.01
+    assert scores["guided"].mean() > scores["denoised"].mean()
 
 
 def test_the_draw_shares_no_cell_with_the_others_and_windows_are_held_out():
