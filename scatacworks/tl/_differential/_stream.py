@@ -16,6 +16,7 @@ from scatacworks._core.differential import segment_means
 from scatacworks._core.moments import batch_moments, join
 from scatacworks._files import atomic_path, require_writable
 from scatacworks._logging import logger
+from scatacworks.prior import Guidance
 from scatacworks.tl._differential._universe import as_arrays
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scatacworks.models.base import Model
+    from scatacworks.prior import Prior
     from scatacworks.tl._differential._source import GroupSource
     from scatacworks.tracks import Tracks
 
@@ -81,12 +83,18 @@ class Denoiser:
 
     model: Model
     options: dict[str, Any] = field(default_factory=dict)
+    prior: Prior | None = None
+    prior_weight: float = 1.0
 
     def __call__(self, cut_sites: Tracks, depth: np.ndarray, regions: Mapping[int, np.ndarray]) -> tuple:
-        """Return signal and probability within the regions."""
+        """Return signal and probability within the regions; a prior is the same for all groups."""
         from scatacworks.models.predict import predict
 
-        return predict(self.model, cut_sites, depth=depth, regions=regions, progress=False, **self.options)
+        guidance = None
+        if self.prior is not None:
+            guidance = Guidance.make(self.prior, cut_sites, strength=self.prior_weight, match=False)
+        options = self.options | {"guidance": guidance}
+        return predict(self.model, cut_sites, depth=depth, regions=regions, progress=False, **options)[:2]
 
 
 @dataclass

@@ -102,8 +102,27 @@ def check_provenance(params: Mapping, background: Background, tracks: Tracks, ke
                 "they cannot be compared. Make both with the same."
             )
             raise ValueError(msg)
+    check_prior(params, background.params, key)
     if tracks.genome != background.genome:
         msg = f"The tracks in .uns[{key!r}] lie on {tracks.genome!r}, the background on {background.genome!r}."
+        raise ValueError(msg)
+
+
+def check_prior(params: Mapping, background: Mapping, key: str) -> None:
+    """Refuse tracks that were guided by another prior than the background, or weighed it for themselves."""
+    ours, theirs = ((kept.get("prior"), kept.get("prior_weight")) for kept in (params, background))
+    if ours != theirs:
+        said = [f"the prior {one[0]} (weight {one[1]:g})" if one[0] else "no prior" for one in (ours, theirs)]
+        msg = (
+            f"The tracks in .uns[{key!r}] were made with {said[0]}, the background with {said[1]}; differences "
+            "between priors would look like differences between cells. Make both with the same."
+        )
+        raise ValueError(msg)
+    if ours[0] and params.get("prior_match", True):
+        msg = (
+            f"The tracks in .uns[{key!r}] weigh the prior by how well it explains each group, which draws each towards "
+            "its own kind. To compare groups, denoise with prior_match=False."
+        )
         raise ValueError(msg)
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 from scatacworks import _keys, _step
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions
-from scatacworks.tl._denoising import _inputs
+from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising._regions import parse_regions, regions_frame
+from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tl._differential import _stream, _universe
 from scatacworks.tl._differential._source import genome_for, open_groups
 from scatacworks.tl._differential._store import Background
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from scatacworks.models.base import Model
+    from scatacworks.prior import Prior
     from scatacworks.tl._differential._source import GroupSource
 
 TILE_BP = 500
@@ -39,6 +41,8 @@ def background(
     universe: Any = None,
     tile: int | None = TILE_BP,
     model: str | PathLike[str] | Model = "default",
+    prior: Prior | AnnData | pd.DataFrame | dict[str, Any] | str | PathLike[str] | None = None,
+    prior_weight: float = 1.0,
     device: str | torch.device | None = None,
     batch_size: int | None = None,
     n_jobs: int | None = None,
@@ -75,6 +79,9 @@ def background(
         Length of these tiles in bp; `None` for none. Ignored with `universe`.
     model
         Name of a bundled model, path of a model file, or a trained model; the one that denoises the group of interest.
+    prior, prior_weight
+        As in :func:`~scatacworks.tl.denoise`, but for `"self"`. All groups see the prior alike, and so must the group
+        of interest: denoise it with the same prior and `prior_match=False`.
     device, batch_size, n_jobs
         As in :func:`~scatacworks.tl.denoise`.
     path
@@ -105,7 +112,7 @@ def background(
     `["groups"]`, `["total"]` : `(n_groups,)`
         Names, and signal summed over the regions before normalisation.
     `["params"]` : dict
-        Model and its hash, extension, genome, digest of the regions, where the groups came from.
+        Model and its hash, extension, genome, digest of the regions, where the groups came from, hash of the prior.
 
     Raises
     ------
@@ -128,7 +135,10 @@ def background(
     source, spans = _open(target, key, regions, network, n_jobs)
     options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs}
     params = _describe(network, name, source, spans, key=key)
-    stream = _stream.Stream(source, _stream.Denoiser(network, options), spans, None, progress)
+    denoiser = _stream.Denoiser(network, options, _open_prior(prior, network, source, prior_weight), prior_weight)
+    if denoiser.prior is not None:
+        params |= {"prior": denoiser.prior.digest, "prior_weight": float(prior_weight)}
+    stream = _stream.Stream(source, denoiser, spans, None, progress)
     path = None if path is None else Path(path).resolve()
     if path is not None:
         stream.folder = _stream.open_folder(path, _resume_key(params, source, universe, tile))
@@ -156,6 +166,17 @@ def _open(
     if spans is None:
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
     return source, spans
+
+
+def _open_prior(prior: Any, network: Model, source: GroupSource, strength: float) -> Prior | None:
+    """Return the prior on the genome of the groups."""
+    if prior is None:
+        return None
+    if isinstance(prior, str) and prior == _guidance.SELF:
+        msg = 'prior="self" would be another prior for every group; make one for all with tl.prior.'
+        raise ValueError(msg)
+    _guidance.check(network, strength)
+    return make_prior(prior, genome=source.genome)
 
 
 def _warn_about_depth(network: Model, source: GroupSource) -> None:

@@ -11,12 +11,13 @@ from scatacworks import _keys, _step
 from scatacworks._core import intervals
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._regions import as_regions
+from scatacworks.prior import Prior
 from scatacworks.tl._differential._calibrated import calibrated_test
 from scatacworks.tl._differential._nearest import add_nearest_gene
 from scatacworks.tl._differential._paper import paper_test
 from scatacworks.tl._differential._replicates import Comparison, replicate_test
 from scatacworks.tl._differential._store import Background, get_background, is_background
-from scatacworks.tl._differential._target import open_target, z_tracks
+from scatacworks.tl._differential._target import check_prior, open_target, z_tracks
 from scatacworks.tl._differential._universe import GIVEN, as_arrays
 from scatacworks.tl._differential.background import background as make_background
 
@@ -150,7 +151,8 @@ def differential_regions(
     KeyError
         If there is no such group, background or track.
     ValueError
-        If tracks and background were made with another model, extension or genome; if too few background groups are
+        If tracks and background were made with another model, extension, genome or prior, or the tracks weigh the prior
+        by group (`prior_match`); if too few background groups are
         free of the tested cells; or an argument is out of range.
 
     Examples
@@ -234,6 +236,12 @@ def _ensure_background(
         raise ValueError(msg)
     if isinstance(model, str) and model == "default":
         model = str(adata.uns.get(key, {}).get(_keys.PARAMS, {}).get("model", model))
+    tracks = adata.uns.get(key, {})
+    params = tracks.get(_keys.PARAMS, {})
+    check_prior(params, params, key)
+    if _keys.PRIOR in tracks:
+        stored = Prior.from_dict(tracks[_keys.PRIOR])
+        shared |= {"prior": stored, "prior_weight": float(params["prior_weight"])}
     make_background(adata, key=name, regions=regions, model=model, **shared)
     return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
 
