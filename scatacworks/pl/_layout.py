@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from scatacworks.genome import Region
 
 RIGHT, TOP, BOTTOM = 0.68, 0.5, 0.45  # inches around the lines; the names of the groups decide on the left
-_HEIGHTS = {"raw": 0.42, "denoised": 0.42, "probability": 0.1, "peaks": 0.12}  # inches
+_HEIGHTS = {"raw": 0.42, "denoised": 0.42, "probability": 0.1, "unguided": 0.1, "prior": 0.1, "peaks": 0.12}  # inches
 _NAMES = {"raw": "raw", "denoised": "denoised", "probability": "P(peak)", "peaks": "peaks"}
+_NAMES |= {"unguided": "P, no prior", "prior": "prior"}
 _GAP, _BLOCK_GAP, _GENE_LINE = 0.05, 0.13, 0.3
 
 
@@ -110,8 +111,8 @@ class Layout:
                 ax.tick_params(axis="y", length=2, width=0.6, color=FAINT, labelcolor=FAINT, pad=1.5)
                 ax.spines["left"].set(color=FAINT, linewidth=0.6)
             else:
-                if panel.layer == "probability":
-                    _browser.draw_strip(ax, panel.edges, panel.values, color)
+                if panel.table is None:
+                    _browser.draw_strip(ax, panel.edges, panel.values, GREY if panel.layer == "prior" else color)
                 else:
                     _browser.draw_peaks(ax, panel.table, color, self.region_bp)
                 ax.set_ylim(0, 1)

@@ -17,6 +17,7 @@ from scatacworks.pl import _browser
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import finish
 from scatacworks.pl._layout import Layout, Panel
+from scatacworks.prior import Prior
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Region
 
-Layer = Literal["raw", "denoised", "probability", "peaks"]
-LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "peaks")
+Layer = Literal["raw", "denoised", "probability", "unguided", "prior", "peaks"]
+LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "unguided", "prior", "peaks")
+_PROBABILITIES = {"probability": _keys.PROBABILITY, "unguided": _keys.UNGUIDED}
 _FLANK = 0.25  # of a gene's length, shown to either side
 
 
@@ -72,7 +74,8 @@ def tracks(
         Groups to show, in this order; all by default.
     layers
         What to show of each group, in this order: `"raw"` coverage, `"denoised"` coverage, `"probability"` of a peak
-        (as a strip, pale grey is 0), `"peaks"` (with summits). By default whatever there is.
+        (as a strip, pale grey is 0), and of tracks denoised with a prior that probability `"unguided"` and the
+        `"prior"` itself (the fraction of its samples); `"peaks"` (with summits). By default whatever there is.
     key, pseudobulk_key, peaks_key
         Slots of `.uns`.
     extend
@@ -163,10 +166,12 @@ class _Source:
         flank: int | None,
     ) -> _Source:
         key, pseudobulk_key, peaks_key = keys
+        slots = (pseudobulk_key, key, key, key, key, peaks_key)
+        guided = _keys.PRIOR in adata.uns.get(key, {})
         there = [
             layer
-            for layer, slot in zip(LAYERS, (pseudobulk_key, key, key, peaks_key), strict=True)
-            if slot in adata.uns
+            for layer, slot in zip(LAYERS, slots, strict=True)
+            if slot in adata.uns and (guided or layer not in ("unguided", "prior"))
         ]
         unknown = [layer for layer in layers or () if layer not in LAYERS]
         if unknown:
@@ -175,9 +180,9 @@ class _Source:
         missing = [layer for layer in layers or () if layer not in there]
         if missing or not there:
             name = missing[0] if missing else "track"
-            step = {"peaks": "tl.call_peaks", "denoised": "tl.denoise", "probability": "tl.denoise"}.get(
-                name, "pp.pseudobulk"
-            )
+            steps = {"peaks": "tl.call_peaks", "denoised": "tl.denoise", "probability": "tl.denoise"}
+            steps |= dict.fromkeys(("unguided", "prior"), "tl.denoise(prior=...)")
+            step = steps.get(name, "pp.pseudobulk")
             msg = f"There is no {name} to show; run scatacworks.{step} first, or name the keys."
             raise KeyError(msg)
         shown = there if layers is None else list(layers)
@@ -199,7 +204,7 @@ class _Source:
         key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
             return list(map(str, pd.Categorical(self.adata.uns[peaks_key]["group"]).categories))
-        denoised = any(layer in self.layers for layer in ("denoised", "probability"))
+        denoised = any(layer in self.layers for layer in ("denoised", *_PROBABILITIES, "prior"))
         return list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
 
     def groupby(self) -> str | None:
@@ -218,8 +223,10 @@ class _Source:
         if layer == "raw":
             values = get_track(self.adata, group, self.region, key=pseudobulk_key, extend=self.extend)
             values = values * self.raw_factor(group)
+        elif layer == "prior":
+            values = Prior.from_dict(self.adata.uns[key][_keys.PRIOR]).fraction(*self.region)
         else:
-            kept = _keys.SIGNAL if layer == "denoised" else _keys.PROBABILITY
+            kept = _PROBABILITIES.get(layer, _keys.SIGNAL)
             values = get_track(self.adata, group, self.region, key=key, layer=kept)
         return Panel(group, layer, *_browser.bins_of(values, self.region))
 

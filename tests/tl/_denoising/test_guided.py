@@ -218,3 +218,16 @@ def test_wrong_arguments_are_refused(cells, model, network):
         denoise(cells, model, some_peaks().assign(chrom="scaffold"))
     with pytest.raises(ValueError, match="another genome"):
         denoise(cells, model, sca.tl.prior(some_peaks(), genome={"chr1": 61_000}))
+
+
+def test_a_figure_shows_prior_and_both_probabilities(cells, model):
+    cells.uns["pseudobulk"]["n_fragments"] = np.array([150, 100, 50])
+    denoise(cells, model, some_peaks())
+    figure = sca.pl.tracks(cells, "chr1:18,000-22,000", groups=["a"], show=False)
+    texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert {"P(peak)", "P, no prior", "prior"} <= set(texts)
+    denoise(cells, model, None)
+    figure = sca.pl.tracks(cells, "chr1:18,000-22,000", groups=["a"], show=False)
+    assert "prior" not in [text.get_text() for ax in figure.axes for text in ax.texts]
+    with pytest.raises(KeyError, match="no prior to show"):
+        sca.pl.tracks(cells, "chr1:18,000-22,000", layers=["prior"], show=False)
