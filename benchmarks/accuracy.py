@@ -51,14 +51,15 @@ def bed(name: str) -> pd.DataFrame:
     return pd.read_csv(DATA / "atacworks_hsc" / name, sep="\t", header=None, usecols=[0, 1, 2], names=columns)
 
 
-def thinned(tracks: sca.Tracks, fraction: float, seed: int = 7) -> sca.Tracks:
-    """Keep every cut site with the same probability."""
+def thinned(tracks: sca.Tracks, fraction: float, seed: int = 7, order: tuple[str, ...] = ()) -> sca.Tracks:
+    """Keep every cut site with the same probability; `order` says which chromosome is drawn first."""
     rng = np.random.default_rng(seed)
-    chromosomes = []
-    for chrom in tracks.genome.chroms:
+    runs = {}
+    for chrom in order or tracks.genome.chroms:
         positions, _, counts = tracks.runs(0, chrom)
         kept = rng.binomial(counts.astype(np.int64), fraction)
-        chromosomes.append((chrom, [(positions[kept > 0], None, kept[kept > 0].astype(np.uint16))]))
+        runs[chrom] = (positions[kept > 0], None, kept[kept > 0].astype(np.uint16))
+    chromosomes = ((chrom, [runs[chrom]]) for chrom in tracks.genome.chroms)
     return sca.Tracks.from_chromosomes(tracks.groups, tracks.genome, chromosomes)
 
 
