@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scatacworks.models.base import Model, box_weights, new_card, round_up
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _BLOCK = 64  # bins filtered by one row of the matrix product
 
@@ -78,6 +81,12 @@ class Linear(Model):
         pad = self.reach - len(box) // 2
         self.weight = nn.Parameter(F.pad(box, (pad, pad)).repeat(2, 1) * torch.tensor([[1.0], [0.02]]))
         self.offset = nn.Parameter(torch.tensor([0.0, -4.0]))
+
+    def set_filter(self, weight: np.ndarray, offset: float) -> None:
+        """Take a filter (`2 reach + 1` bins) for both outputs, and what is added to the coverage, from elsewhere."""
+        with torch.no_grad():
+            self.weight.copy_(torch.from_numpy(weight).repeat(2, 1))
+            self.offset[0] = offset
 
     def forward(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Filter a batch of windows; see :meth:`Model.forward`."""

@@ -83,8 +83,6 @@ def fitted_linear(
     The covariance of binned cut sites depends on their distance alone, so the normal equations have one number per
     distance (a Wiener filter) and are solved at once. The signal is what ranks bases.
     """
-    import torch
-
     from scatacworks.models import Linear, LinearConfig
 
     model = Linear(LinearConfig(extension=extend))
@@ -94,10 +92,7 @@ def fitted_linear(
         for chrom, start, end in _pieces(where):
             place, geometry = (chrom, start, end), (model.bin_size, model.reach, extend)
             sums.add(*_binned(shallow, deep, group, place, geometry), factors)
-    weight, offset = sums.solve()
-    with torch.no_grad():
-        model.weight.copy_(torch.tensor(np.stack([weight, weight]), dtype=torch.float32))
-        model.offset[0] = offset
+    model.set_filter(*sums.solve())
     return model.eval()
 
 
