@@ -1,8 +1,8 @@
 """What a prior adds, on real data: the judged model with and without it, what it paints, controls and cost.
 
-    python benchmarks/guided.py                     # HSC hold-out at three depths, controls, cost, blood cells
-    python benchmarks/guided.py --no-blood          # HSC only
-    python benchmarks/guided.py --inputs 0.2        # one depth (real, or million cut sites)
+    python -m benchmarks.guided                     # HSC hold-out at three depths, controls, cost, blood cells
+    python -m benchmarks.guided --no-blood          # HSC only
+    python -m benchmarks.guided --inputs 0.2        # one depth (real, or million cut sites)
 
 Data: the folder in SCA_SHARED_DATA (``atacworks_hsc``, ``encode_dnase_125``, ``pbmc10k_windows``). HSC as in
 ``accuracy.py``, with priors from peaks of the 125 ENCODE samples: without any of blood, and without CD34+ cells (the
@@ -20,9 +20,9 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from accuracy import DATA, END, GENOME, HSC, TYPES, Blood, thinned
 
 import scatacworks as sca
+from benchmarks.accuracy import DATA, END, GENOME, HSC, TYPES, Blood, thinned
 from scatacworks import metrics
 from scatacworks.models import Rounding
 from scatacworks.models.predict import predict
