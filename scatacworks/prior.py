@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scatacworks._core import prior as kernels
+from scatacworks._files import atomic_path
+from scatacworks._membership import listed
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -22,10 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Guidance", "Prior"]
 
-N_CHANNELS = 6  # what a network's guide reads, see scatacworks.models.guide.CHANNELS
+CHANNELS = ("flat", "matched", "any", "size", "explained", "weight")
+"""Channels of a prior per bin, which a network's guide reads.
+
+Square root of the fraction of the prior's samples with an element there; the same with samples weighted by how well
+they explain the cut sites of the group; 1 where any has one; log10 of the number of samples, halved; the share of the
+group's cut sites that the samples so weighted explain; and the weight of the correction.
+"""
+
+NOTE = "prior.json"  # what is written beside the tracks of a stored prior
 UNMATCHED = 0.3  # share of cut sites that rows are said to explain where they are not weighed
 _KEPT = 4  # chromosomes whose segments are kept
-_NOTE = "prior.json"
 _MANY = 125  # samples beyond which more tell the network nothing
 _TRUSTED = (0.05, 0.15)  # explained shares between which the correction fades in
 
@@ -79,7 +88,7 @@ class Prior:
         if len(values) and not (values.min() > 0 and values.max() <= 1):
             msg = f"Values of a prior lie in (0, 1]; got {values.min():g} to {values.max():g}."
             raise ValueError(msg)
-        self._segments = lru_cache(_KEPT)(self._make_segments)
+        self._segments: dict[int, Segments] = {}  # of the chromosomes asked for last
 
     def __repr__(self) -> str:
         return f"Prior({self.n_samples} samples in {len(self.rows)} rows, {self.genome!r})"
@@ -120,12 +129,11 @@ class Prior:
             If nothing is left.
         """
         names = [names] if isinstance(names, str) else [str(name) for name in names]
-        unknown = [name for name in names if name not in set(self.rows)]
+        unknown = sorted(set(names) - set(self.rows))
         if unknown:
-            known = ", ".join(self.rows[:8]) + (", …" if len(self.rows) > 8 else "")
-            msg = f"The prior has no row {', '.join(map(repr, unknown))} to exclude; it has {known}."
+            msg = f"The prior has no row {', '.join(map(repr, unknown))} to exclude; it has {listed(self.rows)}."
             raise KeyError(msg)
-        kept = [name for name in self.rows if name not in set(names)]
+        kept = [name for name in self.rows if name not in names]
         if not kept:
             msg = f"Nothing is left of the prior without {', '.join(names)}."
             raise ValueError(msg)
@@ -142,7 +150,11 @@ class Prior:
 
     def segments(self, chrom: int) -> Segments:
         """Return the stretches of a chromosome (code) with a constant set of rows."""
-        return self._segments(int(chrom))
+        found = self._segments.pop(int(chrom), None) or self._make_segments(int(chrom))
+        self._segments[int(chrom)] = found
+        if len(self._segments) > _KEPT:
+            self._segments.pop(next(iter(self._segments)), None)
+        return found
 
     def _make_segments(self, chrom: int) -> Segments:
         parts = [self.tracks.runs(row, chrom) for row in range(len(self.rows))]
@@ -168,11 +180,9 @@ class Prior:
 
     def to_zarr(self, path: str | PathLike[str]) -> None:
         """Write a zarr store (a folder); it appears whole or not at all."""
-        from scatacworks._files import atomic_path
-
         with atomic_path(path) as aside:
             self.tracks.to_zarr(aside)
-            (aside / _NOTE).write_text(json.dumps(self._note()), encoding="utf-8")
+            (aside / NOTE).write_text(json.dumps(self._note()), encoding="utf-8")
 
     @classmethod
     def from_zarr(cls, path: str | PathLike[str]) -> Prior:
@@ -183,9 +193,7 @@ class Prior:
         FileNotFoundError
             If there is no such store.
         """
-        from pathlib import Path
-
-        note = Path(path) / _NOTE
+        note = Path(path) / NOTE
         if not note.is_file():
             msg = f"There is no prior at {path}; expected a folder written by Prior.to_zarr."
             raise FileNotFoundError(msg)
@@ -257,14 +265,14 @@ class Guidance:
         return float(np.clip((self.explained[group] - low) / (high - low), 0, 1))
 
     def channels(self, group: int, chrom: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first bases of steps (int64) and the channels of each (float32, `(n_steps, N_CHANNELS)`)."""
+        """Return the first bases of steps (int64), and :data:`CHANNELS` of each (float32, `(n_steps, 6)`)."""
         if not self.prior.covers(chrom):
-            return np.zeros(1, np.int64), np.zeros((1, N_CHANNELS), np.float32)
+            return np.zeros(1, np.int64), np.zeros((1, len(CHANNELS)), np.float32)
         segments, weights = self.prior.segments(chrom), self.weights[group]
         scale = 1.0 if self.prior.pooled else 1.0 / self.size(group)
-        flat = np.minimum(kernels.weighted_sums(segments, (weights > 0) * scale), 1)
-        matched = np.minimum(kernels.weighted_sums(segments, weights * scale), 1)
-        out = np.zeros((len(segments.bounds), N_CHANNELS), np.float32)
+        flat = np.minimum(kernels.weighted_sums(*segments[1:], (weights > 0) * scale), 1)
+        matched = np.minimum(kernels.weighted_sums(*segments[1:], weights * scale), 1)
+        out = np.zeros((len(segments.bounds), len(CHANNELS)), np.float32)
         out[:-1, 0], out[:-1, 1], out[:-1, 2] = np.sqrt(flat), np.sqrt(matched), flat > 0
         out[:, 3] = np.log10(min(self.size(group), _MANY)) / 2
         out[:, 4:] = self.explained[group], self.strength * self.trust(group)
@@ -315,6 +323,6 @@ class _Evidence:
         start = max((counts.sum() - background * self.covered_bp) / max(exposure.sum(), 1.0), 1e-12)
         segments = (pointers, rows, values)
         rates = use * kernels.match_rows(*segments, counts, exposure, background, start)
-        mean = kernels.weighted_sums(kernels.Segments(pointers, *segments), rates)
+        mean = kernels.weighted_sums(*segments, rates)
         total = counts.sum() + self.empty[group]
         return rates, float((counts * mean / (mean + background)).sum() / total) if total else 0.0

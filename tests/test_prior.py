@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -205,3 +206,12 @@ def test_a_chromosome_without_elements_has_no_weight():
     steps, values = Guidance.make(prior, tracks).channels(0, 1)
     assert steps.tolist() == [0]
     assert not values.any()
+
+
+def test_a_prior_can_be_sent_to_another_process():
+    prior, _ = many_rows()
+    prior.segments(0)
+    again = pickle.loads(pickle.dumps(prior))
+    assert again.digest == prior.digest
+    for own, sent in zip(prior.segments(1), again.segments(1), strict=True):
+        np.testing.assert_array_equal(own, sent)

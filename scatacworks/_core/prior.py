@@ -186,9 +186,8 @@ def match_rows(
 
 
 @njit
-def weighted_sums(segments: Segments, weights: np.ndarray) -> np.ndarray:
+def weighted_sums(indptr: np.ndarray, rows: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the sum of weight times value over the rows of every segment; float64."""
-    _, indptr, rows, values = segments
     out = np.zeros(len(indptr) - 1)
     for i in range(len(out)):
         for k in range(indptr[i], indptr[i + 1]):

@@ -79,8 +79,8 @@ class Engine:
         `counts` is float32 (n_windows, n_channels, n_bins), `depth` float32 (n_windows,). With a `prior`, float32
         (n_windows, n_prior_channels, n_bins), both are guided by it, and the unguided logit comes third.
         """
-        inputs = [torch.from_numpy(values) for values in (counts, depth, prior) if values is not None]
-        inputs = [_padded(values, self.pad_to, float(values is inputs[1])) for values in inputs]  # a depth is not 0
+        given = ((counts, 0.0), (depth, 1.0), (prior, 0.0))  # with what to pad: a depth is not 0
+        inputs = [_padded(torch.from_numpy(values), self.pad_to, fill) for values, fill in given if values is not None]
         if self.device.type == "cpu":
             out = self.forward(*inputs)
         elif self.device.type == "cuda":

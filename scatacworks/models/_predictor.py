@@ -15,7 +15,7 @@ from scatacworks._core import interpolate, windows
 from scatacworks.models._engine import Engine, pick_device, ready
 from scatacworks.models._plan import GroupTape, Regions, Unit, batches, make_group_tape, make_units
 from scatacworks.models._rounding import Encoded, Rounding
-from scatacworks.prior import N_CHANNELS
+from scatacworks.prior import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,7 +104,7 @@ class Predictor:
         model, out = self.model, np.zeros_like(self.fill)
         n_bins = (2 * model.halo + model.stride) // model.bin_size
         counts = np.zeros((1, model.n_channels, n_bins), np.float32)
-        prior = None if self.guidance is None else np.zeros((1, N_CHANNELS, n_bins), np.float32)
+        prior = None if self.guidance is None else np.zeros((1, len(CHANNELS), n_bins), np.float32)
         engine = Engine(model, amp=self.amp)
         for group, depth in enumerate(self.depth):
             values = engine(counts, np.full(1, depth, np.float32), prior)
@@ -126,7 +126,7 @@ class Predictor:
         one = [lengths[c] if self.regions is None else np.diff(self.regions[c]).sum() for c in unit.chroms]
         return int(sum(one)) * len(unit.groups)
 
-    def run(self, unit: Unit, progress: tqdm | None = None) -> dict[tuple[int, int], tuple[Encoded, Encoded]]:
+    def run(self, unit: Unit, progress: tqdm | None = None) -> dict[tuple[int, int], tuple[Encoded, ...]]:
         """Denoise a unit: (chromosome code, group) -> encoded runs of every output."""
         options = {"regions": self.regions, "skip": self.skip, "guidance": self.guidance}
         tapes = [make_group_tape(self.cut_sites, unit, group, self.model, **options) for group in unit.groups]
@@ -144,7 +144,7 @@ class Predictor:
             progress.update(total - done)
         return {key: value for tape in tapes for key, value in self._collect(tape, parts[tape.group], unit).items()}
 
-    def _collect(self, tape: GroupTape, parts: list, unit: Unit) -> dict[tuple[int, int], tuple[Encoded, Encoded]]:
+    def _collect(self, tape: GroupTape, parts: list, unit: Unit) -> dict[tuple[int, int], tuple[Encoded, ...]]:
         """Return the runs of one group on every chromosome of a unit."""
         n_outputs = len(self.kinds)
         outputs = [_join(tape.tape, [part[i] for part in parts], unit.chroms) for i in range(n_outputs)]
@@ -178,7 +178,7 @@ class Predictor:
         model = self.model
         n_bins = (self.core + 2 * model.halo) // model.bin_size
         counts = np.zeros((len(batch), model.n_channels, n_bins), np.float32)
-        prior = None if self.guidance is None else np.empty((len(batch), N_CHANNELS, n_bins), np.float32)
+        prior = None if self.guidance is None else np.empty((len(batch), len(CHANNELS), n_bins), np.float32)
         for i, (tape, first) in enumerate(batch):
             tape.fill(counts[i, 0], first - model.halo, model.bin_size)
             counts[i, 0] *= self.gain[tape.group]

@@ -189,7 +189,7 @@ class BinnedUNet(Model):
             As for :meth:`forward`.
         prior
             Per bin, halo included, float32 (`n_windows`, 5, `n_bins`): the channels of
-            :data:`~scatacworks.models.guide.CHANNELS`, of which the last is the weight, 0 to 1, of the correction.
+            :data:`scatacworks.prior.CHANNELS`, of which the last is the weight, 0 to 1, of the correction.
 
         Returns
         -------

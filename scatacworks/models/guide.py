@@ -10,19 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scatacworks.models.binned_unet import _LEVEL, _Conv, _cut, _image, _repeat
+from scatacworks.prior import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scatacworks.models.binned_unet import BinnedUNet, Features
-
-CHANNELS = ("flat", "matched", "any", "size", "explained", "weight")
-"""Channels of a prior per bin.
-
-Square root of the fraction of the prior's samples with an element there; the same with samples weighted by how well
-they explain the cut sites of the group; 1 where any has one; log10 of the number of samples, halved; the share of the
-group's cut sites that the samples so weighted explain; and the weight of the correction.
-"""
 
 _BIN = 8  # bp
 _WIDTHS = (28, 32, 32)  # feature channels at 8, 32 and 128 bp

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from scatacworks import models
 from scatacworks.models.checkpoint import fingerprint
-from scatacworks.models.guide import CHANNELS, EVIDENCE_BP, with_guide, without_guide
+from scatacworks.models.guide import EVIDENCE_BP, with_guide, without_guide
 from scatacworks.models.train import start
+from scatacworks.prior import CHANNELS
 
 
 def plain_unet(**config):

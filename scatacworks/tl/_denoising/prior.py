@@ -15,7 +15,7 @@ from scatacworks._core.runs import sum_runs
 from scatacworks._logging import logger
 from scatacworks._membership import listed
 from scatacworks.genome import Genome
-from scatacworks.prior import Prior
+from scatacworks.prior import NOTE, Prior
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural
 from scatacworks.tracks import Tracks
 
@@ -116,7 +116,7 @@ def _read(source: Any, n_samples: int | None) -> Prior:
 def _from_path(path: Path, n_samples: int | None) -> Prior:
     from scatacworks.io import read_dhs_index, read_peaks
 
-    if (path / "prior.json").is_file():
+    if (path / NOTE).is_file():
         return Prior.from_zarr(path)
     if path.is_dir():
         return _from_peaks(read_peaks(path), str(path))
