@@ -38,7 +38,7 @@ def sites_of_boxes(
         return np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, 2), np.int64)
     first = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1] + lengths[:-1]]))
     last = np.append(first[1:], len(starts))
-    positions, counts, unsolved = [], [], []
+    positions, counts, unsolved = [np.empty(0, np.int32)], [np.empty(0, np.int64)], []
     for a, b in zip(first, last, strict=True):
         dense = np.repeat(np.asarray(values[a:b], np.float64), lengths[a:b])
         begin, end = int(starts[a]), int(starts[a]) + len(dense)
@@ -49,9 +49,7 @@ def sites_of_boxes(
         at = np.flatnonzero(found)
         positions.append((at + begin).astype(np.int32))
         counts.append(found[at])
-    none = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
-    merged = [np.concatenate(found or empty) for found, empty in zip((positions, counts), none, strict=True)]
-    return *merged, np.array(unsolved, np.int64).reshape(-1, 2)
+    return np.concatenate(positions), np.concatenate(counts), np.array(unsolved, np.int64).reshape(-1, 2)
 
 
 @njit

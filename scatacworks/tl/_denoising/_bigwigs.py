@@ -14,6 +14,7 @@ from scatacworks._core.boxes import sites_of_boxes
 from scatacworks._membership import listed
 from scatacworks.io._bigwig_read import read_complete
 from scatacworks.tl._denoising._samples import cut_sites_of, intervals, union
+from scatacworks.tl._denoising.call_peaks import with_lengths
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _Counts:
         self.tracks = tracks
 
     def __call__(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
-        starts, lengths, values = _runs(self.tracks, group, chrom)
+        starts, lengths, values = with_lengths(self.tracks, group, chrom)
         if (values < 0).any() or (values != np.round(values)).any():
             msg = (
                 f"{self.tracks.groups[group]!r} has values on {chrom} that are no counts of cut sites. Give "
@@ -103,7 +104,7 @@ class _Solver:
         self.lost = np.zeros(len(tracks.groups), np.int64)
 
     def __call__(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
-        runs = _runs(self.tracks, group, chrom)
+        runs = with_lengths(self.tracks, group, chrom)
         size = self.tracks.genome.sizes[chrom]
         positions, counts, unsolved = sites_of_boxes(*runs, extend=self.extend, length=size)
         self.covered[group] += int(runs[1].sum())
@@ -124,7 +125,7 @@ class _Solver:
             raise ValueError(msg)
         if share[worst] > 0:
             msg = (
-                f"{int(self.lost.max()):,} covered bases of {name!r} ({share[worst]:.2%}) are not the coverage of cut "
+                f"{int(self.lost[worst]):,} covered bases of {name!r} ({share[worst]:.2%}) are not the coverage of cut "
                 f"sites extended by {self.extend} bp, as beside gaps; they are left out."
             )
             warnings.warn(msg, UserWarning, stacklevel=4)
@@ -167,8 +168,3 @@ def present(regions: Any, genome: Genome, absent: set[str]) -> Any:
         msg = f"A bigWig file lacks {listed(lost)}, which regions= asks for; leave that out, or give a complete file."
         raise ValueError(msg)
     return regions
-
-
-def _runs(tracks: Tracks, group: int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    starts, lengths, values = tracks.runs(group, chrom)
-    return starts, np.ones(len(starts), np.int32) if lengths is None else lengths, values

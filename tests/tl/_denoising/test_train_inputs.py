@@ -203,3 +203,18 @@ def test_too_few_windows_and_validation_without_peaks_are_said(deep):
     peaks = pd.DataFrame({"chrom": ["chr1"], "start": [2850], "end": [3150]})
     with pytest.raises(ValueError, match="no peak in chr2"):
         sca.tl.train(deep, validation=["chr2"], peaks=peaks, **options)
+
+
+def test_lost_coverage_is_that_of_the_group_that_is_named(tmp_path):
+    pyBigWig = pytest.importorskip("pyBigWig")
+    box = 201
+    lost = {"long": 150, "short": 100}  # bases of half a box beside whole ones: 1 and 5 % of what is covered
+    for name, n_boxes in (("long", 74), ("short", 9)):
+        with pyBigWig.open(str(tmp_path / f"{name}.bw"), "w") as file:
+            file.addHeader([("chr1", 60_000)])
+            starts = [500 + 300 * i for i in range(n_boxes + 1)]
+            ends = [start + box for start in starts[:-1]] + [starts[-1] + lost[name]]
+            file.addEntries(["chr1"] * len(starts), starts, ends=ends, values=[1.0] * len(starts))
+    with pytest.warns(UserWarning, match=r"100 covered bases of 'short' \(5\.24%\)"):
+        found = read({name: tmp_path / f"{name}.bw" for name in lost}, "coverage")
+    assert [len(found.sites.runs(group, "chr1")[0]) for group in ("long", "short")] == [74, 9]
