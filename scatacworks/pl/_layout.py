@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 RIGHT, TOP, BOTTOM = 0.68, 0.5, 0.45  # inches around the lines; the names of the groups decide on the left
 _HEIGHTS = {"raw": 0.42, "denoised": 0.42, "probability": 0.1, "unguided": 0.1, "prior": 0.1, "peaks": 0.12}  # inches
-_NAMES = {"raw": "raw", "denoised": "denoised", "probability": "P(peak)", "peaks": "peaks"}
-_NAMES |= {"unguided": "P, no prior", "prior": "prior"}
+_NAMES = {"probability": "P(peak)", "unguided": "P, no prior"}  # where they are not the layer's own
 _GAP, _BLOCK_GAP, _GENE_LINE = 0.05, 0.13, 0.3
 
 
@@ -156,7 +155,7 @@ class Layout:
             )
         for i in next(iter(blocks.values())):
             self.axes[i].annotate(
-                _NAMES[self.panels[i].layer],
+                _NAMES.get(self.panels[i].layer, self.panels[i].layer),
                 (1, 0.5),
                 xycoords="axes fraction",
                 xytext=(4, 0),

@@ -9,11 +9,11 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._core.calling import call_runs
+from scatacworks._core.intervals import merge
 from scatacworks._logging import logger
 from scatacworks._membership import listed, resolve_groups
 from scatacworks.prior import Guidance, Prior
-from scatacworks.tl._denoising.call_peaks import with_lengths
-from scatacworks.tl._denoising.prior import on_genome
+from scatacworks.tl._denoising.call_peaks import LIMITS, with_lengths
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tracks import Tracks
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from scatacworks.models.base import Model
 
 SELF = "self"
-_CALL = (0.5, 200, 30)  # threshold, least length, largest gap, as tl.call_peaks
 _ROOM = 2_048  # bp around regions in which the other groups' peaks are called: further than a prior is seen
 _MOST, _LEAST_ROWS = 0.5, 5  # share of the weight that one row should not exceed, of so many rows
 
@@ -45,7 +44,7 @@ def check(model: Model, strength: float) -> None:
 
 def external(source: Any, cut_sites: Tracks, *, strength: float, match: bool) -> Guidance:
     """Return what any source of a prior says to the groups."""
-    found = on_genome(make_prior(source), cut_sites.genome)
+    found = make_prior(source, genome=cut_sites.genome)
     absent = [chrom for code, chrom in enumerate(found.genome.chroms) if not found.covers(code)]
     if absent and cut_sites.n_runs:
         logger.info("Without an element of the prior, and not guided: %s.", listed(absent))
@@ -124,7 +123,7 @@ def _peaks(probability: Tracks) -> Tracks:
     def one(group: int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fill = np.nan_to_num(probability.fill[group])
         runs = with_lengths(probability, group, chrom)
-        starts, ends = call_runs(*runs, fill, probability.genome.sizes[chrom], *_CALL)
+        starts, ends = call_runs(*runs, fill, probability.genome.sizes[chrom], *LIMITS)
         return starts.astype(np.int32), (ends - starts).astype(np.int32), np.ones(len(starts), np.float32)
 
     n_groups = range(len(probability.groups))
@@ -140,9 +139,8 @@ def with_room(regions: Mapping[int, np.ndarray] | None, lengths: np.ndarray) -> 
 
 
 def _widened(spans: np.ndarray, size: int) -> np.ndarray:
-    wide = np.column_stack([np.maximum(spans[:, 0] - _ROOM, 0), np.minimum(spans[:, 1] + _ROOM, size)])
-    first = np.append(True, wide[1:, 0] > wide[:-1, 1])
-    return np.column_stack([wide[first, 0], wide[np.append(np.flatnonzero(first)[1:] - 1, len(wide) - 1), 1]])
+    start, end = np.maximum(spans[:, 0] - _ROOM, 0), np.minimum(spans[:, 1] + _ROOM, size)
+    return np.column_stack(merge(np.zeros(len(spans), np.int64), start, end)[1:])
 
 
 def describe(guidance: Guidance, *, match: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._files import atomic_path, require_writable
 from scatacworks._logging import logger
-from scatacworks.models.predict import bar, decode_one, fills
+from scatacworks.models.predict import Results, bar, decode_one, fills
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from scatacworks.models._rounding import Encoded
     from scatacworks.tracks import Runs
 
-Results = dict[tuple[int, int], tuple["Encoded", ...]]
 LAYERS = (_keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)  # of a predictor's outputs, in order
 _COLUMNS = ("starts", "lengths", "levels")
 _DIGEST = "digest.json"
@@ -82,10 +81,10 @@ class Parts:
         """Keep a finished unit."""
         arrays = {"keys": np.array(list(results), np.int64)}
         n_outputs = len(next(iter(results.values())))
-        for kind, layer in enumerate(LAYERS[:n_outputs]):
+        for output, layer in enumerate(LAYERS[:n_outputs]):
             for i, column in enumerate(_COLUMNS):
-                arrays[f"{layer}_{column}"] = np.concatenate([pair[kind][i] for pair in results.values()])
-            arrays[f"{layer}_n"] = np.array([len(pair[kind][0]) for pair in results.values()])
+                arrays[f"{layer}_{column}"] = np.concatenate([found[output][i] for found in results.values()])
+            arrays[f"{layer}_n"] = np.array([len(found[output][0]) for found in results.values()])
         with atomic_path(self._file(unit)) as aside, aside.open("wb") as handle:
             np.savez(handle, **arrays)
 
@@ -98,15 +97,15 @@ class Parts:
             np.save(handle, levels)
         return levels
 
-    def load(self, unit: Unit, kind: int, slot: tuple[int, int]) -> Encoded:
+    def load(self, unit: Unit, output: int, slot: tuple[int, int]) -> Encoded:
         """Return the runs of one (chromosome code, group) of a finished unit."""
-        if self._opened[0] != (unit, kind):
-            layer = LAYERS[kind]
+        if self._opened[0] != (unit, output):
+            layer = LAYERS[output]
             with np.load(self._file(unit)) as stored:
                 slots = {tuple(key): i for i, key in enumerate(stored["keys"].tolist())}
                 bounds = np.concatenate([[0], np.cumsum(stored[f"{layer}_n"])])
                 columns = [stored[f"{layer}_{column}"] for column in _COLUMNS]
-            self._opened = ((unit, kind), (slots, bounds, columns))
+            self._opened = ((unit, output), (slots, bounds, columns))
         slots, bounds, columns = self._opened[1]
         index = slots[slot]
         return tuple(column[bounds[index] : bounds[index + 1]] for column in columns)
@@ -119,8 +118,8 @@ class Parts:
 class _Chromosome(Sequence):
     """Runs of every group on one chromosome, read when asked for."""
 
-    def __init__(self, parts: Parts, predictor: Predictor, kind: int, chrom: int, scale: np.ndarray) -> None:
-        self.parts, self.predictor, self.kind, self.chrom, self.scale = parts, predictor, kind, chrom, scale
+    def __init__(self, parts: Parts, predictor: Predictor, output: int, chrom: int, scale: np.ndarray) -> None:
+        self.parts, self.predictor, self.output, self.chrom, self.scale = parts, predictor, output, chrom, scale
         self.owner = {group: unit for unit in predictor.units() if chrom in unit.chroms for group in unit.groups}
 
     def __len__(self) -> int:
@@ -130,8 +129,8 @@ class _Chromosome(Sequence):
         if group >= len(self):
             raise IndexError(group)
         unit = self.owner.get(group)
-        encoded = None if unit is None else self.parts.load(unit, self.kind, (self.chrom, group))
-        return decode_one(self.predictor, self.kind, encoded, self.scale[group])
+        encoded = None if unit is None else self.parts.load(unit, self.output, (self.chrom, group))
+        return decode_one(self.predictor, self.output, encoded, self.scale[group])
 
 
 def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
@@ -153,8 +152,8 @@ def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
     genome = predictor.cut_sites.genome
     with atomic_path(parts.path) as aside:
         aside.mkdir()
-        for kind, layer in enumerate(LAYERS[: len(predictor.kinds)]):
-            chromosomes = ((c, _Chromosome(parts, predictor, kind, c, scale)) for c in range(len(genome)))
+        for output, layer in enumerate(LAYERS[: len(predictor.kinds)]):
+            chromosomes = ((c, _Chromosome(parts, predictor, output, c, scale)) for c in range(len(genome)))
             Tracks.write_zarr(
                 aside / layer,
                 predictor.cut_sites.groups,
@@ -162,6 +161,6 @@ def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
                 chromosomes,
                 dtype=np.float32,
                 lengths=True,
-                fill=fills(predictor, kind, scale),
+                fill=fills(predictor, output, scale),
             )
     parts.remove()

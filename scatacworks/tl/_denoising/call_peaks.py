@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from scatacworks.tracks import Tracks
 
+LIMITS = (0.5, 200, 30)  # threshold, least length, largest gap: the defaults, for peaks that are called on the way
 COLUMNS = ("group", "chrom", "start", "end", "summit", "mean", "max")
 
 
@@ -28,9 +29,9 @@ def call_peaks(
     *,
     key: str = _keys.DENOISED,
     layer: str | None = None,
-    threshold: float = 0.5,
-    min_length: int = 200,
-    max_gap: int = 30,
+    threshold: float = LIMITS[0],
+    min_length: int = LIMITS[1],
+    max_gap: int = LIMITS[2],
     groups: Sequence[str] | None = None,
     key_added: str = _keys.PEAKS,
     mod: str = "atac",

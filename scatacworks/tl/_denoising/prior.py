@@ -167,11 +167,11 @@ def _from_elements(table: pd.DataFrame, n_samples: int | None, source: str) -> P
         raise ValueError(msg)
     component = table["component"] if "component" in table else pd.Series("all", index=table.index)
     component, chrom = component.astype(str).astype("category"), table["chrom"].astype(str).astype("category")
-    chrom = chrom.cat.reorder_categories(sorted(chrom.cat.categories, key=natural)).cat
+    chrom = chrom.cat.reorder_categories(sorted(chrom.cat.categories, key=natural))
     fraction = (table["n_samples"] / total).to_numpy(np.float32)
     start, end = table["start"].to_numpy(), table["end"].to_numpy()
-    parts = (chrom.codes.to_numpy(), start, end, component.cat.codes.to_numpy(np.int64), fraction)
-    tracks = _tracks(parts, list(chrom.categories), list(component.cat.categories), None)
+    parts = (chrom.cat.codes.to_numpy(), start, end, component.cat.codes.to_numpy(np.int64), fraction)
+    tracks = _tracks(parts, list(chrom.cat.categories), list(component.cat.categories), None)
     return Prior(tracks, n_samples=total, provenance={"source": source})
 
 

@@ -156,7 +156,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     if not where[0]:
         msg = "No region is left to train on; give regions=, or other validation= and holdout= chromosomes."
         raise ValueError(msg)
-    numbers = [] if n_cells is None else list(np.atleast_1d(n_cells).tolist())
+    numbers = [] if n_cells is None else np.atleast_1d(n_cells).tolist()
     unit = choose_unit(adata, key, draw, numbers)
     changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
     pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": list(clean.groups if groups is None else groups)}

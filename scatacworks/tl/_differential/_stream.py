@@ -17,6 +17,7 @@ from scatacworks._core.moments import batch_moments, join
 from scatacworks._files import atomic_path, require_writable
 from scatacworks._logging import logger
 from scatacworks.prior import Guidance
+from scatacworks.tl._denoising.call_peaks import LIMITS
 from scatacworks.tl._differential._universe import as_arrays
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ BLOCK_BP = 2_000_000  # regions whose values per base are held at once, for a ba
 BATCH_BP = 64_000_000  # bases x groups denoised at once
 SAVE_SECONDS = 60.0  # what a stopped run loses at most, beside its last batch
 KEPT = "groups.npz"
-PEAK_THRESHOLD, PEAK_LENGTH, PEAK_GAP = 0.5, 200, 30  # as tl.call_peaks
 
 
 class Block(NamedTuple):
@@ -175,7 +175,7 @@ class Stream:
             found = []
             for low, high in intervals.tolist():
                 values = probability.window(0, code, low, high)
-                starts, ends, *_ = call_dense(values, PEAK_THRESHOLD, PEAK_LENGTH, PEAK_GAP)
+                starts, ends, *_ = call_dense(values, *LIMITS)
                 found.append(np.column_stack([starts + low, ends + low]))
             yield code, np.concatenate(found)
 
