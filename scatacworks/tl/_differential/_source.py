@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._core.pileup import group_cut_sites
+from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
 from scatacworks._membership import Membership, resolve_groups
 from scatacworks.get import tracks as get_tracks
@@ -22,12 +24,11 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome
     from scatacworks.io._source import FragmentSource
 
-TERRITORY_BP = 3.1e9  # bases to which depths refer
 POOL = "all groups"
 
 
 @dataclass
-class GroupSource:
+class GroupSource(ABC):
     """Groups of cells whose cut sites can be asked for window by window.
 
     Attributes
@@ -47,9 +48,9 @@ class GroupSource:
     depth: np.ndarray
     provenance: dict[str, Any]
 
+    @abstractmethod
     def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
         """Return the cut sites of every group, or some, in a window."""
-        raise TypeError
 
     def pooled(self, code: int, start: int, end: int) -> Runs:
         """Return the cut sites of all groups together in a window."""
@@ -207,7 +208,7 @@ def read_groups(
         elif block.chrom in regions:
             keys[block.chrom] = _near(counter.keys(block), regions[block.chrom], reach)
     counter.require_fragments()
-    to_depth = 2 * TERRITORY_BP / counter.territory_bp()
+    to_depth = 2 * REFERENCE_BP / counter.territory_bp()
     cells_depth = to_depth * float(counter.per_cell[counter.in_a_group].sum())
     provenance = {"groupby": key, "convention": convention}
     depth = to_depth * counter.n_fragments

@@ -65,7 +65,8 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
     KeyError
         If there are no denoised tracks under the key, or no such group.
     ValueError
-        If model, extension or genome differ from the background's, or the track does not cover its regions.
+        If model, extension, genome or prior differ from the background's, the track weighs the prior by group, or it
+        does not cover the background's regions.
     """
     tracks = get_tracks(adata, key=key, layer=_keys.SIGNAL)
     tracks.group_code(group)
@@ -102,14 +103,15 @@ def check_provenance(params: Mapping, background: Background, tracks: Tracks, ke
                 "they cannot be compared. Make both with the same."
             )
             raise ValueError(msg)
-    check_prior(params, background.params, key)
+    _check_same_prior(params, background.params, key)
+    check_equal_weights(params, key)
     if tracks.genome != background.genome:
         msg = f"The tracks in .uns[{key!r}] lie on {tracks.genome!r}, the background on {background.genome!r}."
         raise ValueError(msg)
 
 
-def check_prior(params: Mapping, background: Mapping, key: str) -> None:
-    """Refuse tracks that were guided by another prior than the background, or weighed it for themselves."""
+def _check_same_prior(params: Mapping, background: Mapping, key: str) -> None:
+    """Refuse tracks that were guided by another prior than the background."""
     ours, theirs = ((kept.get("prior"), kept.get("prior_weight")) for kept in (params, background))
     if ours != theirs:
         said = [f"the prior {one[0]} (weight {one[1]:g})" if one[0] else "no prior" for one in (ours, theirs)]
@@ -118,7 +120,11 @@ def check_prior(params: Mapping, background: Mapping, key: str) -> None:
             "between priors would look like differences between cells. Make both with the same."
         )
         raise ValueError(msg)
-    if ours[0] and params.get("prior_match", True):
+
+
+def check_equal_weights(params: Mapping, key: str) -> None:
+    """Refuse tracks of which each group weighs the prior for itself."""
+    if _keys.PRIOR in params and params.get("prior_match", True):
         msg = (
             f"The tracks in .uns[{key!r}] weigh the prior by how well it explains each group, which draws each towards "
             "its own kind. To compare groups, denoise with prior_match=False."

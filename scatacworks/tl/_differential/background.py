@@ -20,6 +20,7 @@ from scatacworks.tl._differential._source import genome_for, open_groups
 from scatacworks.tl._differential._store import Background
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
 
     import torch
@@ -41,7 +42,7 @@ def background(
     universe: Any = None,
     tile: int | None = TILE_BP,
     model: str | PathLike[str] | Model = "default",
-    prior: Prior | AnnData | pd.DataFrame | dict[str, Any] | str | PathLike[str] | None = None,
+    prior: Prior | AnnData | pd.DataFrame | Mapping[str, Any] | str | PathLike[str] | None = None,
     prior_weight: float = 1.0,
     device: str | torch.device | None = None,
     batch_size: int | None = None,

@@ -17,7 +17,7 @@ from scatacworks.tl._differential._nearest import add_nearest_gene
 from scatacworks.tl._differential._paper import paper_test
 from scatacworks.tl._differential._replicates import Comparison, replicate_test
 from scatacworks.tl._differential._store import Background, get_background, is_background
-from scatacworks.tl._differential._target import check_prior, open_target, z_tracks
+from scatacworks.tl._differential._target import check_equal_weights, open_target, z_tracks
 from scatacworks.tl._differential._universe import GIVEN, as_arrays
 from scatacworks.tl._differential.background import background as make_background
 
@@ -152,8 +152,8 @@ def differential_regions(
         If there is no such group, background or track.
     ValueError
         If tracks and background were made with another model, extension, genome or prior, or the tracks weigh the prior
-        by group (`prior_match`); if too few background groups are
-        free of the tested cells; or an argument is out of range.
+        by group (`prior_match`); if too few background groups are free of the tested cells; or an argument is out of
+        range.
 
     Examples
     --------
@@ -234,15 +234,15 @@ def _ensure_background(
             f'tl.background(adata, key="{name}", regions=...) first.'
         )
         raise ValueError(msg)
-    if isinstance(model, str) and model == "default":
-        model = str(adata.uns.get(key, {}).get(_keys.PARAMS, {}).get("model", model))
     tracks = adata.uns.get(key, {})
     params = tracks.get(_keys.PARAMS, {})
-    check_prior(params, params, key)
+    if isinstance(model, str) and model == "default":
+        model = str(params.get("model", model))
+    check_equal_weights(params, key)
+    prior = {}
     if _keys.PRIOR in tracks:
-        stored = Prior.from_dict(tracks[_keys.PRIOR])
-        shared |= {"prior": stored, "prior_weight": float(params["prior_weight"])}
-    make_background(adata, key=name, regions=regions, model=model, **shared)
+        prior = {"prior": Prior.from_dict(tracks[_keys.PRIOR]), "prior_weight": float(params["prior_weight"])}
+    make_background(adata, key=name, regions=regions, model=model, **shared, **prior)
     return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
 
 
