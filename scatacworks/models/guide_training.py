@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GuideConfig", "GuideTarget", "fit_guide"]
 
-_DEEPER = (
-    60  # a group's cut sites may cover more of the genome than is trained on: up to so many times more to match by
-)
+# a group's cut sites may cover more of the genome than is trained on: up to so many times more to match by
+_DEEPER = 60
 
 
 @dataclass
@@ -198,8 +197,9 @@ def fit_guide(
     if not targets:
         msg = "there is no target to train a guide on"
         raise ValueError(msg)
-    torch.manual_seed(seed)
-    guided = copy.deepcopy(model) if model.has_guide else with_guide(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        guided = copy.deepcopy(model) if model.has_guide else with_guide(model)
     guided.requires_grad_(requires_grad=False).eval()
     guided.guide.requires_grad_(requires_grad=True)
     average = copy.deepcopy(guided.guide).requires_grad_(requires_grad=False)

@@ -85,6 +85,8 @@ def test_a_seed_gives_the_same_weights(plain, trained):
 
 
 def test_training_goes_on_from_a_guide(trained):
+    same = fit_guide(trained, [target(0)], config=dataclasses.replace(SMALL, steps=0), progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), trained.parameters(), strict=True))
     further = fit_guide(trained, [target(0)], config=dataclasses.replace(SMALL, steps=1), progress=False)
     moved = [not torch.equal(a, b) for a, b in zip(further.parameters(), trained.parameters(), strict=True)]
     assert any(moved)
