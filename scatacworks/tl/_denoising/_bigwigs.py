@@ -144,8 +144,9 @@ def open_pair(
     options = {"kind": kind, "extend": extend, "n_jobs": n_jobs, "progress": progress}
     unsolved: dict[str, np.ndarray] = {}
     absent: set[str] = set()
-    genome = None if are_bigwigs(clean) or not are_bigwigs(noisy) else cut_sites_of(clean, key).genome
     found = [clean, noisy]
+    known = [cut_sites_of(data, key).genome for data in found if data is not None and not are_bigwigs(data)]
+    genome = known[0] if known and any(map(are_bigwigs, found)) else None
     for i, data in enumerate(found):
         if are_bigwigs(data):
             read = read_sites(data, genome=genome, **options)

@@ -158,6 +158,10 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         raise ValueError(msg)
     numbers = [] if n_cells is None else np.atleast_1d(n_cells).tolist()
     unit = choose_unit(adata, key, draw, numbers)
+    taken = sorted({"unit", "n_cells"} & set(settings or {}))
+    if taken:
+        msg = f"settings has {taken[0]!r}; give draw= and n_cells= to tl.train instead."
+        raise ValueError(msg)
     changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
     pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": list(clean.groups if groups is None else groups)}
     pairs |= {"noisy": None if noisy is None else _samples.cut_sites_of(noisy, key)}

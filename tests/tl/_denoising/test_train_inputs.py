@@ -44,6 +44,12 @@ def test_cells_and_fragments_are_those_of_the_pseudobulk(blood):
     assert found.shares.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", ["unit", "n_cells"])
+def test_settings_do_not_say_what_is_drawn(blood, name):
+    with pytest.raises(ValueError, match=f"settings has '{name}'; give draw= and n_cells="):
+        sca.tl.train(blood, settings={name: "cells"}, progress=False)
+
+
 @pytest.mark.parametrize("options", [{"n_cells": [10, 50]}, {}, {"draw": "cells"}])
 def test_cells_are_drawn_from_an_anndata(blood, windows, options):
     result = sca.tl.train(
