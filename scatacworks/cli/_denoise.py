@@ -108,6 +108,9 @@ def check(settings: Settings, genome: Genome) -> None:
     from scatacworks.tl._denoising._regions import parse_regions
 
     network = load(settings.model)
+    if settings.prior is None and (settings.prior_exclude or settings.prior_weight != 1):
+        msg = "--prior-exclude and --prior-weight need --prior."
+        raise ValueError(msg)
     if settings.prior is not None:
         _guidance.check(network, settings.prior_weight)
         read_prior(settings, genome)

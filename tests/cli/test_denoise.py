@@ -234,4 +234,7 @@ def test_a_prior_that_cannot_be_used_is_told_first(call, inputs, model, guided_m
     options = ["--prior", "self", "--prior-exclude", "B"]
     code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options)
     assert (code, "--prior-exclude does not go" in err) == (1, True)
+    options = ["--prior-weight", "0.5"]
+    code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options)
+    assert (code, "need --prior" in err) == (1, True)
     assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +38,8 @@ def check(model: Model, strength: float) -> None:
             "one, or prior=None."
         )
         raise ValueError(msg)
-    if not 0 <= strength <= 1:
-        msg = f"prior_weight is {strength}; expected a number from 0 (unguided) to 1."
+    if not isinstance(strength, Real) or not 0 <= strength <= 1:
+        msg = f"prior_weight is {strength!r}; expected a number from 0 (unguided) to 1."
         raise ValueError(msg)
 
 
@@ -50,7 +51,24 @@ def external(source: Any, cut_sites: Tracks, *, strength: float, match: bool) ->
         logger.info("Without an element of the prior, and not guided: %s.", listed(absent))
     guidance = Guidance.make(found, cut_sites, strength=strength, match=match)
     _warn_about_target(guidance, cut_sites)
+    _warn_about_fit(guidance, cut_sites)
     return guidance
+
+
+def _warn_about_fit(guidance: Guidance, cut_sites: Tracks) -> None:
+    """Name groups whose cut sites the prior explains so little of that it is not followed, or not wholly."""
+    sums = cut_sites.sums()
+    found = [
+        f"{name} ({guidance.explained[group]:.1%})"
+        for group, name in enumerate(cut_sites.groups)
+        if guidance.trust(group) < 1 and sums[group] > 0
+    ]
+    if found:
+        msg = (
+            "The prior explains little of the cut sites, as one of another assembly, species or place would; it is "
+            f"followed less, and below 5 % not at all: {listed(found)}."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=4)
 
 
 def _warn_about_target(guidance: Guidance, cut_sites: Tracks) -> None:
@@ -94,16 +112,22 @@ def from_others(
     cut_sites, probability = unguided
     use = ~_sharing(adata, key, cut_sites.groups)
     alone = cut_sites.groups[~use.any(1)]
-    wanted = [name for name in groups if name in set(alone)]
-    if wanted:
-        msg = f'prior="self" needs other groups that share no cells; there is none for {listed(wanted)}.'
+    lonely = [repr(str(name)) for name in groups if name in set(alone)]
+    if lonely:
+        msg = (
+            f'prior="self" needs other groups that share no cells; there is none for {listed(lonely)}. Leave such '
+            "groups out with groups=, or make groups that do not overlap."
+        )
         raise ValueError(msg)
     more = int((~use).sum()) - len(use)
     if more:
         logger.info("Groups that share cells do not guide each other: %d pairs.", more // 2)
     prior = Prior(_peaks(probability), provenance={"source": SELF})
     codes = [cut_sites.group_code(name) for name in groups]
-    return Guidance.make(prior, cut_sites.select(groups), use=use[codes], strength=strength, match=match)
+    wanted = cut_sites.select(groups)
+    guidance = Guidance.make(prior, wanted, use=use[codes], strength=strength, match=match)
+    _warn_about_fit(guidance, wanted)
+    return guidance
 
 
 def _sharing(adata: AnnData, key: str, groups: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._core.intervals import merge
-from scatacworks._core.territory import REFERENCE_BP
+from scatacworks._core.territory import FINEST_TILE_BP, REFERENCE_BP, TILES_BP, count_tiles, occupied, territory
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tracks import Tracks
@@ -32,7 +32,7 @@ def cut_sites_of(data: Any, key: str) -> Tracks:
 
 
 def depths_of(data: Any, key: str, given: Any) -> np.ndarray:
-    """Cut sites per 3.1e9 bp of every group: as given, as measured, or over the whole genome."""
+    """Cut sites per 3.1e9 bp of every group: as given, as measured, or over the places that have any."""
     sites = cut_sites_of(data, key)
     if given is not None:
         return np.broadcast_to(np.asarray(given, np.float64), sites.groups.shape)
@@ -40,7 +40,16 @@ def depths_of(data: Any, key: str, given: Any) -> np.ndarray:
         from scatacworks._depth import depths
 
         return np.asarray(depths(data, key), np.float64)
-    return REFERENCE_BP * sites.sums() / float(sites.genome.lengths.sum())
+    return REFERENCE_BP * sites.sums() / _territory_of(sites)
+
+
+def _territory_of(sites: Tracks) -> float:
+    """Bases that cut sites of all groups cover; files of the original kind may hold windows only."""
+    n_occupied = np.zeros(len(TILES_BP), np.int64)
+    for chrom, (_, runs) in enumerate(sites.chromosomes()):
+        starts = np.concatenate([starts for starts, _, _ in runs])
+        n_occupied += occupied(count_tiles(starts, int(sites.genome.lengths[chrom]), FINEST_TILE_BP))
+    return territory(n_occupied, int(sites.sums().sum()), int(sites.genome.lengths.sum()))
 
 
 def intervals(regions: Any, genome: Genome) -> Intervals:

@@ -98,7 +98,7 @@ def _read(source: Any, n_samples: int | None) -> Prior:
     if isinstance(source, Prior):
         return source
     if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
-        return _from_path(Path(source), n_samples)
+        return _from_path(_existing(source), n_samples)
     if isinstance(source, AnnData):
         return _from_anndata(source)
     if isinstance(source, pd.DataFrame):
@@ -111,6 +111,15 @@ def _read(source: Any, n_samples: int | None) -> Prior:
         "a path. Identifiers alone do not say where elements are."
     )
     raise TypeError(msg)
+
+
+def _existing(source: Any) -> Path:
+    """Return the path of a prior, which must be there."""
+    path = Path(source)
+    if not str(source) or not path.exists():
+        msg = f'The prior {str(source)!r} is not there; expected a file, a folder, or "self" in tl.denoise.'
+        raise FileNotFoundError(msg)
+    return path
 
 
 def _from_path(path: Path, n_samples: int | None) -> Prior:
@@ -132,9 +141,9 @@ def _from_path(path: Path, n_samples: int | None) -> Prior:
 def _from_anndata(adata: AnnData) -> Prior:
     """Samples of an index by their peaks, or by its elements where these are other ones; or called peaks."""
     stored = adata.uns.get(_keys.DHS_INDEX)
-    if stored is None and not {"chrom", "start", "end"} <= set(adata.var):
-        return _from_peaks(adata, f".uns[{_keys.PEAKS!r}]")
     genome = Genome.from_frame(adata.uns[_keys.REFERENCE_SEQUENCES]) if _keys.REFERENCE_SEQUENCES in adata.uns else None
+    if stored is None and not {"chrom", "start", "end"} <= set(adata.var):
+        return _from_peaks(adata, f".uns[{_keys.PEAKS!r}]", genome)
     peaks = None if stored is None else stored.get("peaks")
     if peaks is not None and int(peaks["element"].max()) + 1 == adata.n_vars:
         peaks = peaks[peaks["sample"].isin(adata.obs_names)]

@@ -15,6 +15,8 @@ from scatacworks.models._predictor import Predictor
 from scatacworks.models.guide import with_guide
 from scatacworks.tl._denoising._guidance import with_room
 
+# cut sites at random places: no prior fits them
+pytestmark = pytest.mark.filterwarnings("ignore:The prior explains little")
 GROUPS = ("a", "b", "c")
 SIZES = {"chr1": 60_000, "chr2": 20_011, "chr3": 900}
 GENOME = sca.Genome(SIZES, name="toy")
@@ -164,7 +166,7 @@ def test_groups_that_share_cells_do_not_guide_each_other(cells, model, caplog):
 
 def test_self_needs_another_group(model, make_pseudobulk):
     adata = make_pseudobulk(groups=("a",), n=(300,))
-    with pytest.raises(ValueError, match="none for a"):
+    with pytest.raises(ValueError, match="none for 'a'"):
         denoise(adata, model, "self")
 
 
@@ -231,3 +233,22 @@ def test_a_figure_shows_prior_and_both_probabilities(cells, model):
     assert "prior" not in [text.get_text() for ax in figure.axes for text in ax.texts]
     with pytest.raises(KeyError, match="no prior to show"):
         sca.pl.tracks(cells, "chr1:18,000-22,000", layers=["prior"], show=False)
+
+
+def test_a_prior_that_does_not_fit_is_named(cells, model):
+    tiny = pd.DataFrame({"chrom": "chr1", "start": [100, 5_000], "end": [110, 5_010], "sample": ["s0", "s1"]})
+    with pytest.warns(UserWarning, match=r"explains little of the cut sites, .* below 5 % not at all: a \("):
+        denoise(cells, model, sca.tl.prior(tiny, genome=GENOME))
+    assert (cells.uns["denoised"]["params"]["prior_explained"] < 0.15).all()
+
+
+@pytest.mark.parametrize("weight", [2, -0.1, "x", None, np.nan])
+def test_a_weight_is_a_number_from_0_to_1(cells, model, weight):
+    with pytest.raises(ValueError, match="prior_weight is"):
+        denoise(cells, model, some_peaks(), prior_weight=weight)
+
+
+@pytest.mark.parametrize("source", ["slef", "", "none/index.txt.gz"])
+def test_a_prior_that_is_not_there_is_named(cells, model, source):
+    with pytest.raises(FileNotFoundError, match='expected a file, a folder, or "self"'):
+        denoise(cells, model, source)
