@@ -142,14 +142,15 @@ def denoise(
         If there is no such model.
     ValueError
         If the model has no trained weights or does not fit the cut sites, or an argument is out of range; if there is
-        a prior and the model has no guide, the prior is of another genome, or no other group is left for `"self"`.
+        a prior and the model has no guide, the prior is of another genome, or no other group is left for `"self"`; if
+        another slot shows the store at `path`.
 
     Warns
     -----
     UserWarning
         If groups have no cut sites, or fewer than the model was trained on. Deeper groups are scaled down to the
         deepest training depth. Also if a group seems to be in its own prior: by its name, or because one sample
-        explains it nearly alone.
+        explains it nearly alone; and if a prior explains so little of the cut sites that it is not followed.
 
     Examples
     --------
@@ -163,6 +164,7 @@ def denoise(
     from scatacworks.models._predictor import Predictor
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    path = None if path is None else _free_store(target, Path(path).resolve(), key_added)
     network, name = _inputs.resolve_model(model)
     cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
     cut_sites = cut_sites if groups is None else cut_sites.select(groups)
@@ -191,6 +193,16 @@ def denoise(
     return result if copy else None
 
 
+def _free_store(adata: AnnData, path: Path, key_added: str) -> Path:
+    """Return the path of a store that no other slot of the object shows."""
+    slots = {name: slot.get("path") for name, slot in adata.uns.items() if hasattr(slot, "get")}
+    for name, shown in slots.items():
+        if name != key_added and shown == str(path):
+            msg = f"{path} holds the tracks of .uns[{name!r}], which would change with it; give another path."
+            raise ValueError(msg)
+    return path
+
+
 def _unguided(
     network: Model, adata: AnnData, key: str, regions: dict[int, np.ndarray] | None, how: dict[str, Any]
 ) -> tuple[Tracks, Tracks]:
@@ -204,7 +216,7 @@ def _unguided(
 
 
 def _run(
-    predictor: Predictor, scale: np.ndarray, params: dict[str, Any], path: str | PathLike[str] | None, *, progress: bool
+    predictor: Predictor, scale: np.ndarray, params: dict[str, Any], path: Path | None, *, progress: bool
 ) -> dict[str, Any]:
     """Compute in memory or into a store; return what goes into `.uns`."""
     from scatacworks.models.predict import run_all, to_tracks
@@ -213,7 +225,6 @@ def _run(
     if path is None:
         found = to_tracks(predictor, run_all(predictor, progress=progress), scale)
         return {layer: tracks.to_dict() for layer, tracks in zip(_store.LAYERS, found, strict=False)}
-    path = Path(path).resolve()
     parts = _store.Parts(path, _digest(predictor, scale, params))
     _store.compute(predictor, parts, progress=progress)
     _store.finish(predictor, parts, scale)

@@ -199,6 +199,14 @@ def test_a_folder_of_something_else_is_not_overwritten(adata, model_file, tmp_pa
         denoise(adata, model_file, path=tmp_path / "mine")
 
 
+def test_a_store_that_another_slot_shows_is_not_overwritten(adata, model_file, tmp_path):
+    denoise(adata, model_file, path=tmp_path / "store", key_added="one")
+    with pytest.raises(ValueError, match=r"holds the tracks of \.uns\['one'\]"):
+        denoise(adata, model_file, path=tmp_path / "store", key_added="two")
+    denoise(adata, model_file, path=tmp_path / "store", key_added="one")
+    assert "two" not in adata.uns
+
+
 def test_regions_come_in_many_forms(tmp_path):
     genome = sca.Genome({"chr1": 1000, "chr2": 500})
     bed = tmp_path / "x.bed"
