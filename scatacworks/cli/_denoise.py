@@ -40,6 +40,7 @@ class Settings:
     out: Path
     model: str = "default"
     regions: Any = None
+    groups: tuple[str, ...] = ()
     prior: str | None = None
     prior_exclude: tuple[str, ...] = ()
     prior_weight: float = 1.0
@@ -157,9 +158,12 @@ def pseudobulk(
 ) -> None:
     """Count the cut sites of every group."""
     from scatacworks import pp
+    from scatacworks.tl._denoising._guidance import SELF
 
     options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
     settings.groupby = groupby
+    if settings.prior == SELF:  # the others are counted, too, to guide those that were asked for
+        settings.groups, groups = tuple(groups or ()), None
     pp.pseudobulk(data, groupby, groups=groups or None, min_cells=min_cells, convention=convention, **options)
 
 
@@ -178,6 +182,7 @@ def compute(data: AnnData | MuData, settings: Settings) -> None:
     tl.denoise(
         data,
         model=settings.model,
+        groups=settings.groups or None,
         regions=settings.regions,
         prior=None if settings.prior is None else read_prior(settings, genome),
         prior_weight=settings.prior_weight,

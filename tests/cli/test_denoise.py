@@ -226,6 +226,15 @@ def test_a_prior_can_be_named(call, inputs, guided_model, tmp_path, source):
     assert "probability_unguided" in adata.uns["denoised"]
 
 
+def test_groups_that_are_asked_for_are_guided_by_all_others(call, inputs, guided_model, tmp_path):
+    options = ["--prior", "self", "--group", "B"]
+    code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options)
+    assert code == 0, err
+    adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")
+    assert list(adata.uns["denoised"]["params"]["groups"]) == ["B"]
+    assert list(adata.uns["denoised"]["params"]["prior_rows"]) == ["B", "NK/T"]
+
+
 def test_a_prior_that_cannot_be_used_is_told_first(call, inputs, model, guided_model, tmp_path):
     code, _, err = call(*guided_arguments(inputs, model, tmp_path / "out"), "--prior", "self")
     assert (code, "has no guide" in err) == (1, True)

@@ -188,7 +188,9 @@ def _check_elements(table: pd.DataFrame, source: str) -> None:
     """Refuse a table of elements that does not say where they are, or how common."""
     missing = [name for name in ("chrom", "start", "end", "n_samples") if name not in table]
     if missing:
-        hint = "identifiers alone do not say where elements are" if "start" in missing else "so how common is not known"
+        hint = "identifiers alone do not say where elements are"
+        if "start" not in missing:
+            hint = "so how common is not known; peaks of samples need a column sample"
         msg = (
             f"{source} lacks the column(s) {', '.join(missing)} ({hint}); it has {', '.join(map(str, table.columns))}."
         )
