@@ -12,13 +12,13 @@ from scipy.sparse import csr_array
 
 from scatacworks import Genome, Tracks
 from scatacworks._core.pileup import group_cut_sites
+from scatacworks._core.territory import REFERENCE_BP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
 
-TERRITORY_BP = 3.1e9
 STRENGTHS = (0.5, 1.0, 2.0)  # of new elements, relative to the peaks they are copied from
 EDGE_BP = 20_000  # the sites at the ends of the 10-Mb pieces are incomplete
 
@@ -179,7 +179,7 @@ def simulate(folder: Path, setting: Setting, *, seed: int = 0) -> Cells:
     planted = [plant(rng, peaks, genome, folds=s.folds, n_each=s.n_each) for _ in range(s.n_targets)]
     for table in planted[s.n_targets - s.n_null :]:
         table["kind"] = "control"
-    rate = s.depth / s.n_target * genome.lengths.sum() / TERRITORY_BP / sum(map(len, sites.values()))
+    rate = s.depth / s.n_target * genome.lengths.sum() / REFERENCE_BP / sum(map(len, sites.values()))
     keys = {}
     for code, positions in sites.items():
         own = (genome.resolve(peaks["chrom"]) == code).nonzero()[0]

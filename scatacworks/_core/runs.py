@@ -86,3 +86,14 @@ def sum_runs(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, pointe
             out_starts[run], out_lengths[run], out_values[run] = here, length, level
             run += 1
     return out_starts[:run].copy(), out_lengths[:run].copy(), out_values[:run].copy()
+
+
+def join_equal(
+    starts: np.ndarray, lengths: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join touching runs of equal value; lengths become int32."""
+    if len(starts) == 0:
+        return starts, lengths.astype(np.int32, copy=False), values
+    new = np.append(True, (starts[1:] != starts[:-1] + lengths[:-1]) | (values[1:] != values[:-1]))
+    first = np.flatnonzero(new)
+    return starts[first], np.add.reduceat(lengths, first).astype(np.int32), values[first]

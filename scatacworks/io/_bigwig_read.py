@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _threads
 from scatacworks._core.bigwig_reader import Reader
+from scatacworks._core.runs import join_equal
 from scatacworks._files import require_file
 from scatacworks.genome import Genome, guess_assembly
 from scatacworks.io._bigwig import SUFFIXES
@@ -185,13 +186,4 @@ def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecuto
         msg = f"{path} has NaN at {chrom}:{at:,}; write 0 there, or no value, and leave what is unknown out."
         raise ValueError(msg)
     valid = (values != 0) & ~unknown
-    return _joined(starts[valid], lengths[valid], values[valid])
-
-
-def _joined(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> Runs:
-    """Join neighbouring runs of equal value."""
-    new = np.ones(len(starts), bool)
-    new[1:] = (starts[1:] != starts[:-1] + lengths[:-1]) | (values[1:] != values[:-1])
-    first = np.flatnonzero(new)
-    lengths = np.add.reduceat(lengths, first) if len(first) else lengths
-    return starts[first], lengths.astype(np.int32, copy=False), values[first]
+    return join_equal(starts[valid], lengths[valid], values[valid])

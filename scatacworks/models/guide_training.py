@@ -91,7 +91,7 @@ class GuideConfig:
     steps, batch_size, learning_rate, weight_decay, warmup, average
         As in :class:`~scatacworks.models.train.TrainConfig`; the rate falls to zero by a cosine.
     draw
-        How crops are drawn.
+        How crops are drawn; of its fields only `core_bp`, `depth_range`, `real_fraction`, `unit` and `flip` count here.
     closed_weight, closed_power
         Bins that are open in more than `closed_fraction` of the prior's samples and closed in the target weigh
         `1 + closed_weight * (5e6 / depth) ** closed_power` (the second part at most 12), so that the network does not

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
-from scatacworks._core.runs import sum_runs
+from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
 from scatacworks._membership import listed
 from scatacworks.genome import Genome
@@ -214,19 +214,10 @@ def _tracks(parts: tuple[np.ndarray, ...], chroms: list[str], rows: list[str], g
     def runs(slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         own = slice(bounds[slot], bounds[slot + 1])
         starts, lengths, values = sum_runs(*(column[own] for column in columns), np.array([0, 0]))
-        return _joined(starts, lengths, np.minimum(values, 1).astype(np.float32))
+        return join_equal(starts, lengths, np.minimum(values, 1).astype(np.float32))
 
     chromosomes = ((c, [runs(c * len(rows) + r) for r in range(len(rows))]) for c in range(len(genome)))
     return Tracks.from_chromosomes(rows, genome, chromosomes, dtype=np.float32)
-
-
-def _joined(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Join touching runs that have become equal."""
-    if len(starts) == 0:
-        return starts, lengths, values
-    new = np.append(True, (starts[1:] != starts[:-1] + lengths[:-1]) | (values[1:] != values[:-1]))
-    first = np.flatnonzero(new)
-    return starts[first], np.add.reduceat(lengths, first).astype(np.int32), values[first]
 
 
 def on_genome(prior: Prior, genome: Genome) -> Prior:
