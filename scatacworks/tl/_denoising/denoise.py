@@ -95,7 +95,8 @@ def denoise(
     rounding
         Steps to store values in, a :class:`scatacworks.models.Rounding`.
     precision
-        `"bfloat16"` computes in half the bytes where the hardware has it; the error is documented with the models.
+        `"bfloat16"` is faster where the hardware has it; the bundled model's signal differs by about 0.5 % in norm, its
+        probability by at most 0.02 (measured on real cut sites, see the documentation's page on speed).
     device
         Torch device; by default a GPU where there is one, else the CPU.
     batch_size
