@@ -102,19 +102,14 @@ def encode_window(
 
 
 @njit
-def join_runs(chrom: np.ndarray, starts: np.ndarray, lengths: np.ndarray, levels: np.ndarray) -> int:
+def join_runs(starts: np.ndarray, lengths: np.ndarray, levels: np.ndarray) -> int:
     """Join, in place, touching runs of equal level; returns how many remain."""
     n = 0
     for i in range(len(starts)):
-        if (
-            n
-            and chrom[i] == chrom[n - 1]
-            and levels[i] == levels[n - 1]
-            and starts[n - 1] + lengths[n - 1] == starts[i]
-        ):
+        if n and levels[i] == levels[n - 1] and starts[n - 1] + lengths[n - 1] == starts[i]:
             lengths[n - 1] += lengths[i]
         else:
-            chrom[n], starts[n], lengths[n], levels[n] = chrom[i], starts[i], lengths[i], levels[i]
+            starts[n], lengths[n], levels[n] = starts[i], lengths[i], levels[i]
             n += 1
     return n
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from scatacworks.models._predictor import Predictor
+from scatacworks.models._predictor import Predictor, Results
 from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from scatacworks.prior import Guidance
 
 __all__ = ["predict"]
-
-Results = dict[tuple[int, int], tuple["Encoded", ...]]
 
 
 def predict(
@@ -115,8 +113,8 @@ def run_all(predictor: Predictor, *, progress: bool) -> Results:
     with predictor:
         units = predictor.units()
         with bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
-            for unit in units:
-                results |= predictor.run(unit, shown)
+            for _, found in predictor.run_all(units, shown):
+                results |= found
     return results
 
 

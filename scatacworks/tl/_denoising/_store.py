@@ -143,8 +143,8 @@ def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
     with predictor, bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
         predictor.fill = parts.fill(predictor.fill)
         shown.update(sum(predictor.unit_bp(unit) for unit in units if parts.has(unit)))
-        for unit in todo:
-            parts.save(unit, predictor.run(unit, shown))
+        for unit, results in predictor.run_all(todo, shown):
+            parts.save(unit, results)
 
 
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
