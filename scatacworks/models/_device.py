@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """Windows to compute, as arrays on the host.
+    """Windows to compute, as arrays on the host or as tensors.
 
     Attributes
     ----------
@@ -39,15 +39,15 @@ class Batch(NamedTuple):
         Level whose runs are left out, per output and stretch; int16 `(n_outputs, n_stretches)`.
     """
 
-    bins: np.ndarray
-    counts: np.ndarray
-    gain: np.ndarray
-    depth: np.ndarray
-    prior: np.ndarray | None
-    low: np.ndarray
-    high: np.ndarray
-    base: np.ndarray
-    fill: np.ndarray
+    bins: np.ndarray | Tensor
+    counts: np.ndarray | Tensor
+    gain: np.ndarray | Tensor
+    depth: np.ndarray | Tensor
+    prior: np.ndarray | Tensor | None
+    low: np.ndarray | Tensor
+    high: np.ndarray | Tensor
+    base: np.ndarray | Tensor
+    fill: np.ndarray | Tensor
 
 
 class Found(NamedTuple):
@@ -104,21 +104,27 @@ class Pipeline:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Found:
         """Return the runs of a batch."""
-        pinned = [self._pinned(values) for values in batch if values is not None]
+        pinned = self.pinned(batch)
         with self._lock:
-            there = [values.to(self.device, non_blocking=True) for values in pinned]
-            on_device = Batch(*(None if values is None else there.pop(0) for values in batch))
-            levels = self.levels(*self.inputs(on_device))
-            found = find_runs(levels, on_device.low, on_device.high, on_device.base, on_device.fill)
-            out = [_fetch(values) for values in found]
+            there = self.upload(pinned)
+            levels = self.levels(*self.inputs(there))
+            found = find_runs(levels, there.low, there.high, there.base, there.fill)
+            out = [fetch(values) for values in found]
             done = _mark(self.device)
         if done is not None:
             done.synchronize()
         return Found(*(values.numpy().copy() for values in out))  # pinned memory is scarce
 
-    def _pinned(self, values: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(values)
-        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+    def pinned(self, batch: Batch) -> Batch:
+        """Return a batch as tensors in memory that the device can read by itself."""
+        tensors = [None if values is None else torch.from_numpy(values) for values in batch]
+        if self.device.type == "cuda":
+            tensors = [None if values is None else values.pin_memory() for values in tensors]
+        return Batch(*tensors)
+
+    def upload(self, batch: Batch) -> Batch:
+        """Queue the copies of a batch of tensors to the device."""
+        return Batch(*(None if values is None else values.to(self.device, non_blocking=True) for values in batch))
 
     def inputs(self, batch: Batch) -> list[Tensor]:
         """Return what the network reads, from a batch on the device."""
@@ -194,7 +200,7 @@ def find_runs(levels: Tensor, low: Tensor, high: Tensor, base: Tensor, fill: Ten
     return (start + (base - low)[stretch]).int(), length.int(), level, pointer
 
 
-def _fetch(values: Tensor) -> Tensor:
+def fetch(values: Tensor) -> Tensor:
     """Queue the copy to the host."""
     if values.device.type == "cpu":
         return values

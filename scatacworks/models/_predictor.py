@@ -114,7 +114,7 @@ class Predictor:
         self._stack.enter_context(_threads.torch_threads(1))
         self._engine = Engine(self.model, amp=self.amp)
         self.fill = self._constants()
-        self._pipeline = self._make_pipeline() if stays_there(self.device) else None
+        self._pipeline = self.make_pipeline() if stays_there(self.device) else None
         self._workers = self.n_jobs if self._pipeline is None else min(self.n_jobs, _FEEDERS)
         self._pool = ThreadPoolExecutor(self._workers, "denoise", initializer=torch.set_num_threads, initargs=(1,))
         return self
@@ -124,7 +124,8 @@ class Predictor:
         """Bins of a window."""
         return (self.core + 2 * self.model.halo) // self.model.bin_size
 
-    def _make_pipeline(self) -> _device.Pipeline:
+    def make_pipeline(self) -> _device.Pipeline:
+        """Return what a device does to a batch."""
         options = {"batch_size": self.batch_size, "amp": self.amp}
         return _device.Pipeline(self.model, self._n_bins, self.kinds, self.rounding, **options)
 
@@ -257,14 +258,19 @@ class Predictor:
         """Level that needs no runs, of every output; int64 `(n_groups, n_outputs)`."""
         return self.fill if self.regions is None else np.full_like(self.fill, _NO_FILL)
 
-    def _on_device(self, batch: list[Window]) -> list[Piece]:
-        """Denoise one batch, all of it on the device."""
+    def describe(self, batch: list[Window]) -> tuple[_device.Batch, np.ndarray]:
+        """Return what a device needs to know of windows, and chromosome code and group of every wanted stretch."""
         bins, counts = list_sites(batch, self.model, self._n_bins)
         stretches, owners = list_stretches(batch, self.core)
         groups = [tape.group for tape, _ in batch]
-        fill = self.left_out[owners[:, 1]].T.astype(np.int16)
         gain, depth = self.gain[groups], self.depth[groups].astype(np.float32)
-        found = self._pipeline(_device.Batch(bins, counts, gain, depth, self._prior(batch), *stretches, fill))
+        fill = np.ascontiguousarray(self.left_out[owners[:, 1]].T, np.int16)
+        return _device.Batch(bins, counts, gain, depth, self._prior(batch), *stretches, fill), owners
+
+    def _on_device(self, batch: list[Window]) -> list[Piece]:
+        """Denoise one batch, all of it on the device."""
+        described, owners = self.describe(batch)
+        found = self._pipeline(described)
         pieces = []
         for output, pointer in enumerate(found.pointer):
             for low, high in _equal(owners):

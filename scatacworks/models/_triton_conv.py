@@ -63,7 +63,7 @@ def convolve(
     """Convolution, skip and ReLU of pixels; as :func:`scatacworks.models._blocked.convolve`."""
     n_windows, inputs, n_pixels, dilation = image.shape
     channels, terms = layer.rows.shape
-    tile = tile or _tile(image.dtype, channels, image.device)
+    tile = tile or pick_tile(image.dtype, channels, image.device)
     out = image.new_empty((n_windows, n_pixels, dilation, channels)).permute(0, 3, 1, 2)
     grid = (-(-n_pixels * dilation // tile.pixels), n_windows)
     _conv[grid](
@@ -92,7 +92,7 @@ def convolve(
 
 
 @cache
-def _tile(dtype: torch.dtype, channels: int, device: torch.device) -> Tile:
+def pick_tile(dtype: torch.dtype, channels: int, device: torch.device) -> Tile:
     """Return the first tile that a device has the shared memory for."""
     index = torch.cuda.current_device() if device.index is None else device.index
     there = driver.active.utils.get_device_properties(index)["max_shared_mem"]

@@ -243,3 +243,19 @@ def test_misstated_depth_scales_the_signal_with_it(samples):
     assert (stated == 1).any()
     assert stated.max() > 1.2
     np.testing.assert_allclose(exposure, stated, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("architecture", [models.BinnedUNet, models.ResNet])
+def test_a_gpu_trains_as_the_cpu_does(samples, architecture, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    one, other = (
+        run(samples, architecture=architecture, accelerator=accelerator, steps=4, epochs=1, core_bp=2048, batch_size=1)
+        for accelerator in ("cpu", "gpu")
+    )
+    losses = [[row["loss"] for row in result.history] for result in (one, other)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    for a, b in zip(weights(one).values(), weights(other).values(), strict=True):
+        np.testing.assert_allclose(b.cpu(), a, atol=2e-3)
