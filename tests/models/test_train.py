@@ -38,11 +38,12 @@ def samples():
     return [Sample(tracks, "A", depth, {chrom: whole}) for chrom in ("chr1", "chr2")]
 
 
-def run(samples, out=None, *, architecture=models.Linear, resume=False, **settings):
+def run(samples, out=None, *, architecture=models.Linear, resume=False, accelerator="auto", **settings):
     torch.manual_seed(0)
     settings = {"steps": 6, "epochs": 3, "core_bp": 4096, "batch_size": 2, "warmup": 2} | settings
     config = recipe(validation_depths=(samples[0].depth / 10,), **settings)
-    return fit(architecture(), samples[:1], samples[1:], config=config, out=out, resume=resume, progress=False)
+    how = {"out": out, "resume": resume, "progress": False, "accelerator": accelerator}
+    return fit(architecture(), samples[:1], samples[1:], config=config, **how)
 
 
 def weights(result):
@@ -255,7 +256,7 @@ def test_a_gpu_trains_as_the_cpu_does(samples, architecture, monkeypatch):
         run(samples, architecture=architecture, accelerator=accelerator, steps=4, epochs=1, core_bp=2048, batch_size=1)
         for accelerator in ("cpu", "gpu")
     )
-    losses = [[row["loss"] for row in result.history] for result in (one, other)]
+    losses = [result.history["loss"] for result in (one, other)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
     for a, b in zip(weights(one).values(), weights(other).values(), strict=True):
         np.testing.assert_allclose(b.cpu(), a, atol=2e-3)
