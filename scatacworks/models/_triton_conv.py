@@ -47,7 +47,7 @@ def usable(image: Tensor, layer: Layer) -> bool:
     """Tell whether the kernel can be used where it pays, and in the precision that torch's settings allow."""
     if image.device.type != "cuda" or image.dtype not in TILES:
         return False
-    if image.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32:
+    if image.dtype == torch.float32 and not _tf32_allowed():
         return False
     channels = len(layer.rows)
     return (
@@ -55,6 +55,12 @@ def usable(image: Tensor, layer: Layer) -> bool:
         and image[0].numel() < 2**31
         and torch.cuda.get_device_capability(image.device) >= (8, 0)
     )
+
+
+def _tf32_allowed() -> bool:
+    """Tell whether torch's own convolutions of float32 numbers may use TF32."""
+    cudnn = torch.backends.cudnn
+    return cudnn.conv.fp32_precision == "tf32" if hasattr(cudnn, "conv") else cudnn.allow_tf32
 
 
 def convolve(
