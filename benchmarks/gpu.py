@@ -176,7 +176,7 @@ def variants(model: Model, inputs: tuple, bench: Bench) -> Iterator[tuple[str, b
         yield "Triton TF32", False, make()
         yield "Triton bfloat16", False, make(amp=True)
         if bench.cuda:
-            yield from tiled(make)
+            yield from tiled(make, quick=bench.quick)
     else:
         yield "float32", False, make(tf32=False)
         yield "TF32", False, make()
@@ -200,18 +200,18 @@ def graphed(model: Model, inputs: tuple, *, amp: bool) -> Callable:
     return step
 
 
-def tiled(make: Callable) -> Iterator[tuple[str, bool, Callable]]:
+def tiled(make: Callable, *, quick: bool) -> Iterator[tuple[str, bool, Callable]]:
     """Other ways to cut the work of the Triton kernel."""
     kernels = _blocked.triton_conv()
     if kernels is None:
         return
     tile = kernels.Tile
     tried = {
-        True: [tile(256, 64, 8, 3), tile(128, 64, 4, 3), tile(128, 64, 8, 4), tile(128, 64, 4, 2), tile(256, 32, 8, 4)],
-        False: [tile(256, 32, 8, 3), tile(128, 32, 8, 4), tile(128, 32, 4, 3), tile(64, 32, 4, 3)],
+        True: [tile(128, 64, 4, 3), tile(128, 64, 8, 4), tile(256, 64, 8, 3), tile(128, 64, 4, 2), tile(256, 32, 8, 4)],
+        False: [tile(128, 32, 8, 4), tile(128, 32, 4, 3), tile(256, 32, 8, 3), tile(64, 32, 4, 3)],
     }
     for amp, tiles in tried.items():
-        for one in tiles:
+        for one in tiles[:2] if quick else tiles:
             yield f"Triton {'bfloat16' if amp else 'TF32'} {tuple(one)}", False, _with_tile(kernels, one, make(amp=amp))
 
 
@@ -269,20 +269,25 @@ def genome_sites(depth: float, n_bases: int, seed: int = 0) -> sca.Tracks:
 def genome_rows(bench: Bench, n_bases: int) -> None:
     """Time whole genomes."""
     dense, sparse = genome_sites(5e6, n_bases), genome_sites(2e5, n_bases)
+    shorter = genome_sites(5e6, n_bases // 4) if bench.quick else dense
     print(f"[{time.perf_counter() - bench.began:6.1f} s] {dense}, {sparse}", flush=True)
     jobs = [
         ("default", "TF32", 5e6, dense, {}),
         ("default", "bfloat16", 5e6, dense, {}),
         ("default", "TF32", 2e5, sparse, {}),
-        ("ResNet", "bfloat16", 5e6, dense, {}),
-        ("ResNet", "bfloat16, no own kernel", 5e6, dense, {"kernel": False}),
-        ("ResNet", "TF32", 5e6, dense, {}),
+        ("ResNet", "bfloat16", 5e6, shorter, {}),
+        ("ResNet", "bfloat16, no own kernel", 5e6, shorter, {"kernel": False}),
+        ("ResNet", "TF32", 5e6, shorter, {}),
         ("ResNet", "TF32", 2e5, sparse, {}),
     ]
     for name, label, depth, sites, options in jobs:
         if bench.quick and (label == "bfloat16, no own kernel" or (name, depth) == ("ResNet", 2e5)):
             continue
-        with bench.attempt(f"genome: {name}, {label}, {depth / 1e6:g} M sites") as row, settings(**options):
+        size = sites.genome.lengths.sum() / 1e9
+        with (
+            bench.attempt(f"genome: {name}, {label}, {depth / 1e6:g} M sites, {size:.1f} Gb") as row,
+            settings(**options),
+        ):
             one_genome(bench, row, NETWORKS[name](), sites, depth, amp=label.startswith("bfloat16"))
 
 
@@ -305,10 +310,10 @@ def one_genome(bench: Bench, row: dict, model: Model, sites: sca.Tracks, depth: 
     runs = sum(track.n_runs for track in tracks)
     row |= {"seconds": seconds, "rate": n_bases / seconds / 1e6, "runs": runs, "computing": middle - start}
     row["paper"] = PAPER_SECONDS / (seconds * GENOME / n_bases)
-    end = 1_000_000 if bench.cuda else 100_000
-    truth = predict(model, sites, regions={0: np.array([[0, end]])}, depth=[depth], device="cpu", progress=False)
-    differences = [np.abs(a.window(0, 0, 0, end) - b.window(0, 0, 0, end)) for a, b in zip(tracks, truth, strict=True)]
-    scale = truth[0].window(0, 0, 0, end).mean()
+    part = (5_000_000, 6_000_000) if bench.cuda else (0, 100_000)
+    truth = predict(model, sites, regions={0: np.array([part])}, depth=[depth], device="cpu", progress=False)
+    differences = [np.abs(a.window(0, 0, *part) - b.window(0, 0, *part)) for a, b in zip(tracks, truth, strict=True)]
+    scale = truth[0].window(0, 0, *part).mean()
     row["check"] = (
         f"{runs / 1e6:.1f} M runs; computed in {middle - start:.2f} s; mean difference from the CPU: signal "
         f"{differences[0].mean() / scale:.1e} of its mean, probability {differences[1].mean():.1e}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROWS = 8  # of a phase, in a pixel
 TERMS = 64  # of a sum, computed at once at most
+_KEPT = "_blocked"  # where a convolution keeps its weights in this layout
 
 
 class Layer(NamedTuple):
@@ -114,7 +115,7 @@ def convolve(image: Tensor, layer: Layer, length: int, skip: Tensor | None = Non
     if n_pixels * ROWS * dilation > length:
         row = (n_pixels - 1) * ROWS + torch.arange(ROWS, device=out.device)
         base = row[:, None] * dilation + torch.arange(dilation, device=out.device)
-        out[:, :, -1] *= (base < length).repeat_interleave(out.shape[1] // ROWS, 0)
+        out[:, :, -1].unflatten(1, (ROWS, -1)).mul_((base < length)[:, None])
     return out
 
 
@@ -137,13 +138,19 @@ def _pointwise(module: nn.Module, image: Tensor) -> Tensor:
 def _layer(module: nn.Module, image: Tensor) -> Layer:
     """Return the weights of a convolution in this layout, kept as long as they do not change."""
     conv = module.conv_layer
-    key = (conv.weight.data_ptr(), conv.weight._version, image.dtype, image.device)
-    kept = conv.__dict__.get("_blocked")
-    if kept is None or kept[0] != key:
+    key = (conv.weight._version, conv.weight.data_ptr(), image.dtype, image.device)
+    kept = conv.__dict__.get(_KEPT)
+    if kept is None or kept[0] is not conv.weight or kept[1] != key:
         bias = None if conv.bias is None else conv.bias.detach()
-        kept = (key, make_layer(conv.weight.detach().to(image.dtype), bias, conv.dilation[0]))
-        conv.__dict__["_blocked"] = kept
-    return kept[1]
+        kept = (conv.weight, key, make_layer(conv.weight.detach().to(image.dtype), bias, conv.dilation[0]))
+        conv.__dict__[_KEPT] = kept
+    return kept[2]
+
+
+def forget(model: nn.Module) -> None:
+    """Let go of what was laid out for a device."""
+    for module in model.modules():
+        module.__dict__.pop(_KEPT, None)
 
 
 def make_layer(weight: Tensor, bias: Tensor | None, dilation: int) -> Layer:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scatacworks.models import _blocked
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -115,4 +117,5 @@ def ready(model: Model, device: torch.device) -> Iterator[Model]:
     try:
         yield model
     finally:
+        _blocked.forget(model)
         model.to(home).train(training)

@@ -48,6 +48,7 @@ KINDS = (interpolate.SIGNAL, interpolate.LOGIT, interpolate.LOGIT)  # of the out
 _NO_RUNS = tuple(np.empty(0, dtype) for dtype in (np.int32, np.int32, np.int16))
 _CORE = 131_072
 _NO_FILL = -(2**15)  # a level that does not occur
+_BYTES_PER_BASE = 1024  # of a GPU's memory, with room to spare: features, interpolated outputs, their levels
 _FEEDERS = 4  # threads that prepare batches for a device and put runs away
 
 
@@ -305,10 +306,13 @@ def _check_core(model: Model, core: int) -> int:
 
 
 def _batch_size(model: Model, device: torch.device, core: int) -> int:
-    """Windows per call: one on a CPU thread, as many as fill a device elsewhere."""
+    """Windows per call: one on a CPU thread, as many as fill a device elsewhere, if they fit."""
     if device.type == "cpu":
         return 1
-    return max(1, 4_194_304 * (4 if model.bin_size > 1 else 1) // core)
+    bases = 4_194_304 * (4 if model.bin_size > 1 else 1)
+    if device.type == "cuda":
+        bases = min(bases, torch.cuda.mem_get_info(device)[0] // _BYTES_PER_BASE)
+    return max(1, bases // core)
 
 
 def _usable_depth(model: Model, depth: np.ndarray | Sequence[float], n_groups: int) -> tuple[np.ndarray, np.ndarray]:

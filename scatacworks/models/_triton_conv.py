@@ -67,16 +67,19 @@ def convolve(
     image: Tensor, layer: Layer, length: int, skip: Tensor | None = None, *, tile: Tile | None = None
 ) -> Tensor:
     """Convolution, skip and ReLU of pixels; as :func:`scatacworks.models._blocked.convolve`."""
+    has_skip = skip is not None
     n_windows, inputs, n_pixels, dilation = image.shape
     channels, terms = layer.rows.shape
     tile = tile or pick_tile(image.dtype, channels, image.device)
+    image = image.contiguous(memory_format=torch.channels_last)
+    skip = image if skip is None else skip.contiguous(memory_format=torch.channels_last)
     out = image.new_empty((n_windows, n_pixels, dilation, channels)).permute(0, 3, 1, 2)
     grid = (-(-n_pixels * dilation // tile.pixels), n_windows)
     _conv[grid](
         image,
         layer.rows,
         layer.rows if layer.bias is None else layer.bias,
-        image if skip is None else skip,
+        skip,
         out,
         n_pixels * dilation,
         length,
@@ -88,7 +91,7 @@ def convolve(
         BEFORE=layer.reach * ROWS - layer.head,
         REACH=layer.reach,
         HAS_BIAS=layer.bias is not None,
-        HAS_SKIP=skip is not None,
+        HAS_SKIP=has_skip,
         BLOCK=tile.pixels,
         STEP=tile.terms,
         num_warps=tile.warps,
