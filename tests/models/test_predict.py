@@ -291,7 +291,7 @@ def test_the_way_of_a_gpu_gives_the_same_tracks(genome, make, skip, device_way):
         assert same(truth, ours, tolerance=0.11) < allowed
         for one, other in zip(ours, truth, strict=True):
             np.testing.assert_allclose(one.fill, other.fill, rtol=0.02)
-            assert one.n_runs == pytest.approx(other.n_runs, rel=0.02)
+            assert one.n_runs == pytest.approx(other.n_runs, rel=0.02, abs=4)
 
 
 def test_the_way_of_a_gpu_gives_the_same_guided_tracks(genome, device_way):
