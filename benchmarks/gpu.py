@@ -208,7 +208,7 @@ def tiled(make: Callable, *, quick: bool) -> Iterator[tuple[str, bool, Callable]
     tile = kernels.Tile
     tried = {
         True: [tile(128, 64, 4, 3), tile(128, 64, 8, 4), tile(256, 64, 8, 3), tile(128, 64, 4, 2), tile(256, 32, 8, 4)],
-        False: [tile(128, 32, 8, 4), tile(128, 32, 4, 3), tile(256, 32, 8, 3), tile(64, 32, 4, 3)],
+        False: [tile(256, 32, 8, 4), tile(128, 32, 4, 3), tile(256, 32, 8, 3), tile(64, 32, 4, 3)],
     }
     for amp, tiles in tried.items():
         for one in tiles[:2] if quick else tiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -101,9 +102,18 @@ class Pipeline:
         self._graph: Graph | None = None
         self._lock = threading.Lock()
 
+    @property
+    def _there(self) -> AbstractContextManager:
+        """Context in which a thread's streams and events are those of this device."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Found:
         """Return the runs of a batch."""
+        with self._there:
+            return self._run(batch)
+
+    def _run(self, batch: Batch) -> Found:
         pinned = self.pinned(batch)
         with self._lock:
             there = self.upload(pinned)
