@@ -27,6 +27,7 @@ from scatacworks.models._plan import (
     make_units,
 )
 from scatacworks.models._rounding import Encoded, Rounding
+from scatacworks.models.guide import without_guide
 from scatacworks.prior import CHANNELS
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Predictor:
         amp: bool = False,
         guidance: Guidance | None = None,
     ) -> None:
+        if guidance is None and model.has_guide:
+            model = without_guide(model)  # whose context is narrower
         self.guidance = guidance
         self.kinds = KINDS[:2] if guidance is None else KINDS
         self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip
