@@ -164,6 +164,7 @@ def denoise(
     dtype('float32')
     """
     from scatacworks.models._predictor import Predictor
+    from scatacworks.models.checkpoint import fingerprint
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
     path = None if path is None else _free_store(target, Path(path).resolve(), key_added)
@@ -186,7 +187,8 @@ def denoise(
         else:
             guidance = _guidance.external(prior, cut_sites, **options)
     predictor = Predictor(network, cut_sites, depth=depths, regions=wanted, rounding=rounding, guidance=guidance, **how)
-    params = _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {})) | {"key": key, "model": name}
+    params = {"key": key, "model": name, "model_hash": fingerprint(network)}
+    params |= _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {}))
     params |= {} if guidance is None else _guidance.describe(guidance, match=prior_match)
     stored = _run(predictor, scale, params, path, progress=progress)
     stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
@@ -235,11 +237,8 @@ def _run(
 
 def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, source: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters and provenance, in a form AnnData writes."""
-    from scatacworks.models.checkpoint import fingerprint
-
     model, rounding = predictor.model, predictor.rounding
     return _step.params(
-        model_hash=fingerprint(model),
         model_version=str(model.card["version"]),
         architecture=model.architecture,
         groups=np.asarray(predictor.cut_sites.groups, dtype=object),
