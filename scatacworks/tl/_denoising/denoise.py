@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._logging import logger
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising._regions import parse_regions, regions_frame
@@ -106,7 +107,8 @@ def denoise(
         Threads; `None`: all cores, or `SCATACWORKS_NUM_THREADS`.
     path
         Write the tracks to a zarr store (a folder) and only its path to `.uns`; memory is then bounded by one
-        chromosome. A run that was stopped goes on from its last finished unit when it is repeated.
+        chromosome. A run that was stopped goes on from its last finished unit when it is repeated, and one that is
+        finished is not computed again.
     key_added
         Slot of `.uns` to write.
     mod
@@ -230,6 +232,9 @@ def _run(
         found = to_tracks(predictor, run_all(predictor, progress=progress), scale)
         return {layer: tracks.to_dict() for layer, tracks in zip(_store.LAYERS, found, strict=False)}
     parts = _store.Parts(path, _digest(predictor, scale, params))
+    if parts.is_finished:
+        logger.info("%s holds the result of this very run; it is taken as it is.", path)
+        return {"path": str(path)}
     _store.compute(predictor, parts, progress=progress)
     _store.finish(predictor, parts, scale)
     return {"path": str(path)}
