@@ -87,8 +87,8 @@ class _Counts:
         occupied = lengths[values > 0]
         if len(occupied) >= _ENOUGH and occupied.mean() > _LONG:
             msg = (
-                f"{self.tracks.groups[group]!r} keeps its values on {chrom} for {occupied.mean():.0f} bases on average, "
-                "as coverage does and cut sites of single bases do not. Read it with bigwig='coverage'."
+                f"{self.tracks.groups[group]!r} keeps its values on {chrom} for {occupied.mean():.0f} bases on average,"
+                " as coverage does and cut sites of single bases do not. Read it with bigwig='coverage'."
             )
             raise ValueError(msg)
         within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
