@@ -113,14 +113,15 @@ class Predictor:
         self.fill = np.zeros((len(self.depth), len(self.kinds)), np.int64)
 
     def __enter__(self) -> Predictor:
-        self._stack = ExitStack()
-        self._stack.enter_context(ready(self.model, self.device))
-        self._stack.enter_context(_threads.torch_threads(1))
-        self._engine = Engine(self.model, amp=self.amp)
-        self.fill = self._constants()
-        self._pipeline = self.make_pipeline() if stays_there(self.device) else None
-        self._workers = self.n_jobs if self._pipeline is None else min(self.n_jobs, _FEEDERS)
-        self._pool = ThreadPoolExecutor(self._workers, "denoise", initializer=torch.set_num_threads, initargs=(1,))
+        with ExitStack() as stack:  # undone if something here fails
+            stack.enter_context(ready(self.model, self.device))
+            stack.enter_context(_threads.torch_threads(1))
+            self._engine = Engine(self.model, amp=self.amp)
+            self.fill = self._constants()
+            self._pipeline = self.make_pipeline() if stays_there(self.device) else None
+            self._workers = self.n_jobs if self._pipeline is None else min(self.n_jobs, _FEEDERS)
+            self._pool = ThreadPoolExecutor(self._workers, "denoise", initializer=torch.set_num_threads, initargs=(1,))
+            self._stack = stack.pop_all()
         return self
 
     @property
@@ -139,9 +140,8 @@ class Predictor:
         n_bins = (2 * model.halo + model.stride) // model.bin_size
         counts = np.zeros((1, model.n_channels, n_bins), np.float32)
         prior = None if self.guidance is None else np.zeros((1, len(CHANNELS), n_bins), np.float32)
-        engine = Engine(model, amp=self.amp)
         for group, depth in enumerate(self.depth):
-            values = engine(counts, np.full(1, depth, np.float32), prior)
+            values = self._engine(counts, np.full(1, depth, np.float32), prior)
             middle = [row[0, row.shape[1] // 2] for row in values]
             out[group] = [self.rounding.level(kind, value) for kind, value in zip(self.kinds, middle, strict=True)]
         return out
@@ -165,7 +165,8 @@ class Predictor:
         if self._pipeline is None:
             yield from ((unit, self.run(unit, progress)) for unit in units)
             return
-        with ThreadPoolExecutor(2, "unit") as pool:
+        pool = ThreadPoolExecutor(2, "unit")
+        try:
             waiting: deque = deque()
             for unit in units:
                 waiting.append((unit, pool.submit(self.run, unit, progress)))
@@ -173,6 +174,8 @@ class Predictor:
                     done, result = waiting.popleft()
                     yield done, result.result()
             yield from ((unit, result.result()) for unit, result in waiting)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error, no unit is begun any more
 
     def run(self, unit: Unit, progress: tqdm | None = None) -> Results:
         """Denoise a unit: (chromosome code, group) -> encoded runs of every output."""
@@ -275,9 +278,9 @@ class Predictor:
         """Denoise one batch, all of it on the device."""
         described, owners = self.describe(batch)
         found = self._pipeline(described)
-        pieces = []
+        pieces, spans = [], _equal(owners)
         for output, pointer in enumerate(found.pointer):
-            for low, high in _equal(owners):
+            for low, high in spans:
                 own = slice(pointer[low], pointer[high])
                 runs = found.starts[own], found.lengths[own], found.levels[own]
                 pieces.append(((*owners[low].tolist(), output), runs))

@@ -181,6 +181,27 @@ def test_the_network_is_left_as_it_was(genome):
     assert torch.get_num_threads() == threads
 
 
+def test_the_network_is_left_as_it_was_where_getting_ready_fails(genome, monkeypatch):
+    model, n_threads = small_unet().train(), torch.get_num_threads()
+    monkeypatch.setattr(torch, "set_num_threads", set_num_threads := Calls(torch.set_num_threads))
+    monkeypatch.setattr(Predictor, "_constants", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError), Predictor(model, some_sites(genome), depth=[1e6, 1e6], device="cpu"):
+        pass
+    assert model.training
+    assert set_num_threads.given == [1, n_threads]
+
+
+class Calls:
+    """A function, and what it was called with."""
+
+    def __init__(self, function):
+        self.function, self.given = function, []
+
+    def __call__(self, value):
+        self.given.append(value)
+        return self.function(value)
+
+
 def test_units_hold_every_slot_once_and_are_bounded():
     genome = sca.Genome("hg38")
     units = make_units(genome, 11, unit_bp=10**8)
