@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scatacworks.models._plan import make_units
 from scatacworks.models._predictor import Predictor
 from scatacworks.models._rounding import Rounding
 from scatacworks.models.guide import with_guide
-from scatacworks.models.predict import predict
+from scatacworks.models.predict import predict, run_all, to_tracks
 from scatacworks.prior import Guidance
 
 SIZES = {"chr1": 70_000, "chrEmpty": 3_000, "chr2": 41_003, "chrTiny": 77}
@@ -171,6 +172,15 @@ def test_target_depth_scales_the_signal_only(genome):
     np.testing.assert_allclose(scaled.window("a", "chr1", 0, 999), signal.window("a", "chr1", 0, 999) / 2, rtol=1e-6)
     np.testing.assert_array_equal(scaled.window("b", "chr1", 0, 999), signal.window("b", "chr1", 0, 999))
     np.testing.assert_array_equal(unchanged.values, probability.values)
+
+
+def test_encoded_runs_are_let_go_of_when_they_are_decoded(genome):
+    predictor = Predictor(small_unet(), some_sites(genome), depth=[2e6, 5e5], device="cpu")
+    results = run_all(predictor, progress=False)
+    held = [weakref.ref(runs[0]) for outputs in results.values() for runs in outputs]
+    to_tracks(predictor, results, np.ones(2))
+    assert held
+    assert all(runs() is None for runs in held)
 
 
 def test_the_network_is_left_as_it_was(genome):
