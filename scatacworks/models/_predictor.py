@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -111,6 +112,7 @@ class Predictor:
         self.amp = amp
         self.depth, self.gain = _usable_depth(model, depth, len(cut_sites.groups))
         self.fill = np.zeros((len(self.depth), len(self.kinds)), np.int64)
+        self._gathering = threading.Lock()  # a prior keeps what it was asked for last, which is no work for two threads
 
     def __enter__(self) -> Predictor:
         with ExitStack() as stack:  # undone if something here fails
@@ -180,19 +182,18 @@ class Predictor:
     def run(self, unit: Unit, progress: tqdm | None = None) -> Results:
         """Denoise a unit: (chromosome code, group) -> encoded runs of every output."""
         options = {"regions": self.regions, "skip": self.skip, "guidance": self.guidance}
-        tapes = [make_group_tape(self.cut_sites, unit, group, self.model, **options) for group in unit.groups]
+        with self._gathering:
+            tapes = [make_group_tape(self.cut_sites, unit, group, self.model, **options) for group in unit.groups]
         work = list(batches(tapes, self.core, self.batch_size))
         parts: dict[tuple[int, int, int], list[Encoded]] = {}
         done, total = 0, self.unit_bp(unit)
         for i, pieces in enumerate(self._map(work)):
             for key, encoded in pieces:
                 parts.setdefault(key, []).append(encoded)
-            if progress is not None:
-                now = total * (i + 1) // len(work)
-                progress.update(now - done)
-                done = now
-        if progress is not None:
-            progress.update(total - done)
+            now = total * (i + 1) // len(work)
+            _advance(progress, now - done)
+            done = now
+        _advance(progress, total - done)
         return {(chrom, group): self._join(parts, chrom, group) for group in unit.groups for chrom in unit.chroms}
 
     def _join(self, parts: dict[tuple[int, int, int], list[Encoded]], chrom: int, group: int) -> tuple[Encoded, ...]:
@@ -292,6 +293,13 @@ def _equal(keys: np.ndarray) -> list[tuple[int, int]]:
     different = keys[1:] != keys[:-1]
     borders = np.flatnonzero(different if keys.ndim == 1 else different.any(1)) + 1
     return list(pairwise([0, *borders.tolist(), len(keys)])) if len(keys) else []
+
+
+def _advance(progress: tqdm | None, n_bp: int) -> None:
+    """Move a progress bar on, which units that run at the same time share."""
+    if progress is not None:
+        with progress.get_lock():
+            progress.update(n_bp)
 
 
 def stays_there(device: torch.device) -> bool:
