@@ -66,6 +66,7 @@ class Bench:
         self.began = time.perf_counter()
 
     def wait(self) -> None:
+        """Wait for all that was queued on the device."""
         if self.cuda:
             torch.cuda.synchronize()
 
@@ -216,6 +217,8 @@ def tiled(make: Callable, *, quick: bool) -> Iterator[tuple[str, bool, Callable]
 
 
 def _with_tile(kernels: object, tile: tuple, step: Callable) -> Callable:
+    """A step whose Triton kernels take one tile."""
+
     def forced(*batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         kept, kernels.pick_tile = kernels.pick_tile, lambda *_: tile
         try:
@@ -464,9 +467,9 @@ def ceilings(bench: Bench) -> None:
         y = torch.empty_like(x)
         row["seconds"] = bench.seconds(lambda: y.copy_(x), 10)
         row["check"] = f"{2 * x.numel() * 4 / row['seconds'] / 1e12:.2f} TB/s"
-    for dtype, tf32 in ((torch.bfloat16, True), (torch.float32, True)):
-        with bench.attempt(f"ceiling: product, {'bfloat16' if dtype == torch.bfloat16 else 'TF32'}") as row:
-            torch.backends.cuda.matmul.allow_tf32 = tf32
+    for label, dtype in (("bfloat16", torch.bfloat16), ("TF32", torch.float32)):
+        with bench.attempt(f"ceiling: product, {label}") as row:
+            torch.backends.cuda.matmul.allow_tf32 = True
             x = torch.randn(8192, 8192, device=bench.device, dtype=dtype)
             row["seconds"] = bench.seconds(lambda x=x: x @ x, 5)
             row["check"] = f"{2 * 8192**3 / row['seconds'] / 1e12:.0f} TFLOP/s"
