@@ -87,6 +87,16 @@ def _join(
     )
 
 
+def _compiled(run: Callable, span: int, butterfly: Callable) -> Callable:
+    """Compile a pass under a name of its own.
+
+    Functions of one name share an index of what is compiled on disk, where processes that start at the same time take
+    each other's numbers: a pass would then be loaded in the place of another.
+    """
+    run.__qualname__ = f"{run.__qualname__}{butterfly.py_func.__name__}_{span}"
+    return njit(fastmath=True, error_model="numpy")(run)
+
+
 def _make_pass(span: int, first: int, butterfly: Callable) -> Callable:
     """Make one pass of a transform, within `re` and `im`.
 
@@ -94,7 +104,6 @@ def _make_pass(span: int, first: int, butterfly: Callable) -> Callable:
     """
     b, c, d = (i * span // 4 * LANES for i in (1, 2, 3))
 
-    @njit(fastmath=True, error_model="numpy")
     def run(re: np.ndarray, im: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
         for j in range(span // 4):
             k = first + 3 * j
@@ -105,14 +114,13 @@ def _make_pass(span: int, first: int, butterfly: Callable) -> Callable:
                         re[a], im[a], re[a + b], im[a + b], re[a + c], im[a + c], re[a + d], im[a + d], w
                     )
 
-    return run
+    return _compiled(run, span, butterfly)
 
 
 def _make_first_pass(span: int, first: int, butterfly: Callable) -> Callable:
     """Make a pass that reads rows from elsewhere; one array under two names would hinder the other passes."""
     b, c, d = (i * span // 4 * LANES for i in (1, 2, 3))
 
-    @njit(fastmath=True, error_model="numpy")
     def run(x: np.ndarray, y: np.ndarray, re: np.ndarray, im: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
         for j in range(span // 4):
             k = first + 3 * j
@@ -123,7 +131,7 @@ def _make_first_pass(span: int, first: int, butterfly: Callable) -> Callable:
                         x[a], y[a], x[a + b], y[a + b], x[a + c], y[a + c], x[a + d], y[a + d], w
                     )
 
-    return run
+    return _compiled(run, span, butterfly)
 
 
 _f256 = _make_first_pass(_SPANS[0], _FIRST[0], _split)

@@ -76,3 +76,8 @@ def test_context_is_that_of_the_neighbours(dilation, length):
         first = (i + 1) * n
         np.testing.assert_array_equal(tile[:-1], rows[first - head : first + n + tail])
         assert (tile[-1] == -1).all()
+
+
+def test_passes_do_not_share_a_name_on_disk():
+    passes = [value for name, value in vars(fourier).items() if name[:2] in ("_f", "_i") and name[2:].isdigit()]
+    assert len({f"{p.py_func.__module__}.{p.py_func.__qualname__}" for p in passes}) == len(passes) == 8
