@@ -14,11 +14,13 @@ from scatacworks._core.tails import NullTail
 if TYPE_CHECKING:
     from scatacworks._core.replication import Overlap
 
-_STRATUM = 25  # regions that share a null distribution, at least
-_NULL_VALUES = 3000  # of the groups in these regions, at least
-_MOST_STRATA = 20
+_STRATUM = 100  # regions of similar level, at least
+_NULL_VALUES = 20_000  # of the groups in these regions, at least
+_NULL_GROUPS = 250  # that take the place of the target in turn, at most
+_SAMPLE = 200_000  # null values from which a stratum's distribution is read, at most
+_CHUNK = 20_000_000  # null values standardised at once
+_PRIOR_FREEDOM = 40.0  # weight of the usual variance, in degrees of freedom
 _FEWEST_RATIOS = 20
-_SAMPLE = 1_000_000  # null values kept per stratum
 
 
 class RegionTest(NamedTuple):
@@ -29,15 +31,24 @@ class RegionTest(NamedTuple):
     p_normal: np.ndarray
 
 
-def one_against_many(target: np.ndarray, groups: np.ndarray, overlap: Overlap) -> RegionTest:
+def one_against_many(
+    target: np.ndarray, groups: np.ndarray, overlap: Overlap, families: np.ndarray | None = None
+) -> RegionTest:
     """Test whether a group's signal is one that the other groups could have shown.
 
-    The statistic is the difference to the groups' mean over their moderated standard deviation, with its variance
-    corrected for the cells that groups share. It is compared with the same statistic of the groups themselves, of all
-    regions with as much signal. Two things keep that fair where there is next to no signal: regions are put
-    together by a level that counts the target as one more group, and no standard deviation is taken below what is
-    usual at that level. Without them, a region whose groups happen to be empty would make a single cut site of the
-    target look impossible.
+    Everything that is done to the target is done to the groups as well, each in turn against those that share no cell
+    with it, in three steps:
+
+    1. The difference to the mean of the others, over their standard deviation. Their variance is averaged with the
+       usual one of regions with as much signal, and corrected for the number of fragments.
+    2. A p-value among regions of a similar level, from the groups' own values there. A generalised Pareto tail goes on
+       where counting ends. This makes regions comparable, whatever the shape of the distribution at their level.
+    3. The share of the groups' values, among all regions of a family, with as small a p-value. This needs no model: it
+       is the share of regions that a group like the others would show beyond this value, so that false discovery rates
+       built on it hold however wrong the first two steps are.
+
+    The level of a region is the mean of those compared with, so a region in which only one group has signal counts as
+    empty for this group, as it would for a target.
 
     Parameters
     ----------
@@ -47,48 +58,76 @@ def one_against_many(target: np.ndarray, groups: np.ndarray, overlap: Overlap) -
         The same of the other groups, `(n_groups, n_regions)`.
     overlap
         Of the groups and the target.
+    families
+        What kind of region each is, `(n_regions,)`, any type; step 3 keeps them apart.
     """
-    groups = np.asarray(groups, np.float64)
-    null = _Null(groups, overlap)
-    level = (null.mean + target / overlap.mean_number) * (1 + 1e-9)  # so that equal totals stay in one stratum
-    z = (target - null.mean) / np.sqrt(null.floored(null.variance, level) * overlap.variance_ratio)
-    edges = stratum_edges(null.mean, len(groups))
-    own, theirs = (np.searchsorted(edges, values, side="right") for values in (level, null.mean))
+    groups = np.asarray(groups)
+    mean, variance = groups.mean(axis=0, dtype=np.float64), groups.var(axis=0, ddof=1, dtype=np.float64)
+    moderate = _Moderation(VarianceTrend(variance, mean), max(overlap.effective_number - 1, 1.0))
+    z = (target - mean) / np.sqrt(moderate(variance, mean) * overlap.target_noise)
     p = np.ones(len(target))
-    for stratum in np.unique(own):
-        at = own == stratum
-        sample = null.scores(np.flatnonzero(theirs == stratum))
-        upper, lower = NullTail(sample).p(z[at]), NullTail(-sample).p(-z[at])
-        p[at] = np.minimum(2 * np.minimum(upper, lower), 1.0)
+    families = np.zeros(len(target), np.int8) if families is None else np.asarray(families)
+    for family in np.unique(families):
+        at = np.flatnonzero(families == family)
+        null = _null_scores(groups, at, overlap, moderate)
+        local, expected = _local_p(z[at], mean[at], *null)
+        expected = np.sort(expected)
+        p[at] = (1 + np.searchsorted(expected, local, side="right")) / (1 + len(expected))
     return RegionTest(z, p, two_sided_p(z))
 
 
-class _Null:
-    """The groups, each to be tested against the rest as if it were the target."""
+class _Moderation(NamedTuple):
+    """Variances averaged with what is usual at the level.
 
-    def __init__(self, groups: np.ndarray, overlap: Overlap) -> None:
-        self.groups, self.overlap = groups, overlap
-        self.mean, self.variance = groups.mean(axis=0), groups.var(axis=0, ddof=1)
-        self.freedom = max(overlap.effective_number - 1, 1.0)
-        self.prior = variance_prior(self.variance, self.mean, self.freedom)
-        self.usual = VarianceTrend(self.variance, self.mean)
+    The weight is fixed: sample variances of sparse counts scatter because the counts are skewed, and a weight fitted to
+    their scatter would trust them too much.
+    """
 
-    def floored(self, variance: np.ndarray, level: np.ndarray, regions: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return moderated variances, none below what is usual at the level."""
-        return np.maximum(self.prior.select(regions).moderate(variance, self.freedom), self.usual(level))
+    usual: VarianceTrend
+    freedom: float
 
-    def scores(self, regions: np.ndarray) -> np.ndarray:
-        """Return the statistic of the groups in these regions, each with its own share taken out of mean and variance.
+    def __call__(self, variance: np.ndarray, level: np.ndarray) -> np.ndarray:
+        share = self.freedom / (self.freedom + _PRIOR_FREEDOM)
+        return share * variance + (1 - share) * self.usual(level)
 
-        The shares are those of one in so many independent groups, as no more can be taken out of groups that overlap.
-        """
-        rows = _spread(len(self.groups), len(regions))
-        mean, variance = self.mean[regions], self.variance[regions]
-        difference = self.groups[np.ix_(rows, regions)] - mean
-        n_mean, n = max(self.overlap.mean_number, 2.0), max(self.overlap.effective_number, 3.0)
-        without = ((n - 1) * variance - difference**2 * n / (n - 1)) / (n - 2)
-        floored = self.floored(np.maximum(without, 0.0), mean, regions)
-        return difference * np.sqrt(n_mean / (n_mean - 1)) / np.sqrt(floored)
+
+def _null_scores(
+    groups: np.ndarray, regions: np.ndarray, overlap: Overlap, moderate: _Moderation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score of each group against its peers, and the peers' mean; float32, `(n_null, n_regions)`."""
+    chosen = np.linspace(0, len(groups) - 1, min(len(groups), _NULL_GROUPS)).astype(np.int64)
+    peers, noise = overlap.peers[chosen], overlap.noise[chosen, None]
+    n_peers = 1 / peers.max(axis=1, keepdims=True)
+    scores, level = np.empty((2, len(chosen), len(regions)), np.float32)
+    step = max(1, _CHUNK // len(groups))
+    for low in range(0, len(regions), step):
+        part = slice(low, low + step)
+        values = groups[:, regions[part]].astype(np.float64)
+        mean = peers @ values
+        variance = np.maximum(peers @ values**2 - mean**2, 0.0) * n_peers / np.maximum(n_peers - 1, 1)
+        scores[:, part] = (values[chosen] - mean) / np.sqrt(moderate(variance, mean) * noise)
+        level[:, part] = mean
+    return scores, level
+
+
+def _local_p(
+    z: np.ndarray, level: np.ndarray, null: np.ndarray, null_level: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return two-sided p-values among null values of a similar level: of the target, and of the null values."""
+    edges = stratum_edges(level, len(null))
+    own, theirs = (np.searchsorted(edges, values, side="right") for values in (level, null_level.ravel()))
+    null = null.ravel()
+    order = np.argsort(theirs, kind="stable")
+    bounds = np.searchsorted(theirs[order], np.arange(len(edges) + 2))
+    p, null_p = np.ones(len(z)), np.ones(len(null))
+    for stratum, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        rows, at = order[low:high], own == stratum
+        values = null[rows].astype(np.float64)
+        sample = values[:: -(-len(values) // _SAMPLE)] if len(values) else values
+        upper, lower = NullTail(sample), NullTail(-sample)
+        for out, where, scores in ((p, at, z[at]), (null_p, rows, values)):
+            out[where] = np.minimum(2 * np.minimum(upper.p(scores), lower.p(-scores)), 1.0)
+    return p, null_p
 
 
 def size_factors(values: np.ndarray, reference: np.ndarray, level: float) -> np.ndarray:
@@ -113,15 +152,8 @@ def size_factors(values: np.ndarray, reference: np.ndarray, level: float) -> np.
 
 def stratum_edges(level: np.ndarray, n_groups: int) -> np.ndarray:
     """Return the levels that divide regions into strata of equal number; float64, increasing."""
-    size = max(_STRATUM, -(-_NULL_VALUES // n_groups))
-    n = int(np.clip(len(level) // size, 1, _MOST_STRATA))
+    n = len(level) // max(_STRATUM, -(-_NULL_VALUES // n_groups))
     return np.unique(np.quantile(level, np.arange(1, n) / n)) if n > 1 else np.empty(0)
-
-
-def _spread(n_groups: int, n_regions: int) -> np.ndarray:
-    """Choose evenly spread groups, so that a stratum's null sample stays within bounds."""
-    wanted = int(np.clip(_SAMPLE // max(n_regions, 1), min(n_groups, 50), n_groups))
-    return np.linspace(0, n_groups - 1, wanted).astype(np.int64)
 
 
 class VarianceTrend:

@@ -36,12 +36,16 @@ def calibrated_test(
     groups *= size_factors(groups, reference, background.level)[:, None]
     own = table["mean"].to_numpy()
     own = own * size_factors(own[None], reference, background.level)
-    result = one_against_many(own, groups, overlap)
+    result = one_against_many(own, groups, overlap, table["family"].to_numpy())
     table = table.assign(
         mean=own, mean_background=groups.mean(axis=0), z=result.z, p=result.p, p_normal=result.p_normal
     )
     table["direction"] = np.where(table["mean"] >= table["mean_background"], 1, -1).astype(np.int8)
-    notes = {"n_groups": int(kept.sum()), **{name: float(value) for name, value in overlap._asdict().items()}}
+    notes = {
+        "n_groups": int(kept.sum()),
+        "effective_number": float(overlap.effective_number),
+        "target_noise": float(overlap.target_noise),
+    }
     return table, notes
 
 

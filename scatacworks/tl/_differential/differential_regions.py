@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._core import intervals
-from scatacworks._core.fdr import benjamini_hochberg
+from scatacworks._core.fdr import adjust_families
 from scatacworks._regions import as_regions
 from scatacworks.prior import Prior
 from scatacworks.tl._differential._calibrated import calibrated_test
@@ -263,10 +263,7 @@ def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: f
     covered = np.maximum(table["mean"], table["mean_background"]) >= min_coverage
     table = table[covered.to_numpy()].reset_index(drop=True)
     family = table["family"].astype(str) if "family" in table else pd.Series(GIVEN, index=table.index)
-    q = np.ones(len(table))
-    for name in family.unique():
-        at = (family == name).to_numpy()
-        q[at] = benjamini_hochberg(table["p"].to_numpy(np.float64)[at])
+    q = adjust_families(table["p"].to_numpy(np.float64), family.to_numpy(str))
     small = 0.1 * level
     log2fc = np.log2((table["mean"] + small) / (table["mean_background"] + small))
     table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(family))
