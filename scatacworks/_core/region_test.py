@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -120,7 +121,7 @@ def _local_p(
     order = np.argsort(theirs, kind="stable")
     bounds = np.searchsorted(theirs[order], np.arange(len(edges) + 2))
     p, null_p = np.ones(len(z)), np.ones(len(null))
-    for stratum, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for stratum, (low, high) in enumerate(pairwise(bounds)):
         rows, at = order[low:high], own == stratum
         values = null[rows].astype(np.float64)
         sample = values[:: -(-len(values) // _SAMPLE)] if len(values) else values
@@ -133,8 +134,8 @@ def _local_p(
 def size_factors(values: np.ndarray, reference: np.ndarray, level: float) -> np.ndarray:
     """Return the factor that brings each group's typical region to the reference; float64, `(n_groups,)`.
 
-    The median, over the regions of a reference above `level`, of the ratio to it. Unlike the total, it is not moved by
-    a few strong regions that only one group has. 1 where fewer than 20 regions are that high.
+    The median, over the regions of a reference above `level` (at least the 20 highest), of the ratio to it. Unlike the
+    total, it is not moved by a few strong regions that only one group has. 1 where there are fewer regions with signal.
 
     Parameters
     ----------
@@ -145,6 +146,8 @@ def size_factors(values: np.ndarray, reference: np.ndarray, level: float) -> np.
     """
     high = np.flatnonzero(reference > level)
     if len(high) < _FEWEST_RATIOS:
+        high = np.argsort(-reference, kind="stable")[:_FEWEST_RATIOS]
+    if len(high) < _FEWEST_RATIOS or reference[high[-1]] <= 0:
         return np.ones(len(values))
     ratio = np.median(values[:, high] / reference[high], axis=1)
     return np.where(ratio > 0, 1 / np.where(ratio > 0, ratio, 1.0), 1.0)

@@ -21,8 +21,8 @@ class Overlap(NamedTuple):
     effective_number
         Independent groups that would give as precise a standard deviation.
     peers
-        `(n_groups, n_groups)`, float64, rows sum to 1: which groups each one is compared with in turn, equally weighted;
-        those that share no cell with it where there are enough of them.
+        `(n_groups, n_groups)`, float64, rows sum to 1: the groups that each one is compared with
+        in turn, equally weighted; those that share no cell with it where there are enough of them.
     noise
         `(n_groups,)`: variance of (group - mean of its peers) over the expected sample variance of the groups, if all
         fragments are alike.

@@ -185,7 +185,7 @@ class Stream:
         found.done = groups.stop
 
     def _flat(self, tested: pd.DataFrame) -> np.ndarray:
-        """Return first and last base, half-open, of tested intervals (each wholly in one region) in flat coordinates."""
+        """Return start and end of tested intervals, each wholly in one region, in flat coordinates."""
         codes, start, end = as_arrays(tested, self.source.genome)
         shift, first = np.empty(len(tested), np.int64), 0
         for code, intervals in sorted(self.regions.items()):
