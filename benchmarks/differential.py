@@ -208,7 +208,7 @@ def peak_tests(run: Experiment, target: int) -> dict[str, pd.DataFrame]:
     The peaks are those of all groups together, as in the default test. The second test is a likelihood-ratio test of a
     common rate with the dispersion estimated among disjoint groups of 50 other cells (quasi-Poisson), in the spirit of
     edgeR.
-    other cells (quasi-Poisson), in the spirit of edgeR.
+    """
     cells = run.cells
     own, rest = np.flatnonzero(cells.target == target), np.flatnonzero(cells.target < 0)
     kept = np.concatenate([own, rest])
