@@ -15,13 +15,16 @@ from scatacworks._core.tails import NullTail
 if TYPE_CHECKING:
     from scatacworks._core.replication import Overlap
 
-_STRATUM = 100  # regions of similar level, at least
-_NULL_VALUES = 20_000  # of the groups in these regions, at least
+_STRATUM = 50  # regions of similar level, at least
+_NULL_VALUES = 5_000  # of the groups in these regions, at least
 _NULL_GROUPS = 250  # that take the place of the target in turn, at most
 _SAMPLE = 200_000  # null values from which a stratum's distribution is read, at most
 _CHUNK = 20_000_000  # null values standardised at once
 _PRIOR_FREEDOM = 40.0  # weight of the usual variance, in degrees of freedom
-_FEWEST_RATIOS = 20
+_STEADY = 0.5  # coefficient of variation below which ratios are taken
+_FEWEST_SETS = 20  # of which a median is taken
+_SETS = 50  # of which one is taken if there are so many
+_MOST_LEVELS = 10
 
 
 class RegionTest(NamedTuple):
@@ -54,13 +57,13 @@ def one_against_many(
     Parameters
     ----------
     target
-        Normalised signal of the tested group, `(n_regions,)`.
+        Signal of the tested group, normalised (:func:`normalise`), `(n_regions,)`.
     groups
         The same of the other groups, `(n_groups, n_regions)`.
     overlap
         Of the groups and the target.
     families
-        What kind of region each is, `(n_regions,)`, any type; step 3 keeps them apart.
+        What kind of region each is, `(n_regions,)`, any type; they are kept apart in steps 2 and 3.
     """
     groups = np.asarray(groups)
     mean, variance = groups.mean(axis=0, dtype=np.float64), groups.var(axis=0, ddof=1, dtype=np.float64)
@@ -70,8 +73,8 @@ def one_against_many(
     families = np.zeros(len(target), np.int8) if families is None else np.asarray(families)
     for family in np.unique(families):
         at = np.flatnonzero(families == family)
-        null = _null_scores(groups, at, overlap, moderate)
-        local, expected = _local_p(z[at], mean[at], *null)
+        scores, level = _null_scores(groups, at, overlap, moderate)
+        local, expected = _local_p(z[at], mean[at], scores, level)
         expected = np.sort(expected)
         p[at] = (1 + np.searchsorted(expected, local, side="right")) / (1 + len(expected))
     return RegionTest(z, p, two_sided_p(z))
@@ -127,30 +130,53 @@ def _local_p(
         sample = values[:: -(-len(values) // _SAMPLE)] if len(values) else values
         upper, lower = NullTail(sample), NullTail(-sample)
         for out, where, scores in ((p, at, z[at]), (null_p, rows, values)):
-            out[where] = np.minimum(2 * np.minimum(upper.p(scores), lower.p(-scores)), 1.0)
+            # each on its own side: where nearly all groups are empty, one that is a trifle less negative is no gain
+            out[where] = np.minimum(2 * np.where(scores > 0, upper.p(scores), lower.p(-scores)), 1.0)
     return p, null_p
 
 
-def size_factors(values: np.ndarray, reference: np.ndarray, level: float) -> np.ndarray:
-    """Return the factor that brings each group's typical region to the reference; float64, `(n_groups,)`.
+def normalise(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """Bring the usual regions of every level to the same signal in all groups; float64, `(n_groups, n_regions)`.
 
-    The median, over the regions of a reference above `level` (at least the 20 highest), of the ratio to it. Unlike the
-    total, it is not moved by a few strong regions that only one group has. 1 where there are fewer regions with signal.
+    A group's factor is the median of its ratios to the mean of a reference. Unlike the total, it is not moved by a few
+    strong regions that only one group has. It may depend on family and level, because groups differ in how much of
+    their signal lies between the peaks. Where regions hold too little for a ratio, neighbours in level are summed.
 
     Parameters
     ----------
     values
         Signal, `(n_groups, n_regions)`.
     reference
-        Mean signal of all groups, `(n_regions,)`.
+        The groups to go by, likewise; `values` may be others.
+    families
+        What kind of region each is, `(n_regions,)`.
     """
-    high = np.flatnonzero(reference > level)
-    if len(high) < _FEWEST_RATIOS:
-        high = np.argsort(-reference, kind="stable")[:_FEWEST_RATIOS]
-    if len(high) < _FEWEST_RATIOS or reference[high[-1]] <= 0:
-        return np.ones(len(values))
-    ratio = np.median(values[:, high] / reference[high], axis=1)
-    return np.where(ratio > 0, 1 / np.where(ratio > 0, ratio, 1.0), 1.0)
+    out = np.array(values, np.float64)
+    for family in np.unique(families):
+        at = np.flatnonzero(families == family)
+        at = at[np.argsort(reference[:, at].mean(axis=0), kind="stable")]
+        bounds = _sets(reference[:, at])
+        usual, sums = (np.add.reduceat(part[:, at], bounds, axis=1, dtype=np.float64) for part in (reference, values))
+        usual = usual.mean(axis=0)
+        for sets in np.array_split(np.arange(len(bounds)), int(np.clip(len(bounds) // _SETS, 1, _MOST_LEVELS))):
+            kept = sets[usual[sets] > 0]
+            ratio = np.median(sums[:, kept] / usual[kept], axis=1) if len(kept) else np.ones(len(values))
+            stop = bounds[sets[-1] + 1] if sets[-1] + 1 < len(bounds) else len(at)
+            own = at[bounds[sets[0]] : stop]
+            out[:, own] *= np.where(ratio > 0, 1 / np.where(ratio > 0, ratio, 1.0), 1.0)[:, None]
+    return out
+
+
+def _sets(values: np.ndarray) -> np.ndarray:
+    """Return where sets of neighbouring regions begin, so large that a group's sum in them varies by less than half."""
+    n = values.shape[1]
+    while True:
+        bounds = np.linspace(0, values.shape[1], n, endpoint=False).astype(np.int64)
+        sums = np.add.reduceat(values, bounds, axis=1, dtype=np.float64)
+        mean = sums.mean(axis=0)
+        if n <= _FEWEST_SETS or np.median(sums.std(axis=0)[mean > 0] / mean[mean > 0]) < _STEADY:
+            return bounds
+        n = max(n // 2, _FEWEST_SETS)
 
 
 def stratum_edges(level: np.ndarray, n_groups: int) -> np.ndarray:
@@ -160,20 +186,19 @@ def stratum_edges(level: np.ndarray, n_groups: int) -> np.ndarray:
 
 
 class VarianceTrend:
-    """Mean variance of regions with as much signal: binned, linear between, zero at zero."""
+    """Mean variance of regions with as much signal: binned, linear between; never zero."""
 
     def __init__(self, variance: np.ndarray, level: np.ndarray) -> None:
         order = np.argsort(level, kind="stable")
         parts = np.array_split(order, int(np.clip(len(level) // 50, 1, 60)))
         self.level = np.array([level[part].mean() for part in parts])
-        self.variance = np.array([variance[part].mean() for part in parts])
+        binned = np.array([variance[part].mean() for part in parts])
+        self.variance = np.maximum(binned, np.min(binned[binned > 0], initial=np.inf) if binned.any() else 1.0)
 
     def __call__(self, level: np.ndarray) -> np.ndarray:
-        """Return the usual variance at these levels."""
-        x, y = np.append(0.0, self.level), np.append(0.0, self.variance)
-        usual = np.interp(level, x, y)
-        slope = y[-1] / x[-1] if x[-1] > 0 else 0.0
-        return np.maximum(np.where(level > x[-1], slope * level, usual), np.finfo(np.float64).tiny)
+        """Return the usual variance at these levels; beyond the highest it grows in proportion."""
+        usual = np.interp(level, self.level, self.variance)
+        return usual * np.maximum(level / max(self.level[-1], np.finfo(np.float64).tiny), 1.0)
 
 
 def many_against_many(first: np.ndarray, second: np.ndarray, level: np.ndarray) -> RegionTest:

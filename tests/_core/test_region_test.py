@@ -17,32 +17,51 @@ def overlapping_groups(rng, n_cells, n_groups, size, n_target):
 
 
 @pytest.mark.parametrize(("n_cells", "n_groups"), [(150, 300), (1000, 40)])
-def test_the_variance_ratio_is_that_of_simulated_cells(n_cells, n_groups):
+def test_the_noise_of_groups_is_that_of_simulated_fragments(n_cells, n_groups):
     rng = np.random.default_rng(0)
     members, target = overlapping_groups(rng, n_cells, n_groups, 50, 30)
-    overlap = group_overlap(sparse.csr_array(members), target)
-    cells = rng.normal(size=(len(target), 20_000))
-    groups = members.T @ cells / 50
-    difference = cells[target].mean(0) - groups.mean(0)
-    assert overlap.variance_ratio == pytest.approx(difference.var() / groups.var(0, ddof=1).mean(), rel=0.04)
-    mean_number = groups.var() / groups.mean(0).var()
-    assert overlap.mean_number == pytest.approx(mean_number, rel=0.05)
+    fragments = rng.integers(5, 50, len(target))
+    overlap = group_overlap(sparse.csr_array(members), target, fragments)
+    total = rng.normal(size=(len(target), 20_000)) * np.sqrt(fragments)[:, None]  # of the fragments of each cell
+    groups = members.T @ total / (members.T @ fragments)[:, None]
     spread = groups.var(0, ddof=1)
+    own = total[target].sum(0) / fragments[target].sum()
+    difference = groups - overlap.peers @ groups
+    assert overlap.target_noise == pytest.approx((own - groups.mean(0)).var() / spread.mean(), rel=0.04)
+    np.testing.assert_allclose(overlap.noise, difference.var(1) / spread.mean(), rtol=0.06)
     assert overlap.effective_number - 1 == pytest.approx(2 * spread.mean() ** 2 / spread.var(), rel=0.1)
 
 
 def test_groups_without_shared_cells_count_fully():
     members = sparse.csr_array(np.kron(np.eye(12, dtype=bool), np.ones((5, 1), bool)))
     members = sparse.vstack([members, sparse.csr_array((5, 12), dtype=bool)]).tocsr()
-    target = np.arange(65) >= 60
-    overlap = group_overlap(members, target)
-    np.testing.assert_allclose(overlap, independent(12))
+    overlap = group_overlap(members, np.arange(65) >= 60)
+    for found, expected in zip(overlap, independent(12), strict=True):
+        np.testing.assert_allclose(found, expected)
+    assert overlap.effective_number == pytest.approx(12)
+    assert overlap.target_noise == pytest.approx(1 + 1 / 12)
+    np.testing.assert_allclose(overlap.peers, (1 - np.eye(12)) / 11)
 
 
-def test_cells_are_weighted():
-    members = sparse.csr_array(np.eye(3, dtype=bool))
-    heavy = group_overlap(members, np.array([True, False, False]), np.array([5.0, 1.0, 1.0]))
-    assert heavy == group_overlap(members, np.array([True, False, False]))  # one cell per group: its weight cancels
+def test_groups_are_compared_with_those_that_share_no_cell():
+    members = np.zeros((80, 40), bool)
+    for group in range(40):
+        members[2 * group : 2 * group + 4, group] = True  # each shares cells with its neighbours
+    overlap = group_overlap(sparse.csr_array(members), np.zeros(80, bool))
+    shared = members.T.astype(int) @ members > 0
+    np.testing.assert_array_equal(overlap.peers > 0, ~shared)
+
+
+def test_groups_that_all_share_cells_are_compared_with_those_that_share_least():
+    members = np.ones((40, 14), bool)
+    members[20:] = np.random.default_rng(0).random((20, 14)) < 0.5
+    overlap = group_overlap(sparse.csr_array(members), np.zeros(40, bool))
+    n = members.sum(0)
+    share = (members.T.astype(float) @ members) / np.outer(n, n)
+    for group in range(14):
+        others = sorted(set(range(14)) - {group}, key=lambda other: share[group, other])
+        assert {*np.flatnonzero(overlap.peers[group])} >= {*others[:10]}
+        assert overlap.peers[group, group] == 0
 
 
 def test_identical_groups_are_worth_one():
