@@ -21,6 +21,8 @@ _NULL_GROUPS = 250  # that take the place of the target in turn, at most
 _SAMPLE = 200_000  # null values from which a stratum's distribution is read, at most
 _CHUNK = 20_000_000  # null values standardised at once
 _PRIOR_FREEDOM = 40.0  # weight of the usual variance, in degrees of freedom
+_FAR = 3.0  # standard deviations up to which a region counts for the spread of a group
+_FEWEST_SIMILAR = 20  # groups that the target is compared with in the last step; a quarter of them if there are more
 _STEADY = 0.5  # coefficient of variation below which ratios are taken
 _FEWEST_SETS = 20  # of which a median is taken
 _SETS = 50  # of which one is taken if there are so many
@@ -47,9 +49,10 @@ def one_against_many(
        usual one of regions with as much signal, and corrected for the number of fragments.
     2. A p-value among regions of a similar level, from the groups' own values there. A generalised Pareto tail goes on
        where counting ends. This makes regions comparable, whatever the shape of the distribution at their level.
-    3. The share of the groups' values, among all regions of a family, with as small a p-value. This needs no model: it
-       is the share of regions that a group like the others would show beyond this value, so that false discovery rates
-       built on it hold however wrong the first two steps are.
+    3. The share of the groups' values, among all regions of a family, with as small a p-value; of those groups whose
+       scores are spread most similarly to the target's. This needs no model: it is the share of regions that a group
+       like the others would show beyond this value, so that false discovery rates built on it hold however wrong the
+       first two steps are.
 
     The level of a region is the mean of those compared with, so a region in which only one group has signal counts as
     empty for this group, as it would for a target.
@@ -74,8 +77,10 @@ def one_against_many(
     for family in np.unique(families):
         at = np.flatnonzero(families == family)
         scores, level = _null_scores(groups, at, overlap, moderate)
-        local, expected = _local_p(z[at], mean[at], scores, level)
-        expected = np.sort(expected)
+        # the target is compared with more groups than each of these, and must not seem beyond equal counts for that
+        own = z[at] * (1 - 1 / len(groups))
+        local, expected = _local_p(own, mean[at], scores, level)
+        expected = np.sort(expected.reshape(scores.shape)[_similar(own, scores)], axis=None)
         p[at] = (1 + np.searchsorted(expected, local, side="right")) / (1 + len(expected))
     return RegionTest(z, p, two_sided_p(z))
 
@@ -112,6 +117,17 @@ def _null_scores(
         scores[:, part] = (values[chosen] - mean) / np.sqrt(moderate(variance, mean) * noise)
         level[:, part] = mean
     return scores, level
+
+
+def _similar(target: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Return the groups whose scores are spread most similarly to those of the target.
+
+    A group at an end of whatever varies among the cells differs from the others more than most do, and so may the
+    target without being anything new.
+    """
+    spread, own = ((np.clip(scores, -_FAR, _FAR) ** 2).mean(axis=-1) for scores in (null, target))
+    wanted = min(len(null), max(len(null) // 4, _FEWEST_SIMILAR))
+    return np.argpartition(np.abs(spread - own), wanted - 1)[:wanted]
 
 
 def _local_p(
@@ -155,6 +171,8 @@ def normalise(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -
     for family in np.unique(families):
         at = np.flatnonzero(families == family)
         at = at[np.argsort(reference[:, at].mean(axis=0), kind="stable")]
+        if not reference[:, at].any():
+            continue
         bounds = _sets(reference[:, at])
         usual, sums = (np.add.reduceat(part[:, at], bounds, axis=1, dtype=np.float64) for part in (reference, values))
         usual = usual.mean(axis=0)

@@ -58,8 +58,8 @@ def group_overlap(members: csr_matrix, target: np.ndarray, weights: np.ndarray |
     inside = csc_array(members != 0).astype(np.float64)
     shared = (inside.T @ diags_array(weights) @ inside).toarray()
     size = np.maximum(np.diag(shared), np.finfo(float).tiny)
-    target_size = max(float(weights[target].sum()), np.finfo(float).tiny)
-    return _overlap(shared / np.outer(size, size), 1 / target_size)
+    target_size = float(weights[target].sum())
+    return _overlap(shared / np.outer(size, size), 1 / target_size if target_size > 0 else np.inf)
 
 
 def independent(n_groups: int) -> Overlap:
