@@ -26,14 +26,31 @@ def level(value: float, kind: int, inverse_step: float, limit: int) -> int:
     return int(np.floor(bounded * inverse_step))
 
 
-def decode(levels: np.ndarray, kind: int, step: float, scale: float = 1.0) -> np.ndarray:
-    """Return the float32 values (signal times `scale`, or probability) of levels."""
-    levels = np.asarray(levels, np.float64)
+def decode(levels: np.ndarray, kind: int, step: float, scale: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the float32 values (signal times `scale`, or probability) of levels, in `out` (flat) if it is given."""
+    levels = np.asarray(levels)
+    if out is None:
+        out = np.empty(levels.shape, np.float32)
+    if levels.size:
+        low = int(levels.min())
+        table = _decoded(np.arange(low, int(levels.max()) + 1, dtype=np.float64), kind, step, scale)
+        _look_up(levels.ravel(), low, table, out.reshape(-1))
+    return out
+
+
+def _decoded(levels: np.ndarray, kind: int, step: float, scale: float) -> np.ndarray:
+    """Values of levels, float32."""
     if kind == SIGNAL:
         return ((levels * step) ** 2 * scale).astype(np.float32)
     middle = (levels + 0.5) * step
     odds = np.where(middle < KNEE, KNEE + (middle - KNEE) * COARSE, middle)
     return (1 / (1 + np.exp(-odds))).astype(np.float32)
+
+
+@njit
+def _look_up(levels: np.ndarray, low: int, table: np.ndarray, out: np.ndarray) -> None:
+    for i in range(len(levels)):
+        out[i] = table[levels[i] - low]
 
 
 @njit
@@ -149,19 +166,14 @@ def expand_window(
 
 
 @njit
-def join_runs(chrom: np.ndarray, starts: np.ndarray, lengths: np.ndarray, levels: np.ndarray) -> int:
+def join_runs(starts: np.ndarray, lengths: np.ndarray, levels: np.ndarray) -> int:
     """Join, in place, touching runs of equal level; returns how many remain."""
     n = 0
     for i in range(len(starts)):
-        if (
-            n
-            and chrom[i] == chrom[n - 1]
-            and levels[i] == levels[n - 1]
-            and starts[n - 1] + lengths[n - 1] == starts[i]
-        ):
+        if n and levels[i] == levels[n - 1] and starts[n - 1] + lengths[n - 1] == starts[i]:
             lengths[n - 1] += lengths[i]
         else:
-            chrom[n], starts[n], lengths[n], levels[n] = chrom[i], starts[i], lengths[i], levels[i]
+            starts[n], lengths[n], levels[n] = starts[i], lengths[i], levels[i]
             n += 1
     return n
 

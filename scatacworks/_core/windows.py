@@ -151,3 +151,62 @@ def fill_counts(
             out[(sites[j] + shift - first) // bin_size] += counts[j]
             j += 1
         i += 1
+
+
+@njit
+def list_sites(
+    first: int,
+    n_bins: int,
+    bin_size: int,
+    tape: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    site_pointer: np.ndarray,
+    chrom_index: np.ndarray,
+    sites: np.ndarray,
+    counts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bins (int64) and counts (float32) of the cut sites that :func:`fill_counts` adds up."""
+    last = first + n_bins * bin_size
+    begin = max(np.searchsorted(tape, first, side="right") - 1, 0)
+    n, i = 0, begin
+    while i < len(tape) and tape[i] < last:
+        shift = tape[i] - start[i]
+        low, high = max(start[i], first - shift), min(end[i], last - shift)
+        own = sites[site_pointer[chrom_index[i]] : site_pointer[chrom_index[i] + 1]]
+        n += max(np.searchsorted(own, high) - np.searchsorted(own, low), 0)
+        i += 1
+    bins, values = np.empty(n, np.int64), np.empty(n, np.float32)
+    n, i = 0, begin
+    while i < len(tape) and tape[i] < last:
+        shift = tape[i] - start[i]
+        low, high = max(start[i], first - shift), min(end[i], last - shift)
+        p, q = site_pointer[chrom_index[i]], site_pointer[chrom_index[i] + 1]
+        j = p + np.searchsorted(sites[p:q], low)
+        while j < q and sites[j] < high:
+            bins[n], values[n] = (sites[j] + shift - first) // bin_size, counts[j]
+            n += 1
+            j += 1
+        i += 1
+    return bins, values
+
+
+@njit
+def list_stretches(
+    first: int, core: int, tape: np.ndarray, start: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    """Return the wanted bases of a window whose core begins at `first` on the tape, (n, 4) int64.
+
+    Columns are where a stretch begins and ends in the core, its first base in the genome, and its interval.
+    """
+    last = first + core
+    begin = max(np.searchsorted(tape, first, side="right") - 1, 0)
+    out = np.empty((max(np.searchsorted(tape, last) - begin, 0), 4), np.int64)
+    n = 0
+    for i in range(begin, begin + len(out)):
+        shift = tape[i] - start[i]
+        base, stop = max(low[i], first - shift), min(high[i], last - shift)
+        if base < stop:
+            out[n, 0], out[n, 1], out[n, 2], out[n, 3] = base + shift - first, stop + shift - first, base, i
+            n += 1
+    return out[:n].copy()

@@ -244,8 +244,10 @@ def write_tracks(adata: AnnData, settings: Settings) -> dict[str, Path]:
         "raw": (_keys.PSEUDOBULK, _keys.CUT_SITES),
         "denoised": (_keys.DENOISED, _keys.SIGNAL),
         "probability": (_keys.DENOISED, _keys.PROBABILITY),
+        _keys.UNGUIDED: (_keys.DENOISED, _keys.UNGUIDED),
     }
-    for layer in settings.bigwig:
+    guided = "probability" in settings.bigwig and _keys.PRIOR in adata.uns[_keys.DENOISED]
+    for layer in (*settings.bigwig, *([_keys.UNGUIDED] if guided else [])):
         key, kept = places[layer]
         options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
         write_bigwig(adata, folder, key=key, layer=kept, ending=f".{layer}.bw", **options)

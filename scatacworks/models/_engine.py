@@ -1,15 +1,17 @@
-"""Run a network on batches of windows: on the CPU from many threads, or on one device."""
+"""Run a network on batches of windows, on the CPU from many threads or on one device."""
 
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scatacworks.models import _blocked
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from torch import Tensor
@@ -46,9 +48,7 @@ def pick_device(device: str | torch.device | None) -> torch.device:
 class Engine:
     """Numpy in, numpy out, one call per batch, from any thread.
 
-    On a CPU every thread computes its own batch. On CUDA batches are queued in order on one stream, with copies from
-    and to pinned memory that do not wait, and whole batches are replayed as a CUDA graph; a thread waits for its own
-    result only, so that others fill and encode batches meanwhile.
+    On a CPU every thread computes its own batch; elsewhere one batch is computed at a time.
 
     Parameters
     ----------
@@ -56,19 +56,12 @@ class Engine:
         Network, already on its device and in evaluation mode.
     amp
         Compute in bfloat16 where torch's autocast does so.
-    pad_to
-        Windows per batch; shorter batches are filled up with zeros to this size. 0: as they come.
-    graphs
-        Replay batches of `pad_to` windows as a CUDA graph.
     """
 
-    def __init__(self, model: Model, *, amp: bool = False, pad_to: int = 0, graphs: bool = True) -> None:
+    def __init__(self, model: Model, *, amp: bool = False) -> None:
         self.model = model
         self.amp = amp
-        self.pad_to = pad_to
         self.device = next(model.parameters()).device
-        self.graphs = graphs and self.device.type == "cuda" and pad_to > 0
-        self._graph: _Graph | None = None
         self._lock = threading.Lock()
 
     def __call__(
@@ -79,69 +72,41 @@ class Engine:
         `counts` is float32 (n_windows, n_channels, n_bins), `depth` float32 (n_windows,). With a `prior`, float32
         (n_windows, n_prior_channels, n_bins), both are guided by it, and the unguided logit comes third.
         """
-        given = ((counts, 0.0), (depth, 1.0), (prior, 0.0))  # with what to pad: a depth is not 0
-        inputs = [_padded(torch.from_numpy(values), self.pad_to, fill) for values, fill in given if values is not None]
-        if self.device.type == "cpu":
-            out = self.forward(*inputs)
-        elif self.device.type == "cuda":
-            out = self._queued(inputs)
-        else:
-            with self._lock:
-                out = [values.cpu() for values in self.forward(*(values.to(self.device) for values in inputs))]
-        return tuple(values[: len(counts)].numpy() for values in out)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Run the network on its device, without gradients; float32 in and out."""
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            found = self.model(*inputs) if len(inputs) == 2 else self.model.guided(*inputs)
-        return tuple(values.float() for values in found)
-
-    def _queued(self, inputs: list[Tensor]) -> list[Tensor]:
-        """Queue one batch and wait for it, outside the lock."""
-        inputs = [values.pin_memory() for values in inputs]
-        with self._lock:
-            if self.graphs and inputs[0].shape[0] == self.pad_to:
-                if self._graph is None or self._graph.inputs[0].shape != inputs[0].shape:
-                    self._graph = _Graph(self.forward, inputs, self.device)
-                found = self._graph.replay(inputs)
-            else:
-                found = self.forward(*(values.to(self.device, non_blocking=True) for values in inputs))
-            out = [torch.empty(values.shape, pin_memory=True) for values in found]
-            for host, values in zip(out, found, strict=True):
-                host.copy_(values, non_blocking=True)
-            done = torch.cuda.Event()
-            done.record()
-        done.synchronize()
-        return out
+        inputs = [torch.from_numpy(values) for values in (counts, depth, prior) if values is not None]
+        with nullcontext() if self.device.type == "cpu" else self._lock:
+            found = forward(self.model, [values.to(self.device) for values in inputs], amp=self.amp)
+            return tuple(values.cpu().numpy() for values in found)
 
 
-class _Graph:
-    """A network's kernels for one shape of batch, recorded once and replayed without Python in between."""
+def forward(model: Model, inputs: Sequence[Tensor], *, amp: bool) -> tuple[Tensor, ...]:
+    """Run a network on its device, without gradients; float32 in and out."""
+    with torch.inference_mode(), torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=amp):
+        found = model(*inputs) if len(inputs) == 2 else model.guided(*inputs)
+    return tuple(values.float() for values in found)
 
-    def __init__(self, forward: Callable, inputs: list[Tensor], device: torch.device) -> None:
-        self.inputs = [values.to(device) for values in inputs]
+
+class Graph:
+    """The kernels of a function for one shape of inputs, recorded once and replayed without Python in between."""
+
+    def __init__(self, function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:
+        device = inputs[0].device
+        self.inputs = [values.clone() for values in inputs]
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):  # libraries pick their algorithms before the recording
             for _ in range(2):
-                forward(*self.inputs)
+                function(*self.inputs)
         torch.cuda.current_stream(device).wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.out = forward(*self.inputs)
+            self.out = function(*self.inputs)
 
-    def replay(self, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    def replay(self, inputs: Sequence[Tensor]) -> Any:
         """Return the recorded outputs for new inputs; they are overwritten by the next replay."""
         for own, values in zip(self.inputs, inputs, strict=True):
             own.copy_(values, non_blocking=True)
         self.graph.replay()
         return self.out
-
-
-def _padded(x: Tensor, n: int, value: float = 0.0) -> Tensor:
-    """Fill a batch up to `n` windows."""
-    missing = n - x.shape[0]
-    return x if missing <= 0 else torch.cat([x, x.new_full((missing, *x.shape[1:]), value)])
 
 
 @contextmanager
@@ -152,4 +117,5 @@ def ready(model: Model, device: torch.device) -> Iterator[Model]:
     try:
         yield model
     finally:
+        _blocked.forget(model)
         model.to(home).train(training)

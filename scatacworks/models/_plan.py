@@ -87,6 +87,10 @@ class GroupTape(NamedTuple):
         )
 
 
+Window = tuple[GroupTape, int]
+"""A tape, and where on it the core begins."""
+
+
 def make_group_tape(
     cut_sites: Tracks,
     unit: Unit,
@@ -122,9 +126,9 @@ def _prior_steps(guidance: Guidance, unit: Unit, group: int) -> tuple[np.ndarray
     return pointer, *(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def batches(tapes: list[GroupTape], core: int, batch_size: int) -> Iterator[list[tuple[GroupTape, int]]]:
-    """Pack the windows of all groups into full batches of (tape, first base of the core)."""
-    batch: list[tuple[GroupTape, int]] = []
+def batches(tapes: list[GroupTape], core: int, batch_size: int) -> Iterator[list[Window]]:
+    """Pack the windows of all groups into full batches."""
+    batch: list[Window] = []
     for tape in tapes:
         for first in windows.window_starts(tape.tape, core).tolist():
             batch.append((tape, first))
@@ -133,3 +137,35 @@ def batches(tapes: list[GroupTape], core: int, batch_size: int) -> Iterator[list
                 batch = []
     if batch:
         yield batch
+
+
+def list_sites(batch: list[Window], model: Model, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cut sites of windows: bins, counted through all windows (int64, may repeat), and counts (float32)."""
+    found = []
+    for i, (group, first) in enumerate(batch):
+        tape, held = group.tape, (group.site_pointer, group.chrom_index, group.sites, group.counts)
+        geometry = (first - model.halo, n_bins, model.bin_size, tape.tape, tape.start, tape.end)
+        bins, counts = windows.list_sites(*geometry, *held)
+        found.append((bins + i * n_bins, counts))
+    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+
+
+def list_stretches(batch: list[Window], core: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Return the wanted bases of windows.
+
+    Returns
+    -------
+    stretches
+        Begin and end, in bases counted through all cores, and first base in the genome; int64 `(n_stretches,)` each.
+    owners
+        Chromosome code and group of each; int64 `(n_stretches, 2)`.
+    """
+    rows, owners = [], []
+    for i, (group, first) in enumerate(batch):
+        tape = group.tape
+        found = windows.list_stretches(first, core, tape.tape, tape.start, tape.low, tape.high)
+        found[:, :2] += i * core
+        rows.append(found)
+        owners.append(np.column_stack([tape.chrom[found[:, 3]], np.full(len(found), group.group)]))
+    low, high, base, _ = np.concatenate(rows).T.copy()
+    return (low, high, base), np.concatenate(owners)

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from scatacworks import _threads
-from scatacworks._core import interpolate, windows
+from scatacworks._core import interpolate
+from scatacworks.models import _device
 from scatacworks.models._engine import Engine, pick_device, ready
-from scatacworks.models._plan import GroupTape, Regions, Unit, batches, make_group_tape, make_units
+from scatacworks.models._plan import (
+    GroupTape,
+    Regions,
+    Unit,
+    Window,
+    batches,
+    list_sites,
+    list_stretches,
+    make_group_tape,
+    make_units,
+)
 from scatacworks.models._rounding import Encoded, Rounding
+from scatacworks.models.guide import without_guide
 from scatacworks.prior import CHANNELS
 
 if TYPE_CHECKING:
@@ -26,10 +39,18 @@ if TYPE_CHECKING:
     from scatacworks.prior import Guidance
     from scatacworks.tracks import Tracks
 
+Results = dict[tuple[int, int], tuple[Encoded, ...]]
+"""Chromosome code and group -> runs of every output."""
+
+Piece = tuple[tuple[int, int, int], Encoded]
+"""Chromosome code, group and output, and some of their runs."""
+
 KINDS = (interpolate.SIGNAL, interpolate.LOGIT, interpolate.LOGIT)  # of the outputs; the last, unguided, with a prior
-_NO_RUNS = [np.empty(0, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
+_NO_RUNS = tuple(np.empty(0, dtype) for dtype in (np.int32, np.int32, np.int16))
 _CORE = 131_072
 _NO_FILL = -(2**15)  # a level that does not occur
+_BYTES_PER_BASE = 1024  # of a GPU's memory, with room to spare: features, interpolated outputs, their levels
+_FEEDERS = 4  # threads that prepare batches for a device and put runs away
 
 
 class Predictor:
@@ -77,6 +98,8 @@ class Predictor:
         amp: bool = False,
         guidance: Guidance | None = None,
     ) -> None:
+        if guidance is None and model.has_guide:
+            model = without_guide(model)  # whose context is narrower
         self.guidance = guidance
         self.kinds = KINDS[:2] if guidance is None else KINDS
         self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip
@@ -93,11 +116,22 @@ class Predictor:
         self._stack = ExitStack()
         self._stack.enter_context(ready(self.model, self.device))
         self._stack.enter_context(_threads.torch_threads(1))
-        pad_to = 0 if self.device.type == "cpu" else self.batch_size
-        self._engine = Engine(self.model, amp=self.amp, pad_to=pad_to)
+        self._engine = Engine(self.model, amp=self.amp)
         self.fill = self._constants()
-        self._pool = ThreadPoolExecutor(self.n_jobs, "denoise", initializer=torch.set_num_threads, initargs=(1,))
+        self._pipeline = self.make_pipeline() if stays_there(self.device) else None
+        self._workers = self.n_jobs if self._pipeline is None else min(self.n_jobs, _FEEDERS)
+        self._pool = ThreadPoolExecutor(self._workers, "denoise", initializer=torch.set_num_threads, initargs=(1,))
         return self
+
+    @property
+    def _n_bins(self) -> int:
+        """Bins of a window."""
+        return (self.core + 2 * self.model.halo) // self.model.bin_size
+
+    def make_pipeline(self) -> _device.Pipeline:
+        """Return what a device does to a batch."""
+        options = {"batch_size": self.batch_size, "amp": self.amp}
+        return _device.Pipeline(self.model, self._n_bins, self.kinds, self.rounding, **options)
 
     def _constants(self) -> np.ndarray:
         """Level of the outputs where no cut site is within reach; int64 `(n_groups, n_outputs)`."""
@@ -126,88 +160,140 @@ class Predictor:
         one = [lengths[c] if self.regions is None else np.diff(self.regions[c]).sum() for c in unit.chroms]
         return int(sum(one)) * len(unit.groups)
 
-    def run(self, unit: Unit, progress: tqdm | None = None) -> dict[tuple[int, int], tuple[Encoded, ...]]:
+    def run_all(self, units: Sequence[Unit], progress: tqdm | None = None) -> Iterator[tuple[Unit, Results]]:
+        """Denoise units in order; a GPU computes the next one while the last one's runs are put together."""
+        if self._pipeline is None:
+            yield from ((unit, self.run(unit, progress)) for unit in units)
+            return
+        with ThreadPoolExecutor(2, "unit") as pool:
+            waiting: deque = deque()
+            for unit in units:
+                waiting.append((unit, pool.submit(self.run, unit, progress)))
+                if len(waiting) > 2:
+                    done, result = waiting.popleft()
+                    yield done, result.result()
+            yield from ((unit, result.result()) for unit, result in waiting)
+
+    def run(self, unit: Unit, progress: tqdm | None = None) -> Results:
         """Denoise a unit: (chromosome code, group) -> encoded runs of every output."""
         options = {"regions": self.regions, "skip": self.skip, "guidance": self.guidance}
         tapes = [make_group_tape(self.cut_sites, unit, group, self.model, **options) for group in unit.groups]
         work = list(batches(tapes, self.core, self.batch_size))
-        parts: dict[int, list] = {group: [] for group in unit.groups}
+        parts: dict[tuple[int, int, int], list[Encoded]] = {}
         done, total = 0, self.unit_bp(unit)
-        for i, results in enumerate(self._map(work)):
-            for group, encoded in results:
-                parts[group].append(encoded)
+        for i, pieces in enumerate(self._map(work)):
+            for key, encoded in pieces:
+                parts.setdefault(key, []).append(encoded)
             if progress is not None:
                 now = total * (i + 1) // len(work)
                 progress.update(now - done)
                 done = now
         if progress is not None:
             progress.update(total - done)
-        return {key: value for tape in tapes for key, value in self._collect(tape, parts[tape.group], unit).items()}
+        return {(chrom, group): self._join(parts, chrom, group) for group in unit.groups for chrom in unit.chroms}
 
-    def _collect(self, tape: GroupTape, parts: list, unit: Unit) -> dict[tuple[int, int], tuple[Encoded, ...]]:
-        """Return the runs of one group on every chromosome of a unit."""
-        n_outputs = len(self.kinds)
-        outputs = [_join(tape.tape, [part[i] for part in parts], unit.chroms) for i in range(n_outputs)]
-        if self.regions is not None:
-            for i, found in enumerate(outputs):
-                fill = int(self.fill[tape.group, i])
-                for chrom, runs in found.items():
-                    found[chrom] = interpolate.fill_gaps(*runs, self.regions[chrom], fill)
-        return {(chrom, tape.group): tuple(found[chrom] for found in outputs) for chrom in unit.chroms}
+    def _join(self, parts: dict[tuple[int, int, int], list[Encoded]], chrom: int, group: int) -> tuple[Encoded, ...]:
+        """Join the runs of every output of one group on one chromosome."""
+        found = []
+        for output in range(len(self.kinds)):
+            pieces = parts.pop((chrom, group, output), None) or [_NO_RUNS]
+            columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+            n = interpolate.join_runs(*columns)
+            runs = tuple(column[:n] for column in columns)
+            if self.regions is not None:
+                runs = interpolate.fill_gaps(*runs, self.regions[chrom], int(self.fill[group, output]))
+            found.append(runs)
+        return tuple(found)
 
-    def _map(self, work: list) -> Iterator[list]:
+    def _map(self, work: list) -> Iterator[list[Piece]]:
         """Compute batches in the pool, in order, a few ahead."""
+        compute = self._on_host if self._pipeline is None else self._on_device
         waiting: deque = deque()
         for batch in work:
-            waiting.append(self._pool.submit(self._compute, batch))
-            if len(waiting) > 2 * self.n_jobs:
+            waiting.append(self._pool.submit(compute, batch))
+            if len(waiting) > 2 * self._workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _compute(self, batch: list[tuple[GroupTape, int]]) -> list[tuple[int, list[tuple]]]:
-        """Denoise one batch; returns (group, runs of every output) per window."""
+    def _on_host(self, batch: list[Window]) -> list[Piece]:
+        """Denoise one batch; interpolate, round and encode on the CPU."""
         found = self.bins(batch)
         return [
-            (tape.group, [self._encode(output, values[i], tape, first) for output, values in enumerate(found)])
+            piece
             for i, (tape, first) in enumerate(batch)
+            for output, values in enumerate(found)
+            for piece in self._encode(output, values[i], tape, first)
         ]
 
-    def bins(self, batch: list[tuple[GroupTape, int]]) -> tuple[np.ndarray, ...]:
+    def bins(self, batch: list[Window]) -> tuple[np.ndarray, ...]:
         """Outputs at the bin centres of windows, before rounding."""
         model = self.model
-        n_bins = (self.core + 2 * model.halo) // model.bin_size
-        counts = np.zeros((len(batch), model.n_channels, n_bins), np.float32)
-        prior = None if self.guidance is None else np.empty((len(batch), len(CHANNELS), n_bins), np.float32)
+        counts = np.zeros((len(batch), model.n_channels, self._n_bins), np.float32)
         for i, (tape, first) in enumerate(batch):
             tape.fill(counts[i, 0], first - model.halo, model.bin_size)
             counts[i, 0] *= self.gain[tape.group]
-            if prior is not None:
-                tape.fill_prior(prior[i], first - model.halo, model.bin_size)
         depth = np.array([self.depth[tape.group] for tape, _ in batch], np.float32)
-        return self._engine(counts, depth, prior)
+        return self._engine(counts, depth, self._prior(batch))
 
-    def _encode(self, output: int, values: np.ndarray, tape: GroupTape, first: int) -> tuple[np.ndarray, ...]:
-        """Interpolate, round and run-length encode one window: interval, starts, lengths, levels."""
+    def _prior(self, batch: list[Window]) -> np.ndarray | None:
+        """Channels of the prior in windows, float32 `(n_windows, n_channels, n_bins)`."""
+        if self.guidance is None:
+            return None
+        out = np.empty((len(batch), len(CHANNELS), self._n_bins), np.float32)
+        for i, (tape, first) in enumerate(batch):
+            tape.fill_prior(out[i], first - self.model.halo, self.model.bin_size)
+        return out
+
+    def _encode(self, output: int, values: np.ndarray, tape: GroupTape, first: int) -> Iterator[Piece]:
+        """Interpolate, round and run-length encode one window."""
         out = [np.empty(self.core, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
-        kind = self.kinds[output]
-        t, step, limit = tape.tape, self.rounding.steps[kind], self.rounding.limits[kind]
-        fill = int(self.fill[tape.group, output]) if self.regions is None else _NO_FILL
+        kind, t = self.kinds[output], tape.tape
+        step, limit = self.rounding.steps[kind], self.rounding.limits[kind]
         geometry = (t.tape, t.start, t.end, t.low, t.high)
+        fill = int(self.left_out[tape.group, output])
         n = interpolate.encode_window(values, self.model.bin_size, first, *geometry, kind, step, limit, fill, *out)
-        return tuple(array[:n].copy() for array in out)
+        chrom = t.chrom[out[0][:n]]
+        for low, high in _equal(chrom):
+            yield (int(chrom[low]), tape.group, output), tuple(column[low:high].copy() for column in out[1:])
+
+    @property
+    def left_out(self) -> np.ndarray:
+        """Level that needs no runs, of every output; int64 `(n_groups, n_outputs)`."""
+        return self.fill if self.regions is None else np.full_like(self.fill, _NO_FILL)
+
+    def describe(self, batch: list[Window]) -> tuple[_device.Batch, np.ndarray]:
+        """Return what a device needs to know of windows, and chromosome code and group of every wanted stretch."""
+        bins, counts = list_sites(batch, self.model, self._n_bins)
+        stretches, owners = list_stretches(batch, self.core)
+        groups = [tape.group for tape, _ in batch]
+        gain, depth = self.gain[groups], self.depth[groups].astype(np.float32)
+        fill = np.ascontiguousarray(self.left_out[owners[:, 1]].T, np.int16)
+        return _device.Batch(bins, counts, gain, depth, self._prior(batch), *stretches, fill), owners
+
+    def _on_device(self, batch: list[Window]) -> list[Piece]:
+        """Denoise one batch, all of it on the device."""
+        described, owners = self.describe(batch)
+        found = self._pipeline(described)
+        pieces = []
+        for output, pointer in enumerate(found.pointer):
+            for low, high in _equal(owners):
+                own = slice(pointer[low], pointer[high])
+                runs = found.starts[own], found.lengths[own], found.levels[own]
+                pieces.append(((*owners[low].tolist(), output), runs))
+        return pieces
 
 
-def _join(tape: windows.Tape, parts: list[tuple[np.ndarray, ...]], chroms: tuple[int, ...]) -> dict[int, Encoded]:
-    """Join the runs of a group's windows and divide them by chromosome."""
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else list(_NO_RUNS)
-    columns[0] = tape.chrom[columns[0]]
-    n = interpolate.join_runs(*columns)
-    bounds = np.searchsorted(columns[0][:n], [*chroms, chroms[-1] + 1])
-    return {
-        chrom: tuple(column[low:high].copy() for column in columns[1:])
-        for chrom, low, high in zip(chroms, bounds[:-1], bounds[1:], strict=True)
-    }
+def _equal(keys: np.ndarray) -> list[tuple[int, int]]:
+    """Stretches of equal neighbours (rows): first, and the one after the last."""
+    different = keys[1:] != keys[:-1]
+    borders = np.flatnonzero(different if keys.ndim == 1 else different.any(1)) + 1
+    return list(pairwise([0, *borders.tolist(), len(keys)])) if len(keys) else []
+
+
+def stays_there(device: torch.device) -> bool:
+    """Tell whether whole batches are worked on by the device, rounding and run-length encoding included."""
+    return device.type == "cuda"
 
 
 def _core_length(model: Model) -> int:
@@ -223,10 +309,13 @@ def _check_core(model: Model, core: int) -> int:
 
 
 def _batch_size(model: Model, device: torch.device, core: int) -> int:
-    """Windows per call: one on a CPU thread, as many as fill a device elsewhere."""
+    """Windows per call: one on a CPU thread, as many as fill a device elsewhere, if they fit."""
     if device.type == "cpu":
         return 1
-    return max(1, 4_194_304 * (4 if model.bin_size > 1 else 1) // core)
+    bases = 4_194_304 * (4 if model.bin_size > 1 else 1)
+    if device.type == "cuda":
+        bases = min(bases, torch.cuda.mem_get_info(device)[0] // _BYTES_PER_BASE)
+    return max(1, bases // core)
 
 
 def _usable_depth(model: Model, depth: np.ndarray | Sequence[float], n_groups: int) -> tuple[np.ndarray, np.ndarray]:

@@ -53,6 +53,6 @@ class Rounding:
         """Return the level that a value is stored as."""
         return interpolate.level(value, kind, 1 / self.steps[kind], self.limits[kind])
 
-    def decode(self, kind: int, levels: np.ndarray, scale: float = 1.0) -> np.ndarray:
-        """Return the float32 values of levels."""
-        return interpolate.decode(levels, kind, self.steps[kind], scale)
+    def decode(self, kind: int, levels: np.ndarray, scale: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the float32 values of levels, in `out` if it is given."""
+        return interpolate.decode(levels, kind, self.steps[kind], scale, out)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from scatacworks.models._predictor import Predictor
+from scatacworks.models._predictor import Predictor, Results
 from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from scatacworks.prior import Guidance
 
 __all__ = ["predict"]
-
-Results = dict[tuple[int, int], tuple["Encoded", ...]]
 
 
 def predict(
@@ -115,24 +114,34 @@ def run_all(predictor: Predictor, *, progress: bool) -> Results:
     with predictor:
         units = predictor.units()
         with bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
-            for unit in units:
-                results |= predictor.run(unit, shown)
+            for _, found in predictor.run_all(units, shown):
+                results |= found
     return results
 
 
 def to_tracks(predictor: Predictor, results: Results, scale: np.ndarray) -> tuple[Tracks, ...]:
-    """Decode results, letting go of them on the way: signal, probability and, with a prior, that without it."""
+    """Decode results: signal, probability and, with a prior, that without it."""
+    with ThreadPoolExecutor(predictor.n_jobs) as pool:
+        return tuple(_one_track(predictor, results, scale, output, pool) for output in range(len(predictor.kinds)))
+
+
+def _one_track(
+    predictor: Predictor, results: Results, scale: np.ndarray, output: int, pool: ThreadPoolExecutor
+) -> Tracks:
+    """Decode one output of all chromosomes and groups, each in its place."""
     groups, genome = predictor.cut_sites.groups, predictor.cut_sites.genome
+    slots = [(chrom, group) for chrom in range(len(genome)) for group in range(len(groups))]
+    indptr = np.cumsum([0, *(len(results[slot][output][0]) if slot in results else 0 for slot in slots)])
+    starts, lengths, values = (np.empty(indptr[-1], dtype) for dtype in (np.int32, np.int32, np.float32))
 
-    def chromosomes(output: int) -> Iterator[tuple[int, list[Runs]]]:
-        for chrom in range(len(genome)):
-            found = [results.get((chrom, group)) for group in range(len(groups))]
-            yield chrom, [decode_one(predictor, output, p and p[output], f) for p, f in zip(found, scale, strict=True)]
+    def put(i: int) -> None:
+        own, group = slice(indptr[i], indptr[i + 1]), slots[i][1]
+        starts[own], lengths[own], levels = results[slots[i]][output]
+        predictor.rounding.decode(predictor.kinds[output], levels, scale[group], values[own])
 
-    return tuple(
-        Tracks.from_chromosomes(groups, genome, chromosomes(output), fill=fills(predictor, output, scale))
-        for output in range(len(predictor.kinds))
-    )
+    list(pool.map(put, np.flatnonzero(np.diff(indptr))))  # most of the time goes to fresh memory, in parallel too
+    fill = fills(predictor, output, scale)
+    return Tracks(groups, genome, indptr=indptr, starts=starts, lengths=lengths, values=values, fill=fill)
 
 
 def output_scale(model: Model, target_depth: np.ndarray | float | None, n_groups: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scatacworks.models import _framed
+from scatacworks.models import _blocked, _framed
 from scatacworks.models.base import Model, new_card, round_up
 from scatacworks.models.conv import conv1d_same
 
@@ -120,6 +120,8 @@ class ResNet(Model):
         """Run the bare network on coverage (`n_windows`, `n_channels`, `length`), zero-padded, nothing cropped."""
         if _framed.usable(self, x):
             return _framed.run(self, x)
+        if _blocked.usable(self, x):
+            return _blocked.run(self, x)
         for block in self.res_blocks:
             x = block(x)
         signal = F.relu(self.regressor(x))

@@ -86,13 +86,13 @@ def test_decoded_values_are_within_half_a_step():
     np.testing.assert_allclose(interpolate.decode(levels, interpolate.SIGNAL, 0.1, 2.0), 2 * decoded, rtol=1e-6)
 
 
-def test_join_runs_merges_only_what_touches_on_one_chromosome():
-    chrom = np.array([0, 0, 0, 1, 1])
+def test_join_runs_merges_only_what_touches_with_equal_level():
     starts = np.array([0, 5, 9, 10, 12], np.int32)
     lengths = np.array([5, 3, 1, 2, 2], np.int32)
     levels = np.array([7, 7, 7, 7, 8], np.int16)
-    n = interpolate.join_runs(chrom, starts, lengths, levels)
-    assert (n, starts[:n].tolist(), lengths[:n].tolist()) == (4, [0, 9, 10, 12], [8, 1, 2, 2])
+    n = interpolate.join_runs(starts, lengths, levels)
+    found = (n, starts[:n].tolist(), lengths[:n].tolist(), levels[:n].tolist())
+    assert found == (3, [0, 9, 12], [8, 3, 2], [7, 7, 8])
 
 
 def test_fill_gaps_covers_the_regions_exactly():

@@ -217,8 +217,11 @@ def test_a_prior_can_be_named(call, inputs, guided_model, tmp_path, source):
     for i, name in enumerate(("liver", "lung", "target")):
         (samples / f"{name}.bed").write_text(f"chr1\t{9_500 + 100 * i}\t10_500\n".replace("_", ""))
     options = ["--prior", samples, "--prior-exclude", "target"] if source == "folder" else ["--prior", "self"]
-    code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options, "--prior-weight", 0.5)
+    options += ["--prior-weight", 0.5, "--bigwig", "probability"]
+    code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options)
     assert code == 0, err
+    endings = {file.name.split(".", 1)[1] for file in (tmp_path / "out" / "bigwig").iterdir()}
+    assert endings == {"probability.bw", "probability_unguided.bw"}
     adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")
     params = adata.uns["denoised"]["params"]
     assert params["prior_weight"] == 0.5

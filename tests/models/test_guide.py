@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from scatacworks import models
+from scatacworks import Genome, Tracks, models
+from scatacworks.models._predictor import Predictor
 from scatacworks.models.checkpoint import fingerprint
 from scatacworks.models.guide import EVIDENCE_BP, with_guide, without_guide
+from scatacworks.models.predict import predict
 from scatacworks.models.train import start
 from scatacworks.prior import CHANNELS
 
@@ -161,3 +164,14 @@ def test_wrong_priors_are_refused():
         model.guided(counts, torch.tensor([1e6]), some_prior(counts.shape[-1])[:, : len(CHANNELS) - 1])
     with pytest.raises(ValueError, match="lacks the tensor guide"):
         with_guide(plain, {})
+
+
+def test_unguided_prediction_needs_no_more_context_than_the_network(model):
+    genome, rng = Genome({"chr1": 200_000}), np.random.default_rng(0)
+    sites = np.unique(rng.integers(0, 200_000, 40).astype(np.int32))
+    cut_sites = Tracks.from_chromosomes(["a"], genome, [("chr1", [(sites, None, np.ones(len(sites), np.uint16))])])
+    run = {"depth": [1e6], "device": "cpu", "progress": False}
+    found = [predict(network, cut_sites, **run) for network in (model, without_guide(model))]
+    assert Predictor(model, cut_sites, depth=[1e6]).model.halo < model.halo
+    for own, plain in zip(*found, strict=True):
+        np.testing.assert_array_equal(own.window("a", "chr1", 0, 200_000), plain.window("a", "chr1", 0, 200_000))

@@ -102,7 +102,7 @@ def same(a, b, tolerance):
         for group in x.groups:
             for chrom, size in x.genome.sizes.items():
                 left, right = x.window(group, chrom, 0, size), y.window(group, chrom, 0, size)
-                different += (left != right).sum()
+                different += ((left != right) & ~(np.isnan(left) & np.isnan(right))).sum()
                 total += size
                 np.testing.assert_allclose(np.sqrt(left), np.sqrt(right), atol=tolerance)
     return different / total
@@ -259,3 +259,45 @@ def test_a_guided_run_holds_the_unguided_one(genome):
             np.testing.assert_allclose(one.window("a", chrom, 0, size), other.window("a", chrom, 0, size), rtol=1e-6)
     without = predict(model, sites, depth=[2e6, 5e5], guidance=some_guidance(sites, strength=0.0), progress=False)
     assert same(plain, without[:2], tolerance=0.11) < 1e-3
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device_way(request, monkeypatch):
+    """Options that make `predict` work as on a GPU, and how many stored values may differ from the CPU's own way."""
+    if request.param == "cuda":
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+        return {"device": "cuda", "progress": False}, 1e-3
+    monkeypatch.setattr("scatacworks.models._predictor.stays_there", lambda _: True)
+    return {"device": "cpu", "progress": False}, 1e-4
+
+
+def on_the_cpu(model, sites, **options):
+    """Tracks by the CPU's own way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scatacworks.models._predictor.stays_there", lambda _: False)
+        return predict(model, sites, device="cpu", progress=False, **options)
+
+
+@pytest.mark.parametrize("make", [small_unet, small_resnet])
+@pytest.mark.parametrize("skip", [True, False])
+def test_the_way_of_a_gpu_gives_the_same_tracks(genome, make, skip, device_way):
+    how, allowed = device_way
+    model, sites = make(), some_sites(genome)
+    for options in ({}, {"core": 128 * 9, "batch_size": 4}, {"regions": {0: np.array([[5, 9_001], [9_001, 9_002]])}}):
+        options |= {"depth": [2e6, 5e9], "skip": skip}  # the second is scaled down
+        ours, truth = predict(model, sites, **options, **how), on_the_cpu(model, sites, **options)
+        assert same(truth, ours, tolerance=0.11) < allowed
+        for one, other in zip(ours, truth, strict=True):
+            np.testing.assert_allclose(one.fill, other.fill, rtol=0.02)
+            assert one.n_runs == pytest.approx(other.n_runs, rel=0.02, abs=4)
+
+
+def test_the_way_of_a_gpu_gives_the_same_guided_tracks(genome, device_way):
+    how, allowed = device_way
+    model, sites = small_guided(), some_sites(genome)
+    options = {"depth": [2e6, 5e5], "guidance": some_guidance(sites), "core": 128 * 9, "batch_size": 4}
+    ours, truth = predict(model, sites, **options, **how), on_the_cpu(model, sites, **options)
+    assert len(ours) == 3
+    assert same(truth, ours, tolerance=0.11) < allowed

@@ -38,11 +38,12 @@ def samples():
     return [Sample(tracks, "A", depth, {chrom: whole}) for chrom in ("chr1", "chr2")]
 
 
-def run(samples, out=None, *, architecture=models.Linear, resume=False, **settings):
+def run(samples, out=None, *, architecture=models.Linear, resume=False, accelerator="auto", **settings):
     torch.manual_seed(0)
     settings = {"steps": 6, "epochs": 3, "core_bp": 4096, "batch_size": 2, "warmup": 2} | settings
     config = recipe(validation_depths=(samples[0].depth / 10,), **settings)
-    return fit(architecture(), samples[:1], samples[1:], config=config, out=out, resume=resume, progress=False)
+    how = {"out": out, "resume": resume, "progress": False, "accelerator": accelerator}
+    return fit(architecture(), samples[:1], samples[1:], config=config, **how)
 
 
 def weights(result):
@@ -243,3 +244,21 @@ def test_misstated_depth_scales_the_signal_with_it(samples):
     assert (stated == 1).any()
     assert stated.max() > 1.2
     np.testing.assert_allclose(exposure, stated, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("architecture", [models.BinnedUNet, models.ResNet])
+def test_a_gpu_trains_as_the_cpu_does(samples, architecture, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    one, other = (
+        run(samples, architecture=architecture, accelerator=accelerator, steps=4, epochs=1, core_bp=2048, batch_size=1)
+        for accelerator in ("cpu", "gpu")
+    )
+    losses = [result.history["loss"] for result in (one, other)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    difference = torch.cat(
+        [(a - b.cpu()).abs().flatten() for a, b in zip(weights(one).values(), weights(other).values(), strict=True)]
+    )
+    assert (difference > 1e-4).float().mean() < 0.05  # where a gradient is near zero, its sign may differ

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ONLY = "sample"  # the group's name where there is one file
 _MOST_UNSOLVED = 0.1  # of the covered bases
+_LONG, _ENOUGH = 5, 100  # bases of a mean run, of so many runs: counts of single bases hardly ever repeat for longer
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,13 @@ class _Counts:
             msg = (
                 f"{self.tracks.groups[group]!r} has values on {chrom} that are no counts of cut sites. Give "
                 "single-base counts that are not normalised; coverage is read with bigwig='coverage'."
+            )
+            raise ValueError(msg)
+        occupied = lengths[values > 0]
+        if len(occupied) >= _ENOUGH and occupied.mean() > _LONG:
+            msg = (
+                f"{self.tracks.groups[group]!r} keeps its values on {chrom} for {occupied.mean():.0f} bases on average,"
+                " as coverage does and cut sites of single bases do not. Read it with bigwig='coverage'."
             )
             raise ValueError(msg)
         within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)

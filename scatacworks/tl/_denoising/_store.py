@@ -51,8 +51,11 @@ class Parts:
             msg = f"{path} exists and is not a store of denoised tracks; give a path that is free."
             raise ValueError(msg)
         self._opened: tuple = (None, None)  # the unit read last
-        text = json.dumps(description, sort_keys=True)
-        self._open(text)
+        self._text = json.dumps(description, sort_keys=True)
+        note = path / _DIGEST
+        self.is_finished = note.exists() and note.read_text() == self._text
+        if not self.is_finished:
+            self._open(self._text)
 
     def _open(self, text: str) -> None:
         note = self.folder / _DIGEST
@@ -110,6 +113,10 @@ class Parts:
         index = slots[slot]
         return tuple(column[bounds[index] : bounds[index + 1]] for column in columns)
 
+    def sign(self, store: Path) -> None:
+        """Note in a store what decided it, so that a repeated call finds it finished."""
+        (store / _DIGEST).write_text(self._text)
+
     def remove(self) -> None:
         """Delete the finished units."""
         shutil.rmtree(self.folder)
@@ -143,8 +150,8 @@ def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
     with predictor, bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
         predictor.fill = parts.fill(predictor.fill)
         shown.update(sum(predictor.unit_bp(unit) for unit in units if parts.has(unit)))
-        for unit in todo:
-            parts.save(unit, predictor.run(unit, shown))
+        for unit, results in predictor.run_all(todo, shown):
+            parts.save(unit, results)
 
 
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
@@ -163,4 +170,5 @@ def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
                 lengths=True,
                 fill=fills(predictor, output, scale),
             )
+        parts.sign(aside)
     parts.remove()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._logging import logger
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising._regions import parse_regions, regions_frame
@@ -95,7 +96,9 @@ def denoise(
     rounding
         Steps to store values in, a :class:`scatacworks.models.Rounding`.
     precision
-        `"bfloat16"` computes in half the bytes where the hardware has it; the error is documented with the models.
+        `"bfloat16"` computes in half the bytes where the hardware has it; for what it changes see "Speed and memory".
+        `"float32"` lets NVIDIA GPUs multiply in TF32 where PyTorch's own convolutions do
+        (`torch.backends.cudnn.allow_tf32 = False` forbids it).
     device
         Torch device; by default a GPU where there is one, else the CPU.
     batch_size
@@ -104,7 +107,8 @@ def denoise(
         Threads; `None`: all cores, or `SCATACWORKS_NUM_THREADS`.
     path
         Write the tracks to a zarr store (a folder) and only its path to `.uns`; memory is then bounded by one
-        chromosome. A run that was stopped goes on from its last finished unit when it is repeated.
+        chromosome. A run that was stopped goes on from its last finished unit when it is repeated, and one that is
+        finished is not computed again.
     key_added
         Slot of `.uns` to write.
     mod
@@ -162,6 +166,7 @@ def denoise(
     dtype('float32')
     """
     from scatacworks.models._predictor import Predictor
+    from scatacworks.models.checkpoint import fingerprint
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
     path = None if path is None else _free_store(target, Path(path).resolve(), key_added)
@@ -184,7 +189,8 @@ def denoise(
         else:
             guidance = _guidance.external(prior, cut_sites, **options)
     predictor = Predictor(network, cut_sites, depth=depths, regions=wanted, rounding=rounding, guidance=guidance, **how)
-    params = _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {})) | {"key": key, "model": name}
+    params = {"key": key, "model": name, "model_hash": fingerprint(network)}
+    params |= _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {}))
     params |= {} if guidance is None else _guidance.describe(guidance, match=prior_match)
     stored = _run(predictor, scale, params, path, progress=progress)
     stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
@@ -226,6 +232,9 @@ def _run(
         found = to_tracks(predictor, run_all(predictor, progress=progress), scale)
         return {layer: tracks.to_dict() for layer, tracks in zip(_store.LAYERS, found, strict=False)}
     parts = _store.Parts(path, _digest(predictor, scale, params))
+    if parts.is_finished:
+        logger.info("%s holds the result of this very run; it is taken as it is.", path)
+        return {"path": str(path)}
     _store.compute(predictor, parts, progress=progress)
     _store.finish(predictor, parts, scale)
     return {"path": str(path)}
@@ -233,11 +242,8 @@ def _run(
 
 def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, source: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters and provenance, in a form AnnData writes."""
-    from scatacworks.models.checkpoint import fingerprint
-
     model, rounding = predictor.model, predictor.rounding
     return _step.params(
-        model_hash=fingerprint(model),
         model_version=str(model.card["version"]),
         architecture=model.architecture,
         groups=np.asarray(predictor.cut_sites.groups, dtype=object),

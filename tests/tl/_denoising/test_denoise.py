@@ -75,7 +75,23 @@ def test_a_store_equals_memory(adata, model_file, tmp_path):
     assert_same(layers(adata), layers(adata, "stored"))
     assert sorted(adata.uns["stored"]) == ["params", "path"]
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["store"]
-    denoise(adata, model_file, path=tmp_path / "deep" / "store", key_added="stored")
+
+
+def test_a_finished_store_is_computed_again_only_for_other_parameters(adata, model_file, tmp_path, monkeypatch):
+    ran, run = [], Predictor.run
+    monkeypatch.setattr(Predictor, "run", lambda self, unit, bar=None: (ran.append(unit), run(self, unit, bar))[1])
+    options = {"path": tmp_path / "store", "key_added": "stored"}
+    denoise(adata, model_file, **options)
+    first = len(ran)
+    del adata.uns["stored"]
+    denoise(adata, model_file, **options)
+    assert len(ran) == first
+    denoise(adata, model_file)
+    assert_same(layers(adata), layers(adata, "stored"))
+    ran.clear()
+    denoise(adata, model_file, depth=1e6, **options)
+    assert ran
+    denoise(adata, model_file, depth=1e6)
     assert_same(layers(adata), layers(adata, "stored"))
 
 

@@ -150,6 +150,11 @@ def test_a_pair_of_bigwigs_trains_as_the_tracks_do(deep, shallow, tmp_path):
         read(pair[0], "signal")
 
 
+def test_coverage_is_not_taken_for_cut_sites(shallow, tmp_path):
+    with pytest.raises(ValueError, match=r"'sample' keeps its values on chr1 for \d+ bases.*bigwig='coverage'"):
+        read(written(shallow, tmp_path / "x.bw"), "cut_sites")
+
+
 def test_a_pair_of_bigwigs_is_evaluated_as_the_tracks_are(deep, shallow, tmp_path):
     options = {"baselines": ["raw"], "progress": False, "n_jobs": 1}
     files = sca.tl.evaluate(written(shallow, tmp_path / "noisy.bw"), written(deep, tmp_path / "clean.bw"), **options)

@@ -140,3 +140,19 @@ def test_copy_leaves_the_input_alone(adata, model):
     changed = sca.tl.background(adata, regions=REGIONS[:1], model=model, progress=False, copy=True)
     assert "background_moments" in changed.uns
     assert "background_moments" not in adata.uns
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_background(adata, model):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    found = []
+    for device in ("cpu", "cuda"):
+        options = {"regions": REGIONS, "model": model, "device": device, "progress": False}
+        sca.tl.background(adata, key_added=device, **options)
+        found.append(get_background(adata, device))
+    one, other = found
+    np.testing.assert_allclose(other.mean, one.mean, rtol=0.01, atol=1e-3)
+    np.testing.assert_allclose(other.sd, one.sd, rtol=0.02, atol=1e-3)
+    np.testing.assert_allclose(other.signal, one.signal, rtol=0.01, atol=1e-3)
