@@ -242,7 +242,8 @@ def _ensure_background(
     prior = {}
     if _keys.PRIOR in tracks:
         prior = {"prior": Prior.from_dict(tracks[_keys.PRIOR]), "prior_weight": float(params["prior_weight"])}
-    make_background(adata, key=name, regions=regions, model=model, **shared, **prior)
+    precision = str(params.get("precision", "float32"))
+    make_background(adata, key=name, regions=regions, model=model, precision=precision, **shared, **prior)
     return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
 
 

@@ -179,7 +179,10 @@ def test_an_unknown_group_is_named(adata):
         sca.tl.differential_regions(adata, "absent", progress=False)
 
 
-@pytest.mark.parametrize(("name", "value"), [("model_hash", "other"), ("extension", 5), ("genome", "hg38")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("model_hash", "other"), ("precision", "bfloat16"), ("extension", 5), ("genome", "hg38")],
+)
 def test_tracks_made_otherwise_than_the_background_are_refused(adata, name, value):
     adata.uns["denoised"]["params"][name] = value
     with pytest.raises(ValueError, match="they cannot be compared"):
