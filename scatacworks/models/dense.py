@@ -11,6 +11,7 @@ import torch
 from scatacworks._core import interpolate, moments, windows
 from scatacworks.models._plan import Regions, Unit, batches, make_group_tape
 from scatacworks.models._predictor import Predictor, _usable_depth
+from scatacworks.prior import Guidance
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
-    from scatacworks.prior import Guidance
+    from scatacworks.prior import Prior
 
 __all__ = ["DensePredictor"]
 
@@ -38,13 +39,18 @@ class DensePredictor(Predictor):
         Genome of the positions.
     regions
         Chromosome code -> sorted, disjoint, half-open intervals, int64 `(n, 2)`.
+    prior
+        The prior that all groups are guided by, if any; :meth:`signal` is told how they see it.
     options
         `device`, `batch_size`, `n_jobs`, `core`, `rounding` and `amp` of :class:`Predictor`.
     """
 
-    def __init__(self, model: Model, genome: Genome, regions: Regions, **options: Any) -> None:
+    def __init__(
+        self, model: Model, genome: Genome, regions: Regions, *, prior: Prior | None = None, **options: Any
+    ) -> None:
         nothing = Tracks.from_chromosomes([], genome, [])
-        super().__init__(model, nothing, depth=[], regions=regions, skip=False, **options)
+        guidance = None if prior is None else Guidance.make(prior, nothing, match=False)
+        super().__init__(model, nothing, depth=[], regions=regions, skip=False, guidance=guidance, **options)
         self.unit = Unit(tuple(sorted(regions)), ())
         self.tape = windows.make_tape([(code, self._intervals(code)) for code in self.unit.chroms])
         self.firsts = windows.window_starts(self.tape, self.core)

@@ -148,10 +148,11 @@ class Stream:
         found, saved = self._resume(len(tested), self.n_bases if moments else 0), time.monotonic()
         n_groups = len(self.source.groups)
         step = int(np.clip(BATCH_BP // self.n_bases, 1, BATCH_GROUPS))
-        options = {"unit": "b", "unit_scale": True, "desc": "background", "smoothing": 0.1}
-        shown = {"total": self.n_bases * n_groups, "initial": self.n_bases * found.done, "disable": not self.progress}
-        network = DensePredictor(self.denoise.model, self.source.genome, self.regions, **self.denoise.options)
-        with tqdm(**options, **shown) as bar, network, ThreadPoolExecutor(1, "reduce") as reducer:
+        shown = {"unit": "b", "unit_scale": True, "desc": "background", "smoothing": 0.1}
+        shown |= {"total": self.n_bases * n_groups, "initial": self.n_bases * found.done, "disable": not self.progress}
+        options = self.denoise.options | {"prior": self.denoise.prior}
+        network = DensePredictor(self.denoise.model, self.source.genome, self.regions, **options)
+        with tqdm(**shown) as bar, network, ThreadPoolExecutor(1, "reduce") as reducer:
             waiting = None
             for low in range(found.done, n_groups, step):
                 groups = slice(low, min(low + step, n_groups))
