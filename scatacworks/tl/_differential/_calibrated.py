@@ -17,11 +17,13 @@ from scatacworks.tl._differential._target import stretches
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
 
     from scatacworks.tl._differential._store import Background
     from scatacworks.tl._differential._target import Target
 
 FEWEST_GROUPS = 10
+SMALLEST_SHARE = 0.75  # of a usual group's fragments
 
 
 def calibrated_test(
@@ -69,7 +71,22 @@ def _usable_groups(adata: AnnData, background: Background, group: str, key: str)
     if shares.any():
         logger.info("%d of %d background groups hold cells of %r and are left out.", shares.sum(), len(kept), group)
     weights = adata.obs[_keys.N_FRAGMENTS].to_numpy(np.float64) if _keys.N_FRAGMENTS in adata.obs else None
+    _warn_about_size(members[:, kept], cells, weights, group)
     return kept, group_overlap(members[:, kept], cells, weights)
+
+
+def _warn_about_size(members: csr_matrix, cells: np.ndarray, weights: np.ndarray | None, group: str) -> None:
+    """Say that a group much smaller than those it is compared with varies more than they do."""
+    weights = np.ones(len(cells)) if weights is None else weights
+    usual = float(np.median(weights @ members.astype(np.float64)))
+    own = float(weights[cells].sum())
+    if own < SMALLEST_SHARE * usual:
+        what = "fragments" if weights.max() > 1 else "cells"
+        logger.warning(
+            "%r has %s %s, the groups of the background usually %s: fewer vary more, and chance may be called. Make a "
+            "background of smaller groups.",
+            *(group, f"{own:,.0f}", what, f"{usual:,.0f}"),
+        )
 
 
 def _target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:

@@ -128,6 +128,15 @@ def test_shared_cells_are_accounted_for(adata):
     assert notes["target_noise"] > 1.05
 
 
+def test_a_group_much_smaller_than_those_of_the_background_is_warned_of(adata, caplog):
+    members = np.zeros((330, 24), bool)
+    for group in range(24):
+        members[np.random.default_rng(group).choice(300, 60, replace=False), group] = True
+    adata.obsm["background"] = sparse.csr_matrix(members)
+    sca.tl.differential_regions(adata, "primed", progress=False)
+    assert "Make a background of smaller groups" in caplog.text
+
+
 def test_the_background_is_made_when_only_its_groups_are_there(adata, model):
     del adata.uns["background_moments"]
     with pytest.raises(ValueError, match="name the regions to make it for"):
