@@ -22,7 +22,7 @@ _SAMPLE = 200_000  # null values from which a stratum's distribution is read, at
 _CHUNK = 20_000_000  # null values standardised at once
 _PRIOR_FREEDOM = 40.0  # weight of the usual variance, in degrees of freedom
 _FAR = 3.0  # standard deviations up to which a region counts for the spread of a group
-_FEWEST_SIMILAR = 20  # groups that the target is compared with in the last step; a quarter of them if there are more
+_FEWEST_SIMILAR = 50  # groups that the target is compared with in the last step, or a quarter of them
 _STEADY = 0.5  # coefficient of variation below which ratios are taken
 _FEWEST_SETS = 20  # of which a median is taken
 _SETS = 50  # of which one is taken if there are so many
@@ -72,16 +72,19 @@ def one_against_many(
     mean, variance = groups.mean(axis=0, dtype=np.float64), groups.var(axis=0, ddof=1, dtype=np.float64)
     moderate = _Moderation(VarianceTrend(variance, mean), max(overlap.effective_number - 1, 1.0))
     z = (target - mean) / np.sqrt(moderate(variance, mean) * overlap.target_noise)
+    chosen = np.linspace(0, len(groups) - 1, min(len(groups), _NULL_GROUPS)).astype(np.int64)
     p = np.ones(len(target))
     families = np.zeros(len(target), np.int8) if families is None else np.asarray(families)
     for family in np.unique(families):
         at = np.flatnonzero(families == family)
-        scores, level = _null_scores(groups, at, overlap, moderate)
+        scores, level = _null_scores(groups, chosen, at, overlap, moderate)
         # the target is compared with more groups than each of these, and must not seem beyond equal counts for that
         own = z[at] * (1 - 1 / len(groups))
         local, expected = _local_p(own, mean[at], scores, level)
-        expected = np.sort(expected.reshape(scores.shape)[_similar(own, scores)], axis=None)
-        p[at] = (1 + np.searchsorted(expected, local, side="right")) / (1 + len(expected))
+        similar = _similar(own, scores)
+        expected = np.sort(expected.reshape(scores.shape)[similar], axis=None)
+        copies = len(similar) / overlap.independent_among(chosen[similar])  # what one cell shows, all its groups show
+        p[at] = (copies + np.searchsorted(expected, local, side="right")) / (copies + len(expected))
     return RegionTest(z, p, two_sided_p(z))
 
 
@@ -101,10 +104,9 @@ class _Moderation(NamedTuple):
 
 
 def _null_scores(
-    groups: np.ndarray, regions: np.ndarray, overlap: Overlap, moderate: _Moderation
+    groups: np.ndarray, chosen: np.ndarray, regions: np.ndarray, overlap: Overlap, moderate: _Moderation
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score of each group against its peers, and the peers' mean; float32, `(n_null, n_regions)`."""
-    chosen = np.linspace(0, len(groups) - 1, min(len(groups), _NULL_GROUPS)).astype(np.int64)
+    """Return the score of each chosen group against its peers, and their mean; float32, `(n_chosen, n_regions)`."""
     peers, noise = overlap.peers[chosen], overlap.noise[chosen, None]
     n_peers = 1 / peers.max(axis=1, keepdims=True)
     scores, level = np.empty((2, len(chosen), len(regions)), np.float32)

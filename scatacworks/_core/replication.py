@@ -28,12 +28,19 @@ class Overlap(NamedTuple):
         fragments are alike.
     target_noise
         The same of the tested group, which is compared with all groups; more than 1 if it holds fewer fragments.
+    likeness
+        `(n_groups, n_groups)`: correlation of groups by the fragments they share.
     """
 
     effective_number: float
     peers: np.ndarray
     noise: np.ndarray
     target_noise: float
+    likeness: np.ndarray
+
+    def independent_among(self, groups: np.ndarray) -> float:
+        """Return how many independent groups some groups are worth in the mean of anything."""
+        return len(groups) ** 2 / float(self.likeness[np.ix_(groups, groups)].sum())
 
 
 def group_overlap(members: csr_matrix, target: np.ndarray, weights: np.ndarray | None = None) -> Overlap:
@@ -73,14 +80,16 @@ def _overlap(covariance: np.ndarray, target_variance: float) -> Overlap:
     trace = float(np.trace(centred))
     peers = _peers(covariance)
     if n < 2 or trace <= 1e-12 * float(np.trace(covariance)):
-        return Overlap(1.0, peers, np.ones(n), 1.0)
+        return Overlap(1.0, peers, np.ones(n), 1.0, np.ones((n, n)))
     expected = trace / (n - 1)
     with_peers = np.einsum("gh,gh->g", peers, covariance)
     noise = np.diag(covariance) - 2 * with_peers + np.einsum("gh,gh->g", peers @ covariance, peers)
     effective = trace**2 / float((centred**2).sum()) + 1
     smallest = 1e-6 * expected  # of a group that equals its peers
     target_noise = (target_variance + float(covariance.mean())) / expected
-    return Overlap(effective, peers, np.maximum(noise, smallest) / expected, target_noise)
+    own = np.sqrt(np.diag(covariance))
+    likeness = covariance / np.outer(own, own)
+    return Overlap(effective, peers, np.maximum(noise, smallest) / expected, target_noise, likeness)
 
 
 def _peers(covariance: np.ndarray) -> np.ndarray:
