@@ -7,7 +7,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks.models import BinnedUNet, Gaussian
-from scatacworks.models.dense import DensePredictor, flat_starts
+from scatacworks.models._dense import DensePredictor, flat_starts
 from scatacworks.models.predict import predict
 
 SIZES = {"chrA": 90_000, "chrB": 30_001}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scatacworks.models.base import Model
-    from scatacworks.models.dense import DensePredictor
+    from scatacworks.models._dense import DensePredictor
     from scatacworks.prior import Prior
     from scatacworks.tl._differential._source import GroupSource
     from scatacworks.tracks import Tracks
@@ -142,7 +142,7 @@ class Stream:
 
         While the network is at the next batch of groups, the last one is reduced in another thread.
         """
-        from scatacworks.models.dense import DensePredictor
+        from scatacworks.models._dense import DensePredictor
 
         segments = self._flat(tested)
         found, saved = self._resume(len(tested), self.n_bases if moments else 0), time.monotonic()

@@ -7,7 +7,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks.models import _predictor
-from scatacworks.models.dense import DensePredictor
+from scatacworks.models._dense import DensePredictor
 from scatacworks.tl._differential import _stream
 from scatacworks.tl._differential._store import get_background
 
