@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from scatacworks.models.base import Model
     from scatacworks.models._dense import DensePredictor
+    from scatacworks.models.base import Model
     from scatacworks.prior import Prior
     from scatacworks.tl._differential._source import GroupSource
     from scatacworks.tracks import Tracks
