@@ -39,6 +39,7 @@ from scatacworks.models.predict import output_scale, predict, run_all, to_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from scatacworks.models.base import Model
 
@@ -66,6 +67,7 @@ class Bench:
         self.began = time.perf_counter()
 
     def wait(self) -> None:
+        """Wait for all that was queued on the device."""
         if self.cuda:
             torch.cuda.synchronize()
 
@@ -173,10 +175,11 @@ def variants(model: Model, inputs: tuple, bench: Bench) -> Iterator[tuple[str, b
         yield "pixels TF32", False, make(kernel=False)
         yield "pixels bfloat16", False, make(amp=True, kernel=False)
         yield "pixels bfloat16, tuned", False, make(amp=True, kernel=False, tuned=True)
-        yield "Triton TF32", False, make()
-        yield "Triton bfloat16", False, make(amp=True)
-        if bench.cuda:
-            yield from tiled(make, quick=bench.quick)
+        kernels = _blocked.triton_conv() if bench.cuda else None
+        if kernels is not None:
+            yield "Triton TF32", False, make()
+            yield "Triton bfloat16", False, make(amp=True)
+            yield from tiled(kernels, make, quick=bench.quick)
     else:
         yield "float32", False, make(tf32=False)
         yield "TF32", False, make()
@@ -200,11 +203,8 @@ def graphed(model: Model, inputs: tuple, *, amp: bool) -> Callable:
     return step
 
 
-def tiled(make: Callable, *, quick: bool) -> Iterator[tuple[str, bool, Callable]]:
+def tiled(kernels: ModuleType, make: Callable, *, quick: bool) -> Iterator[tuple[str, bool, Callable]]:
     """Other ways to cut the work of the Triton kernel."""
-    kernels = _blocked.triton_conv()
-    if kernels is None:
-        return
     tile = kernels.Tile
     tried = {
         True: [tile(128, 64, 4, 3), tile(128, 64, 8, 4), tile(256, 64, 8, 3), tile(128, 64, 4, 2), tile(256, 32, 8, 4)],
@@ -215,7 +215,9 @@ def tiled(make: Callable, *, quick: bool) -> Iterator[tuple[str, bool, Callable]
             yield f"Triton {'bfloat16' if amp else 'TF32'} {tuple(one)}", False, _with_tile(kernels, one, make(amp=amp))
 
 
-def _with_tile(kernels: object, tile: tuple, step: Callable) -> Callable:
+def _with_tile(kernels: ModuleType, tile: tuple, step: Callable) -> Callable:
+    """A step whose Triton kernels take one tile."""
+
     def forced(*batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         kept, kernels.pick_tile = kernels.pick_tile, lambda *_: tile
         try:
@@ -345,6 +347,10 @@ def stages(bench: Bench, row: dict, predictor: Predictor, sites: sca.Tracks) -> 
     pipeline = predictor.make_pipeline()
     tape = make_group_tape(sites, unit, 0, model, regions=None, skip=True)
     work = [b for b in batches([tape], predictor.core, predictor.batch_size) if len(b) == predictor.batch_size][:6]
+    n_timed = len(work) - 2  # kernels are compiled and the graph is recorded in the first ones
+    if n_timed < 1:
+        row["check"] = "not measured: fewer than three full batches"
+        return
     spent: dict[str, float] = dict.fromkeys(("list", "upload", "network", "levels", "runs", "download"), 0.0)
     for i, batch in enumerate(work):
         marks = [time.perf_counter()]
@@ -368,10 +374,10 @@ def stages(bench: Bench, row: dict, predictor: Predictor, sites: sca.Tracks) -> 
             out = [_device.fetch(values) for values in found]
             mark()
             del out
-        if i >= 2:  # kernels are compiled and the graph is recorded in the first ones
+        if i >= len(work) - n_timed:
             for stage, seconds in zip(spent, np.diff(marks), strict=True):
                 spent[stage] += float(seconds)
-    scale = GENOME / (max(1, len(work) - 2) * predictor.batch_size * predictor.core)
+    scale = GENOME / (n_timed * predictor.batch_size * predictor.core)
     row["stages"] = {stage: seconds * scale for stage, seconds in spent.items()}
     row["seconds"] = sum(row["stages"].values())
     row["check"] = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in row["stages"].items())
@@ -464,9 +470,9 @@ def ceilings(bench: Bench) -> None:
         y = torch.empty_like(x)
         row["seconds"] = bench.seconds(lambda: y.copy_(x), 10)
         row["check"] = f"{2 * x.numel() * 4 / row['seconds'] / 1e12:.2f} TB/s"
-    for dtype, tf32 in ((torch.bfloat16, True), (torch.float32, True)):
-        with bench.attempt(f"ceiling: product, {'bfloat16' if dtype == torch.bfloat16 else 'TF32'}") as row:
-            torch.backends.cuda.matmul.allow_tf32 = tf32
+    for label, dtype in (("bfloat16", torch.bfloat16), ("TF32", torch.float32)):
+        with bench.attempt(f"ceiling: product, {label}") as row:
+            torch.backends.cuda.matmul.allow_tf32 = True
             x = torch.randn(8192, 8192, device=bench.device, dtype=dtype)
             row["seconds"] = bench.seconds(lambda x=x: x @ x, 5)
             row["check"] = f"{2 * 8192**3 / row['seconds'] / 1e12:.0f} TFLOP/s"

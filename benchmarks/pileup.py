@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from benchmarks import harness
+from benchmarks.fragments import run_peer
 from benchmarks.make_fragments import write
 from scatacworks._core.pileup import box_coverage, group_cut_sites, run_length_coverage, sorted_cut_sites
 
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 EXTEND = 100
 N_CELLS, N_GROUPS, GROUP_SIZE = 2_000, 1_000, 50
+SNAPATAC2 = """
+import tempfile, pandas as pd, snapatac2 as snap
+def run():
+    groups = pd.read_csv(path.split(".")[0] + ".cells.tsv", sep="\\t", index_col="barcode")["group"]
+    with tempfile.TemporaryDirectory() as folder:
+        data = snap.pp.import_fragments(path, snap.genome.hg38, file=folder + "/a.h5ad", sorted_by_barcode=False,
+                                        min_num_fragments=0, tempdir=folder, n_jobs=2)
+        data.obs["group"] = groups.reindex(data.obs_names).tolist()
+        snap.ex.export_coverage(data, "group", normalization=None, output_format="bedgraph", suffix=".bedgraph.zst",
+                                out_dir=folder, tempdir=folder, n_jobs=2)
+        data.close()
+"""
 
 
 def rows(size: str) -> Iterator[harness.Row]:
@@ -139,6 +152,12 @@ def whole_file(path: Path) -> Iterator[harness.Row]:
 
     work = {"work": n_fragments / 1e6, "unit": "M fragments/s"}
     yield harness.compare("fragments.tsv.gz to cut sites of 8 groups", piled, None, repeats=3, **work)
+    seconds = run_peer(SNAPATAC2, path)
+    if seconds is not None:
+        name = "SnapATAC2 import_fragments, export_coverage (bins of 10 bp, written)"
+        row = harness.compare("fragments.tsv.gz to run-length coverage of 8 groups", covered, None, **work)
+        row.reference, row.reference_seconds = name, seconds
+        yield row
     bedtools = shutil.which("bedtools")
     yield harness.compare(
         "fragments.tsv.gz to run-length coverage of 8 groups",

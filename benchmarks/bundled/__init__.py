@@ -1,1 +1,1 @@
-"""How the bundled weights were made: everything resident on one device, drawn and trained there."""
+"""How the bundled weights are made: everything resident on one device, drawn and trained there."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.bundled judged --out run       # for judging: chr3 and the windows of four chromosomes held out
     python -m benchmarks.bundled all --out run          # what is shipped: the same on all data
-    python -m benchmarks.bundled chr1 --out run         # another chromosome held out (network only)
+    python -m benchmarks.bundled chr1 --out run         # another chromosome held out (network only, without teachers)
 
 Minutes on a GPU; on a CPU, hours. Teachers in the folder are used again. Data: the folder in SCA_SHARED_DATA. Prints
 scores on bins of 8 bp (quick, and a little kinder than those per base of ``benchmarks/accuracy.py``).
@@ -11,81 +11,115 @@ scores on bins of 8 bp (quick, and a little kinder than those per base of ``benc
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from benchmarks.bundled.data import HSC, SPLITS, Blood, DrawSettings
-from benchmarks.bundled.guide import BloodTargets, GuideScorer, GuideSettings, encode_targets, fit_guide
-from benchmarks.bundled.network import Settings, fit
-from benchmarks.bundled.scoring import Scorer, line
+from benchmarks.bundled.data import HSC, SPLITS, Blood
+from benchmarks.bundled.guide import GuideSettings, fit_guide
+from benchmarks.bundled.network import NetworkSettings, fit
+from benchmarks.bundled.scoring import GuideScorer, Scorer, line
+from benchmarks.bundled.targets import BloodTargets, encode_targets
+from benchmarks.bundled.versions import DrawSettings
 from scatacworks import models
 
-SHORT = (1, 2, 4, 8, 1)  # dilations of the network: 6 kb of context
+SHORT = {"dilations": (1, 2, 4, 8, 1)}  # of the network: 6 kb of context
+LONG = {"dilations": (1, 2, 4, 8, 16, 1)}  # of the teachers
+MIXED = DrawSettings(pairs=0.4, real=0.35, blood=0.15)
 TEACHERS = {
-    "wide": ({"channels": (64, 96, 128), "dilations": (1, 2, 4, 8, 16, 1)}, Settings(steps=1293)),
-    "pairs": ({"dilations": (1, 2, 4, 8, 16, 1)}, Settings(steps=897, draw=DrawSettings(pairs=0.5, real=0.4))),
+    "wide": (LONG | {"channels": (64, 96, 128)}, NetworkSettings(steps=1293)),
+    "pairs": (LONG, NetworkSettings(steps=897, draw=DrawSettings(pairs=0.5, real=0.4))),
 }
-STUDENT = Settings(steps=1100, teacher=0.5, average=0.9985, draw=DrawSettings(pairs=0.4, real=0.35, blood=0.15))
-ALONE = Settings(steps=900, draw=DrawSettings(pairs=0.4, real=0.35, blood=0.15))
-GUIDE = GuideSettings(steps=1000)
+STUDENT = NetworkSettings(steps=1100, teacher=0.5, average=0.9985, draw=MIXED)
+ALONE = NetworkSettings(steps=900, draw=MIXED)
+GUIDE = GuideSettings()
+N_MADE_UP = 32  # targets of the guide
 
 
-def network(**config) -> models.BinnedUNet:
-    """A network with fresh weights."""
-    return models.BinnedUNet(models.BinnedUNetConfig(**config))
+class Training:
+    """Data on a device, and what is trained on it, into a folder.
+
+    Parameters
+    ----------
+    split
+        A key of :data:`~benchmarks.bundled.data.SPLITS`.
+    out
+        Folder of the weights.
+    device, seed
+        Where everything lies, and the seed of everything.
+    quick
+        Take a few updates, to see that all works.
+    """
+
+    def __init__(self, split: str, out: Path, device: torch.device, seed: int, *, quick: bool) -> None:
+        self.split, self.out, self.device, self.seed, self.quick = split, out, device, seed, quick
+        self.started = time.perf_counter()
+        self.hsc = HSC.read(SPLITS[split], device, seed)
+        self.held_out = Blood.read(device, held_out=True)
+        self.blood = Blood.read(device, held_out=None if split == "all" else False)
+        self.scorer = Scorer(self.hsc, self.held_out, split, draws=2 if quick else 6)
+        out.mkdir(parents=True, exist_ok=True)
+
+    def network(
+        self, name: str, shape: dict, settings: NetworkSettings, teachers: list[models.BinnedUNet] | None = None
+    ) -> models.BinnedUNet:
+        """Train, save and score a network."""
+        if self.quick:
+            draw = dataclasses.replace(settings.draw, kept=6)
+            settings = dataclasses.replace(settings, steps=3, batch=2, draw=draw)
+        torch.manual_seed(self.seed)
+        fresh = models.BinnedUNet(models.BinnedUNetConfig(**shape))
+        found = fit(fresh, self.hsc, self.blood, settings, seed=self.seed, teachers=teachers, log=name)
+        models.save(found, self.out / f"{name}.safetensors")
+        print(f"{name}: {line(self.scorer.all(found))} after {self.seconds:.0f} s", flush=True)
+        return found
+
+    def teachers(self) -> list[models.BinnedUNet]:
+        """Networks in the folder, or trained."""
+        found = []
+        for name, (shape, settings) in TEACHERS.items():
+            path = self.out / f"{name}.safetensors"
+            found.append(models.load(path).to(self.device) if path.exists() else self.network(name, shape, settings))
+        return found
+
+    def guide(self, network: models.BinnedUNet) -> None:
+        """Train, save and score a guide."""
+        settings = dataclasses.replace(GUIDE, steps=3, batch=2, kept=4) if self.quick else GUIDE
+        targets, rows = encode_targets(self.hsc, 2 if self.quick else N_MADE_UP, self.seed)
+        cells = BloodTargets(self.blood, network)
+        guided = fit_guide(network, targets, cells, settings, seed=self.seed, log="guide")
+        models.save(guided, self.out / f"{self.split}.safetensors")
+        if "hold" in self.scorer.spans:
+            scores = GuideScorer(self.scorer, rows, BloodTargets(self.held_out, guided).rows)
+            with pd.option_context("display.width", 250, "display.max_columns", 30):
+                print(scores.hsc(guided).round(4), scores.blood(guided).round(4), sep="\n")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.started
 
 
 def main() -> None:
+    """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("split", choices=list(SPLITS))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="a few updates, to see that all works")
     args = parser.parse_args()
-    started = time.perf_counter()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    device = torch.device(args.device)
-    few = {"steps": 3, "batch": 2} if args.quick else {}
-    hsc = HSC(SPLITS[args.split], device, args.seed)
-    held = Blood(device, held_out=True)
-    blood = Blood(device, held_out=None if args.split == "all" else False)
-    scorer = Scorer(hsc, held, args.split, draws=2 if args.quick else 6)
-    args.out.mkdir(parents=True, exist_ok=True)
-
-    def trained(name: str, config: dict, settings: Settings, teachers: list | None = None) -> models.BinnedUNet:
-        torch.manual_seed(args.seed)
-        chosen = Settings(**(vars(settings) | few))
-        if args.quick:
-            chosen.draw = DrawSettings(**(vars(settings.draw) | {"kept": 6}))
-        found = fit(network(**config), hsc, blood, chosen, seed=args.seed, teachers=teachers, log=name)
-        models.save(found, args.out / f"{name}.safetensors")
-        print(f"{name}: {line(scorer.all(found))} after {time.perf_counter() - started:.0f} s", flush=True)
-        return found
-
+    run = Training(args.split, args.out, torch.device(args.device), args.seed, quick=args.quick)
     if args.split.startswith("chr"):
-        trained(f"network-{args.split}", {"dilations": SHORT}, ALONE)
-        return
-    teachers = []
-    for name, (config, settings) in TEACHERS.items():
-        path = args.out / f"{name}.safetensors"
-        teachers.append(models.load(path).to(device) if path.exists() else trained(name, config, settings))
-    student = trained(f"network-{args.split}", {"dilations": SHORT}, STUDENT, teachers)
-    targets, rows = encode_targets(hsc, 2 if args.quick else 32, args.seed)
-    cells = BloodTargets(blood, student)
-    settings = GuideSettings(**(vars(GUIDE) | few | ({"kept": 4} if args.quick else {})))
-    guided = fit_guide(student, targets, cells, settings, seed=args.seed, log="guide")
-    models.save(guided, args.out / f"{args.split}.safetensors")
-    pd.set_option("display.width", 250, "display.max_columns", 30)
-    if args.split == "judged":
-        scores = GuideScorer(scorer, rows, BloodTargets(held, guided).rows)
-        print(scores.hsc(guided).round(4).to_string())
-        print(scores.blood(guided).round(4).to_string())
-    print(f"{args.split} done after {time.perf_counter() - started:.0f} s", flush=True)
+        run.network(f"network-{args.split}", SHORT, ALONE)
+    else:
+        run.guide(run.network(f"network-{args.split}", SHORT, STUDENT, run.teachers()))
+    print(f"{args.split} done after {run.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

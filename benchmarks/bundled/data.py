@@ -1,4 +1,4 @@
-"""Deep samples on a device, and shallow versions of them: whole territories are thinned, crops are cut from those.
+"""Deep samples on a device: cut sites, targets and labels of whole territories, to be thinned to shallow versions.
 
 The territories of a sample (three chromosome beginnings, or windows around genes) lie one behind the other on one axis,
 with room between them for the context of a network. Positions are bases on this axis; arrays of bins are 8 bp wide.
@@ -6,7 +6,6 @@ with room between them for the context of a network. Positions are bases on this
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,23 +16,55 @@ from numba import njit
 from torch.nn import functional as F
 
 from benchmarks.accuracy import BLOOD_HELD_OUT, DATA, END, GENOME, PAD, bed, hsc
+from benchmarks.bundled.draws import log_uniform
+from scatacworks._core.territory import REFERENCE_BP
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BIN, STRIDE, EXTEND = 8, 128, 100
+    import scatacworks as sca
+
+Spans = dict[str, list[tuple[int, int]]]
+"""Chromosome -> intervals, 0-based and half-open."""
+
+BIN, STRIDE, EXTEND = 8, 128, 100  # bp
 ROOM = 81_920  # bp before and after every territory: no crop reaches beyond
-REFERENCE_BP = 3.1e9
 SHIFTS = (0, 3, 6)  # bp by which the bins are moved, so that a network does not learn where bins begin
+HSC_DEPTH, HSC_SHALLOW = 80e6, 5e6
+PAIRINGS = 3  # ways in which the sites of the HSC are joined to fragments
+EDGE = 200  # bp at either end of a window around a gene that do not count: fragments beyond are not known
+
+SPLITS: dict[str, Spans] = {
+    "judged": {"chr1": [(0, END)], "chr2": [(0, 7_992_000)]},
+    "all": {"chr1": [(0, END)], "chr2": [(0, END)], "chr3": [(0, END)]},
+    "chr1": {"chr2": [(0, END)], "chr3": [(0, 7_992_000)]},
+    "chr2": {"chr3": [(0, END)], "chr1": [(0, 7_992_000)]},
+}
+"""What of the HSC is trained on."""
+VALIDATION = {"judged": ("chr2", 7_992_000, END), "chr1": ("chr3", 7_992_000, END), "chr2": ("chr1", 7_992_000, END)}
+HOLD_OUT = {"judged": "chr3", "chr1": "chr1", "chr2": "chr2"}
 
 
 @dataclass
 class Axis:
-    """Territories behind each other."""
+    """Territories one behind the other.
+
+    Attributes
+    ----------
+    names
+        Chromosome and first base of each.
+    lengths
+        bp, `(n,)`.
+    starts
+        Where each begins on the axis, `(n,)`.
+    size
+        Length of the axis in bp; a multiple of :data:`STRIDE`.
+    """
 
     names: list[tuple[str, int]]
     lengths: np.ndarray
     starts: np.ndarray = field(init=False)
+    size: int = field(init=False)
 
     def __post_init__(self) -> None:
         step = -(-(self.lengths + 2 * ROOM) // STRIDE) * STRIDE
@@ -42,10 +73,11 @@ class Axis:
 
     @property
     def n_bins(self) -> int:
+        """Bins of the axis."""
         return self.size // BIN
 
     def painted(self, table: pd.DataFrame) -> np.ndarray:
-        """Bases in intervals (columns chrom, start, end), bool."""
+        """Bases in intervals (columns chrom, start, end) and in a territory, bool."""
         out = np.zeros(self.size, bool)
         for (chrom, first), length, start in zip(self.names, self.lengths, self.starts, strict=True):
             part = table[(table["chrom"] == chrom) & (table["end"] > first) & (table["start"] < first + length)]
@@ -60,6 +92,14 @@ class Axis:
             out[start : start + length] = True
         return out
 
+    def sites(self, tracks: sca.Tracks) -> np.ndarray:
+        """Sorted positions of a track's cut sites, one entry a site, int64; territories are whole chromosomes."""
+        parts = []
+        for (chrom, _), start in zip(self.names, self.starts, strict=True):
+            sites, _, counts = tracks.runs(0, chrom)
+            parts.append(np.repeat(sites.astype(np.int64) + start, counts))
+        return np.concatenate(parts)
+
 
 def in_bins(dense: Tensor, shift: int = 0) -> Tensor:
     """Mean per bin of values per base; bins begin `shift` bp after those of the axis."""
@@ -67,70 +107,99 @@ def in_bins(dense: Tensor, shift: int = 0) -> Tensor:
     return moved.float().view(-1, BIN).mean(1)
 
 
+def binned(positions: Tensor, axis: Axis, shift: int) -> Tensor:
+    """Cut sites per bin, int16; bins begin `shift` bp after those of the axis."""
+    bins = torch.div(positions - shift, BIN, rounding_mode="floor")
+    return torch.bincount(bins, minlength=axis.n_bins).to(torch.int16)
+
+
 def coverage(sites: Tensor) -> Tensor:
-    """Box coverage of dense counts per base, float32."""
-    total = F.pad(sites.double().cumsum(0), (EXTEND + 1, EXTEND), mode="constant", value=0)
+    """Cut sites within :data:`EXTEND` bases of each base, from counts per base; float32."""
+    total = F.pad(sites.double().cumsum(0), (EXTEND + 1, EXTEND))
     total[-EXTEND:] = total[-EXTEND - 1]
     return (total[2 * EXTEND + 1 :] - total[: -(2 * EXTEND + 1)]).float()
 
 
 @dataclass
 class Deep:
-    """A deep sample: single cut sites in a random order of fragments, target and labels."""
+    """A deep sample: single cut sites in a random order of fragments, target and labels.
+
+    Attributes
+    ----------
+    axis
+        Its territories.
+    depth
+        Cut sites per 3.1e9 bp.
+    positions
+        Cut sites, one entry each; int64 `(n,)`.
+    fragments
+        Number of the fragment of every site, in several ways to join them; int64 `(n_pairings, n)`.
+    n_fragments
+        One more than the highest of these.
+    target, label
+        Coverage, and share of bases in peaks, per shift and bin; `(n_shifts, n_bins)`.
+    mask
+        Bins where the loss is taken, 0 or 1; `(n_bins,)`.
+    """
 
     axis: Axis
-    positions: Tensor  # (n,) int64, one entry a cut site
-    fragments: Tensor  # (n_pairings, n) int64: number of the fragment of every site
     depth: float
-    label: Tensor  # (n_shifts, n_bins)
-    mask: Tensor  # (n_bins,) where the loss is taken
-    target: Tensor | None = None  # (n_shifts, n_bins)
+    positions: Tensor
+    fragments: Tensor
+    n_fragments: int
+    target: Tensor
+    label: Tensor
+    mask: Tensor
 
     @classmethod
     def make(
-        cls, axis: Axis, positions: np.ndarray, fragments: np.ndarray, *, depth: float, label, mask, device
+        cls,
+        axis: Axis,
+        positions: np.ndarray,
+        fragments: np.ndarray,
+        *,
+        depth: float,
+        label: np.ndarray,
+        mask: np.ndarray,
+        device: torch.device,
     ) -> Deep:
         """Move sites, their fragments, and bases in peaks and of the loss (bool, of the axis) to a device."""
         at = torch.from_numpy(positions).to(device)
-        dense = torch.bincount(at, minlength=axis.size)
-        cover = coverage(dense)
+        cover = coverage(torch.bincount(at, minlength=axis.size))
         labels = torch.from_numpy(label).to(device)
         return cls(
             axis=axis,
+            depth=depth,
             positions=at,
             fragments=torch.from_numpy(fragments).to(device),
-            depth=depth,
+            n_fragments=int(fragments.max()) + 1,
+            target=torch.stack([in_bins(cover, s) for s in SHIFTS]),
             label=torch.stack([in_bins(labels, s) for s in SHIFTS]),
             mask=(in_bins(torch.from_numpy(mask).to(device)) == 1).float(),
-            target=torch.stack([in_bins(cover, s) for s in SHIFTS]),
         )
 
     def thinned(self, depth: float, shift: int, *, pairs: bool) -> Tensor:
-        """Cut sites per bin of a shallow version, int16."""
+        """Cut sites per bin of a shallow version, int16; with `pairs`, both sites of a fragment are kept or none."""
         share = min(depth / self.depth, 1.0)
         if pairs:
             which = self.fragments[int(torch.randint(len(self.fragments), (1,)))]
-            kept = (torch.rand(int(self.n_fragments), device=which.device) < share)[which]
+            kept = (torch.rand(self.n_fragments, device=which.device) < share)[which]
         else:
             kept = torch.rand(len(self.positions), device=self.positions.device) < share
         return binned(self.positions[kept], self.axis, shift)
 
-    @property
-    def n_fragments(self) -> int:
-        if not hasattr(self, "_n"):
-            self._n = int(self.fragments.max()) + 1
-        return self._n
-
-
-def binned(positions: Tensor, axis: Axis, shift: int) -> Tensor:
-    """Cut sites per bin, int16."""
-    bins = torch.div(positions - shift, BIN, rounding_mode="floor")
-    return torch.bincount(bins, minlength=axis.n_bins).to(torch.int16)
-
 
 @njit
 def paired(positions: np.ndarray, lengths: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Join every site with an unused one at about a fragment's distance; number of the fragment of every site."""
+    """Join sites, in an order, with an unused one at about a distance (bp, of either sign).
+
+    The nearest of up to 40 sites to either side of the wanted place is taken if it is less than 40 bp from there; a
+    site that finds none stays alone.
+
+    Returns
+    -------
+    Number of the fragment of every site, int64; a fragment has one or two.
+    """
     n = len(positions)
     fragment = np.full(n, -1, np.int64)
     n_found = 0
@@ -167,228 +236,147 @@ def pairings(positions: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 class HSC:
-    """The HSC sample: axis, deep sample, the real 5 M reads, and what is trained, validated and held out."""
+    """Bulk HSC: the deep sample, the real shallow one, and what is trained on.
 
-    def __init__(self, train: dict[str, list[tuple[int, int]]], device: torch.device, seed: int = 0) -> None:
-        self.train = train
-        self.axis = Axis([(chrom, 0) for chrom in GENOME], np.array(list(GENOME.values())))
-        self.device = device
-        self.peaks = bed("HSC.80M.chr123.10mb.peaks.bed")
-        label = self.axis.painted(self.peaks)
-        unknown = bed("unrecovered_80M.bed")
-        ends = unknown["end"] + PAD
-        self.unknown = self.axis.painted(unknown.assign(start=(unknown["start"] - PAD).clip(lower=0), end=ends))
-        mask = self.region(train) & ~self.unknown
-        self.sites = self.positions(hsc("80M"))
-        made_up = pairings(self.sites, 3, seed)
-        self.deep = Deep.make(self.axis, self.sites, made_up, depth=80e6, label=label, mask=mask, device=device)
-        shallow = torch.from_numpy(self.positions(hsc("5M"))).to(device)
-        self.real = torch.stack([binned(shallow, self.axis, s) for s in SHIFTS])
-        self.label = label
+    Parameters
+    ----------
+    axis
+        Whole chromosomes.
+    deep, shallow
+        Cut sites of the 80 M and the 5 M reads.
+    peaks, unknown
+        Peaks of the 80 M reads and what these reads lack; columns chrom, start, end.
+    train
+        Intervals that are trained on.
+    device, seed
+        Where all lies, and the seed of the fragments that are made up.
+    """
 
-    def region(self, spans: dict[str, list[tuple[int, int]]]) -> np.ndarray:
-        rows = [(c, a, b) for c, parts in spans.items() for a, b in parts]
-        return self.axis.painted(pd.DataFrame(rows, columns=["chrom", "start", "end"]))
+    def __init__(
+        self,
+        axis: Axis,
+        deep: sca.Tracks,
+        shallow: sca.Tracks,
+        *,
+        peaks: pd.DataFrame,
+        unknown: pd.DataFrame,
+        train: Spans,
+        device: torch.device,
+        seed: int = 0,
+    ) -> None:
+        self.axis, self.peaks, self.device = axis, peaks, device
+        self.label = axis.painted(peaks)
+        starts, ends = (unknown["start"] - PAD).clip(lower=0), unknown["end"] + PAD
+        self.unknown = axis.painted(unknown.assign(start=starts, end=ends))
+        rows = [(chrom, a, b) for chrom, parts in train.items() for a, b in parts]
+        self.trained = axis.painted(pd.DataFrame(rows, columns=["chrom", "start", "end"])) & ~self.unknown
+        self.sites = axis.sites(deep)
+        made_up = pairings(self.sites, PAIRINGS, seed)
+        options = {"depth": HSC_DEPTH, "label": self.label, "mask": self.trained, "device": device}
+        self.deep = Deep.make(axis, self.sites, made_up, **options)
+        real = torch.from_numpy(axis.sites(shallow)).to(device)
+        self.real = torch.stack([binned(real, axis, s) for s in SHIFTS])
 
-    def positions(self, tracks) -> np.ndarray:
-        """Sorted positions on the axis, one entry a cut site."""
-        parts = []
-        for (chrom, _), start in zip(self.axis.names, self.axis.starts, strict=True):
-            sites, _, counts = tracks.runs(0, chrom)
-            parts.append(np.repeat(sites.astype(np.int64) + start, counts))
-        return np.concatenate(parts)
-
-
-SPLITS = {
-    "judged": {"chr1": [(0, END)], "chr2": [(0, 7_992_000)]},
-    "all": {"chr1": [(0, END)], "chr2": [(0, END)], "chr3": [(0, END)]},
-    "chr1": {"chr2": [(0, END)], "chr3": [(0, 7_992_000)]},
-    "chr2": {"chr3": [(0, END)], "chr1": [(0, 7_992_000)]},
-}
-VALIDATION = {"judged": ("chr2", 7_992_000, END), "chr1": ("chr3", 7_992_000, END), "chr2": ("chr1", 7_992_000, END)}
-HOLD_OUT = {"judged": "chr3", "chr1": "chr1", "chr2": "chr2"}
+    @classmethod
+    def read(cls, train: Spans, device: torch.device, seed: int = 0) -> HSC:
+        """Read the data in the folder of :data:`benchmarks.accuracy.DATA`."""
+        axis = Axis([(chrom, 0) for chrom in GENOME], np.array(list(GENOME.values())))
+        tables = {"peaks": bed("HSC.80M.chr123.10mb.peaks.bed"), "unknown": bed("unrecovered_80M.bed")}
+        return cls(axis, hsc("80M"), hsc("5M"), **tables, train=train, device=device, seed=seed)
 
 
 class Blood:
-    """Real cells of 13 types in windows around genes: a type's few cells against all its others."""
+    """Real cells of many types in windows around genes: a type's few cells against all its others.
 
-    def __init__(self, device: torch.device, *, held_out: bool | None, least_cells: int = 60) -> None:
-        """`held_out`: only the windows that are, only the others, or all (`None`)."""
-        folder = DATA / "pbmc10k_windows"
-        type_of = pd.read_csv(folder / "cells.tsv", sep="\t").set_index("barcode")["celltype"]
-        windows = pd.read_csv(folder / "windows.bed", sep="\t", header=None, names=["chrom", "start", "end"])
-        names = ["chrom", "start", "end", "barcode", "count"]
-        table = pd.read_csv(folder / "fragments.tsv.gz", sep="\t", header=None, names=names)
-        table = table[table["barcode"].isin(type_of.index)]
+    Parameters
+    ----------
+    fragments
+        Columns chrom, start, end, barcode.
+    type_of
+        Cell type of every barcode.
+    windows
+        Columns chrom, start, end.
+    device
+        Where all lies.
+    held_out
+        Only the windows that are, only the others, or all (`None`).
+    least_cells
+        Types of fewer cells are left out.
+    """
+
+    def __init__(
+        self,
+        fragments: pd.DataFrame,
+        type_of: pd.Series,
+        windows: pd.DataFrame,
+        device: torch.device,
+        *,
+        held_out: bool | None,
+        least_cells: int = 60,
+    ) -> None:
+        fragments = fragments[fragments["barcode"].isin(type_of.index)]
         whole_bp = float((windows["end"] - windows["start"]).sum())
-        kinds = table["barcode"].map(type_of)
-        self.depth_of = 2 * kinds.value_counts() * REFERENCE_BP / whole_bp
+        types = fragments["barcode"].map(type_of)
+        self.depth_of = 2 * types.value_counts() * REFERENCE_BP / whole_bp
         if held_out is not None:
             windows = windows[windows["chrom"].isin(BLOOD_HELD_OUT) == held_out]
-        self.windows, self.device = windows.reset_index(drop=True), device
         lengths = (windows["end"] - windows["start"]).to_numpy()
-        self.axis = Axis(list(zip(windows["chrom"], windows["start"], strict=True)), lengths)
-        inner = windows.assign(start=windows["start"] + 200, end=windows["end"] - 200)
+        self.axis, self.device = Axis(list(zip(windows["chrom"], windows["start"], strict=True)), lengths), device
+        inner = windows.assign(start=windows["start"] + EDGE, end=windows["end"] - EDGE)
         self.mask = (in_bins(torch.from_numpy(self.axis.painted(inner)).to(device)) == 1).float()
-        self.kinds = [k for k, n in type_of.value_counts().items() if n >= least_cells]
-        self.n_cells = {k: int((type_of == k).sum()) for k in self.kinds}
-        code = {b: i for k in self.kinds for i, b in enumerate(type_of.index[type_of == k])}
-        self.sites, self.cells = {}, {}
-        for kind in self.kinds:
-            own = table[kinds == kind]
-            at, cell = self._on_axis(own, code)
-            self.sites[kind], self.cells[kind] = (torch.from_numpy(x).to(device) for x in (at, cell))
+        self.types = [name for name, n in type_of.value_counts().items() if n >= least_cells]
+        self.n_cells = {name: int((type_of == name).sum()) for name in self.types}
+        code = {b: i for name in self.types for i, b in enumerate(type_of.index[type_of == name])}
+        self.sites: dict[str, Tensor] = {}
+        self.cells: dict[str, Tensor] = {}  # number, within its type, of the cell of every site
+        for name in self.types:
+            at, cell = self._on_axis(fragments[types == name], code)
+            self.sites[name], self.cells[name] = torch.from_numpy(at).to(device), torch.from_numpy(cell).to(device)
+
+    @classmethod
+    def read(cls, device: torch.device, *, held_out: bool | None) -> Blood:
+        """Read the data in the folder of :data:`benchmarks.accuracy.DATA`."""
+        folder, names = DATA / "pbmc10k_windows", ["chrom", "start", "end", "barcode", "count"]
+        type_of = pd.read_csv(folder / "cells.tsv", sep="\t").set_index("barcode")["celltype"]
+        windows = pd.read_csv(folder / "windows.bed", sep="\t", header=None, names=names[:3])
+        fragments = pd.read_csv(folder / "fragments.tsv.gz", sep="\t", header=None, names=names)
+        return cls(fragments, type_of, windows, device, held_out=held_out)
 
     def _on_axis(self, table: pd.DataFrame, code: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Position and cell of every cut site in a window, both int64."""
         positions, cells = [], []
-        for row, start in zip(self.windows.itertuples(), self.axis.starts, strict=True):
-            part = table[(table["chrom"] == row.chrom) & (table["end"] > row.start) & (table["start"] < row.end)]
+        for (chrom, first), length, at in zip(self.axis.names, self.axis.lengths, self.axis.starts, strict=True):
+            last = first + length
+            part = table[(table["chrom"] == chrom) & (table["end"] > first) & (table["start"] < last)]
             for site in (part["start"].to_numpy(), part["end"].to_numpy() - 1):
-                inside = (site >= row.start) & (site < row.end)
-                positions.append(site[inside] - row.start + start)
+                inside = (site >= first) & (site < last)
+                positions.append(site[inside] - first + at)
                 cells.append(part["barcode"].map(code).to_numpy()[inside])
         return np.concatenate(positions).astype(np.int64), np.concatenate(cells).astype(np.int64)
 
-    def cutoff(self, kind: str, share: float) -> float:
+    def cutoff(self, name: str, share: float) -> float:
         """Coverage that makes a peak: 14 at 80 M cut sites, as in the HSC labels, for a share of a type's cells."""
-        return 14 * self.depth_of[kind] * share / 80e6
+        return 14 * self.depth_of[name] * share / HSC_DEPTH
 
-    def split(self, kind: str, n: int, shift: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Draw a type (its place in `types`), how many of its cells, at most half, and one of :data:`SHIFTS`."""
+        code = int(rng.integers(len(self.types)))
+        most = max(self.n_cells[self.types[code]] // 2, 1)
+        n = max(round(log_uniform(rng, min(3, most), most)), 1)
+        return code, n, int(rng.integers(len(SHIFTS)))
+
+    def split(self, name: str, n: int, shift: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """`n` cells against the others: counts, target and label per bin, depth and exposure."""
-        n_cells = self.n_cells[kind]
+        n_cells = self.n_cells[name]
         drawn = torch.zeros(n_cells, dtype=torch.bool, device=self.device)
         drawn[torch.randperm(n_cells, generator=generator)[:n].to(self.device)] = True
-        few = drawn[self.cells[kind]]
-        rest = coverage(torch.bincount(self.sites[kind][~few], minlength=self.axis.size))
+        few = drawn[self.cells[name]]
+        rest = coverage(torch.bincount(self.sites[name][~few], minlength=self.axis.size))
         share = n / n_cells
         return {
-            "counts": binned(self.sites[kind][few], self.axis, shift),
+            "counts": binned(self.sites[name][few], self.axis, shift),
             "target": in_bins(rest, shift),
-            "label": in_bins(rest >= self.cutoff(kind, 1 - share), shift),
-            "depth": self.depth_of[kind] * share,
-            "exposure": self.depth_of[kind] * (1 - share) / 80e6,
+            "label": in_bins(rest >= self.cutoff(name, 1 - share), shift),
+            "depth": self.depth_of[name] * share,
+            "exposure": self.depth_of[name] * (1 - share) / HSC_DEPTH,
         }
-
-
-@dataclass
-class DrawSettings:
-    """How versions and crops are drawn."""
-
-    core: int = 65_536
-    depth: tuple[float, float] = (3e4, 4e7)
-    real: float = 0.3
-    pairs: float = 0.25
-    blood: float = 0.125
-    jitter: float = 0.1
-    blood_jitter: float = 0.3
-    kept: int = 256
-    renewed: int = 2
-
-
-class Versions:
-    """A pool of shallow versions, renewed a few at a time, from which crops are cut."""
-
-    def __init__(self, hsc: HSC, blood: Blood, settings: DrawSettings, halo: int, seed: int) -> None:
-        self.hsc, self.blood, self.settings, self.halo = hsc, blood, settings, halo
-        self.device = hsc.device
-        self.rng = np.random.default_rng(seed)
-        n = settings.kept
-        self.counts = torch.zeros((n, hsc.axis.n_bins), dtype=torch.int16, device=self.device)
-        self.shift, self.depth = np.zeros(n, np.int64), np.zeros(n)
-        m = max(n // 4, 1)
-        self.blood_pool = {
-            key: torch.zeros((m, blood.axis.n_bins), dtype=dtype, device=self.device)
-            for key, dtype in (("counts", torch.int16), ("target", torch.float16), ("label", torch.float16))
-        }
-        self.blood_scalars = np.zeros((m, 2))
-        for i in range(n):
-            self._renew(i)
-        for i in range(m):
-            self._renew_blood(i)
-        self.begins = self._begins(hsc.deep.mask, hsc.axis)
-        self.blood_begins = self._begins(blood.mask, blood.axis)
-
-    def _begins(self, mask: Tensor, axis: Axis) -> np.ndarray:
-        """Centres (bins) of crops: anywhere that the loss is taken."""
-        return np.flatnonzero(mask.cpu().numpy() > 0)
-
-    def _renew(self, i: int) -> None:
-        s, rng = self.settings, self.rng
-        shift = int(rng.integers(len(SHIFTS)))
-        if rng.random() < s.real:
-            self.counts[i], self.depth[i] = self.hsc.real[shift], 5e6
-        else:
-            depth = math.exp(rng.uniform(*map(math.log, s.depth)))
-            self.counts[i] = self.hsc.deep.thinned(depth, SHIFTS[shift], pairs=rng.random() < s.pairs)
-            self.depth[i] = depth
-        self.shift[i] = shift
-
-    def _renew_blood(self, i: int) -> None:
-        kind = self.blood.kinds[int(self.rng.integers(len(self.blood.kinds)))]
-        most = max(self.blood.n_cells[kind] // 2, 1)
-        n = round(math.exp(self.rng.uniform(math.log(min(3, most)), math.log(most))))
-        found = self.blood.split(kind, max(n, 1), SHIFTS[int(self.rng.integers(len(SHIFTS)))])
-        for key, pool in self.blood_pool.items():
-            pool[i] = found[key].to(pool.dtype)
-        self.blood_scalars[i] = found["depth"], found["exposure"]
-
-    def batch(self, size: int) -> dict[str, Tensor]:
-        """Cut a batch of crops."""
-        s, rng = self.settings, self.rng
-        for _ in range(s.renewed):
-            self._renew(int(rng.integers(len(self.counts))))
-        if rng.random() < 0.5:
-            self._renew_blood(int(rng.integers(len(self.blood_scalars))))
-        n_blood = int(rng.binomial(size, s.blood))
-        parts = [self._hsc(size - n_blood)]
-        if n_blood:
-            parts.append(self._blood(n_blood))
-        batch = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-        flip = torch.from_numpy(rng.random(size) < 0.5).to(self.device)
-        for key in ("counts", "target", "label", "mask"):
-            values = batch[key]
-            batch[key] = torch.where(flip.view(-1, *[1] * (values.ndim - 1)), values.flip(-1), values)
-        return batch
-
-    def _index(self, begins: np.ndarray, n: int) -> tuple[Tensor, Tensor]:
-        """First bins of crops round drawn centres, as indices with and without the halo."""
-        s = self.settings
-        centre = begins[self.rng.integers(len(begins), size=n)]
-        first = (centre - s.core // BIN // 2 - self.rng.integers(-s.core // BIN // 3, s.core // BIN // 3, size=n)) // 16
-        first = torch.from_numpy(first * 16).to(self.device)[:, None]
-        core = first + torch.arange(s.core // BIN, device=self.device)
-        edge = self.halo // BIN
-        return first - edge + torch.arange(s.core // BIN + 2 * edge, device=self.device), core
-
-    def _hsc(self, n: int) -> dict[str, Tensor]:
-        which = self.rng.integers(len(self.counts), size=n)
-        wide, core = self._index(self.begins, n)
-        v = torch.from_numpy(which).to(self.device)[:, None]
-        shift = torch.from_numpy(self.shift[which]).to(self.device)[:, None]
-        deep = self.hsc.deep
-        return self._finish(
-            self.counts[v, wide],
-            self.depth[which],
-            np.ones(n),
-            self.settings.jitter,
-            (deep.target[shift, core], deep.label[shift, core], deep.mask[core]),
-        )
-
-    def _blood(self, n: int) -> dict[str, Tensor]:
-        which = self.rng.integers(len(self.blood_scalars), size=n)
-        wide, core = self._index(self.blood_begins, n)
-        v = torch.from_numpy(which).to(self.device)[:, None]
-        depth, exposure = self.blood_scalars[which].T
-        pool = self.blood_pool
-        rest = (pool["target"][v, core].float(), pool["label"][v, core].float(), self.blood.mask[core])
-        return self._finish(pool["counts"][v, wide], depth, exposure, self.settings.blood_jitter, rest)
-
-    def _finish(self, counts: Tensor, depth, exposure, jitter: float, rest: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        # with the depth overstated, the same input stands for a signal that is lower by the same factor
-        factor = np.where(self.rng.random(len(depth)) < 0.5, np.exp(self.rng.normal(0, jitter, len(depth))), 1.0)
-        scalars = {
-            key: torch.from_numpy((values * factor).astype(np.float32)).to(self.device)
-            for key, values in (("depth", depth), ("exposure", exposure))
-        }
-        named = dict(zip(("target", "label", "mask"), rest, strict=True))
-        return {"counts": counts[:, None].float(), **scalars, **named}

@@ -9,20 +9,35 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
 
-from benchmarks.bundled.data import BIN, DrawSettings, Versions
-from scatacworks.models.losses import _masked_mean
+from benchmarks.bundled.data import BIN
+from benchmarks.bundled.versions import DrawSettings, Versions
+from scatacworks.models.losses import poisson_loss
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from benchmarks.bundled.data import HSC, Blood
+    from scatacworks.models import BinnedUNet
 
 
 @dataclass
-class Settings:
-    """Of a training run."""
+class TrainingSettings:
+    """Of updates of any kind.
+
+    Attributes
+    ----------
+    steps, batch
+        Updates, and crops of each.
+    rate, decay, warmup
+        Highest rate and weight decay of AdamW, and updates until that rate is reached.
+    average
+        Weight of what was before in the running average of the weights.
+    signal_weight
+        Weight of the coverage's deviance beside the cross-entropy of the peaks.
+    """
 
     steps: int
     batch: int = 16
@@ -31,7 +46,13 @@ class Settings:
     warmup: int = 150
     average: float = 0.999
     signal_weight: float = 0.03
-    teacher: float = 0.0  # share of the loss that is against the teachers' answer
+
+
+@dataclass
+class NetworkSettings(TrainingSettings):
+    """Of the training of a network; `teacher` is the share of the loss that is against the teachers' answer."""
+
+    teacher: float = 0.0
     draw: DrawSettings = field(default_factory=DrawSettings)
 
 
@@ -40,67 +61,17 @@ def loss_of(
 ) -> Tensor:
     """Deviance of the coverage and cross-entropy of the peaks; `masks`: weights of either, by default the batch's."""
     for_signal, for_peaks = masks or (batch["mask"], batch["mask"])
-    rate = signal * batch["exposure"][:, None] + 1e-4
-    target = batch["target"]
-    deviance = 2 * (target * (target.clamp(min=1e-6).log() - rate.log()) - target + rate)
-    bce = F.binary_cross_entropy_with_logits(logit, batch["label"], reduction="none")
-    return signal_weight * _masked_mean(deviance, for_signal) + _masked_mean(bce, for_peaks)
+    _, terms = poisson_loss(signal, logit, batch | {"mask": for_signal})
+    if masks:
+        _, of_peaks = poisson_loss(signal, logit, batch | {"mask": for_peaks})
+        terms["bce"] = of_peaks["bce"]
+    return signal_weight * terms["deviance"] + terms["bce"]
 
 
-def core(model, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    signal, logit = model(batch["counts"], batch["depth"])[:2]
-    m = model.margin
-    return signal[:, m:-m].float(), logit[:, m:-m].float()
-
-
-@torch.no_grad()
-def taught(teachers: list, batch: dict[str, Tensor], halo: int) -> dict[str, Tensor]:
-    """The batch with the mean answer of the teachers as target and label."""
-    answers = [core(teacher, trimmed(batch, halo - teacher.halo)) for teacher in teachers]
-    root = torch.stack([signal.clamp(min=0).sqrt() for signal, _ in answers]).mean(0)
-    label = torch.stack([logit for _, logit in answers]).mean(0).sigmoid()
-    return batch | {"target": root.square() * batch["exposure"][:, None], "label": label}
-
-
-def fit(model, hsc: HSC, blood: Blood, settings: Settings, *, seed: int, teachers: list | None = None, log: str = ""):
-    """Train in place; returns the averaged network."""
-    device = hsc.device
-    torch.manual_seed(seed)
-    model.to(device).train()
-    average = copy.deepcopy(model).requires_grad_(requires_grad=False)
-    halo = max([model.halo, *(t.halo for t in teachers or [])])
-    versions = Versions(hsc, blood, settings.draw, halo, seed)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.rate, weight_decay=settings.decay, fused=device.type == "cuda"
-    )
-    started, shown = time.perf_counter(), 0.0
-    for step in range(settings.steps):
-        share = step / settings.steps
-        rate = settings.rate * min(1.0, (step + 1) / settings.warmup) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batch = versions.batch(settings.batch)
-        signal, logit = core(model, trimmed(batch, halo - model.halo))
-        loss = loss_of(signal, logit, batch, settings.signal_weight)
-        if teachers:
-            soft = loss_of(signal, logit, taught(teachers, batch, halo), settings.signal_weight)
-            loss = torch.lerp(loss, soft, settings.teacher)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        decay = min(settings.average, (2 + step) / (11 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-        if step % 200 == 0 and time.perf_counter() - shown > 20:
-            shown = time.perf_counter()
-            value = float(loss.detach())
-            print(f"{log} {step}/{settings.steps} loss {value:.4f} {shown - started:.0f} s", flush=True)
-            if not math.isfinite(value):
-                msg = f"{log}: the loss is {value} at update {step}"
-                raise ValueError(msg)
-    print(f"{log} {settings.steps} updates in {time.perf_counter() - started:.0f} s", flush=True)
-    return average.eval()
+def core(outputs: tuple[Tensor, ...], margin: int) -> tuple[Tensor, Tensor]:
+    """Signal and logit of a network without the margin that it adds for interpolation; float32."""
+    signal, logit = outputs[:2]
+    return signal[:, margin:-margin].float(), logit[:, margin:-margin].float()
 
 
 def trimmed(batch: dict[str, Tensor], edge_bp: int) -> dict[str, Tensor]:
@@ -108,3 +79,88 @@ def trimmed(batch: dict[str, Tensor], edge_bp: int) -> dict[str, Tensor]:
     edge = edge_bp // BIN
     counts = batch["counts"]
     return batch | {"counts": counts[..., edge : counts.shape[-1] - edge]} if edge else batch
+
+
+def answer(model: BinnedUNet, batch: dict[str, Tensor], halo: int) -> tuple[Tensor, Tensor]:
+    """Signal and logit on the cores of a batch with `halo` bp of context."""
+    given = trimmed(batch, halo - model.halo)
+    return core(model(given["counts"], given["depth"]), model.margin)
+
+
+@torch.no_grad()
+def taught(teachers: list[BinnedUNet], batch: dict[str, Tensor], halo: int) -> dict[str, Tensor]:
+    """The batch with the mean answer of the teachers as target and label."""
+    answers = [answer(teacher, batch, halo) for teacher in teachers]
+    root = torch.stack([signal.clamp(min=0).sqrt() for signal, _ in answers]).mean(0)
+    label = torch.stack([logit for _, logit in answers]).mean(0).sigmoid()
+    return batch | {"target": root.square() * batch["exposure"][:, None], "label": label}
+
+
+def optimise(module: nn.Module, settings: TrainingSettings, loss_of_draw: Callable[[], Tensor], log: str) -> nn.Module:
+    """Make the loss of fresh draws small, in place.
+
+    Returns
+    -------
+    A copy with the running average of the weights, without gradients.
+
+    Raises
+    ------
+    ValueError
+        If a loss that is shown is not finite.
+    """
+    parameters = list(module.parameters())
+    fused = parameters[0].device.type == "cuda"
+    optimizer = torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=settings.decay, fused=fused)
+    average = copy.deepcopy(module).requires_grad_(requires_grad=False)
+    started, shown = time.perf_counter(), 0.0
+    for step in range(settings.steps):
+        optimizer.param_groups[0]["lr"] = settings.rate * schedule(step, settings)
+        loss = loss_of_draw()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        kept = min(settings.average, (2 + step) / (11 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), parameters, 1 - kept)
+        if step % 100 == 0 and time.perf_counter() - shown > 20:
+            shown, value = time.perf_counter(), float(loss.detach())
+            print(f"{log} {step}/{settings.steps} loss {value:.4f} {shown - started:.0f} s", flush=True)
+            if not math.isfinite(value):
+                msg = f"{log}: the loss is {value} at update {step}"
+                raise ValueError(msg)
+    print(f"{log} {settings.steps} updates in {time.perf_counter() - started:.0f} s", flush=True)
+    return average
+
+
+def schedule(step: int, settings: TrainingSettings) -> float:
+    """Linear rise, then a cosine to zero."""
+    return min(1.0, (step + 1) / settings.warmup) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+
+
+def fit(
+    model: BinnedUNet,
+    hsc: HSC,
+    blood: Blood,
+    settings: NetworkSettings,
+    *,
+    seed: int,
+    teachers: list[BinnedUNet] | None = None,
+    log: str = "",
+) -> BinnedUNet:
+    """Train a network in place, with teachers or without; returns one with averaged weights."""
+    torch.manual_seed(seed)
+    model.to(hsc.device).train()
+    halo = max([model.halo, *(teacher.halo for teacher in teachers or [])])
+    versions = Versions(hsc, blood, settings.draw, halo, seed)
+
+    def loss_of_draw() -> Tensor:
+        batch = versions.batch(settings.batch)
+        signal, logit = answer(model, batch, halo)
+        loss = loss_of(signal, logit, batch, settings.signal_weight)
+        if not teachers:
+            return loss
+        soft = loss_of(signal, logit, taught(teachers, batch, halo), settings.signal_weight)
+        return torch.lerp(loss, soft, settings.teacher)
+
+    return optimise(model, settings, loss_of_draw, log).eval()

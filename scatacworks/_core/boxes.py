@@ -33,50 +33,57 @@ def sites_of_boxes(
     unsolved
         Stretches that are no sum of such boxes, whose sites are left out; starts and ends, int64 (`n`, 2).
     """
-    starts, lengths = np.asarray(starts, np.int64), np.asarray(lengths, np.int64)
-    if len(starts) == 0:
-        return np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, 2), np.int64)
-    first = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1] + lengths[:-1]]))
-    last = np.append(first[1:], len(starts))
-    positions, counts, unsolved = [np.empty(0, np.int32)], [np.empty(0, np.int64)], []
-    for a, b in zip(first, last, strict=True):
-        dense = np.repeat(np.asarray(values[a:b], np.float64), lengths[a:b])
-        begin, end = int(starts[a]), int(starts[a]) + len(dense)
-        solved, found = _solve(dense, extend, (begin == 0, end == length))
-        if not solved:
-            unsolved.append((begin, end))
-            continue
-        at = np.flatnonzero(found)
-        positions.append((at + begin).astype(np.int32))
-        counts.append(found[at])
-    return np.concatenate(positions), np.concatenate(counts), np.array(unsolved, np.int64).reshape(-1, 2)
+    runs = np.asarray(starts, np.int64), np.asarray(lengths, np.int64), np.asarray(values, np.float64)
+    return _solve(*runs, extend, length)
 
 
 @njit
-def _solve(coverage: np.ndarray, extend: int, cut_off: tuple[bool, bool]) -> tuple[bool, np.ndarray]:
-    """Cut sites on each base of one stretch, and whether they explain all of it."""
-    n = len(coverage)
-    at_start, at_end = cut_off  # whether the stretch touches the chromosome's start and end
-    sites = np.zeros(n, np.int64)
-    previous = 0
-    # past the stretch's end the coverage is 0, which has to close every box that is still open
-    for i in range(n if at_end else n + 1):
-        now = 0.0 if i == n else coverage[i]
-        whole = np.int64(np.round(now))
-        if abs(now - whole) > _TOLERANCE:
-            return False, sites
-        opened = whole - previous + (sites[i - extend - 1] if i > extend else 0)
-        previous = whole
-        if opened < 0:
-            return False, sites
-        if opened > 0:
+def _solve(
+    starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, extend: int, length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Walk from one base to the next where the coverage changes or a box ends."""
+    n_runs = len(starts)
+    positions, counts = np.empty(n_runs + 1, np.int32), np.empty(n_runs + 1, np.int64)
+    unsolved = np.empty((n_runs, 2), np.int64)
+    n, n_unsolved, run = 0, 0, 0
+    while run < n_runs:
+        first, closing = n, n  # the stretch's first site, and that whose box ends next
+        begin, last = starts[run], run
+        while last + 1 < n_runs and starts[last + 1] == starts[last] + lengths[last]:
+            last += 1
+        end = starts[last] + lengths[last]
+        here, level, solved = begin, 0, True
+        # past the stretch's end the coverage is 0, which has to close every box that is still open
+        while solved and (here < end or (here == end and end < length)):
+            now, closed = level, 0
+            if here == end:
+                now = 0
+            elif run <= last and starts[run] == here:
+                now = np.int64(np.round(values[run]))
+                solved = abs(values[run] - now) <= _TOLERANCE
+                run += 1
+            if closing < n and positions[closing] + extend + 1 == here:
+                closed = counts[closing]
+                closing += 1
+            opened = now - level + closed
+            level = now
             # boxes that the chromosome's start or end cuts off cannot be told from whole ones elsewhere
-            if i + extend >= n or (at_start and i == 0):
-                return False, sites
-            sites[i + extend] = opened
-    if at_end:
-        return True, sites
-    for i in range(max(n - extend, 0), n):
-        if sites[i] > 0:
-            return False, sites
-    return True, sites
+            if opened < 0 or (opened > 0 and (here + extend >= end or here == 0)):
+                solved = False
+            elif opened > 0:
+                if n == len(positions):
+                    positions = np.concatenate((positions, np.empty_like(positions)))
+                    counts = np.concatenate((counts, np.empty_like(counts)))
+                positions[n], counts[n] = here + extend, opened
+                n += 1
+            if here == end:
+                break
+            here = starts[run] if run <= last else end
+            if closing < n:
+                here = min(here, positions[closing] + extend + 1)
+        if not solved:
+            unsolved[n_unsolved, 0], unsolved[n_unsolved, 1] = begin, end
+            n_unsolved += 1
+            n = first
+        run = last + 1
+    return positions[:n].copy(), counts[:n].copy(), unsolved[:n_unsolved].copy()

@@ -114,8 +114,10 @@ def _radix_order(key: np.ndarray, order: np.ndarray, digits: int) -> np.ndarray:
 
 
 def make_block(chrom: int, pieces: list[Piece]) -> FragmentBlock:
-    """Join pieces of a chromosome, in order, and sort them by start and end where they are not; ties keep the order."""
-    columns = [np.concatenate([piece[i] for piece in pieces]) for i in range(4)]
+    """Join pieces of a chromosome and sort them by start and end; ties keep the order. Empties the list of pieces."""
+    parts = [list(column) for column in zip(*pieces, strict=True)]
+    pieces.clear()  # memory holds one column twice, not all
+    columns = [np.concatenate(parts.pop(0)) for _ in range(4)]
     start, end = columns[:2]
     if not _is_sorted(start, end):
         order = np.arange(len(start))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _FIRST = 1 << 12
+_LARGE = 1 << 24  # elements; such arrays have pages of their own, which grow without being copied
 
 
 class GrowingRuns:
@@ -47,6 +48,7 @@ class GrowingRuns:
 
 
 def _reserve(column: np.ndarray, n: int) -> None:
-    """Make a column at least `n` long; growing by an eighth costs pages that are moved, not copied."""
+    """Make a column at least `n` long, and somewhat longer: numpy writes to all of it."""
     if n > len(column):
-        column.resize(max(n, len(column) * 9 // 8, _FIRST), refcheck=False)
+        spare = len(column) // (64 if len(column) >= _LARGE else 8)
+        column.resize(max(n, len(column) + spare, _FIRST), refcheck=False)

@@ -223,9 +223,14 @@ def fill_steps(
         low, high = max(start[i], first - shift), min(end[i], last - shift)
         p, q = pointer[chrom_index[i]], pointer[chrom_index[i] + 1]
         j = p + np.searchsorted(steps[p:q], low + middle, side="right") - 1
-        for base in range(low + middle, high, bin_size):
+        at, stop = (low + shift - first) // bin_size, (high - middle - 1 + shift - first) // bin_size + 1
+        while at < stop:  # the bins of one step
+            base = first + at * bin_size + middle - shift
             while j + 1 < q and steps[j + 1] <= base:
                 j += 1
+            until = stop if j + 1 == q else min(stop, at + (steps[j + 1] - base - 1) // bin_size + 1)
             if j >= p:
-                out[:, (base + shift - first) // bin_size] = values[j]
+                for channel in range(len(out)):
+                    out[channel, at:until] = values[j, channel]
+            at = until
         i += 1

@@ -41,22 +41,3 @@ def frequencies_last(x: np.ndarray, out: np.ndarray) -> None:
         for f in range(whole, n):
             for lane in range(lanes):
                 out[c, lane, f] = x[f, c, lane]
-
-
-@njit
-def rectify(x: np.ndarray, bias: np.ndarray, skip: np.ndarray, out: np.ndarray) -> None:
-    """Write max(x + bias + skip, 0) to `out`; all (channels, lanes, rows), `bias` one per channel.
-
-    A `skip` without channels adds nothing.
-    """
-    rows = out.shape[2]
-    for c in range(out.shape[0]):
-        for lane in range(out.shape[1]):
-            to, of = out[c, lane], x[c, lane]
-            if len(skip):
-                added = skip[c, lane]
-                for i in range(rows):
-                    to[i] = max(of[i] + bias[c] + added[i], 0)
-            else:
-                for i in range(rows):
-                    to[i] = max(of[i] + bias[c], 0)

@@ -123,37 +123,6 @@ def window_starts(tape: Tape, core: int) -> np.ndarray:
 
 
 @njit
-def fill_counts(
-    out: np.ndarray,
-    first: int,
-    bin_size: int,
-    tape: np.ndarray,
-    start: np.ndarray,
-    end: np.ndarray,
-    site_pointer: np.ndarray,
-    chrom_index: np.ndarray,
-    sites: np.ndarray,
-    counts: np.ndarray,
-) -> None:
-    """Write the cut sites per bin of the tape from `first` on to `out` (n_bins,), zero where the tape ends.
-
-    The sites of interval `i` are among `sites[site_pointer[c]:site_pointer[c + 1]]` with `c = chrom_index[i]`.
-    """
-    out[:] = 0
-    last = first + len(out) * bin_size
-    i = max(np.searchsorted(tape, first, side="right") - 1, 0)
-    while i < len(tape) and tape[i] < last:
-        shift = tape[i] - start[i]  # tape position = genome position + shift
-        low, high = max(start[i], first - shift), min(end[i], last - shift)
-        p, q = site_pointer[chrom_index[i]], site_pointer[chrom_index[i] + 1]
-        j = p + np.searchsorted(sites[p:q], low)
-        while j < q and sites[j] < high:
-            out[(sites[j] + shift - first) // bin_size] += counts[j]
-            j += 1
-        i += 1
-
-
-@njit
 def list_sites(
     first: int,
     n_bins: int,
@@ -166,12 +135,15 @@ def list_sites(
     sites: np.ndarray,
     counts: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return bins (int64) and counts (float32) of the cut sites that :func:`fill_counts` adds up."""
+    """Return bins (int64) and counts (float32) of the cut sites in `n_bins` bins of the tape from `first` on.
+
+    The sites of interval `i` are among `sites[site_pointer[c]:site_pointer[c + 1]]` with `c = chrom_index[i]`, sorted.
+    """
     last = first + n_bins * bin_size
     begin = max(np.searchsorted(tape, first, side="right") - 1, 0)
     n, i = 0, begin
     while i < len(tape) and tape[i] < last:
-        shift = tape[i] - start[i]
+        shift = tape[i] - start[i]  # tape position = genome position + shift
         low, high = max(start[i], first - shift), min(end[i], last - shift)
         own = sites[site_pointer[chrom_index[i]] : site_pointer[chrom_index[i] + 1]]
         n += max(np.searchsorted(own, high) - np.searchsorted(own, low), 0)
@@ -189,6 +161,26 @@ def list_sites(
             j += 1
         i += 1
     return bins, values
+
+
+@njit
+def fill_counts(
+    out: np.ndarray,
+    first: int,
+    bin_size: int,
+    tape: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    site_pointer: np.ndarray,
+    chrom_index: np.ndarray,
+    sites: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Write the cut sites per bin of the tape from `first` on to `out` (n_bins,), zero where the tape ends."""
+    out[:] = 0
+    bins, values = list_sites(first, len(out), bin_size, tape, start, end, site_pointer, chrom_index, sites, counts)
+    for i in range(len(bins)):
+        out[bins[i]] += values[i]
 
 
 @njit

@@ -147,9 +147,8 @@ class Parser:
     def _pieces(self, n: int, n_runs: int) -> tuple[list[tuple[int, Piece]], bool]:
         """Return the fragments by chromosome, in the order of the file, and whether each was in one stretch."""
         columns = self.columns
-        if n_runs == 1:  # the usual case of a sorted file: hand the columns over as they are
-            self.columns = _make_columns(n + len(columns.start) // 8)
-            return [(int(columns.run_chrom[0]), Piece(*(column[:n] for column in columns[:4])))], True
+        if n_runs == 1:  # the usual case of a sorted file
+            return [(int(columns.run_chrom[0]), Piece(*(column[:n].copy() for column in columns[:4])))], True
         n_chroms = len(self.settings.genome) + 1
         *parts, bounds = group_by_chromosome(
             tuple(columns[:4]), columns.run_chrom, columns.run_from, n_runs, n, n_chroms

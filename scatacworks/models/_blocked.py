@@ -40,7 +40,7 @@ class Layer(NamedTuple):
     bias
         (ROWS * outputs,), or `None`.
     head
-        Rows before the first output that it reads.
+        Rows that it reads before that of its first output.
     """
 
     image: Tensor
@@ -138,7 +138,8 @@ def _pointwise(module: nn.Module, image: Tensor) -> Tensor:
 def _layer(module: nn.Module, image: Tensor) -> Layer:
     """Return the weights of a convolution in this layout, kept as long as they do not change."""
     conv = module.conv_layer
-    key = (conv.weight._version, conv.weight.data_ptr(), image.dtype, image.device)
+    state = [(values._version, values.data_ptr()) for values in conv.parameters()]
+    key = (state, image.dtype, image.device)
     kept = conv.__dict__.get(_KEPT)
     if kept is None or kept[0] is not conv.weight or kept[1] != key:
         bias = None if conv.bias is None else conv.bias.detach()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from scatacworks._core.interpolate import COARSE, KNEE, SIGNAL
-from scatacworks.models._engine import Graph, forward
+from scatacworks.models._engine import forward
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from torch import Tensor
@@ -52,7 +52,17 @@ class Batch(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Runs of a batch; those of output `o` in stretch `s` are from `pointer[o, s]` to `pointer[o, s + 1]`."""
+    """Runs of a batch; those of output `o` in stretch `s` are from `pointer[o, s]` to `pointer[o, s + 1]`.
+
+    Attributes
+    ----------
+    starts, lengths
+        First base in the genome and bp of every run; int32 `(n_runs,)`.
+    levels
+        Levels; int16 `(n_runs,)`.
+    pointer
+        int64 `(n_outputs, n_stretches + 1)`.
+    """
 
     starts: np.ndarray
     lengths: np.ndarray
@@ -63,8 +73,9 @@ class Found(NamedTuple):
 class Pipeline:
     """Everything that happens on the device to a batch, queued on one stream; may be called from any thread.
 
-    A call waits for its own runs only outside the lock, so that other threads prepare batches meanwhile. Full batches
-    replay a CUDA graph of the network and the rounding.
+    One batch is on the device at a time: a call holds the lock until its runs are counted, and waits for their copies
+    outside of it. Other threads prepare batches meanwhile. Full batches replay a CUDA graph of the network and the
+    rounding.
 
     Parameters
     ----------
@@ -137,7 +148,7 @@ class Pipeline:
         return Batch(*(None if values is None else values.to(self.device, non_blocking=True) for values in batch))
 
     def inputs(self, batch: Batch) -> list[Tensor]:
-        """Return what the network reads, from a batch on the device."""
+        """Return what the network reads, from a batch on the device: counts, depth and, if it has one, the prior."""
         shape = (len(batch.depth), self.model.n_channels, self.n_bins)
         sites = torch.zeros((shape[0] * self.n_bins,), device=self.device)
         sites.index_add_(0, batch.bins, batch.counts)  # whole numbers, so the order does not matter
@@ -161,6 +172,33 @@ class Pipeline:
     def _round(self, values: Tensor, kind: int) -> Tensor:
         step, limit = self.rounding.steps[kind], self.rounding.limits[kind]
         return to_levels(between_centres(values, self.model.bin_size), kind, 1.0 / step, limit)
+
+
+class Graph:
+    """The kernels of a function for one shape of inputs, recorded once and replayed without Python in between."""
+
+    _recording = threading.Lock()  # CUDA allows one recording at a time in a process
+
+    def __init__(self, function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:
+        device = inputs[0].device
+        self.inputs = [values.clone() for values in inputs]
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):  # libraries pick their algorithms before the recording
+            for _ in range(2):
+                function(*self.inputs)
+        torch.cuda.current_stream(device).wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        # torch's own stream for recordings is on the device that recorded first
+        with self._recording, torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):
+            self.out = function(*self.inputs)
+
+    def replay(self, inputs: Sequence[Tensor]) -> Any:
+        """Return the recorded output for new inputs; it is overwritten by the next replay."""
+        for own, values in zip(self.inputs, inputs, strict=True):
+            own.copy_(values, non_blocking=True)
+        self.graph.replay()
+        return self.out
 
 
 def between_centres(values: Tensor, bin_size: int) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from scatacworks.models import _blocked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from torch import Tensor
@@ -83,30 +83,6 @@ def forward(model: Model, inputs: Sequence[Tensor], *, amp: bool) -> tuple[Tenso
     with torch.inference_mode(), torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=amp):
         found = model(*inputs) if len(inputs) == 2 else model.guided(*inputs)
     return tuple(values.float() for values in found)
-
-
-class Graph:
-    """The kernels of a function for one shape of inputs, recorded once and replayed without Python in between."""
-
-    def __init__(self, function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:
-        device = inputs[0].device
-        self.inputs = [values.clone() for values in inputs]
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):  # libraries pick their algorithms before the recording
-            for _ in range(2):
-                function(*self.inputs)
-        torch.cuda.current_stream(device).wait_stream(side)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.out = function(*self.inputs)
-
-    def replay(self, inputs: Sequence[Tensor]) -> Any:
-        """Return the recorded outputs for new inputs; they are overwritten by the next replay."""
-        for own, values in zip(self.inputs, inputs, strict=True):
-            own.copy_(values, non_blocking=True)
-        self.graph.replay()
-        return self.out
 
 
 @contextmanager

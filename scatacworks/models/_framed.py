@@ -1,105 +1,198 @@
-"""The residual network kept in frames from its first to its last layer; for inference on a CPU."""
+"""The residual network in the layout of :mod:`scatacworks._core.fourier` from its first to its last layer.
+
+For inference on a CPU. A dilated convolution is a plain one on each of `dilation` interleaved phases. A window is
+written as rows of `dilation` bases and cut into tiles of equal length, as many as there are lanes for their phases;
+every tile has the kernel's context from its neighbours above and below. Frames of `N_FFT` rows slide along all tiles at
+once.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
-from scatacworks._core import transposed
-from scatacworks.models import _spectral
-from scatacworks.models._spectral import Geometry
+from scatacworks._core import fourier
+from scatacworks._core.fourier import LANES, N_FFT
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from scatacworks.models.resnet import ResNet
 
 
+class Geometry(NamedTuple):
+    """How a window lies in rows and lanes."""
+
+    length: int
+    dilation: int
+    width: int
+
+    @property
+    def head(self) -> int:
+        """Rows of context above a tile."""
+        return (self.width - 1) // 2
+
+    @property
+    def valid(self) -> int:
+        """Rows that a frame yields."""
+        return N_FFT - self.width + 1
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Tiles in each half, and bases of a row of one: together, all lanes."""
+        return LANES // self.dilation, self.dilation
+
+    @property
+    def tile_rows(self) -> int:
+        """Rows of a tile, without context."""
+        return -(-self.length // (2 * LANES))
+
+    @property
+    def rows(self) -> int:
+        """Rows in memory: whole frames."""
+        return -(-self.tile_rows // self.valid) * self.valid + self.width - 1
+
+
 def usable(model: ResNet, x: Tensor) -> bool:
-    """Tell whether the network and its input allow for frames."""
+    """Tell whether the network and its input allow for this layout."""
     c = model.config
     return (
         not torch.is_grad_enabled()
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and (c.width, c.dilation) == (c.width_class, c.dilation_class)
-        and c.width >= 16
-        and _spectral.fits(c.width, c.dilation)
-        and x.shape[-1] >= _spectral.N_FFT * c.dilation
+        and 16 <= c.width <= N_FFT // 2
+        and (c.width % 2 == 1 or c.dilation == 1)
+        and LANES % c.dilation == 0
+        and x.shape[-1] >= 2 * LANES * c.width
     )
 
 
 def run(model: ResNet, x: Tensor) -> tuple[Tensor, Tensor]:
     """Signal and logit (B, L) of coverage (B, C, L), as `ResNet.denoise`."""
-    g = Geometry(x.shape[0], x.shape[-1], model.config.dilation, model.config.width, _spectral.N_FFT)
-    frames = _spectral.to_frames(x, g)
+    g = Geometry(x.shape[-1], model.config.dilation, model.config.width)
+    found = [_run(model, window, g) for window in x]
+    signal, logit = zip(*found, strict=True)
+    return torch.stack(signal), torch.stack(logit)
+
+
+def _run(model: ResNet, x: Tensor, g: Geometry) -> tuple[Tensor, Tensor]:
+    frames = to_tiles(x, g)
     for block in model.res_blocks:
         frames = _block(block, frames, g)
-    signal = F.relu(_pointwise(model.regressor, frames, g))
-    frames = torch.empty((1, *frames.shape[1:]))
-    _valid(frames, g).copy_(signal)
-    _share_borders(frames, g)
+    signal = torch.relu_(_pointwise(model.regressor, frames))
+    share_borders(signal, g)
+    frames = signal
     for block in model.res_blocks_class:
         frames = _block(block, frames, g)
-    logit = _pointwise(model.classifier, frames, g)
-    return _spectral.from_frames(signal, g)[:, 0], _spectral.from_frames(logit, g)[:, 0]
+    return from_tiles(signal, g)[0], from_tiles(_pointwise(model.classifier, frames), g)[0]
 
 
-def _block(block: nn.Module, frames: Tensor, g: Geometry) -> Tensor:
+def _block(block: nn.Module, x: Tensor, g: Geometry) -> Tensor:
     """Three convolutions and a skip."""
-    hidden = torch.empty((block.conv_act1.conv_layer.out_channels, *frames.shape[1:]))
-    skip = F.relu_(_pointwise(block.conv_input, frames, g)) if hasattr(block, "conv_input") else _valid(frames, g)
-    _layer(block.conv_act1, frames, hidden, g)
-    _layer(block.conv_act2, hidden, hidden, g)
-    _layer(block.conv_act3, hidden, hidden, g, skip)
-    return hidden
+    skip = torch.relu_(_pointwise(block.conv_input, x)) if hasattr(block, "conv_input") else x
+    one, two = _workspace.activations(len(block.conv_act1.conv_layer.weight), g, x)
+    _layer(block.conv_act1, x, one, g)
+    _layer(block.conv_act2, one, two, g)
+    _layer(block.conv_act3, two, one, g, skip)
+    return one
 
 
-def _layer(layer: nn.Module, frames: Tensor, out: Tensor, g: Geometry, skip: Tensor | None = None) -> None:
-    """Convolution, skip and ReLU, block by block of lanes; written to `out`, which may be `frames`."""
+def _layer(layer: nn.Module, x: Tensor, out: Tensor, g: Geometry, skip: Tensor | None = None) -> None:
+    """Convolution, skip and ReLU; frame by frame, the spectra of which stay in a core's second cache."""
     conv = layer.conv_layer
-    spectral = _transformed(conv, g.n_fft)
-    bias = torch.zeros(len(conv.weight)) if conv.bias is None else conv.bias
-    skip = torch.empty((0, frames.shape[1], 0)) if skip is None else skip
-    target = _valid(out, g)
-    for lanes, rows in _spectral.convolve_blocks(frames, spectral, g.width):
-        transposed.rectify(*(t.detach().numpy() for t in (rows, bias, skip[:, lanes], target[:, lanes])))
-    _share_borders(out, g)
+    kernel = _transformed(conv)
+    n = len(conv.weight)
+    bias = np.zeros(n, np.float32) if conv.bias is None else conv.bias.detach().numpy()
+    added = out[:0] if skip is None else skip
+    spectra, products = _workspace.spectra(len(x), n)
+    by_frequency = spectra.view(-1, N_FFT, LANES).transpose(0, 1)
+    arrays = [t.numpy() for t in (x, spectra, products.view(N_FFT, n, 2, LANES), added, out)]
+    for first in range(0, g.tile_rows, g.valid):
+        fourier.transform(arrays[0], first, arrays[1])
+        torch.bmm(kernel, by_frequency, out=products)
+        size = min(g.valid, g.tile_rows - first)
+        fourier.restore(arrays[2], g.width - 1, bias, arrays[3], arrays[4], g.head + first, size)
+    share_borders(out, g)
 
 
-def _transformed(conv: nn.Conv1d, n_fft: int) -> Tensor:
+class _Workspace(threading.local):
+    """Buffers, kept per thread: fresh memory would cost as much as the arithmetic."""
+
+    def __init__(self) -> None:
+        self._spectra: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._shape: tuple[int, ...] = ()
+        self._activations: list[Tensor] = []
+
+    def spectra(self, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
+        """Return buffers for (inputs, 2, N_FFT, LANES) spectra and (N_FFT, 2 * outputs, LANES) products."""
+        key = inputs, outputs
+        if key not in self._spectra:
+            self._spectra[key] = torch.empty((inputs, 2, N_FFT, LANES)), torch.empty((N_FFT, 2 * outputs, LANES))
+        return self._spectra[key]
+
+    def activations(self, channels: int, g: Geometry, used: Tensor) -> list[Tensor]:
+        """Return two buffers for activations, neither of them the one in use; what is not written in them is finite."""
+        shape = (channels, 2, g.rows, LANES)
+        if self._shape != shape:
+            self._shape, self._activations = shape, [torch.zeros(shape) for _ in range(3)]
+        return [buffer for buffer in self._activations if buffer.data_ptr() != used.data_ptr()][:2]
+
+
+_workspace = _Workspace()
+
+
+def _transformed(conv: nn.Conv1d) -> Tensor:
     """Return the kernel's spectrum, kept as long as the weights do not change."""
     weight = conv.weight
-    key = (n_fft, weight.data_ptr(), weight._version)
+    key = (weight.data_ptr(), weight._version)
     kept = conv.__dict__.get("_spectrum")
     if kept is None or kept[0] != key:
-        kept = (key, _spectral.spectrum(weight.detach(), n_fft))
+        kept = (key, spectrum(weight.detach()))
         conv.__dict__["_spectrum"] = kept
     return kept[1]
 
 
-def _pointwise(layer: nn.Module, frames: Tensor, g: Geometry) -> Tensor:
-    """Apply a 1x1 convolution to the valid rows."""
+def spectrum(weight: Tensor) -> Tensor:
+    """Transform a kernel (O, C, width) to real matrices (N_FFT, 2 O, 2 C), one per frequency.
+
+    They multiply real and imaginary parts one below the other, and undo the factor of the transform.
+    """
+    found = torch.fft.fft(weight.double().flip(-1), n=N_FFT)[..., fourier.ORDER] / N_FFT
+    rows = torch.stack([found.real, -found.imag, found.imag, found.real]).unflatten(0, (2, 2))  # (2, 2, O, C, N_FFT)
+    return rows.permute(4, 2, 0, 3, 1).reshape(N_FFT, 2 * len(weight), -1).float()
+
+
+def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a 1x1 convolution, context included."""
     conv = layer.conv_layer
-    out = torch.einsum("oc,clr->olr", conv.weight[..., 0], _valid(frames, g))
-    return out if conv.bias is None else out.add_(conv.bias[:, None, None])
+    out = (conv.weight[..., 0] @ x.flatten(1)).view(-1, *x.shape[1:])
+    return out if conv.bias is None else out.add_(conv.bias[:, None, None, None])
 
 
-def _valid(frames: Tensor, g: Geometry) -> Tensor:
-    return frames[..., g.head : g.head + g.valid]
+def to_tiles(x: Tensor, g: Geometry) -> Tensor:
+    """Write a window (C, L) as tiles with their context; (C, 2, rows, LANES)."""
+    out = torch.zeros((len(x), 2, g.rows, LANES))
+    padded = torch.nn.functional.pad(x, (0, 2 * LANES * g.tile_rows - g.length))
+    _tiles(out, g).copy_(padded.view(len(x), 2, g.tiles[0], g.tile_rows, g.dilation).transpose(2, 3))
+    share_borders(out, g)
+    return out
 
 
-def _share_borders(frames: Tensor, g: Geometry) -> None:
-    """Zero what lies beyond the windows' ends and copy each frame's context from its neighbours."""
-    v = frames.view(frames.shape[0], g.batch, g.n_frames, g.dilation, g.n_fft)
-    head, end = g.head, g.head + g.valid
-    in_last = g.rows - (g.n_frames - 1) * g.valid
-    v[:, :, -1, :, head + in_last : end] = 0
-    if g.length % g.dilation:
-        v[:, :, -1, g.length % g.dilation :, head + in_last - 1] = 0
-    v[:, :, 0, :, :head] = 0
-    v[:, :, 1:, :, :head] = v[:, :, :-1, :, g.valid : end]
-    v[:, :, -1, :, end:] = 0
-    v[:, :, :-1, :, end:] = v[:, :, 1:, :, head : g.width - 1]
+def from_tiles(x: Tensor, g: Geometry) -> Tensor:
+    """Put the tiles together to (C, L)."""
+    return _tiles(x, g).transpose(2, 3).reshape(len(x), -1)[:, : g.length]
+
+
+def _tiles(x: Tensor, g: Geometry) -> Tensor:
+    """View the rows that hold the window: (C, halves, rows, tiles of a half, bases of a row)."""
+    return x[:, :, g.head : g.head + g.tile_rows].unflatten(3, g.tiles)
+
+
+def share_borders(x: Tensor, g: Geometry) -> None:
+    """Zero what lies beyond the window's ends and copy each tile's context from its neighbours."""
+    fourier.share_context(x.numpy(), g.head, g.tile_rows, g.width - 1 - g.head, g.dilation, g.length)

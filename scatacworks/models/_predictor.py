@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -111,16 +112,18 @@ class Predictor:
         self.amp = amp
         self.depth, self.gain = _usable_depth(model, depth, len(cut_sites.groups))
         self.fill = np.zeros((len(self.depth), len(self.kinds)), np.int64)
+        self._gathering = threading.Lock()  # a prior keeps what it was asked for last, which is no work for two threads
 
     def __enter__(self) -> Predictor:
-        self._stack = ExitStack()
-        self._stack.enter_context(ready(self.model, self.device))
-        self._stack.enter_context(_threads.torch_threads(1))
-        self._engine = Engine(self.model, amp=self.amp)
-        self.fill = self._constants()
-        self._pipeline = self.make_pipeline() if stays_there(self.device) else None
-        self._workers = self.n_jobs if self._pipeline is None else min(self.n_jobs, _FEEDERS)
-        self._pool = ThreadPoolExecutor(self._workers, "denoise", initializer=torch.set_num_threads, initargs=(1,))
+        with ExitStack() as stack:  # undone if something here fails
+            stack.enter_context(ready(self.model, self.device))
+            stack.enter_context(_threads.torch_threads(1))
+            self._engine = Engine(self.model, amp=self.amp)
+            self.fill = self._constants()
+            self._pipeline = self.make_pipeline() if stays_there(self.device) else None
+            self._workers = self.n_jobs if self._pipeline is None else min(self.n_jobs, _FEEDERS)
+            self._pool = ThreadPoolExecutor(self._workers, "denoise", initializer=torch.set_num_threads, initargs=(1,))
+            self._stack = stack.pop_all()
         return self
 
     @property
@@ -139,9 +142,8 @@ class Predictor:
         n_bins = (2 * model.halo + model.stride) // model.bin_size
         counts = np.zeros((1, model.n_channels, n_bins), np.float32)
         prior = None if self.guidance is None else np.zeros((1, len(CHANNELS), n_bins), np.float32)
-        engine = Engine(model, amp=self.amp)
         for group, depth in enumerate(self.depth):
-            values = engine(counts, np.full(1, depth, np.float32), prior)
+            values = self._engine(counts, np.full(1, depth, np.float32), prior)
             middle = [row[0, row.shape[1] // 2] for row in values]
             out[group] = [self.rounding.level(kind, value) for kind, value in zip(self.kinds, middle, strict=True)]
         return out
@@ -165,7 +167,8 @@ class Predictor:
         if self._pipeline is None:
             yield from ((unit, self.run(unit, progress)) for unit in units)
             return
-        with ThreadPoolExecutor(2, "unit") as pool:
+        pool = ThreadPoolExecutor(2, "unit")
+        try:
             waiting: deque = deque()
             for unit in units:
                 waiting.append((unit, pool.submit(self.run, unit, progress)))
@@ -173,23 +176,24 @@ class Predictor:
                     done, result = waiting.popleft()
                     yield done, result.result()
             yield from ((unit, result.result()) for unit, result in waiting)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error, no unit is begun any more
 
     def run(self, unit: Unit, progress: tqdm | None = None) -> Results:
         """Denoise a unit: (chromosome code, group) -> encoded runs of every output."""
         options = {"regions": self.regions, "skip": self.skip, "guidance": self.guidance}
-        tapes = [make_group_tape(self.cut_sites, unit, group, self.model, **options) for group in unit.groups]
+        with self._gathering:
+            tapes = [make_group_tape(self.cut_sites, unit, group, self.model, **options) for group in unit.groups]
         work = list(batches(tapes, self.core, self.batch_size))
         parts: dict[tuple[int, int, int], list[Encoded]] = {}
         done, total = 0, self.unit_bp(unit)
         for i, pieces in enumerate(self._map(work)):
             for key, encoded in pieces:
                 parts.setdefault(key, []).append(encoded)
-            if progress is not None:
-                now = total * (i + 1) // len(work)
-                progress.update(now - done)
-                done = now
-        if progress is not None:
-            progress.update(total - done)
+            now = total * (i + 1) // len(work)
+            _advance(progress, now - done)
+            done = now
+        _advance(progress, total - done)
         return {(chrom, group): self._join(parts, chrom, group) for group in unit.groups for chrom in unit.chroms}
 
     def _join(self, parts: dict[tuple[int, int, int], list[Encoded]], chrom: int, group: int) -> tuple[Encoded, ...]:
@@ -275,9 +279,9 @@ class Predictor:
         """Denoise one batch, all of it on the device."""
         described, owners = self.describe(batch)
         found = self._pipeline(described)
-        pieces = []
+        pieces, spans = [], _equal(owners)
         for output, pointer in enumerate(found.pointer):
-            for low, high in _equal(owners):
+            for low, high in spans:
                 own = slice(pointer[low], pointer[high])
                 runs = found.starts[own], found.lengths[own], found.levels[own]
                 pieces.append(((*owners[low].tolist(), output), runs))
@@ -289,6 +293,13 @@ def _equal(keys: np.ndarray) -> list[tuple[int, int]]:
     different = keys[1:] != keys[:-1]
     borders = np.flatnonzero(different if keys.ndim == 1 else different.any(1)) + 1
     return list(pairwise([0, *borders.tolist(), len(keys)])) if len(keys) else []
+
+
+def _advance(progress: tqdm | None, n_bp: int) -> None:
+    """Move a progress bar on, which units that run at the same time share."""
+    if progress is not None:
+        with progress.get_lock():
+            progress.update(n_bp)
 
 
 def stays_there(device: torch.device) -> bool:

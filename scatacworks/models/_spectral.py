@@ -8,7 +8,7 @@ The product over channels is one batched matrix product per frequency.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from scatacworks._core import transposed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 N_FFT = 512
 _LANES = 32  # lanes that are transformed together: their spectra stay in a core's cache
@@ -114,31 +111,24 @@ class Workspace(threading.local):
 _workspace = Workspace()
 
 
-def convolve_blocks(frames: Tensor, spectral: Tensor, width: int) -> Iterator[tuple[slice, Tensor]]:
-    """Convolve float32 frames on a CPU, a block of lanes at a time, without gradients.
-
-    Yields
-    ------
-    Lanes, and their valid rows (O, lanes, valid), which this thread's next convolution overwrites.
-    """
-    for first in range(0, frames.shape[1], _LANES):
-        block = frames[:, first : first + _LANES]
-        c, lanes, n_fft = block.shape
-        spectra, inputs, outputs, products, rows = _workspace.get(c, spectral.shape[1], lanes, n_fft)
-        torch.fft.rfft(block, out=spectra)
-        _by_frequency(spectra, inputs)
-        torch.bmm(spectral, inputs, out=outputs)
-        transposed.frequencies_last(_words(outputs), _words(products))
-        torch.fft.irfft(products, n=n_fft, out=rows)
-        yield slice(first, first + lanes), rows[..., width - 1 :]
+def _convolve_block(frames: Tensor, spectral: Tensor, out: Tensor) -> None:
+    """Convolve a few lanes of float32 frames on a CPU, in this thread's buffers."""
+    c, lanes, n_fft = frames.shape
+    spectra, inputs, outputs, products, rows = _workspace.get(c, spectral.shape[1], lanes, n_fft)
+    torch.fft.rfft(frames, out=spectra)
+    _by_frequency(spectra, inputs)
+    torch.bmm(spectral, inputs, out=outputs)
+    transposed.frequencies_last(_words(outputs), _words(products))
+    torch.fft.irfft(products, n=n_fft, out=rows)
+    out.copy_(rows[..., n_fft - out.shape[-1] :])
 
 
 def convolve(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
     """Valid rows (O, lanes, valid) of the convolution of frames with a transformed kernel."""
     if frames.device.type == "cpu" and frames.dtype == torch.float32:
         out = torch.empty((spectral.shape[1], frames.shape[1], frames.shape[2] - width + 1))
-        for lanes, rows in convolve_blocks(frames, spectral, width):
-            out[:, lanes] = rows
+        for first in range(0, frames.shape[1], _LANES):
+            _convolve_block(frames[:, first : first + _LANES], spectral, out[:, first : first + _LANES])
         return out
     product = torch.bmm(spectral, _by_frequency(torch.fft.rfft(frames)))
     return torch.fft.irfft(product.permute(1, 2, 0).contiguous(), n=frames.shape[-1])[..., width - 1 :]

@@ -15,12 +15,13 @@ import triton
 import triton.language as tl
 from triton.runtime import driver
 
+from scatacworks.models._blocked import ROWS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scatacworks.models._blocked import Layer
 
-ROWS = 8  # of a phase, in a pixel
 MAX_CHANNELS = 256  # of a pixel: what one program's sums hold in registers
 
 

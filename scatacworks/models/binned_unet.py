@@ -76,7 +76,7 @@ class Features(NamedTuple):
     fine, middle, coarse
         Features at 8, 32 and 128 bp, (B, C, 1, n); the fine ones without most of the halo, the others with all of it.
     box
-        Input coverage at the reference depth on fine bins (B, 1, n_bins).
+        Input coverage at the reference depth on fine bins (B, n_bins).
     """
 
     fine: Tensor
@@ -177,7 +177,7 @@ class BinnedUNet(Model):
         edge = self._shallow_edge()
         features = self._trunk(counts, depth, edge)
         final = self.halo // self.bin_size - self.margin - edge * _LEVEL
-        root, logit = self._outputs(self.head(_cut(features.fine, final))[:, :, 0], features.box)
+        root, logit = self._outputs(self.head(_cut(features.fine, final))[:, :, 0].contiguous(), features.box)
         return root.square(), logit
 
     def guided(self, counts: Tensor, depth: Tensor, prior: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -208,7 +208,7 @@ class BinnedUNet(Model):
         features = self._trunk(counts, depth, edge)
         heads = self.head(features.fine)
         correction = self.guide(features, heads, counts, self._depth_code(depth), prior[:, :-1])
-        heads = _cut(heads[:, :, 0], self.guide.edge * _LEVEL - self.margin)
+        heads = _cut(heads[:, :, 0], self.guide.edge * _LEVEL - self.margin).contiguous()
         root, logit = self._outputs(heads, features.box)
         root_guided, logit_guided = self._outputs(heads + correction, features.box)
         weight = self.crop(prior[:, -1])
@@ -230,22 +230,21 @@ class BinnedUNet(Model):
         scale = (self.config.reference_depth / depth)[:, None, None]
         smooth = self._smooth(counts[:, 0])
         shifts, scales = self._modulation(depth)
-        x_fine = F.relu_(self.stem(_image(self._features(counts, smooth, scale))))
+        x_fine = F.relu_(self.stem(_from_rows(self._features(counts, smooth, scale))))
         x_fine = self.fine(x_fine, shifts[0])
         x_middle = self.middle(F.relu_(self.down_1(x_fine)), shifts[1])
         coarse = F.relu_(self.down_2(x_middle) + self.wide(_image(self._wide_sums(counts, scale))))
         for block, shift, gain in zip(self.coarse, shifts[2:], scales, strict=False):
             coarse = block(coarse, shift, gain)
-        middle = self.middle_out(F.relu_(x_middle + _repeat(self.up_2(coarse))), shifts[-2])
-        fine = F.relu_(_cut(x_fine, edge * _LEVEL) + _repeat(self.up_1(_cut(middle, edge))))
-        return Features(self.fine_out(fine, shifts[-1]), middle, coarse, smooth[:, :1] * scale)
+        middle = self.middle_out(F.relu_(_add_coarser(x_middle, self.up_2(coarse))), shifts[-2])
+        fine = F.relu_(_add_coarser(_cut(x_fine, edge * _LEVEL), self.up_1(_cut(middle, edge))))
+        return Features(self.fine_out(fine, shifts[-1]), middle, coarse, smooth[..., 0] * scale[..., 0])
 
     def _smooth(self, counts: Tensor) -> Tensor:
-        """Smooth (B, n_bins) counts by every filter, as one matrix product over blocks of bins; (B, n, n_bins)."""
+        """Smooth (B, n_bins) counts by every filter, as one matrix product over blocks of bins; (B, n_bins, n)."""
         reach = self.reach
         blocks = F.pad(counts, (reach, reach)).unfold(-1, self.bank.shape[0], _BLOCK)
-        out = (blocks @ self.bank).view(*blocks.shape[:2], -1, _BLOCK)  # (B, n_blocks, n_filters, _BLOCK)
-        return out.permute(0, 2, 1, 3).flatten(2)
+        return (blocks @ self.bank).view(len(counts), counts.shape[-1], -1)
 
     def _shallow_edge(self) -> int:
         """32-bp bins that can be dropped on either side before the last fine block."""
@@ -253,12 +252,12 @@ class BinnedUNet(Model):
         return (self.halo - round_up(needed, self.bin_size * _LEVEL)) // (self.bin_size * _LEVEL)
 
     def _features(self, counts: Tensor, smooth: Tensor, scale: Tensor) -> Tensor:
-        """Variance-stabilised inputs on fine bins (B, n_features, n_bins)."""
-        scaled = smooth * scale
-        parts = [torch.sqrt(scaled), torch.log1p(scaled), torch.sqrt(smooth[:, :1]), torch.sqrt(counts[:, :1])]
+        """Variance-stabilised inputs on fine bins (B, n_bins, n_features)."""
+        scaled, here = smooth * scale, counts.transpose(1, 2)
+        parts = [torch.sqrt(scaled), torch.log1p(scaled), torch.sqrt(smooth[..., :1]), torch.sqrt(here[..., :1])]
         if self.extra_channels:
-            parts.append(counts[:, 1:])
-        return torch.cat(parts, dim=1)
+            parts.append(here[..., 1:])
+        return torch.cat(parts, dim=-1)
 
     def _wide_sums(self, counts: Tensor, scale: Tensor) -> Tensor:
         """Square roots and logs of scaled counts in wide boxes at the coarsest level."""
@@ -279,10 +278,10 @@ class BinnedUNet(Model):
         return torch.cat([z, z.square() / 2, torch.sin(z * (math.pi / 2))], dim=1)
 
     def _outputs(self, heads: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-        """Square root of the signal, and logit, from the heads (B, 3, n) and the scaled input coverage."""
+        """Square root of the signal, and logit, from the heads (B, 3, n) and the scaled input coverage (B, n_bins)."""
         amplitude, gate, logit = heads.unbind(dim=1)
         ratio = self.target_depth / self.config.reference_depth
-        raw = torch.sqrt(self.crop(box)[:, 0] * ratio)
+        raw = torch.sqrt(self.crop(box) * ratio)
         # softplus keeps the gradient of the empty background alive where ReLU would die
         return F.softplus(amplitude) + torch.sigmoid(gate) * raw, logit
 
@@ -298,8 +297,13 @@ class _Conv(nn.Module):
         self.stride, self.dilation = (1, stride), (1, dilation)
         self.padding = (0, kernel // 2 * dilation if stride == 1 else 0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Convolve, and add `shift` (B, C, 1, 1) where there is one."""
+        if shift is None:
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+        if len(x) == 1:  # the shift of a single window is a bias
+            return F.conv2d(x, self.weight, self.bias + shift.flatten(), self.stride, self.padding, self.dilation)
+        return self(x).add_(shift)
 
 
 class _Residual(nn.Module):
@@ -313,8 +317,7 @@ class _Residual(nn.Module):
             self.conv_2.weight.mul_(0.2)
 
     def forward(self, x: Tensor, shift: Tensor, scale: Tensor | None = None) -> Tensor:
-        hidden = self.conv_1(x)
-        hidden = hidden + shift if scale is None else torch.addcmul(shift, hidden, 1 + scale)
+        hidden = self.conv_1(x, shift) if scale is None else torch.addcmul(shift, self.conv_1(x), 1 + scale)
         return F.relu_(self.conv_2(F.relu_(hidden)).add_(x))
 
 
@@ -323,9 +326,15 @@ def _image(x: Tensor) -> Tensor:
     return x[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
-def _repeat(x: Tensor) -> Tensor:
-    """Bring a level to the bins of the next finer one."""
-    return F.interpolate(x, scale_factor=(1.0, float(_LEVEL)), mode="nearest")
+def _from_rows(x: Tensor) -> Tensor:
+    """View (B, n, C) as an image of one row."""
+    return x.transpose(1, 2)[:, :, None]
+
+
+def _add_coarser(x: Tensor, coarser: Tensor) -> Tensor:
+    """Add the channels of the next coarser level to every bin within its bins."""
+    fine, coarse = (level[:, :, 0].transpose(1, 2) for level in (x, coarser))  # (B, n, C), as they lie in memory
+    return _from_rows((fine.unflatten(1, (-1, _LEVEL)) + coarse[:, :, None]).flatten(1, 2))
 
 
 def _cut(x: Tensor, edge: int) -> Tensor:
@@ -344,9 +353,9 @@ def _filter_bank(bin_size: int, config: BinnedUNetConfig) -> Tensor:
 
 
 def _as_matrix(filters: Tensor) -> Tensor:
-    """Banded matrix (width + _BLOCK - 1, n_filters * _BLOCK) that filters a block of _BLOCK bins at once."""
+    """Banded matrix (width + _BLOCK - 1, _BLOCK * n_filters) that filters a block of _BLOCK bins at once."""
     n, width = filters.shape
-    out = filters.new_zeros(width + _BLOCK - 1, n, _BLOCK)
+    out = filters.new_zeros(width + _BLOCK - 1, _BLOCK, n)
     for shift in range(_BLOCK):
-        out[shift : shift + width, :, shift] = filters.T
+        out[shift : shift + width, shift] = filters.T
     return out.flatten(1)

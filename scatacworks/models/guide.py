@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scatacworks.models.binned_unet import _LEVEL, _Conv, _cut, _image, _repeat
+from scatacworks.models.binned_unet import _LEVEL, _add_coarser, _Conv, _cut, _image
 from scatacworks.prior import CHANNELS
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class Guide(nn.Module):
         sites = self._evidence(counts[:, 0].float(), beside)
         wide = _image(_cut(prior, beside - 8))
         near = _cut(F.relu_(self.prior_2(F.relu_(self.prior_1(wide)))), 8)
-        inputs = [features.fine, heads, torch.log1p(sites)[:, :, None], _cut(wide, 8), near]
-        x = F.relu_(torch.addcmul(shifts[0], self.fine_in(torch.cat(inputs, dim=1), middle), 1 + gains[0]))
+        beside_them = torch.cat([heads, _image(torch.log1p(sites)), _cut(wide, 8), near], dim=1)
+        x = F.relu_(torch.addcmul(shifts[0], self.fine_in(middle, features.fine, beside_them), 1 + gains[0]))
         cut = _LEVEL * _EDGE_FINE - 1
         correction = self.head(_cut(self.fine(x), cut))[:, :, 0]
         return correction * self._gate(counts[:, 0], _cut(sites, cut), beside + cut)
@@ -101,26 +101,28 @@ class Guide(nn.Module):
     def _middle(self, features: Features, prior: Tensor, halo: int, levels: tuple) -> Tensor:
         """Join the trunk's wider features with the prior; (B, C, 1, n) at 32 bp, `edge` bins beside the core."""
         gains, shifts = levels
+        by_middle = F.avg_pool1d(prior, _LEVEL)
         edge = halo // _LEVEL**2 - _EDGE_COARSE - 2  # what the block below needs
-        pooled = _image(_cut(F.avg_pool1d(prior, _LEVEL**2), edge - 2))
+        pooled = _image(_cut(F.avg_pool1d(by_middle, _LEVEL), edge - 2))
         joined = torch.cat([_cut(features.coarse, edge), _cut(pooled, 2)], dim=1)
         x = self.coarse_in(joined) + _cut(self.coarse_prior(pooled), 2)
         coarse = _cut(self.coarse(F.relu_(torch.addcmul(shifts[1], x, 1 + gains[1]))), 2)
         edge = halo // _LEVEL - _EDGE_COARSE * _LEVEL
-        pooled = _image(_cut(F.avg_pool1d(prior, _LEVEL), edge - 2))
-        joined = torch.cat([_cut(features.middle, edge), _cut(pooled, 2)], dim=1)
-        x = self.middle_in(joined, coarse).add_(_cut(self.middle_prior(pooled), 2))
+        pooled = _image(_cut(by_middle, edge - 2))
+        x = self.middle_in(coarse, _cut(features.middle, edge), _cut(pooled, 2))
+        x = x + _cut(self.middle_prior(pooled), 2)
         middle = self.middle(F.relu_(torch.addcmul(shifts[0], x, 1 + gains[0])))
         return _cut(middle, _EDGE_COARSE * _LEVEL - _EDGE_FINE)
 
     def _evidence(self, counts: Tensor, edge: int) -> Tensor:
         """Cut sites within each radius of the bins that remain without `edge` at either end; (B, 4, n)."""
-        return torch.stack([_moving_sum(counts, radius, edge) for radius in _RADII], dim=1)
+        total = _running(counts)
+        return torch.stack([_within(total, radius, edge) for radius in _RADII], dim=1)
 
     def _gate(self, counts: Tensor, sites: Tensor, edge: int) -> Tensor:
         """How far the prior may act, 0 to 1; (B, 1, n)."""
         amount = (sites * F.softplus(self.evidence)[:, None]).sum(1)
-        some = _moving_sum((counts > 0).int(), _RADII[-1], edge) > 0  # exact, where sums of fractions may not be zero
+        some = _within(_running((counts > 0).int()), _RADII[-1], edge) > 0  # exact, unlike sums of fractions
         return ((1 - torch.exp(-amount)) * some)[:, None]
 
 
@@ -129,11 +131,14 @@ class _Join(_Conv):
 
     def __init__(self, own: int, coarser: int, outputs: int) -> None:
         super().__init__(own + coarser, outputs, 1)
-        self.own = own
 
-    def forward(self, x: Tensor, coarser: Tensor) -> Tensor:
-        here, above = self.weight.split([self.own, self.weight.shape[1] - self.own], dim=1)
-        return F.conv2d(x, here, self.bias).add_(_repeat(F.conv2d(coarser, above)))
+    def forward(self, coarser: Tensor, *own: Tensor) -> Tensor:
+        """Mix `own`, parts of the level's channels, which joining would only move, and those of the coarser level."""
+        *here, above = self.weight.split([*(part.shape[1] for part in own), coarser.shape[1]], dim=1)
+        mixed = F.conv2d(own[0], here[0], self.bias)
+        for part, weight in zip(own[1:], here[1:], strict=True):
+            mixed = mixed + F.conv2d(part, weight)
+        return _add_coarser(mixed, F.conv2d(coarser, above))
 
 
 class _Block(nn.Module):
@@ -149,10 +154,14 @@ class _Block(nn.Module):
         return F.relu_(self.conv_2(F.relu_(self.conv_1(x))).add_(x))
 
 
-def _moving_sum(values: Tensor, radius: int, edge: int) -> Tensor:
+def _running(values: Tensor) -> Tensor:
+    """Sum of everything before each bin, and of all; (B, n_bins + 1)."""
+    return F.pad(values.cumsum(-1), (1, 0))
+
+
+def _within(total: Tensor, radius: int, edge: int) -> Tensor:
     """Sum over `radius` bins to either side of the bins that remain without `edge` at either end."""
-    total = F.pad(values.cumsum(-1), (1, 0))
-    n = values.shape[-1] - 2 * edge
+    n = total.shape[-1] - 1 - 2 * edge
     low, high = edge - radius, edge + radius + 1
     return total[..., high : high + n] - total[..., low : low + n]
 

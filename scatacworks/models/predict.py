@@ -120,23 +120,29 @@ def run_all(predictor: Predictor, *, progress: bool) -> Results:
 
 
 def to_tracks(predictor: Predictor, results: Results, scale: np.ndarray) -> tuple[Tracks, ...]:
-    """Decode results: signal, probability and, with a prior, that without it."""
+    """Decode results, letting go of them on the way: signal, probability and, with a prior, that without it."""
+    parts = [{slot: runs[output] for slot, runs in results.items()} for output in range(len(predictor.kinds))]
+    results.clear()
     with ThreadPoolExecutor(predictor.n_jobs) as pool:
-        return tuple(_one_track(predictor, results, scale, output, pool) for output in range(len(predictor.kinds)))
+        return tuple(_one_track(predictor, runs, scale, output, pool) for output, runs in enumerate(parts))
 
 
 def _one_track(
-    predictor: Predictor, results: Results, scale: np.ndarray, output: int, pool: ThreadPoolExecutor
+    predictor: Predictor,
+    runs: dict[tuple[int, int], Encoded],
+    scale: np.ndarray,
+    output: int,
+    pool: ThreadPoolExecutor,
 ) -> Tracks:
     """Decode one output of all chromosomes and groups, each in its place."""
     groups, genome = predictor.cut_sites.groups, predictor.cut_sites.genome
     slots = [(chrom, group) for chrom in range(len(genome)) for group in range(len(groups))]
-    indptr = np.cumsum([0, *(len(results[slot][output][0]) if slot in results else 0 for slot in slots)])
+    indptr = np.cumsum([0, *(len(runs[slot][0]) if slot in runs else 0 for slot in slots)])
     starts, lengths, values = (np.empty(indptr[-1], dtype) for dtype in (np.int32, np.int32, np.float32))
 
     def put(i: int) -> None:
         own, group = slice(indptr[i], indptr[i + 1]), slots[i][1]
-        starts[own], lengths[own], levels = results[slots[i]][output]
+        starts[own], lengths[own], levels = runs.pop(slots[i])
         predictor.rounding.decode(predictor.kinds[output], levels, scale[group], values[own])
 
     list(pool.map(put, np.flatnonzero(np.diff(indptr))))  # most of the time goes to fresh memory, in parallel too

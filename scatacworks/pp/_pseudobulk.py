@@ -168,18 +168,18 @@ class _Counting(CellCounter):
     def run(self, blocks: Iterator[FragmentBlock]) -> Iterator[tuple[int, list[Runs]]]:
         """Yield each chromosome's code and the cut sites of every group on it."""
         for block in blocks:
-            chrom, runs = block.chrom, self._count(block)
+            chrom = block.chrom
+            self.add(block)
+            keys = [self.keys(block)]
             del block  # while the next chromosome is read
-            yield chrom, runs
-            del runs
+            yield chrom, self._count(chrom, keys.pop())
         self.require_fragments()  # before a store takes its name
 
-    def _count(self, block: FragmentBlock) -> list[Runs]:
+    def _count(self, chrom: int, keys: np.ndarray) -> list[Runs]:
         """Return the cut sites of every group on one chromosome."""
         matrix = self.membership.matrix
-        self.add(block)
-        runs = group_cut_sites(self.keys(block), matrix.indptr, matrix.indices, len(self.membership.groups))
-        self.digest.update(np.array([block.chrom, *(len(starts) for starts, _, _ in runs)]))
+        runs = group_cut_sites(keys, matrix.indptr, matrix.indices, len(self.membership.groups))
+        self.digest.update(np.array([chrom, *(len(starts) for starts, _, _ in runs)]))
         for starts, _, counts in runs:
             self.digest.update(starts)
             self.digest.update(counts)

@@ -101,6 +101,26 @@ def test_counts_that_do_not_fit_16_bits_are_kept():
     assert box_coverage(starts, counts, 0, 3, 1).tolist() == [2 * n, 2 * n, 0]
 
 
+def test_more_groups_than_16_bits_number():
+    n = 70_000
+    everywhere = sparse.csr_matrix(np.ones((1, n), bool))
+    keys = sorted_cut_sites(*(np.array([x], np.int32) for x in (3, 9, 0)), shifts=(0, -1), length=LENGTH)
+    found = group_cut_sites(keys, everywhere.indptr, everywhere.indices, n)
+    assert len(found) == n
+    assert {(tuple(starts), tuple(counts)) for starts, _, counts in found} == {((3, 8), (1, 1))}
+
+
+def test_largest_positions_and_counts():
+    length, count = 2**31 - 1, 3_000_000_000
+    starts, counts = np.array([5, length - 3], np.int32), np.array([count, count], np.uint32)
+    found = run_length_coverage(starts, counts, length, 10)
+    assert [column.tolist() for column in found] == [[0, length - 13], [16, 13], [count, count]]
+    columns = np.array([length - 9], np.int32), np.array([length], np.int32), np.zeros(1, np.int32)
+    keys = sorted_cut_sites(*columns, shifts=(1, 1), length=length)  # beyond the last base: counted on it
+    sites = group_cut_sites(keys, np.array([0, 1]), np.array([0]), 1)[0]
+    assert sites[0].tolist() == [length - 8, length - 1]
+
+
 def test_kernels_equal_their_python():
     rng = np.random.default_rng(0)
     starts = np.unique(rng.integers(0, LENGTH, 30)).astype(np.int32)

@@ -73,6 +73,24 @@ def check_contexts(tape, sites, core):
             np.testing.assert_array_equal(blocks[block - start + at], expected)
 
 
+@given(data=st.data())
+def test_listed_sites_are_those_of_the_tape_laid_out_densely(data):
+    ends = np.sort(data.draw(st.lists(st.integers(1, 60), min_size=2, max_size=6, unique=True))) * 16
+    rows = np.array([[low, high, low, high] for low, high in zip(ends[:-1:2], ends[1::2], strict=False)])
+    tape = windows.make_tape([(0, rows)])
+    sites = np.array(sorted(data.draw(st.lists(st.integers(0, 999), unique=True))), np.int32)
+    counts = np.arange(1, len(sites) + 1, dtype=np.float32)
+    first, bin_size, n_bins = data.draw(st.integers(-4, 60)) * 8, data.draw(st.sampled_from([1, 8])), 40
+    genome = np.zeros(1000)
+    genome[sites] = counts
+    room = np.zeros(n_bins * bin_size)
+    laid_out = np.concatenate([room, *(genome[low:high] for low, high, *_ in rows), np.zeros(480), room])
+    expected = laid_out[len(room) + first :][: n_bins * bin_size].reshape(n_bins, bin_size).sum(1)
+    held = (np.array([0, len(sites)]), np.zeros(len(rows), np.int64), sites, counts)
+    bins, values = windows.list_sites(first, n_bins, bin_size, tape.tape, tape.start, tape.end, *held)
+    np.testing.assert_array_equal(np.bincount(bins, values, minlength=n_bins), expected)
+
+
 def test_no_sites_give_an_empty_tape():
     tape = windows.make_tape([(0, windows.active_intervals(np.empty(0, np.int32), 100, HALO, STRIDE))])
     assert tape.length == 0

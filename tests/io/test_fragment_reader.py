@@ -203,6 +203,18 @@ def test_more_than_65535_barcodes(tmp_path):
     assert reader.names.decode(69_999) == ["CELL69999"]
 
 
+def test_more_sequences_than_there_is_room_for(tmp_path):
+    """Names of sequences outside the genome are told apart up to a number, and all lines counted."""
+    path = tmp_path / "fragments.tsv"
+    path.write_text("".join(f"contig{i}\t{i}\t{i + 5}\tA\n" for i in range(70_000)) + "chr2\t5\t9\tA\n")
+    rows, reader = read(path, 2)
+    assert rows == [(1, 5, 9, 0, 1)]
+    skipped = reader.report.skipped_contigs
+    assert sum(skipped.values()) == 70_000
+    assert skipped["contig0"] == 1
+    assert skipped["others"] > 0
+
+
 def test_known_cells_keep_their_codes_and_others_are_counted(tmp_path):
     path = tmp_path / "fragments.tsv"
     path.write_text("".join(f"chr1\t{i}\t{i + 5}\t{name}\n" for i, name in enumerate(["c", "x", "a", "y", "x", "a"])))

@@ -160,14 +160,18 @@ def test_the_network_in_pixels_is_exact(options, length, device):
         assert float((one.double().cpu() - wanted).norm() / wanted.norm()) < allowed
 
 
-def test_changed_weights_are_laid_out_anew():
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_changed_weights_are_laid_out_anew(name):
     model, x = network(n_blocks=1, n_blocks_class=1), torch.rand(1, 1, 640)
     with torch.inference_mode():
-        before = _blocked.run(model, x)[0].clone()
+        before = _blocked.run(model, x)[1].clone()
     with torch.no_grad():
-        model.regressor.conv_layer.weight.mul_(2)
+        getattr(model.classifier.conv_layer, name).add_(0.5)
+    truth = plain(model, x)[1]
     with torch.inference_mode():
-        np.testing.assert_allclose(_blocked.run(model, x)[0], 2 * before, rtol=1e-5, atol=1e-6)
+        after = _blocked.run(model.float(), x)[1]
+    assert not np.allclose(before, after, atol=0.01)
+    np.testing.assert_allclose(after, truth, rtol=1e-5, atol=1e-6)
 
 
 def test_it_is_left_to_gpus_and_to_networks_that_fit():

@@ -128,15 +128,30 @@ def test_the_network_equals_a_plain_implementation_in_float64(options, length):
         np.testing.assert_allclose(ours.numpy(), truth, atol=1e-5 * max(1, np.abs(truth).max()))
 
 
-def test_frames_are_used_where_they_can_be():
-    model = ResNet(ResNetConfig(n_blocks=1, n_blocks_class=1, n_filters=3, n_filters_class=2, width=17, width_class=17))
-    x = torch.rand(3, 1, 8 * 600 + 5)
+@pytest.mark.parametrize(
+    ("length", "dilation", "width"), [(4805, 8, 17), (13_201, 8, 51), (900, 1, 24), (3_211, 2, 31), (2_400, 16, 41)]
+)
+def test_frames_equal_layers(length, dilation, width):
+    torch.manual_seed(0)
+    shape = {"width": width, "width_class": width, "dilation": dilation, "dilation_class": dilation}
+    model = ResNet(ResNetConfig(n_blocks=2, n_blocks_class=1, n_filters=3, n_filters_class=2, **shape))
+    for x in (torch.rand(3, 1, length), torch.rand(1, 1, length)):  # the second finds the buffers of the first
+        with torch.no_grad():
+            assert _framed.usable(model, x)
+            framed = model.denoise(x)
+        assert not _framed.usable(model, x)  # gradients
+        for ours, expected in zip(framed, model.denoise(x), strict=True):
+            torch.testing.assert_close(ours, expected.detach(), rtol=1e-5, atol=2e-6)
+
+
+def test_frames_are_not_used_where_they_do_not_fit():
     with torch.no_grad():
-        assert _framed.usable(model, x)
-        framed = model.denoise(x)
-    assert not _framed.usable(model, x)  # gradients
-    for ours, expected in zip(framed, model.denoise(x), strict=True):
-        torch.testing.assert_close(ours, expected.detach(), rtol=1e-5, atol=1e-6)
+        x = torch.rand(1, 1, 20_000)
+        assert _framed.usable(ResNet(), x)
+        assert not _framed.usable(ResNet(), x.double())
+        assert not _framed.usable(ResNet(), x[..., :1_000])
+        for options in ({"width": 129, "width_class": 129}, {"dilation": 3, "dilation_class": 3}, {"width_class": 21}):
+            assert not _framed.usable(ResNet(ResNetConfig(**options)), x)
 
 
 def test_new_weights_are_seen():

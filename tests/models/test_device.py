@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from scatacworks._core import interpolate, windows
 from scatacworks.models import BinnedUNet, BinnedUNetConfig
@@ -88,22 +86,6 @@ def test_levels_at_borders_of_steps_and_beyond_the_limits(kind, device):
         assert found.tolist() == expected
     else:  # it multiplies by the reciprocal where a CPU divides
         assert np.abs(found - np.array(expected)).max() <= 1
-
-
-@given(data=st.data())
-def test_listed_sites_add_up_to_filled_counts(data):
-    ends = np.sort(data.draw(st.lists(st.integers(1, 60), min_size=2, max_size=6, unique=True))) * 16
-    rows = np.array([[low, high, low, high] for low, high in zip(ends[:-1:2], ends[1::2], strict=False)])
-    tape = windows.make_tape([(0, rows)])
-    sites = np.array(data.draw(st.lists(st.integers(0, 999), unique=True)), np.int32)
-    sites.sort()
-    counts = np.arange(1, len(sites) + 1, dtype=np.float32)
-    first, bin_size = data.draw(st.integers(-4, 60)) * 8, data.draw(st.sampled_from([1, 8]))
-    held = (np.array([0, len(sites)]), np.zeros(len(rows), np.int64), sites, counts)
-    filled = np.empty(40, np.float32)
-    windows.fill_counts(filled, first, bin_size, tape.tape, tape.start, tape.end, *held)
-    bins, values = windows.list_sites(first, 40, bin_size, tape.tape, tape.start, tape.end, *held)
-    np.testing.assert_array_equal(np.bincount(bins, values, minlength=40), filled)
 
 
 def small_model():

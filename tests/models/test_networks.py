@@ -12,8 +12,17 @@ from scatacworks.models.base import box_weights
 from scatacworks.models.resnet import extend
 
 SMALL = models.ResNetConfig(n_blocks=2, n_filters=4, width=11, n_blocks_class=1, n_filters_class=4, width_class=10)
+
+
+def binned_unet():
+    """A network in which the depth counts; before training it does not."""
+    model = models.BinnedUNet()
+    torch.nn.init.normal_(model.depth_net[2].weight, std=0.1)
+    return model
+
+
 NETWORKS = {
-    "BinnedUNet": models.BinnedUNet,
+    "BinnedUNet": binned_unet,
     "ResNet": lambda: models.ResNet(SMALL),
     "UNet": lambda: models.UNet(models.UNetConfig(channels=(4, 6, 8))),
     "Linear": models.Linear,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scatacworks.models._plan import make_units
 from scatacworks.models._predictor import Predictor
 from scatacworks.models._rounding import Rounding
 from scatacworks.models.guide import with_guide
-from scatacworks.models.predict import predict
+from scatacworks.models.predict import predict, run_all, to_tracks
 from scatacworks.prior import Guidance
 
 SIZES = {"chr1": 70_000, "chrEmpty": 3_000, "chr2": 41_003, "chrTiny": 77}
@@ -173,12 +174,42 @@ def test_target_depth_scales_the_signal_only(genome):
     np.testing.assert_array_equal(unchanged.values, probability.values)
 
 
+def test_encoded_runs_are_let_go_of_when_they_are_decoded(genome):
+    predictor = Predictor(small_unet(), some_sites(genome), depth=[2e6, 5e5], device="cpu")
+    results = run_all(predictor, progress=False)
+    held = [weakref.ref(runs[0]) for outputs in results.values() for runs in outputs]
+    to_tracks(predictor, results, np.ones(2))
+    assert held
+    assert all(runs() is None for runs in held)
+
+
 def test_the_network_is_left_as_it_was(genome):
     model = small_unet().train()
     threads = torch.get_num_threads()
     predict(model, some_sites(genome), depth=[2e6, 5e5], progress=False)
     assert model.training
     assert torch.get_num_threads() == threads
+
+
+def test_the_network_is_left_as_it_was_where_getting_ready_fails(genome, monkeypatch):
+    model, n_threads = small_unet().train(), torch.get_num_threads()
+    monkeypatch.setattr(torch, "set_num_threads", set_num_threads := Calls(torch.set_num_threads))
+    monkeypatch.setattr(Predictor, "_constants", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError), Predictor(model, some_sites(genome), depth=[1e6, 1e6], device="cpu"):
+        pass
+    assert model.training
+    assert set_num_threads.given == [1, n_threads]
+
+
+class Calls:
+    """A function, and what it was called with."""
+
+    def __init__(self, function):
+        self.function, self.given = function, []
+
+    def __call__(self, value):
+        self.given.append(value)
+        return self.function(value)
 
 
 def test_units_hold_every_slot_once_and_are_bounded():

@@ -152,6 +152,7 @@ def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
         shown.update(sum(predictor.unit_bp(unit) for unit in units if parts.has(unit)))
         for unit, results in predictor.run_all(todo, shown):
             parts.save(unit, results)
+            del results  # before the next unit
 
 
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:

@@ -96,8 +96,8 @@ def denoise(
     rounding
         Steps to store values in, a :class:`scatacworks.models.Rounding`.
     precision
-        `"bfloat16"` computes in half the bytes where the hardware has it; for what it changes see "Speed and memory".
-        `"float32"` lets NVIDIA GPUs multiply in TF32 where PyTorch's own convolutions do
+        `"bfloat16"` is faster where the hardware has it, processors with AMX included; for what it changes see "Speed
+        and memory". `"float32"` lets NVIDIA GPUs multiply in TF32 where PyTorch's own convolutions do
         (`torch.backends.cudnn.allow_tf32 = False` forbids it).
     device
         Torch device; by default a GPU where there is one, else the CPU.
