@@ -51,17 +51,17 @@ def calibrated_test(
 
 def _usable_groups(adata: AnnData, background: Background, group: str, key: str) -> tuple[np.ndarray, Overlap]:
     """Return which background groups are compared with, and what they are worth."""
-    everything = np.ones(len(background.groups), bool)
+    filled = background.total > 0
     cells = _target_cells(adata, key, group)
     groupby = background.params.get("groupby", "")
     if cells is None or not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
-        logger.info("The cells of the groups are not known here; shared cells are not accounted for.")
-        return everything, independent(len(everything))
+        logger.warning("The cells of the groups are not known here; those they share are not accounted for.")
+        return filled, independent(int(filled.sum()))
     membership = resolve_groups(adata, groupby)
     position = {name: i for i, name in enumerate(membership.groups)}
     members = membership.matrix[:, [position[name] for name in background.groups]]
     shares = np.asarray(members[cells].sum(axis=0)).ravel() > 0
-    kept = everything & ~shares
+    kept = filled & ~shares
     if kept.sum() < FEWEST_GROUPS:
         msg = (
             f"Only {int(kept.sum())} of {len(kept)} background groups hold no cell of {group!r}; at least "
