@@ -151,6 +151,8 @@ class Setting:
         the ordinary variation among a population's cells, no news about the rare ones.
     n_null
         Subpopulations, the last ones, in which nothing is planted.
+    at_end
+        Every so many-th subpopulation lies at an end of the first latent axis (0: wherever it falls).
     """
 
     n_cells: int = 2000
@@ -162,6 +164,7 @@ class Setting:
     varying: float = 0.0
     varying_fold: float = 3.0
     n_null: int = 0
+    at_end: int = 0
 
 
 def simulate(folder: Path, setting: Setting, *, seed: int = 0) -> Cells:
@@ -173,7 +176,10 @@ def simulate(folder: Path, setting: Setting, *, seed: int = 0) -> Cells:
     latent = rng.random((s.n_cells + s.n_target * s.n_targets, 2))
     target = np.repeat(np.arange(-1, s.n_targets), [s.n_cells] + [s.n_target] * s.n_targets)
     for t in range(s.n_targets):  # a rare subpopulation lies together
-        latent[target == t] = rng.random(2) * 0.8 + 0.1 + rng.normal(0, 0.03, (s.n_target, 2))
+        middle = rng.random(2) * 0.8 + 0.1
+        if s.at_end and t % s.at_end == 0:
+            middle[0] = 0.05 + 0.9 * (t // s.at_end % 2)
+        latent[target == t] = middle + rng.normal(0, 0.03, (s.n_target, 2))
     size = rng.lognormal(0, 0.4, len(target))
     slope = np.where(rng.random(len(peaks)) < s.varying, rng.choice([-1, 1], len(peaks)) * np.log(s.varying_fold), 0)
     planted = [plant(rng, peaks, genome, folds=s.folds, n_each=s.n_each) for _ in range(s.n_targets)]

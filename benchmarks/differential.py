@@ -4,7 +4,8 @@ Cells are drawn from real cut sites (30 Mb of bulk HSC ATAC-seq at 80 M reads): 
 subpopulations of 50 cells, all against the same other cells. The network never saw the planted changes, but part of it
 was trained on the sites' source.
 
-    python -m benchmarks.differential DATA --targets 10 --null 20 --out differential.csv
+    python -m benchmarks.differential DATA                    # 10 Mb, 250 well-spread groups: 15 minutes on 2 cores
+    python -m benchmarks.differential DATA --size large       # 30 Mb, 1,000 random and 250 well-spread groups
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import json
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +24,15 @@ import pandas as pd
 from scipy import sparse, stats
 
 import scatacworks as sca
-from benchmarks._priming import EDGE_BP, Setting, knn_members, read_peaks, read_sites, simulate, to_anndata
+from benchmarks._priming import Setting, knn_members, read_peaks, simulate, to_anndata
+from scatacworks import _threads
 from scatacworks._core import intervals
 from scatacworks._core.differential import join_z, two_sided_p, z_scores
-from scatacworks._core.fdr import benjamini_hochberg
+from scatacworks._core.fdr import adjust_families, benjamini_hochberg
 from scatacworks._core.moments import join
 from scatacworks._core.pileup import box_coverage
+from scatacworks._core.region_test import normalise, one_against_many
+from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
 from scatacworks.tl._differential._target import open_target, stretches
@@ -40,103 +46,178 @@ if TYPE_CHECKING:
 EXTEND = 100
 FDR = 0.05
 STEP = 8  # bases are scored at every 8th, as the network's bins are no finer
+CHUNK_BP = 2_000_000
+SIZES = {
+    "small": {"regions": ["chr3:20000-9980000"], "backgrounds": {"250 spread": (250, True)}},
+    "large": {
+        "regions": ["chr1:20000-9980000", "chr2:20000-9980000", "chr3:20000-9980000"],
+        "backgrounds": {"1,000 random": (1000, False), "250 spread": (250, True)},
+    },
+}
 
 
-def prepare(
-    folder: Path,
-    setting: Setting,
-    *,
-    regions: list[tuple[str, int, int]],
-    n_groups: int,
-    spread: bool,
-    model: Any,
-    n_jobs: int | None,
-    seed: int,
-) -> tuple[Cells, AnnData, dict[str, float]]:
-    """Draw the cells, denoise the subpopulations and make the background."""
-    cells = simulate(folder, setting, seed=seed)
-    adata = to_anndata(cells, knn_members(cells, n_groups=n_groups, spread=spread, seed=seed))
-    shared = {"regions": regions, "model": model, "n_jobs": n_jobs, "progress": False}
-    start = time.perf_counter()
-    sca.tl.denoise(adata, **shared)
-    denoised = time.perf_counter()
-    options = {"key": "background_sites", "key_added": "background_moments"}
-    sca.tl.background(adata, **options, **shared)
-    seconds = {"denoise": denoised - start, "background": time.perf_counter() - denoised}
-    return cells, adata, seconds
+class Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def __call__(self, step: str) -> None:
+        now = time.perf_counter()
+        self.seconds[step] = round(now - self.last, 1)
+        self.last = now
+
+
+class Experiment:
+    """Cells, denoised subpopulations and backgrounds; the first background is the one that methods are compared on."""
+
+    def __init__(self, folder: Path, setting: Setting, given: argparse.Namespace) -> None:
+        self.clock, self.setting = Clock(), setting
+        self.cells = simulate(folder, setting, seed=given.seed)
+        self.clock("simulate")
+        self.n_jobs = _threads.resolve(given.jobs)
+        regions = [self.cells.genome.region(region) for region in given.regions]
+        shared = {"regions": regions, "model": given.model, "n_jobs": given.jobs, "progress": given.progress}
+        self.adata, self.backgrounds = None, {}
+        for name, (n_groups, spread) in given.backgrounds.items():
+            members = knn_members(self.cells, n_groups=n_groups, spread=spread, seed=given.seed)
+            adata = to_anndata(self.cells, members)
+            if self.adata is None:
+                self.adata = adata
+                self.clock("cells and groups")
+                sca.tl.denoise(self.adata, **shared)
+                self.clock("denoise subpopulations")
+            else:
+                shared["universe"] = next(iter(self.backgrounds.values())).uns["background_moments"]["universe"]
+                adata.uns["denoised"] = self.adata.uns["denoised"]
+            sca.tl.background(adata, key="background_sites", key_added="background_moments", **shared)
+            self.backgrounds[name] = adata
+            self.clock(f"background, {name}")
+        found = self.adata.uns["background_moments"]
+        self.regions, self.universe = found["regions"], found["universe"]
+        self.raw = RawCoverage(self.adata, self.regions, self.n_jobs)
+        self.counts = RawCounts(self.cells, self.adata, self.universe)
+        peaks = read_peaks(folder, self.cells.genome)
+        inside = intervals.covered(as_arrays(peaks, self.cells.genome), as_arrays(self.regions, self.cells.genome))
+        self.peaks = peaks[inside == peaks["end"] - peaks["start"]].reset_index(drop=True)
+        self.called_peaks = self.universe[self.universe["family"] == "peak"].reset_index(drop=True)
+        self.matrix = self.cells.count_matrix(self.called_peaks).tocsr()
+        self.clock("raw coverage and counts")
+
+    def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return scores by method and subpopulation, and how backgrounds agree."""
+        with ThreadPoolExecutor(self.n_jobs) as pool:
+            parts = list(pool.map(partial(evaluate, self), range(self.setting.n_targets)))
+        self.clock("test and score")
+        scores, agreement = (pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True))
+        return scores, agreement
 
 
 class RawCoverage:
     """Coverage (cut sites extended by 100 bp) of targets and background, normalised; z per base without a network."""
 
-    def __init__(self, adata: AnnData, regions: pd.DataFrame) -> None:
+    def __init__(self, adata: AnnData, regions: pd.DataFrame, n_jobs: int) -> None:
         self.targets = sca.get.tracks(adata, key="pseudobulk")
         self.groups = sca.get.tracks(adata, key="background_sites")
         self.target_sums, self.group_sums = self.targets.sums(), self.groups.sums()
-        self.regions = regions
-        self.moments = {chrom: self._moments(chrom, start, end) for chrom, start, end in _rows(regions)}
+        self.rows = list(regions[["chrom", "start", "end"]].itertuples(index=False, name=None))
+        pieces = [
+            (chrom, low, min(low + CHUNK_BP, end))
+            for chrom, start, end in self.rows
+            for low in range(start, end, CHUNK_BP)
+        ]
+        with ThreadPoolExecutor(n_jobs) as pool:
+            found = list(pool.map(lambda piece: self._moments(*piece), pieces))
+        self.moments = {}
+        for chrom, start, end in self.rows:
+            own = [at for at, piece in enumerate(pieces) if piece[0] == chrom and start <= piece[1] < end]
+            self.moments[chrom, start] = tuple(np.concatenate([found[at][i] for at in own]) for i in range(2))
 
     def _cover(self, tracks: sca.Tracks, group: int, chrom: str, start: int, end: int) -> np.ndarray:
-        starts, _, counts = tracks.runs(group, chrom)
-        low, high = np.searchsorted(starts, [start - EXTEND, end + EXTEND])
-        return box_coverage(starts[low:high], counts[low:high].astype(np.int64), start, end, EXTEND)
+        positions, counts = tracks.sites(group, chrom, max(start - EXTEND, 0), end + EXTEND)
+        return box_coverage(positions, counts.astype(np.int64), start, end, EXTEND)
 
     def _moments(self, chrom: str, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation per base over the groups."""
-        mean, squares = np.zeros(end - start), np.zeros(end - start)
+        mean, squares, nothing = np.zeros(end - start), np.zeros(end - start), np.zeros(end - start)
         scale = self.group_sums.mean() / self.group_sums
         for group in range(len(scale)):
             values = self._cover(self.groups, group, chrom, start, end)
-            join(mean, squares, group, values * scale[group], np.zeros(len(values)), 1)
-        return mean, np.sqrt(squares / len(scale))
+            join(mean, squares, group, values * scale[group], nothing, 1)
+        return mean.astype(np.float32), np.sqrt(squares / len(scale)).astype(np.float32)
 
-    def z(self, target: int) -> dict[str, np.ndarray]:
-        """Return z per base of one subpopulation, by chromosome."""
+    def z(self, target: int) -> list[tuple[str, int, np.ndarray]]:
+        """Return z per base of one subpopulation: chromosome, first base, values."""
         scale = self.group_sums.mean() / self.target_sums[target]
-        out = {}
-        for chrom, start, end in _rows(self.regions):
-            out[chrom] = z_scores(self._cover(self.targets, target, chrom, start, end) * scale, *self.moments[chrom])
-        return out
+        return [
+            (chrom, start, z_scores(self._cover(self.targets, target, chrom, start, end) * scale, *self.moments[key]))
+            for (chrom, start, end), key in zip(self.rows, self.moments, strict=True)
+        ]
 
 
-def _rows(regions: pd.DataFrame) -> list[tuple[str, int, int]]:
-    return list(regions[["chrom", "start", "end"]].itertuples(index=False, name=None))
+class RawCounts:
+    """Cut sites in the regions that the default test looks at: the same test without a network."""
+
+    def __init__(self, cells: Cells, adata: AnnData, universe: pd.DataFrame) -> None:
+        self.cells, self.universe = cells, universe
+        self.members = sparse.csr_array(adata.obsm["background"])
+        matrix = cells.count_matrix(universe)
+        of_groups = (self.members.T.astype(np.float64) @ matrix).toarray()
+        rows = np.flatnonzero(cells.target >= 0)
+        shape = (len(cells.planted), len(cells.target))
+        own = sparse.csr_array((np.ones(len(rows)), (cells.target[rows], rows)), shape=shape)
+        depth = np.asarray(self.members.T.astype(np.float64) @ cells.n_sites)
+        self.groups = of_groups * (depth.mean() / depth)[:, None]
+        self.targets = (own @ matrix).toarray() * (depth.mean() / (own @ cells.n_sites))[:, None]
+
+        self.normalised = normalise(self.groups, self.groups, universe["family"].to_numpy(str))
+
+    def test(self, target: int) -> pd.DataFrame:
+        """Return the table of regions of one subpopulation."""
+        family = self.universe["family"].to_numpy(str)
+        own = normalise(self.targets[[target]], self.groups, family)[0]
+        overlap = group_overlap(self.members, self.cells.target == target, self.cells.n_sites)
+        result = one_against_many(own, self.normalised, overlap, family)
+        table = self.universe[["chrom", "start", "end"]].assign(p=result.p, z=result.z)
+        return table.assign(q=adjust_families(result.p, family))
 
 
-def denoised_z(adata: AnnData, group: str) -> dict[str, np.ndarray]:
-    """Return z per base of the denoised track, by chromosome."""
+def denoised_z(adata: AnnData, group: str) -> list[tuple[str, int, np.ndarray]]:
+    """Return z per base of the denoised track: chromosome, first base, values."""
     background = get_background(adata, "background_moments")
     target = open_target(adata, "denoised", group, background)
-    return {s.chrom: z_scores(s.signal, s.mean, s.sd) for s in stretches(background, target)}
+    return [(s.chrom, s.start, z_scores(s.signal, s.mean, s.sd)) for s in stretches(background, target)]
 
 
-def joined(z: dict[str, np.ndarray], offset: int, min_z: float = 2.0) -> pd.DataFrame:
+def joined(z: list[tuple[str, int, np.ndarray]], min_z: float = 2.0) -> pd.DataFrame:
     """Return the regions of the published test from z per base."""
     parts = []
-    for chrom, values in z.items():
+    for chrom, first, values in z:
         start, end, _, top, _ = join_z(values, min_z, 200)
-        parts.append(pd.DataFrame({"chrom": chrom, "start": start + offset, "end": end + offset, "top_z": top}))
+        parts.append(pd.DataFrame({"chrom": chrom, "start": start + first, "end": end + first, "top_z": top}))
     table = pd.concat(parts, ignore_index=True)
     p = two_sided_p(table["top_z"].to_numpy())
     return table.assign(p=p, q=benjamini_hochberg(p))
 
 
-def peak_tests(cells: Cells, peaks: pd.DataFrame, target: int) -> dict[str, pd.DataFrame]:
+def peak_tests(run: Experiment, target: int) -> dict[str, pd.DataFrame]:
     """Test a cells x peaks matrix as is usual: Wilcoxon on log counts per 10,000, and pooled counts.
 
-    The second is a likelihood-ratio test of a common rate with the dispersion estimated among disjoint groups of 50
-    other cells (quasi-Poisson), in the spirit of edgeR.
+    The peaks are those of all groups together, as in the default test. The second test is a likelihood-ratio test of a
+    common rate with the dispersion estimated among disjoint groups of 50 other cells (quasi-Poisson), in the spirit of
+    edgeR.
     """
-    matrix = cells.count_matrix(peaks).tocsr()
+    cells = run.cells
     own, rest = np.flatnonzero(cells.target == target), np.flatnonzero(cells.target < 0)
     kept = np.concatenate([own, rest])
-    logged = matrix[kept].multiply(1e4 / np.maximum(cells.n_sites[kept], 1)[:, None]).tocsc()
+    logged = run.matrix[kept].multiply(1e4 / np.maximum(cells.n_sites[kept], 1)[:, None]).tocsc()
     logged.data = np.log1p(logged.data)
     p_wilcoxon = _wilcoxon(logged, np.arange(len(kept)) < len(own))
-    p_counts = _quasi_poisson(matrix, cells.n_sites, own, rest)
+    p_counts = _quasi_poisson(run.matrix, cells.n_sites, own, rest)
     tables = {}
     for name, p in (("peak matrix, Wilcoxon", p_wilcoxon), ("peak matrix, counts", p_counts)):
-        tables[name] = peaks.assign(p=p, q=benjamini_hochberg(p))
+        tables[name] = run.called_peaks.assign(p=p, q=benjamini_hochberg(p))
     return tables
 
 
@@ -207,117 +288,157 @@ def score_regions(table: pd.DataFrame, where: pd.DataFrame, cells: Cells) -> dic
     score = -np.log10(np.maximum(best_p(table, where, cells), 1e-300))
     right = intervals.any_overlap(as_arrays(called, cells.genome), as_arrays(where[truth], cells.genome))
     found = intervals.any_overlap(as_arrays(where, cells.genome), as_arrays(called, cells.genome))
-    out = {
-        "region_auroc": auroc(truth, score),
-        "region_auprc": auprc(truth, score),
-        "called": len(called),
-        "false_share": 1 - right.mean() if len(called) else 0.0,
-        "recall": found[truth].mean(),
-    }
-    changed = (where["kind"] != "new").to_numpy()
-    out |= {
-        "changed_auroc": auroc(truth[changed], score[changed]),
-        "changed_auprc": auprc(truth[changed], score[changed]),
-    }
+    out = {"called": len(called), "false": int((~right).sum()), "recall": found[truth].mean()}
+    out |= {"region AUROC": auroc(truth, score), "region AUPRC": auprc(truth, score)}
+    for name, kinds in (("changed", ["changed", "unchanged"]), ("new", ["new", "control"])):
+        at = where["kind"].isin(kinds).to_numpy()
+        out[f"region AUPRC, {name}"] = auprc(truth[at], score[at])
     for kind, fold in sorted(set(zip(where["kind"][truth], where["fold"][truth], strict=True))):
         at = ((where["kind"] == kind) & (where["fold"] == fold)).to_numpy()
-        out[f"recall {kind} {fold:g}"] = found[at].mean()
+        out[f"recall, {kind} {fold:g}x"] = found[at].mean()
     return out
 
 
-def score_bases(score: dict[str, np.ndarray], where: pd.DataFrame, offset: int) -> dict[str, float]:
-    """Ranking of bases by score against the planted regions."""
-    truth, values = [], []
-    for chrom, z in score.items():
-        inside = np.zeros(len(z), bool)
+def score_bases(score: list[np.ndarray], run: Experiment, where: pd.DataFrame) -> dict[str, float]:
+    """Ranking of every 8th base by its score against the planted regions."""
+    truth = []
+    for chrom, start, end in run.raw.rows:
+        inside = np.zeros(end - start, bool)
         for row in where[where["truth"] & (where["chrom"] == chrom)].itertuples():
-            inside[row.start - offset : row.end - offset] = True
+            inside[max(row.start - start, 0) : max(row.end - start, 0)] = True
         truth.append(inside[::STEP])
-        values.append(np.nan_to_num(np.abs(z[::STEP]), posinf=1e6))
-    truth, values = np.concatenate(truth), np.concatenate(values)
-    return {"base_auroc": auroc(truth, values), "base_auprc": auprc(truth, values)}
+    truth, values = np.concatenate(truth), np.concatenate(score)
+    return {"base AUPRC": auprc(truth, values)}
 
 
-def painted(table: pd.DataFrame, z: dict[str, np.ndarray], offset: int) -> dict[str, np.ndarray]:
-    """Give every base the score of the tested region it lies in."""
-    out = {chrom: np.zeros(len(values), np.float32) for chrom, values in z.items()}
+def thinned(z: list[tuple[str, int, np.ndarray]]) -> list[np.ndarray]:
+    """Return |z| at every 8th base; at most 1,000."""
+    return [np.nan_to_num(np.abs(values[::STEP]), posinf=1e3) for _, _, values in z]
+
+
+def painted(table: pd.DataFrame, run: Experiment) -> list[np.ndarray]:
+    """Give every 8th base -log10 of the p-value of the tested region it lies in; 0 elsewhere."""
+    out = []
     score = -np.log10(np.maximum(table["p"].to_numpy(), 1e-300))
-    for chrom, start, end, value in zip(
-        table["chrom"].astype(str), table["start"] - offset, table["end"] - offset, score, strict=True
-    ):
-        if chrom in out:
-            out[chrom][max(start, 0) : end] = value
+    chroms = table["chrom"].astype(str).to_numpy()
+    start, stop = table["start"].to_numpy(), table["end"].to_numpy()
+    for chrom, first, end in run.raw.rows:
+        values = np.zeros(end - first, np.float32)
+        for i in np.flatnonzero(chroms == chrom):
+            values[max(start[i] - first, 0) : max(stop[i] - first, 0)] = score[i]
+        out.append(values[::STEP])
     return out
 
 
-def evaluate(cells: Cells, adata: AnnData, peaks: pd.DataFrame, raw: RawCoverage, target: int) -> dict[str, dict]:
-    """Return scores of every method on one subpopulation."""
+def evaluate(run: Experiment, target: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return scores of every method on one subpopulation, and how its tests on the backgrounds agree."""
     group = f"population {target}"
-    where = places(cells, peaks, target, raw.regions)
-    raw_z = raw.z(target)
-    z = denoised_z(adata, group)
-    results = {"raw coverage z": (joined(raw_z, EDGE_BP), raw_z)}
-    sca.tl.differential_regions(adata, group, method="paper", progress=False)
-    results["denoised z (paper)"] = adata.uns["differential_regions"].copy(), z
-    sca.tl.differential_regions(adata, group, progress=False)
-    table = adata.uns["differential_regions"].copy()
-    weighted = {chrom: np.nan_to_num(np.abs(values), posinf=1e3) for chrom, values in z.items()}
-    confidence = painted(table, z, EDGE_BP)
-    combined = {chrom: confidence[chrom] + 1e-3 * np.minimum(weighted[chrom], 50) for chrom in z}
-    results["default"] = table, combined
-    for name, tested in peak_tests(cells, peaks, target).items():
-        results[name] = tested, painted(tested, z, EDGE_BP)
-    scores = {name: score_regions(tested, where, cells) for name, (tested, _) in results.items()}
-    if where["truth"].any():
-        scores = {name: scores[name] | score_bases(bases, where, EDGE_BP) for name, (_, bases) in results.items()}
-    return scores
+    where = places(run.cells, run.peaks, target, run.regions)
+    tested = {name: default_test(adata, group) for name, adata in run.backgrounds.items()}
+    default = next(iter(tested.values()))
+    raw_z, z = run.raw.z(target), denoised_z(run.adata, group)
+    sca.tl.differential_regions(run.adata, group, method="paper", key_added=f"{group}, paper", progress=False)
+    raw_counts = run.counts.test(target)
+    results = {
+        "default": (default, combined(painted(default, run), thinned(z))),
+        "published procedure": (run.adata.uns.pop(f"{group}, paper"), thinned(z)),
+        "raw coverage, published procedure": (joined(raw_z), thinned(raw_z)),
+        "raw counts, default test": (raw_counts, combined(painted(raw_counts, run), thinned(raw_z))),
+    }
+    for name, table in peak_tests(run, target).items():
+        results[name] = table, painted(table, run)
+    null = target >= run.setting.n_targets - run.setting.n_null
+    rows = []
+    for name, (table, bases) in results.items():
+        scores = score_regions(table, where, run.cells) | ({} if null else score_bases(bases, run, where))
+        rows.append({"method": name, "target": target, "null": null} | scores)
+    truth = intervals.any_overlap(
+        as_arrays(default, run.cells.genome), as_arrays(where[where["truth"]], run.cells.genome)
+    )
+    agreement = [compare(name, default, other, truth) | {"null": null} for name, other in tested.items()]
+    return pd.DataFrame(rows), pd.DataFrame(agreement)
 
 
-def run(
-    folder: Path, setting: Setting, regions: list[tuple[str, int, int]], **options: Any
-) -> tuple[pd.DataFrame, dict]:
-    """Return scores by method and subpopulation, and notes."""
-    cells, adata, seconds = prepare(folder, setting, regions=regions, **options)
-    raw = RawCoverage(adata, adata.uns["background_moments"]["regions"])
-    peaks = read_peaks(folder, cells.genome)
-    inside = intervals.covered(as_arrays(peaks, cells.genome), as_arrays(raw.regions, cells.genome))
-    peaks = peaks[inside == peaks["end"] - peaks["start"]].reset_index(drop=True)
-    parts = []
-    for target in range(setting.n_targets):
-        scores = pd.DataFrame(evaluate(cells, adata, peaks, raw, target)).T.rename_axis("method").reset_index()
-        parts.append(scores.assign(target=target, null=target >= setting.n_targets - setting.n_null))
-    total = adata.uns["background_moments"]["total"]
-    notes = {"seconds": seconds, "total_cv": float(total.std() / total.mean()), "n_peaks": len(peaks)}
-    return pd.concat(parts, ignore_index=True), notes | adata.uns["scatacworks"]["differential_regions"]
+def default_test(adata: AnnData, group: str) -> pd.DataFrame:
+    """Return the table of the default test; nothing stays behind."""
+    sca.tl.differential_regions(adata, group, key_added=group, progress=False)
+    adata.uns.pop(f"{group}_z")
+    return adata.uns.pop(group)
+
+
+def combined(painted: list[np.ndarray], z: list[np.ndarray]) -> list[np.ndarray]:
+    """Rank bases by the p-value of their region; z decides among equals."""
+    return [p + 1e-3 * np.minimum(one, 50) for p, one in zip(painted, z, strict=True)]
+
+
+def compare(name: str, first: pd.DataFrame, other: pd.DataFrame, truth: np.ndarray) -> dict[str, Any]:
+    """Say how two tests of the same regions agree."""
+    called, also = first["significant"].to_numpy(), other["significant"].to_numpy()
+    return {
+        "background": name,
+        "correlation of z": np.corrcoef(first["z"], other["z"])[0, 1],
+        "sd of the difference": float((first["z"] - other["z"]).std()),
+        "called": int(also.sum()),
+        "false": int((also & ~truth).sum()),
+        "by one only": int((called ^ also).sum()),
+    }
+
+
+def show(title: str, table: pd.DataFrame) -> None:
+    """Print a table, columns the methods."""
+    print(f"\n{title}\n{table.round(3).to_string()}", flush=True)
+
+
+def report(run: Experiment, scores: pd.DataFrame, agreement: pd.DataFrame) -> None:
+    """Print what was found."""
+    order = list(scores["method"].unique())
+    planted, null = scores[~scores["null"]], scores[scores["null"]].groupby("method")["called"]
+    means = planted.drop(columns=["target", "null"]).groupby("method").mean().T[order]
+    total = planted.groupby("method")[["called", "false"]].sum().loc[order]
+    means.loc["false share of all calls"] = total["false"] / total["called"].clip(lower=1)
+    means.loc["called, null: mean"] = null.mean()
+    means.loc["called, null: largest"] = null.max()
+    means.loc["called, null: share of tests with any"] = null.agg(lambda called: (called > 0).mean())
+    show(f"{run.setting.varying:.0%} of the peaks vary among the other cells", means)
+    if len(run.backgrounds) > 1:
+        names = list(run.backgrounds)
+        for nulls, title in ((False, "backgrounds, planted"), (True, "backgrounds, null")):
+            found = agreement[agreement["null"] == nulls].drop(columns="null")
+            show(title, found.groupby("background").mean().T[names])
+    notes = {name: adata.uns["scatacworks"]["population 0"] for name, adata in run.backgrounds.items()}
+    print(json.dumps({"seconds": run.clock.seconds, "tested": len(run.universe), "notes": notes}, default=float))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with the HSC 80 M cut sites and peaks")
-    parser.add_argument("--targets", type=int, default=8, help="subpopulations with planted regions")
-    parser.add_argument("--null", type=int, default=8, help="subpopulations without")
-    parser.add_argument("--regions", nargs="+", default=["chr3:20000-9980000"])
-    parser.add_argument("--groups", type=int, default=250)
-    parser.add_argument("--random", action="store_true", help="random centres instead of well-spread ones")
-    parser.add_argument("--varying", type=float, default=0.0, help="share of peaks that vary among the other cells")
+    parser.add_argument("--size", choices=list(SIZES), default="small")
+    parser.add_argument("--targets", type=int, default=10, help="subpopulations with planted regions")
+    parser.add_argument("--null", type=int, default=10, help="subpopulations without")
+    parser.add_argument("--regions", nargs="+", help="instead of those of the size")
+    parser.add_argument("--groups", type=int, help="well-spread background groups, instead of those of the size")
+    parser.add_argument(
+        "--varying", type=float, nargs="+", default=[0.0, 0.3], help="share of peaks that vary among the other cells"
+    )
     parser.add_argument("--model", default="default")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="write the scores of every subpopulation to this CSV file")
+    parser.add_argument("--progress", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    genome, _ = read_sites(given.data)
-    setting = Setting(n_targets=given.targets + given.null, n_null=given.null, varying=given.varying)
-    options = {"n_groups": given.groups, "spread": not given.random, "model": given.model, "seed": given.seed}
-    options["n_jobs"] = given.jobs
-    scores, notes = run(given.data, setting, [genome.region(region) for region in given.regions], **options)
-    shown = scores.drop(columns="target")
-    print(shown[~shown["null"]].groupby("method").mean().T.round(4).to_string())
-    print("\nregions called where nothing is planted:")
-    print(shown[shown["null"]].groupby("method")["called"].agg(["mean", "median", "max"]).to_string())
-    print(json.dumps(notes, default=float))
-    if given.out is not None:
-        scores.to_csv(given.out, index=False)
+    size = SIZES[given.size]
+    given.regions = given.regions or size["regions"]
+    given.backgrounds = {f"{given.groups} spread": (given.groups, True)} if given.groups else size["backgrounds"]
+    parts = []
+    for varying in given.varying:
+        setting = Setting(n_targets=given.targets + given.null, n_null=given.null, varying=varying, at_end=2)
+        run = Experiment(given.data, setting, given)
+        scores, agreement = run.run()
+        report(run, scores, agreement)
+        parts.append(scores.assign(varying=varying))
+        if given.out is not None:
+            pd.concat(parts, ignore_index=True).to_csv(given.out, index=False)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,25 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     return _step_up(p, pi0=1.0)
 
 
+def adjust_families(p: np.ndarray, families: np.ndarray) -> np.ndarray:
+    """Return p-values of several families adjusted together; float64 in the shape of `p`, without NaN.
+
+    Weighted Benjamini-Hochberg (Genovese, Roeder and Wasserman 2006): each family gets the same share of what may be
+    called falsely, however many members it has, so that a few likely places are not drowned by many unlikely ones. The
+    false discovery rate is that of all calls together.
+
+    Parameters
+    ----------
+    p
+        P-values, `(n,)`.
+    families
+        The family of each, `(n,)`, any type. They must not depend on the p-values.
+    """
+    p = np.asarray(p, np.float64)
+    _, own, size = np.unique(families, return_inverse=True, return_counts=True)
+    return benjamini_hochberg(np.minimum(p * (len(size) * size[own] / max(len(p), 1)), 1.0))
+
+
 def qvalue(p: np.ndarray, *, pi0: float | None = None) -> np.ndarray:
     """Return Storey's q-values, float64 in the shape of `p`; NaN stays NaN and is not counted.
 

@@ -119,6 +119,53 @@ def encode_window(
 
 
 @njit
+def expand_window(
+    bins: np.ndarray,
+    bin_size: int,
+    first: int,
+    tape: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    step: float,
+    limit: int,
+    out: np.ndarray,
+) -> int:
+    """Write the rounded signal of every wanted base of one window, as :func:`encode_window` finds it; how many."""
+    margin = 1 if bin_size > 1 else 0
+    half = (bin_size + 1) // 2 if margin else 0
+    centred = 0.5 if bin_size % 2 == 0 else 0.0
+    last = first + (len(bins) - 2 * margin) * bin_size
+    inverse_step = 1.0 / step
+    n = 0
+    i = max(np.searchsorted(tape, first, side="right") - 1, 0)
+    while i < len(tape) and tape[i] < last:
+        shift = tape[i] - start[i]
+        base, stop = max(low[i], first - shift), min(high[i], last - shift)
+        while base < stop:
+            offset = base + shift - first + half
+            left = offset // bin_size
+            stretch = min(stop - base, bin_size - offset % bin_size)
+            if bin_size == 1:
+                a = b = bins[left]
+            else:
+                a, b = bins[left], bins[left + 1]
+            level_a, level_b = level(a, SIGNAL, inverse_step, limit), level(b, SIGNAL, inverse_step, limit)
+            if level_a == level_b:
+                out[n : n + stretch] = (level_a * step) ** 2
+            else:
+                slope = (b - a) / bin_size
+                within = offset % bin_size + centred
+                for k in range(stretch):
+                    out[n + k] = (level(a + slope * (within + k), SIGNAL, inverse_step, limit) * step) ** 2
+            n += stretch
+            base += stretch
+        i += 1
+    return n
+
+
+@njit
 def join_runs(starts: np.ndarray, lengths: np.ndarray, levels: np.ndarray) -> int:
     """Join, in place, touching runs of equal level; returns how many remain."""
     n = 0

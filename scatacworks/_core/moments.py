@@ -45,3 +45,37 @@ def join(
         step = more_mean[i] - mean[i]
         mean[i] += step * share
         squares[i] += more_squares[i] + step * step * share * count
+
+
+@njit
+def running_sum(
+    values: np.ndarray, first: int, bounds: np.ndarray, at: int, total: float, out: np.ndarray
+) -> tuple[int, float]:
+    """Go on with a running sum: write what it is at every bound up to the last of these values.
+
+    Parameters
+    ----------
+    values
+        The next values; the first lies at position `first`.
+    bounds
+        Sorted positions.
+    at, total
+        The next bound and the sum so far; 0 and 0 to begin with.
+    out
+        Sum of all values before each bound.
+
+    Returns
+    -------
+    The next bound and the sum.
+    """
+    i = 0
+    while at < len(bounds) and bounds[at] <= first + len(values):
+        while i < bounds[at] - first:
+            total += values[i]
+            i += 1
+        out[at] = total
+        at += 1
+    while i < len(values):
+        total += values[i]
+        i += 1
+    return at, total

@@ -10,6 +10,8 @@ from scipy.special import digamma, polygamma
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+_FEWEST_PEERS = 10  # groups that each one is compared with, even if they share cells with it
+
 
 class Overlap(NamedTuple):
     """What the sharing of cells does to a comparison of one group with many.
@@ -18,24 +20,35 @@ class Overlap(NamedTuple):
     ----------
     effective_number
         Independent groups that would give as precise a standard deviation.
-    mean_number
-        Independent groups that would give as precise a mean.
-    variance_ratio
-        Variance of (target - mean of the groups) over the expected sample variance of the groups, if all cells are
-        alike; 1 + 1 / n for n groups without shared cells and a target of the same size.
+    peers
+        `(n_groups, n_groups)`, float64, rows sum to 1: the groups that each one is compared with
+        in turn, equally weighted; those that share no cell with it where there are enough of them.
+    noise
+        `(n_groups,)`: variance of (group - mean of its peers) over the expected sample variance of the groups, if all
+        fragments are alike.
+    target_noise
+        The same of the tested group, which is compared with all groups; more than 1 if it holds fewer fragments.
+    likeness
+        `(n_groups, n_groups)`: correlation of groups by the fragments they share.
     """
 
     effective_number: float
-    mean_number: float
-    variance_ratio: float
+    peers: np.ndarray
+    noise: np.ndarray
+    target_noise: float
+    likeness: np.ndarray
+
+    def independent_among(self, groups: np.ndarray) -> float:
+        """Return how many independent groups some groups are worth in the mean of anything."""
+        return len(groups) ** 2 / float(self.likeness[np.ix_(groups, groups)].sum())
 
 
 def group_overlap(members: csr_matrix, target: np.ndarray, weights: np.ndarray | None = None) -> Overlap:
-    """Return effective number and variance ratio of groups that may share cells with each other and the target.
+    """Return what groups are worth that share cells with each other; the target shares none with them.
 
-    A group is seen as the weighted mean of its cells, all with the same variance. With columns `w_g` of weights that
-    sum to 1, the groups' covariance is `K = W'W`, and after centring over the groups `C K C`: its trace is what the
-    sample variance measures, and trace^2 / trace(square) its degrees of freedom (Satterthwaite).
+    A group is seen as the mean of its fragments, all with the same variance. The covariance of groups g and h is then
+    `K[g, h] = n_gh / (n_g n_h)`, with the fragments they share and their own. After centring over the groups, `C K C`:
+    its trace is what the sample variance measures, and trace^2 / trace(square) its degrees of freedom (Satterthwaite).
 
     Parameters
     ----------
@@ -44,31 +57,49 @@ def group_overlap(members: csr_matrix, target: np.ndarray, weights: np.ndarray |
     target
         bool, `(n_cells,)`: cells of the tested group.
     weights
-        Weight of every cell (its number of fragments), all equal by default.
+        Fragments of every cell; as many of each by default.
     """
     from scipy.sparse import csc_array, diags_array
 
-    weights = np.ones(members.shape[0]) if weights is None else np.asarray(weights, np.float64)
-    columns = diags_array(weights) @ csc_array(members != 0).astype(np.float64)
-    columns = columns @ diags_array(1 / np.maximum(columns.sum(axis=0), np.finfo(float).tiny))
-    own = np.where(target, weights, 0.0)
-    own = own / max(own.sum(), np.finfo(float).tiny)
-    gram = (columns.T @ columns).toarray()
-    average = np.asarray(columns.mean(axis=1)).ravel()
-    centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
-    n = gram.shape[0]
-    trace = float(np.trace(centred))
-    if n < 2 or trace <= 0:
-        return Overlap(1.0, 1.0, np.inf)
-    freedom = trace**2 / float((centred**2).sum())
-    difference = own - average
-    mean_number = float(np.trace(gram)) / n / float(average @ average)
-    return Overlap(freedom + 1, mean_number, float(difference @ difference) / (trace / (n - 1)))
+    weights = np.ones(members.shape[0]) if weights is None else np.maximum(np.asarray(weights, np.float64), 0.0)
+    inside = csc_array(members != 0).astype(np.float64)
+    shared = (inside.T @ diags_array(weights) @ inside).toarray()
+    size = np.maximum(np.diag(shared), np.finfo(float).tiny)
+    target_size = float(weights[target].sum())
+    return _overlap(shared / np.outer(size, size), 1 / target_size if target_size > 0 else np.inf)
 
 
 def independent(n_groups: int) -> Overlap:
     """Return what :func:`group_overlap` gives for groups that share no cells, of the size of the target."""
-    return Overlap(float(n_groups), float(n_groups), 1 + 1 / n_groups)
+    return _overlap(np.eye(n_groups), 1.0)
+
+
+def _overlap(covariance: np.ndarray, target_variance: float) -> Overlap:
+    n = len(covariance)
+    centred = covariance - covariance.mean(0) - covariance.mean(1)[:, None] + covariance.mean()
+    trace = float(np.trace(centred))
+    peers = _peers(covariance)
+    if n < 2 or trace <= 1e-12 * float(np.trace(covariance)):
+        return Overlap(1.0, peers, np.ones(n), 1.0, np.ones((n, n)))
+    expected = trace / (n - 1)
+    with_peers = np.einsum("gh,gh->g", peers, covariance)
+    noise = np.diag(covariance) - 2 * with_peers + np.einsum("gh,gh->g", peers @ covariance, peers)
+    effective = trace**2 / float((centred**2).sum()) + 1
+    smallest = 1e-6 * expected  # of a group that equals its peers
+    target_noise = (target_variance + float(covariance.mean())) / expected
+    own = np.sqrt(np.diag(covariance))
+    likeness = covariance / np.outer(own, own)
+    return Overlap(effective, peers, np.maximum(noise, smallest) / expected, target_noise, likeness)
+
+
+def _peers(covariance: np.ndarray) -> np.ndarray:
+    """Return equal weights for the groups that share nothing with a group; else for those that share least."""
+    n = len(covariance)
+    wanted = min(max(_FEWEST_PEERS, n // 4), n - 1)
+    covariance = covariance + np.diag(np.full(n, np.inf))
+    bound = np.partition(covariance, wanted - 1, axis=1)[:, wanted - 1]
+    peers = (covariance <= np.maximum(bound, 0.0)[:, None]).astype(np.float64)
+    return peers / peers.sum(axis=1, keepdims=True)
 
 
 class VariancePrior(NamedTuple):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._core.differential import z_scores
-from scatacworks._core.region_test import one_against_many, size_factors
+from scatacworks._core.region_test import normalise, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap, independent
 from scatacworks._logging import logger
 from scatacworks._membership import resolve_groups
@@ -17,11 +17,13 @@ from scatacworks.tl._differential._target import stretches
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
 
     from scatacworks.tl._differential._store import Background
     from scatacworks.tl._differential._target import Target
 
 FEWEST_GROUPS = 10
+SMALLEST_SHARE = 0.75  # of a usual group's fragments
 
 
 def calibrated_test(
@@ -31,33 +33,35 @@ def calibrated_test(
     kept, overlap = _usable_groups(adata, background, target.group, key)
     table = background.universe[["chrom", "start", "end", "family"]].reset_index(drop=True)
     table = pd.concat([table, _summaries(background, target, table)], axis=1)
-    groups = np.asarray(background.signal[:], np.float64)[kept]
-    reference = groups.mean(axis=0)
-    groups *= size_factors(groups, reference, background.level)[:, None]
-    own = table["mean"].to_numpy()
-    own = own * size_factors(own[None], reference, background.level)
-    result = one_against_many(own, groups, overlap)
+    groups, family = np.asarray(background.signal[:])[kept], table["family"].to_numpy(str)
+    own = normalise(table["mean"].to_numpy()[None], groups, family)[0]
+    groups = normalise(groups, groups, family)
+    result = one_against_many(own, groups, overlap, family)
     table = table.assign(
         mean=own, mean_background=groups.mean(axis=0), z=result.z, p=result.p, p_normal=result.p_normal
     )
     table["direction"] = np.where(table["mean"] >= table["mean_background"], 1, -1).astype(np.int8)
-    notes = {"n_groups": int(kept.sum()), **{name: float(value) for name, value in overlap._asdict().items()}}
+    notes = {
+        "n_groups": int(kept.sum()),
+        "effective_number": float(overlap.effective_number),
+        "target_noise": float(overlap.target_noise),
+    }
     return table, notes
 
 
 def _usable_groups(adata: AnnData, background: Background, group: str, key: str) -> tuple[np.ndarray, Overlap]:
     """Return which background groups are compared with, and what they are worth."""
-    everything = np.ones(len(background.groups), bool)
+    filled = background.total > 0
     cells = _target_cells(adata, key, group)
     groupby = background.params.get("groupby", "")
     if cells is None or not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
-        logger.info("The cells of the groups are not known here; shared cells are not accounted for.")
-        return everything, independent(len(everything))
+        logger.warning("The cells of the groups are not known here; those they share are not accounted for.")
+        return filled, independent(int(filled.sum()))
     membership = resolve_groups(adata, groupby)
     position = {name: i for i, name in enumerate(membership.groups)}
     members = membership.matrix[:, [position[name] for name in background.groups]]
     shares = np.asarray(members[cells].sum(axis=0)).ravel() > 0
-    kept = everything & ~shares
+    kept = filled & ~shares
     if kept.sum() < FEWEST_GROUPS:
         msg = (
             f"Only {int(kept.sum())} of {len(kept)} background groups hold no cell of {group!r}; at least "
@@ -67,7 +71,22 @@ def _usable_groups(adata: AnnData, background: Background, group: str, key: str)
     if shares.any():
         logger.info("%d of %d background groups hold cells of %r and are left out.", shares.sum(), len(kept), group)
     weights = adata.obs[_keys.N_FRAGMENTS].to_numpy(np.float64) if _keys.N_FRAGMENTS in adata.obs else None
+    _warn_about_size(members[:, kept], cells, weights, group)
     return kept, group_overlap(members[:, kept], cells, weights)
+
+
+def _warn_about_size(members: csr_matrix, cells: np.ndarray, weights: np.ndarray | None, group: str) -> None:
+    """Say that a group much smaller than those it is compared with varies more than they do."""
+    weights = np.ones(len(cells)) if weights is None else weights
+    usual = float(np.median(weights @ members.astype(np.float64)))
+    own = float(weights[cells].sum())
+    if own < SMALLEST_SHARE * usual:
+        what = "fragments" if weights.max() > 1 else "cells"
+        logger.warning(
+            "%r has %s %s, the groups of the background usually %s: fewer vary more, and chance may be called. Make a "
+            "background of smaller groups.",
+            *(group, f"{own:,.0f}", what, f"{usual:,.0f}"),
+        )
 
 
 def _target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:

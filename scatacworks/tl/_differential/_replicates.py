@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._core.region_test import many_against_many, size_factors
+from scatacworks._core.region_test import many_against_many, normalise
 from scatacworks._membership import Membership, membership_matrix, resolve_groups
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._denoising._regions import parse_regions
@@ -71,7 +71,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
         raise ValueError(msg)
     level = float(found.total.mean() / stream.n_bases)
     signal = found.signal.astype(np.float64) * level
-    signal *= size_factors(signal, signal.mean(axis=0), level)[:, None]
+    signal = normalise(signal, signal, tested["family"].to_numpy(str))
     logged = np.log2(signal + 0.1 * level)
     result = many_against_many(logged[first], logged[~first], logged.mean(axis=0))
     table = tested.assign(

@@ -1,19 +1,18 @@
-"""Moments over many denoised groups, streamed: a batch of groups at a time, each denoised once, no track kept."""
+"""Moments over many denoised groups, streamed: a batch of groups at a time, each denoised once, no track made."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks._core.calling import call_dense
-from scatacworks._core.differential import segment_means
-from scatacworks._core.moments import batch_moments, join
 from scatacworks._files import atomic_path, require_writable
 from scatacworks._logging import logger
 from scatacworks.prior import Guidance
@@ -26,55 +25,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from scatacworks.models._dense import DensePredictor
     from scatacworks.models.base import Model
     from scatacworks.prior import Prior
     from scatacworks.tl._differential._source import GroupSource
     from scatacworks.tracks import Tracks
 
-BLOCK_BP = 2_000_000  # regions whose values per base are held at once, for a batch of groups
-BATCH_BP = 64_000_000  # bases x groups denoised at once
+BATCH_BP = 512_000_000  # bases x groups denoised at once, on the network's bins
+BATCH_GROUPS = 32  # groups denoised at once, at most
 SAVE_SECONDS = 60.0  # what a stopped run loses at most, beside its last batch
 KEPT = "groups.npz"
-
-
-class Block(NamedTuple):
-    """Neighbouring intervals of one chromosome, worked on together.
-
-    Attributes
-    ----------
-    code
-        Code of the chromosome.
-    intervals
-        `(n, 2)`, sorted, disjoint.
-    first
-        Position of the first base in the flat arrays over all regions.
-    """
-
-    code: int
-    intervals: np.ndarray
-    first: int
-
-    @property
-    def n_bases(self) -> int:
-        """Bases of all intervals."""
-        return int(np.diff(self.intervals).sum())
-
-    @property
-    def offsets(self) -> np.ndarray:
-        """Where each interval starts in the block's flat arrays."""
-        return np.concatenate([[0], np.cumsum(np.diff(self.intervals).ravel())])
-
-
-def make_blocks(regions: Mapping[int, np.ndarray], block_bp: int = BLOCK_BP) -> list[Block]:
-    """Divide regions into blocks; an interval longer than a block is a block of its own."""
-    blocks, first = [], 0
-    for code, intervals in sorted(regions.items()):
-        size = np.cumsum(np.diff(intervals).ravel())
-        number = (size - 1) // block_bp
-        for part in np.split(intervals, np.flatnonzero(np.diff(number)) + 1):
-            blocks.append(Block(code, part, first))
-            first += blocks[-1].n_bases
-    return blocks
 
 
 @dataclass
@@ -87,14 +47,17 @@ class Denoiser:
     prior_weight: float = 1.0
 
     def __call__(self, cut_sites: Tracks, depth: np.ndarray, regions: Mapping[int, np.ndarray]) -> tuple:
-        """Return signal and probability within the regions; a prior is the same for all groups."""
+        """Return signal and probability within the regions."""
         from scatacworks.models.predict import predict
 
-        guidance = None
-        if self.prior is not None:
-            guidance = Guidance.make(self.prior, cut_sites, strength=self.prior_weight, match=False)
-        options = self.options | {"guidance": guidance}
+        options = self.options | {"guidance": self.guidance(cut_sites)}
         return predict(self.model, cut_sites, depth=depth, regions=regions, progress=False, **options)[:2]
+
+    def guidance(self, cut_sites: Tracks) -> Guidance | None:
+        """Return the prior as these groups see it, which is the same for all."""
+        if self.prior is None:
+            return None
+        return Guidance.make(self.prior, cut_sites, strength=self.prior_weight, match=False)
 
 
 @dataclass
@@ -125,11 +88,6 @@ class Found:
     def sd(self) -> np.ndarray:
         """Population standard deviation per base of the scaled signal; float32."""
         return np.sqrt(self.squares / np.float32(self.done))
-
-    def add(self, block: Block, dense: np.ndarray, scale: np.ndarray) -> None:
-        """Add the values of more groups in a block to the moments."""
-        own = slice(block.first, block.first + block.n_bases)
-        join(self.mean[own], self.squares[own], self.done, *batch_moments(dense, scale), len(dense))
 
 
 @dataclass
@@ -180,37 +138,64 @@ class Stream:
             yield code, np.concatenate(found)
 
     def run(self, tested: pd.DataFrame, *, moments: bool = True) -> Found:
-        """Denoise every group and return its mean in the tested regions, and with `moments` how all vary per base."""
-        blocks = make_blocks(self.regions)
-        segments = block_segments(blocks, *as_arrays(tested, self.source.genome))
+        """Denoise every group and return its mean in the tested regions, and with `moments` how all vary per base.
+
+        While the network is at the next batch of groups, the last one is reduced in another thread.
+        """
+        from scatacworks.models._dense import DensePredictor
+
+        segments = self._flat(tested)
         found, saved = self._resume(len(tested), self.n_bases if moments else 0), time.monotonic()
-        n_groups, step = len(self.source.groups), max(1, BATCH_BP // self.n_bases)
-        options = {"unit": "b", "unit_scale": True, "desc": "background", "smoothing": 0.1}
-        shown = {"total": self.n_bases * n_groups, "initial": self.n_bases * found.done, "disable": not self.progress}
-        with tqdm(**options, **shown) as bar:
-            while found.done < n_groups:
-                groups = slice(found.done, min(found.done + step, n_groups))
-                self._add(found, groups, blocks, segments)
+        n_groups = len(self.source.groups)
+        step = int(np.clip(BATCH_BP // self.n_bases, 1, BATCH_GROUPS))
+        shown = {"unit": "b", "unit_scale": True, "desc": "background", "smoothing": 0.1}
+        shown |= {"total": self.n_bases * n_groups, "initial": self.n_bases * found.done, "disable": not self.progress}
+        options = self.denoise.options | {"prior": self.denoise.prior}
+        network = DensePredictor(self.denoise.model, self.source.genome, self.regions, **options)
+        with tqdm(**shown) as bar, network, ThreadPoolExecutor(1, "reduce") as reducer:
+            waiting = None
+            for low in range(found.done, n_groups, step):
+                groups = slice(low, min(low + step, n_groups))
+                signal = self._signal(network, groups)
+                if waiting is not None:
+                    waiting.result()
+                    if self.folder is not None and time.monotonic() - saved >= SAVE_SECONDS:
+                        self._save(found)
+                        saved = time.monotonic()
+                waiting = reducer.submit(self._add, found, groups, network, signal, segments)
                 bar.update(self.n_bases * (groups.stop - groups.start))
-                if self.folder is not None and time.monotonic() - saved >= SAVE_SECONDS:
-                    self._save(found)
-                    saved = time.monotonic()
+            if waiting is not None:
+                waiting.result()
         return found
 
-    def _add(self, found: Found, groups: slice, blocks: list[Block], segments: list[tuple]) -> None:
-        """Denoise a batch of groups and add what it tells."""
+    def _signal(self, network: DensePredictor, groups: slice) -> np.ndarray:
+        """Denoise a batch of groups."""
         sites = self.source.around(self.regions, self._reach, groups)
-        signal, _ = self.denoise(sites, self.source.depth[groups], self.regions)
-        total = found.total[groups] = signal.sums()
+        return network.signal(sites, self.source.depth[groups], self.denoise.guidance(sites))
+
+    def _add(
+        self, found: Found, groups: slice, network: DensePredictor, signal: np.ndarray, segments: np.ndarray
+    ) -> None:
+        """Add what a batch of groups tells."""
+        total, sums = network.segment_sums(signal, *segments)
         scale = np.divide(self.n_bases, total, out=np.zeros(len(total)), where=total > 0)
-        means = []
-        for block, wanted in zip(blocks, segments, strict=True):
-            dense = dense_values(signal, block)
-            means.append(segment_means(dense, *wanted) * scale[:, None])
-            if len(found.mean):
-                found.add(block, dense, scale)
-        found.signal[groups] = np.concatenate(means, axis=1)
+        found.total[groups] = total
+        found.signal[groups] = sums / np.diff(segments, axis=0) * scale[:, None]
+        if len(found.mean):
+            network.add_moments(signal, scale, found.mean, found.squares, found.done)
         found.done = groups.stop
+
+    def _flat(self, tested: pd.DataFrame) -> np.ndarray:
+        """Return start and end of tested intervals, each wholly in one region, in flat coordinates."""
+        codes, start, end = as_arrays(tested, self.source.genome)
+        shift, first = np.empty(len(tested), np.int64), 0
+        for code, intervals in sorted(self.regions.items()):
+            offsets = first + np.concatenate([[0], np.cumsum(np.diff(intervals).ravel())])
+            at = np.flatnonzero(codes == code)
+            span = np.searchsorted(intervals[:, 0], start[at], side="right") - 1
+            shift[at] = offsets[span] - intervals[span, 0]
+            first = int(offsets[-1])
+        return np.stack([start + shift, end + shift])
 
     def _resume(self, n_tested: int, n_bases: int) -> Found:
         """Return what an earlier run has kept, or nothing done."""
@@ -228,28 +213,6 @@ class Stream:
         """Keep what is done, in place of what was kept before."""
         with atomic_path(self.folder / KEPT) as aside, aside.open("wb") as handle:
             np.savez(handle, **vars(found))
-
-
-def dense_values(tracks: Tracks, block: Block) -> np.ndarray:
-    """Return the values of all groups in a block; float32, `(n_groups, n_bases)`."""
-    out = np.empty((len(tracks.groups), block.n_bases), np.float32)
-    offsets = block.offsets
-    for group in range(len(out)):
-        for i, (start, end) in enumerate(block.intervals.tolist()):
-            out[group, offsets[i] : offsets[i + 1]] = tracks.window(group, block.code, start, end)
-    return out
-
-
-def block_segments(blocks: list[Block], codes: np.ndarray, start: np.ndarray, end: np.ndarray) -> list[tuple]:
-    """Return the tested intervals of every block (each wholly in one of its intervals) in flat coordinates."""
-    out = []
-    for block in blocks:
-        inside = (codes == block.code) & (start >= block.intervals[0, 0]) & (end <= block.intervals[-1, 1])
-        low = start[inside]
-        span = np.searchsorted(block.intervals[:, 0], low, side="right") - 1
-        shift = block.offsets[span] - block.intervals[span, 0]
-        out.append((low + shift, end[inside] + shift))
-    return out
 
 
 def open_folder(path: Path, description: dict[str, Any]) -> Path:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scatacworks.tl._differential._store import Background
 
 Z_STEP, Z_SMALLEST, Z_LIMIT = 0.25, 1.0, 100.0
-_CHECKED = {"model_hash": "model", "extension": "extension", "genome": "genome"}
+_CHECKED = {"model_hash": "model", "precision": "precision", "extension": "extension", "genome": "genome"}
 
 
 class Stretch:
@@ -96,8 +96,8 @@ def _total(target: Target, background: Background, number: int, key: str) -> flo
 def check_provenance(params: Mapping, background: Background, tracks: Tracks, key: str) -> None:
     """Refuse tracks made otherwise than the background."""
     for name, what in _CHECKED.items():
-        ours, theirs = str(params.get(name, "")), str(background.params[name])
-        if ours and ours != theirs:
+        ours, theirs = str(params.get(name, "")), str(background.params.get(name, ""))
+        if ours and theirs and ours != theirs:
             msg = (
                 f"The tracks in .uns[{key!r}] were made with the {what} {ours!r}, the background with {theirs!r}; "
                 "they cannot be compared. Make both with the same."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -47,6 +47,7 @@ def background(
     device: str | torch.device | None = None,
     batch_size: int | None = None,
     n_jobs: int | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
     path: str | PathLike[str] | None = None,
     key_added: str | None = None,
     mod: str = "atac",
@@ -83,8 +84,8 @@ def background(
     prior, prior_weight
         As in :func:`~scatacworks.tl.denoise`, but for `"self"`. All groups see the prior alike, and so must the group
         of interest: denoise it with the same prior and `prior_match=False`.
-    device, batch_size, n_jobs
-        As in :func:`~scatacworks.tl.denoise`.
+    device, batch_size, n_jobs, precision
+        As in :func:`~scatacworks.tl.denoise`. The group of interest must be denoised with the same precision.
     path
         Write the large arrays to a zarr store (a folder). A run that was stopped goes on where it was, up to a minute
         or a batch of groups before, when it is repeated.
@@ -113,7 +114,8 @@ def background(
     `["groups"]`, `["total"]` : `(n_groups,)`
         Names, and signal summed over the regions before normalisation.
     `["params"]` : dict
-        Model and its hash, extension, genome, digest of the regions, where the groups came from, hash of the prior.
+        Model and its hash, precision, extension, genome, digest of the regions, where the groups came from, hash of the
+        prior.
 
     Raises
     ------
@@ -134,8 +136,8 @@ def background(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     network, name = _inputs.resolve_model(model)
     source, spans = _open(target, key, regions, network, n_jobs)
-    options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs}
-    params = _describe(network, name, source, spans, key=key)
+    options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
+    params = _describe(network, name, source, spans, key=key) | {"precision": precision}
     denoiser = _stream.Denoiser(network, options, _open_prior(prior, network, source, prior_weight), prior_weight)
     if denoiser.prior is not None:
         params |= {"prior": denoiser.prior.digest, "prior_weight": float(prior_weight)}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._core import intervals
-from scatacworks._core.fdr import benjamini_hochberg
+from scatacworks._core.fdr import adjust_families
 from scatacworks._regions import as_regions
 from scatacworks.prior import Prior
 from scatacworks.tl._differential._calibrated import calibrated_test
@@ -65,12 +65,13 @@ def differential_regions(
     """Find the regions where a group of cells is more or less accessible than groups of its kind.
 
     **Default.** The regions tested are fixed beforehand (`universe` of :func:`~scatacworks.tl.background`). In each,
-    the group's mean denoised signal, normalised by coverage and then by the median ratio of the regions above average
-    (so that a few strong gains do not look like losses elsewhere), is compared with that of the background groups: the
-    difference over their standard deviation, corrected for the cells that the groups share. Its p-value is read from
-    how often the background groups themselves, in all regions with as much signal, are as extreme; a generalised
-    Pareto tail is fitted where counting ends. False discovery rates (Benjamini-Hochberg) are controlled among peaks
-    and among tiles on their own. Groups that hold tested cells are left out.
+    the group's mean denoised signal, normalised so that usual regions of every level agree, is compared with that of
+    the background groups: the difference over their moderated standard deviation, then its p-value among regions of
+    a similar level. Every background group goes through the same, against the groups it shares no cell with; what they
+    give, in all regions of a family, is the distribution under the null hypothesis from which the p-values are read. It
+    needs no model and knows very small p-values, as there are millions of values. One false discovery rate holds for
+    peaks and tiles together, of which each may have half of the false calls. Groups that hold tested cells are left
+    out. The tested group should hold about as many cells as those of the background.
 
     **`method="paper"`.** The test of AtacWorks :cite:p:`Lal2021`: z per base, bases with `|z| > 2` joined within 200 bp
     (gains and losses apart), the top z turned into a normal p-value, Benjamini-Hochberg over these regions. It is kept
@@ -136,15 +137,16 @@ def differential_regions(
         with the largest `|z|`; `direction` (+1: more accessible in the group); `top_z`, the z there; `z`, of the region
         (default only); `p`; `p_normal`, from the normal distribution; `q`; `significant`; `log2fc` of the mean signal,
         with a tenth of the average signal added to both; `mean` and `mean_background`, normalised signal per base;
-        `family`, regions among which `q` is adjusted; `gene` and `gene_distance` (bp from the middle of the region to
-        the start site) where the genome has a gene table.
+        `family`, the kind of region (`"peak"`, `"tile"`, `"given"`); `gene` and `gene_distance` (bp from the
+        middle of the region to the start site) where the genome has a gene table.
     `.uns[f"{key_added}_z"]` : dict
         Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for
         :func:`~scatacworks.get.track`, and for a bigWig file by
         `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file by
         `io.write_peaks(table, "regions.bed")`.
     `.uns["scatacworks"][key_added]` : dict
-        Parameters, effective number of background groups, and the factor by which shared cells change the variance.
+        Parameters, number of background groups and what they are worth, and the variance of the tested group over
+        theirs that its number of fragments lets expect.
 
     Raises
     ------
@@ -242,7 +244,8 @@ def _ensure_background(
     prior = {}
     if _keys.PRIOR in tracks:
         prior = {"prior": Prior.from_dict(tracks[_keys.PRIOR]), "prior_weight": float(params["prior_weight"])}
-    make_background(adata, key=name, regions=regions, model=model, **shared, **prior)
+    precision = str(params.get("precision", "float32"))
+    make_background(adata, key=name, regions=regions, model=model, precision=precision, **shared, **prior)
     return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
 
 
@@ -263,10 +266,7 @@ def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: f
     covered = np.maximum(table["mean"], table["mean_background"]) >= min_coverage
     table = table[covered.to_numpy()].reset_index(drop=True)
     family = table["family"].astype(str) if "family" in table else pd.Series(GIVEN, index=table.index)
-    q = np.ones(len(table))
-    for name in family.unique():
-        at = (family == name).to_numpy()
-        q[at] = benjamini_hochberg(table["p"].to_numpy(np.float64)[at])
+    q = adjust_families(table["p"].to_numpy(np.float64), family.to_numpy(str))
     small = 0.1 * level
     log2fc = np.log2((table["mean"] + small) / (table["mean_background"] + small))
     table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(family))

@@ -125,8 +125,16 @@ def test_shared_cells_are_accounted_for(adata):
     sca.tl.differential_regions(adata, "primed", progress=False)
     notes = adata.uns["scatacworks"]["differential_regions"]
     assert 5 < notes["effective_number"] < 25
-    assert notes["mean_number"] < 12  # 300 cells in groups of 30
-    assert notes["variance_ratio"] > 1.05
+    assert notes["target_noise"] > 1.05
+
+
+def test_a_group_much_smaller_than_those_of_the_background_is_warned_of(adata, caplog):
+    members = np.zeros((330, 24), bool)
+    for group in range(24):
+        members[np.random.default_rng(group).choice(300, 60, replace=False), group] = True
+    adata.obsm["background"] = sparse.csr_matrix(members)
+    sca.tl.differential_regions(adata, "primed", progress=False)
+    assert "Make a background of smaller groups" in caplog.text
 
 
 def test_the_background_is_made_when_only_its_groups_are_there(adata, model):
@@ -180,7 +188,10 @@ def test_an_unknown_group_is_named(adata):
         sca.tl.differential_regions(adata, "absent", progress=False)
 
 
-@pytest.mark.parametrize(("name", "value"), [("model_hash", "other"), ("extension", 5), ("genome", "hg38")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("model_hash", "other"), ("precision", "bfloat16"), ("extension", 5), ("genome", "hg38")],
+)
 def test_tracks_made_otherwise_than_the_background_are_refused(adata, name, value):
     adata.uns["denoised"]["params"][name] = value
     with pytest.raises(ValueError, match="they cannot be compared"):
