@@ -8,12 +8,6 @@ import pytest
 import scatacworks as sca
 
 
-@pytest.fixture(autouse=True)
-def _no_figure_is_left():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def cells():
     adata = sca.datasets.toy(n_cells=30)

@@ -14,12 +14,6 @@ from scatacworks.pl._browser import MAX_POINTS, bins_of, gene_lines
 GROUPS = ["A", "B", "C"]
 
 
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def adata():
     """Toy cells with a hand-made denoised track: A twice as high as B, nothing in C."""

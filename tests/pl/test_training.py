@@ -9,12 +9,6 @@ import pytest
 import scatacworks as sca
 
 
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
-
 def test_training_draws_one_line_per_depth():
     history = pd.DataFrame(
         {"step": [1, 2], "loss": [1.0, 0.5], "auprc_1M": [0.1, 0.2], "auprc_5M": [0.3, 0.5], "pearson_1M": [0.1, 0.3]}

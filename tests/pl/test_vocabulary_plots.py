@@ -25,12 +25,6 @@ def index() -> anndata.AnnData:
     return index
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
 def heights(ax: plt.Axes) -> np.ndarray:
     """Highest point of the stack at every bar."""
     top = np.zeros(len(ax.get_xticks()) or 200)
