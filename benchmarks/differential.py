@@ -36,7 +36,8 @@ from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
 from scatacworks.tl._differential._target import open_target, stretches
-from scatacworks.tl._differential._universe import as_arrays
+from scatacworks.tl._differential._universe import as_arrays, peaks_and_tiles
+from scatacworks.tl._differential.background import TILE_BP
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,6 +81,8 @@ class Experiment:
         regions = [self.cells.genome.region(region) for region in given.regions]
         shared = {"regions": regions, "model": given.model, "n_jobs": given.jobs, "progress": given.progress}
         self.adata, self.backgrounds = None, {}
+        universe = self._universe(shared)
+        self.clock("pooled peaks")
         for name, (n_groups, spread) in given.backgrounds.items():
             members = knn_members(self.cells, n_groups=n_groups, spread=spread, seed=given.seed)
             adata = to_anndata(self.cells, members)
@@ -89,9 +92,9 @@ class Experiment:
                 sca.tl.denoise(self.adata, **shared)
                 self.clock("denoise subpopulations")
             else:
-                shared["universe"] = next(iter(self.backgrounds.values())).uns["background_moments"]["universe"]
                 adata.uns["denoised"] = self.adata.uns["denoised"]
-            sca.tl.background(adata, key="background_sites", key_added="background_moments", **shared)
+            options = shared | {"universe": universe, "key_added": "background_moments"}
+            sca.tl.background(adata, key="background_sites", **options)
             self.backgrounds[name] = adata
             self.clock(f"background, {name}")
         found = self.adata.uns["background_moments"]
@@ -104,6 +107,18 @@ class Experiment:
         self.called_peaks = self.universe[self.universe["family"] == "peak"].reset_index(drop=True)
         self.matrix = self.cells.count_matrix(self.called_peaks).tocsr()
         self.clock("raw coverage and counts")
+
+    def _universe(self, shared: dict[str, Any]) -> pd.DataFrame:
+        """Return what `tl.background` tests by default when it reads cells: peaks of the other cells, and tiles."""
+        others = sparse.csr_array((self.cells.target < 0)[:, None])
+        pool = to_anndata(self.cells, others)
+        sca.tl.denoise(pool, key="background_sites", key_added="pool", **shared)
+        sca.tl.call_peaks(pool, key="pool")
+        spans = {}
+        for chrom, start, end in shared["regions"]:
+            spans.setdefault(self.cells.genome.code(chrom), []).append([start, end])
+        spans = {code: np.array(intervals) for code, intervals in spans.items()}
+        return peaks_and_tiles(pool.uns["peaks"], spans, self.cells.genome, TILE_BP)
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return scores by method and subpopulation, and how backgrounds agree."""

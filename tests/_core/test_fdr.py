@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from scatacworks._core.fdr import benjamini_hochberg, null_share, qvalue, smoothing_spline
+from scatacworks._core.fdr import adjust_families, benjamini_hochberg, null_share, qvalue, smoothing_spline
 
 
 def test_benjamini_hochberg_equals_scipy_and_skips_nan():
@@ -14,6 +14,29 @@ def test_benjamini_hochberg_equals_scipy_and_skips_nan():
     with_nan = np.concatenate([p.ravel(), [np.nan]])
     np.testing.assert_allclose(benjamini_hochberg(with_nan)[:-1], stats.false_discovery_control(p.ravel()))
     assert np.isnan(benjamini_hochberg(with_nan)[-1])
+
+
+def test_families_are_adjusted_together_with_equal_shares():
+    rng = np.random.default_rng(5)
+    families = np.repeat(["few", "many"], [40, 1960])
+    p = rng.random(2000) ** 3
+    weight = np.where(families == "few", 2000 / (2 * 40), 2000 / (2 * 1960))
+    assert weight.mean() == pytest.approx(1)  # what makes the false discovery rate that of all together
+    expected = stats.false_discovery_control(np.minimum(p / weight, 1))
+    np.testing.assert_allclose(adjust_families(p, families), expected)
+    np.testing.assert_allclose(adjust_families(p, np.zeros(2000)), benjamini_hochberg(p))
+    assert len(adjust_families(np.empty(0), np.empty(0))) == 0
+
+
+def test_the_false_discovery_rate_of_families_together_is_kept():
+    rng = np.random.default_rng(6)
+    families, shares = np.repeat([0, 1], [300, 6000]), []
+    true = np.arange(6300) % 100 == 0
+    for _ in range(200):
+        p = np.where(true, stats.norm.sf(rng.normal(3.5, 1, 6300)), rng.random(6300))
+        called = adjust_families(p, families) < 0.1
+        shares.append((called & ~true).sum() / max(called.sum(), 1))
+    assert 0.07 < np.mean(shares) < 0.11
 
 
 @pytest.mark.parametrize("pi0", [0.9, 0.6, 0.3])

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scatacworks._core.moments import batch_moments, join
+from scatacworks._core.moments import batch_moments, join, running_sum
 
 
 def streamed(
@@ -64,3 +64,15 @@ def test_compiled_and_interpreted_kernel_agree():
     values, scale = np.random.default_rng(3).random((5, 40), np.float32), np.linspace(1, 2, 5)
     for compiled, plain in zip(batch_moments(values, scale), batch_moments.py_func(values, scale), strict=True):
         np.testing.assert_allclose(compiled, plain, rtol=1e-13)
+
+
+@given(st.lists(st.integers(0, 9), max_size=6), st.lists(st.integers(0, 40), min_size=1, max_size=12))
+def test_a_running_sum_is_written_at_every_bound(cuts, bounds):
+    values = np.random.default_rng(len(cuts)).random(40).astype(np.float32)
+    bounds = np.unique([0, 40, *bounds])
+    out, at, total, first = np.full(len(bounds), np.nan), 0, 0.0, 0
+    for part in np.split(values, np.sort(np.array(cuts, int)) * 4):
+        at, total = running_sum(part, first, bounds, at, total, out)
+        first += len(part)
+    np.testing.assert_allclose(out, [values[:bound].sum(dtype=np.float64) for bound in bounds])
+    assert at == len(bounds)

@@ -21,7 +21,8 @@ COLUMNS = ("chrom", "start", "end", "family")
 def clip_to(table: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Genome) -> pd.DataFrame:
     """Return the intervals of a table (columns `chrom`, `start`, `end`) that lie wholly in the regions, sorted.
 
-    Overlapping intervals are kept apart; those that reach out of the regions are left out.
+    A column `family` is kept, others are not. Overlapping intervals are kept apart; those that reach out of the regions
+    are left out.
     """
     codes = genome.resolve(table["chrom"].astype(str))
     start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
@@ -33,7 +34,8 @@ def clip_to(table: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Geno
     order = np.flatnonzero(inside)
     order = order[np.lexsort((end[order], start[order], codes[order]))]
     chroms = np.asarray(genome.chroms, dtype=object)[codes[order]]
-    return pd.DataFrame({"chrom": chroms, "start": start[order], "end": end[order]})
+    found = pd.DataFrame({"chrom": chroms, "start": start[order], "end": end[order]})
+    return found.assign(family=table["family"].to_numpy(str)[order]) if "family" in table else found
 
 
 def tiles_between(peaks: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Genome, tile: int) -> pd.DataFrame:

@@ -76,7 +76,9 @@ def background(
     universe
         What the default test of :func:`~scatacworks.tl.differential_regions` tests: a table or BED file of peaks or of
         an index, or a key of `.uns` such as `"peaks"`. By default the peaks of all groups denoised together, and tiles
-        in the gaps between them. It must not depend on the group that will be tested.
+        in the gaps between them. It must not depend on the group that will be tested. Regions of different kinds (a
+        column `family`, say promoters and others) each get the same share of what may be called falsely. Counted groups
+        that share cells are better named as a membership here: pooled, their cells would be counted many times.
     tile
         Length of these tiles in bp; `None` for none. Ignored with `universe`.
     model
@@ -108,7 +110,7 @@ def background(
         Mean and population standard deviation over the groups of the normalised signal, for the bases of the regions
         one after the other, in the unit of the model's signal. With `path`, `["path"]` instead, and likewise below.
     `["universe"]` : DataFrame
-        `chrom`, `start`, `end`, `family` (`"peak"`, `"tile"` or `"given"`) of the regions to test.
+        `chrom`, `start`, `end`, `family` (`"peak"`, `"tile"`, `"given"` or your own) of the regions to test.
     `["signal"]` : float32, `(n_groups, n_universe)`
         Mean normalised signal of every group in each of them.
     `["groups"]`, `["total"]` : `(n_groups,)`
@@ -214,7 +216,8 @@ def find_universe(
     genome = stream.source.genome
     if universe is not None:
         given = _universe.clip_to(as_regions(universe, genome, uns=adata.uns), spans, genome)
-        tested = given.drop_duplicates(ignore_index=True).assign(family=_universe.GIVEN)
+        tested = given.drop_duplicates(["chrom", "start", "end"], ignore_index=True)
+        tested = tested if "family" in tested else tested.assign(family=_universe.GIVEN)
     else:
         rows = [
             pd.DataFrame({"chrom": genome.chroms[code], "start": peaks[:, 0], "end": peaks[:, 1]})

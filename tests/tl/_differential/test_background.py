@@ -118,6 +118,9 @@ def test_tested_regions_can_be_given(adata, model):
     universe = adata.uns["given"]["universe"]
     assert universe["start"].tolist() == [6_000, 60_000]  # the other one lies outside the regions
     assert set(universe["family"]) == {"given"}
+    peaks["family"] = ["promoter", "promoter", "other"]
+    sca.tl.background(adata, regions=REGIONS, universe=peaks, model=model, key_added="given", progress=False)
+    assert adata.uns["given"]["universe"]["family"].tolist() == ["promoter", "other"]
 
 
 @pytest.mark.parametrize(
