@@ -2,9 +2,11 @@
 
     python -m benchmarks.bundled judged --out run       # for judging: chr3 and the windows of four chromosomes held out
     python -m benchmarks.bundled all --out run          # what is shipped: the same on all data
-    python -m benchmarks.bundled chr1 --out run         # another chromosome held out (network only, without teachers)
+    python -m benchmarks.bundled chr1 --out run         # another chromosome held out (no teachers)
 
-Minutes on a GPU; on a CPU, hours. Teachers in the folder are used again. Data: the folder in SCA_SHARED_DATA. Prints
+Minutes on a GPU; on one free thread of a CPU with AMX units, a quarter of an hour for each of network and guide, and
+more for the teachers. Networks in the folder are used again: one that is put there as ``wide`` or ``pairs`` teaches, and
+with ``--guide-only`` another guide is trained for the network of the split. Data: the folder in SCA_SHARED_DATA. Prints
 scores on bins of 8 bp (quick, and a little kinder than those per base of ``benchmarks/accuracy.py``).
 """
 
@@ -35,7 +37,11 @@ TEACHERS = {
 }
 STUDENT = NetworkSettings(steps=1100, teacher=0.5, average=0.9985, draw=MIXED)
 ALONE = NetworkSettings(steps=900, draw=MIXED)
-GUIDE = GuideSettings()
+GUIDE = (  # one after the other
+    GuideSettings(closed_signal=1.0),
+    GuideSettings(rate=1e-3),
+    GuideSettings(rate=5e-4, steps=800, closed_signal=5.0),
+)
 N_MADE_UP = 32  # targets of the guide
 
 
@@ -87,11 +93,17 @@ class Training:
 
     def guide(self, network: models.BinnedUNet) -> None:
         """Train, save and score a guide."""
-        settings = dataclasses.replace(GUIDE, steps=3, batch=2, kept=4) if self.quick else GUIDE
         targets, rows = encode_targets(self.hsc, 2 if self.quick else N_MADE_UP, self.seed)
         cells = BloodTargets(self.blood, network)
-        guided = fit_guide(network, targets, cells, settings, seed=self.seed, log="guide")
-        models.save(guided, self.out / f"{self.split}.safetensors")
+        guided = network
+        for stage, chosen in enumerate(GUIDE):
+            path = self.out / f"{self.split}-{self.seed}-{stage}.safetensors"
+            if path.exists():
+                guided = models.load(path).to(self.device)
+                continue
+            settings = dataclasses.replace(chosen, steps=3, batch=2, kept=4, calibration=1) if self.quick else chosen
+            guided = fit_guide(guided, targets, cells, settings, seed=self.seed + stage, log=f"guide {stage}")
+            models.save(guided, path)
         if "hold" in self.scorer.spans:
             scores = GuideScorer(self.scorer, rows, BloodTargets(self.held_out, guided).rows)
             with pd.option_context("display.width", 250, "display.max_columns", 30):
@@ -111,14 +123,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="a few updates, to see that all works")
+    parser.add_argument("--guide-only", action="store_true", help="for the network of the split in the folder")
     args = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     run = Training(args.split, args.out, torch.device(args.device), args.seed, quick=args.quick)
-    if args.split.startswith("chr"):
-        run.network(f"network-{args.split}", SHORT, ALONE)
+    name = f"network-{args.split}"
+    if args.guide_only:
+        network = models.load(run.out / f"{name}.safetensors").to(run.device)
+    elif args.split.startswith("chr"):
+        network = run.network(name, SHORT, ALONE)
     else:
-        run.guide(run.network(f"network-{args.split}", SHORT, STUDENT, run.teachers()))
+        network = run.network(name, SHORT, STUDENT, run.teachers())
+    run.guide(network)
     print(f"{args.split} done after {run.seconds:.0f} s", flush=True)
 
 

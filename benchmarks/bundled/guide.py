@@ -5,8 +5,9 @@ Every draw weighs the rows of the prior by the target's own thinned cut sites, a
 
 from __future__ import annotations
 
+import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -54,11 +55,13 @@ class GuideSettings(TrainingSettings):
         How many times that part counts in the deviance of the coverage.
     closed_fraction, closed_coverage
         What counts as open elsewhere, and as closed (coverage scaled to 80 M cut sites).
+    calibration
+        Updates, after all others, of what is added to log odds at a depth, by the peaks' cross-entropy without weights.
     kept, renewed
         Draws that are kept (and half as many of blood cells), and how many are renewed per batch (half as many).
     """
 
-    steps: int = 1000
+    steps: int = 2500
     warmup: int = 100
     average: float = 0.998
     core: int = 32_768
@@ -75,6 +78,7 @@ class GuideSettings(TrainingSettings):
     closed_signal: float = 2.0
     closed_fraction: float = 0.1
     closed_coverage: float = 8.0
+    calibration: int = 200
     kept: int = 128
     renewed: float = 0.5
 
@@ -226,23 +230,35 @@ def closed_weights(batch: dict[str, Tensor], model: BinnedUNet, settings: GuideS
 def fit_guide(
     model: BinnedUNet, targets: list[Target], blood: BloodTargets, settings: GuideSettings, *, seed: int, log: str = ""
 ) -> BinnedUNet:
-    """Train a guide for a network; returns a network of the same weights with a guide of averaged weights."""
+    """Train a guide for a network, or the one it has further; returns the network with a guide of averaged weights."""
     device = targets[0].deep.target.device
     torch.manual_seed(seed)
-    guided = with_guide(model).to(device)
+    guided = (copy.deepcopy(model) if model.has_guide else with_guide(model)).to(device)
     guided.requires_grad_(requires_grad=False).eval()
     guided.guide.requires_grad_(requires_grad=True)
     started = time.perf_counter()
     contexts = Contexts(targets, blood, settings, guided.halo, seed)
     print(f"{log} contexts after {time.perf_counter() - started:.0f} s", flush=True)
 
-    def loss_of_draw() -> Tensor:
+    def answer() -> tuple[dict[str, Tensor], Tensor, Tensor]:
         batch = contexts.batch()
-        signal, logit = core(guided.guided(batch["counts"], batch["depth"], batch["prior"]), guided.margin)
+        return batch, *core(guided.guided(batch["counts"], batch["depth"], batch["prior"]), guided.margin)
+
+    def weighted_loss() -> Tensor:
+        batch, signal, logit = answer()
         more = closed_weights(batch, guided, settings)
         masks = batch["mask"] * (1 + settings.closed_signal * more), batch["mask"] * (1 + more)
         return loss_of(signal, logit, batch, settings.signal_weight, masks)
 
-    average = optimise(guided.guide, settings, loss_of_draw, log)
+    def loss_of_peaks() -> Tensor:
+        batch, signal, logit = answer()
+        return loss_of(signal, logit, batch, 0.0)
+
+    average = optimise(guided.guide, settings, weighted_loss, log)
     guided.guide.load_state_dict(average.state_dict())
+    guided.guide.requires_grad_(requires_grad=False)
+    guided.guide.offset.requires_grad_(requires_grad=True)
+    calibration = replace(settings, steps=settings.calibration, warmup=1, rate=0.02, decay=0.0)
+    average = optimise(guided.guide.offset, calibration, loss_of_peaks, f"{log} calibration")
+    guided.guide.offset.load_state_dict(average.state_dict())
     return guided.requires_grad_(requires_grad=True).eval()

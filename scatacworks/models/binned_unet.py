@@ -206,9 +206,9 @@ class BinnedUNet(Model):
         self._check_prior(counts, prior)
         edge = self.halo // (self.bin_size * _LEVEL) - self.guide.edge
         features = self._trunk(counts, depth, edge)
-        heads = self.head(features.fine)
-        correction = self.guide(features, heads, counts, self._depth_code(depth), prior[:, :-1])
-        heads = _cut(heads[:, :, 0], self.guide.edge * _LEVEL - self.margin).contiguous()
+        correction = self.guide(features, counts, self._depth_code(depth), prior[:, :-1])
+        fine = _cut(features.fine, self.guide.edge * _LEVEL - self.margin)
+        heads = self.head(fine)[:, :, 0].contiguous()
         root, logit = self._outputs(heads, features.box)
         root_guided, logit_guided = self._outputs(heads + correction, features.box)
         weight = self.crop(prior[:, -1])

@@ -12,26 +12,32 @@ from torch.nn import functional as F
 from scatacworks.models.binned_unet import _LEVEL, _add_coarser, _Conv, _cut, _image
 from scatacworks.prior import CHANNELS
 
+N_MAPS = 3  # channels of the prior that vary along the genome; they come first
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scatacworks.models.binned_unet import BinnedUNet, Features
 
-_BIN = 8  # bp
-_WIDTHS = (28, 32, 32)  # feature channels at 8, 32 and 128 bp
-_ENCODING = 12  # channels of the prior at 8 bp
-_RADII = (13, 50, 200, 1000)  # bins to either side in which cut sites are counted as evidence
-_EDGE_FINE, _EDGE_COARSE = 3, 2  # margin of the fine level, in bins of 32 bp, and of the middle one, in bins of 128 bp
-REACH_BP = 2 * _BIN * _LEVEL**2 + 4 * _BIN * _LEVEL + 4 * _BIN  # how far features are carried beyond the trunk's reach
-EVIDENCE_BP = (_RADII[-1] + 2) * _BIN  # distance of the furthest cut site that lets the prior act
-PRIOR_BP = 5 * _BIN * _LEVEL**2 + 4 * _BIN * _LEVEL + 12 * _BIN  # how far away a prior is seen
+_BIN, _WIDE_BIN = 32, 128  # bp
+_WIDTHS = (48, 32)  # feature channels at 32 and 128 bp
+_RADII = (3, 12, 50, 250)  # bins of 32 bp to either side in which cut sites are counted as evidence
+_EDGE = 2  # bins of 128 bp that the convolutions at 32 bp reach beyond the core, rounded up
+REACH_BP = 2 * _WIDE_BIN + 5 * _BIN  # how far features are carried beyond the trunk's reach
+EVIDENCE_BP = (_RADII[-1] + 1) * _BIN  # distance of the furthest cut site that lets the prior act
+PRIOR_BP = 5 * _WIDE_BIN + 7 * _BIN  # how far away a prior is seen
 
 
 class Guide(nn.Module):
     """Correction of a network's heads from its features and a prior.
 
+    It is made on bins of 32 bp, which is cheap, but not coarse: the four bins of 8 bp within each are channels.
+
     The correction is multiplied by an evidence gate, one minus the exponential of minus a weighted sum of the cut sites
-    within 104 bp to 8 kb. Without a cut site there it is exactly zero: a prior alone changes nothing.
+    within some 0.1 to 8 kb. Without a cut site there it is exactly zero: a prior alone changes nothing.
+
+    Training weighs some bins more than others, which moves the log odds. `offset`, what is added to them at a depth, is
+    trained afterwards on all bins alike, so that probabilities are right again.
 
     Parameters
     ----------
@@ -39,37 +45,37 @@ class Guide(nn.Module):
         Feature channels of the network at 8, 32 and 128 bp.
     """
 
-    edge = _EDGE_FINE
+    edge = _EDGE * _LEVEL
     n_channels = len(CHANNELS) - 1
 
     def __init__(self, channels: tuple[int, int, int]) -> None:
         super().__init__()
-        fine, middle, coarse = _WIDTHS
+        middle, coarse = _WIDTHS
         n = self.n_channels
-        self.prior_1, self.prior_2 = _Conv(n, _ENCODING, 9), _Conv(_ENCODING, _ENCODING, 5)
         self.coarse_in, self.coarse_prior = _Conv(channels[2] + n, coarse, 1), _Conv(n, coarse, 5)
         self.coarse = _Block(coarse, 3)
-        self.middle_in, self.middle_prior = _Join(channels[1] + n, coarse, middle), _Conv(n, middle, 5)
+        n_near = _LEVEL * N_MAPS + n - N_MAPS
+        self.middle_in = _Join(_LEVEL * channels[0] + channels[1] + len(_RADII), coarse, middle)
+        self.middle_prior = _Conv(n_near, middle, 5)
         self.middle = _Block(middle, 5)
-        self.fine_in = _Join(channels[0] + 3 + len(_RADII) + n + _ENCODING, middle, fine)
-        self.fine = _Block(fine, 5)
-        self.head = _Conv(fine, 3, 1)
+        self.head = _Conv(middle, 3 * _LEVEL, 1)
         self.depth_net = nn.Linear(3, 2 * sum(_WIDTHS))
         nn.init.zeros_(self.depth_net.weight)
         nn.init.zeros_(self.depth_net.bias)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
+        self.offset = nn.Linear(3, 1)
+        nn.init.zeros_(self.offset.weight)
+        nn.init.zeros_(self.offset.bias)
         self.evidence = nn.Parameter(torch.zeros(len(_RADII)))
 
-    def forward(self, features: Features, heads: Tensor, counts: Tensor, depth_code: Tensor, prior: Tensor) -> Tensor:
+    def forward(self, features: Features, counts: Tensor, depth_code: Tensor, prior: Tensor) -> Tensor:
         """Return what to add to the heads.
 
         Parameters
         ----------
         features
             The trunk's features, the fine ones with `edge` bins of 32 bp beside the core.
-        heads
-            The network's heads on the fine features, (B, 3, 1, n).
         counts
             Cut sites per bin with the halo, (B, 1 or more, n_bins).
         depth_code
@@ -81,47 +87,38 @@ class Guide(nn.Module):
         -------
         (B, 3, n_core_bins + 2), zero where there is no cut site within 8 kb.
         """
-        gains, shifts = zip(*(part.chunk(2, 1) for part in self._modulation(depth_code)), strict=True)
-        halo = (prior.shape[-1] - (heads.shape[-1] - 2 * _LEVEL * _EDGE_FINE)) // 2
-        middle = self._middle(features, prior, halo, (gains[1:], shifts[1:]))
-        beside = halo - _LEVEL * _EDGE_FINE
-        sites = self._evidence(counts[:, 0].float(), beside)
-        wide = _image(_cut(prior, beside - 8))
-        near = _cut(F.relu_(self.prior_2(F.relu_(self.prior_1(wide)))), 8)
-        beside_them = torch.cat([heads, _image(torch.log1p(sites)), _cut(wide, 8), near], dim=1)
-        x = F.relu_(torch.addcmul(shifts[0], self.fine_in(middle, features.fine, beside_them), 1 + gains[0]))
-        cut = _LEVEL * _EDGE_FINE - 1
-        correction = self.head(_cut(self.fine(x), cut))[:, :, 0]
-        return correction * self._gate(counts[:, 0], _cut(sites, cut), beside + cut)
+        (gain, shift), wider = (part.chunk(2, 1) for part in self._modulation(depth_code))
+        halo = (prior.shape[-1] - features.fine.shape[-1]) // 2 // _LEVEL + self.edge  # bins of 32 bp
+        beside = halo - self.edge
+        pooled, sites = F.avg_pool1d(prior, _LEVEL), F.avg_pool1d(counts[:, :1].float(), _LEVEL)[:, 0] * _LEVEL
+        wide = self._wide(features.coarse, pooled, halo // _LEVEL, wider)
+        evidence = _image(torch.log1p(_around(sites, beside)))
+        x = self.middle_in(wide, _folded(features.fine), _cut(features.middle, beside), evidence)
+        maps = _folded(_image(_cut(prior[:, :N_MAPS], _LEVEL * (beside - 2))))
+        near = torch.cat([maps, _image(_cut(pooled[:, N_MAPS:], beside - 2))], dim=1)
+        x = x + _cut(self.middle_prior(near), 2)
+        x = self.middle(F.relu_(torch.addcmul(shift, x, 1 + gain)))
+        correction = _unfolded(self.head(_cut(x, self.edge - 1)))
+        offset = F.pad(self.offset(depth_code), (2, 0))[:, :, None]  # of the logit alone
+        gate = self._gate(sites, halo - 1).repeat_interleave(_LEVEL, -1)
+        return _cut((correction + offset) * gate, _LEVEL - 1)
 
     def _modulation(self, depth_code: Tensor) -> tuple[Tensor, ...]:
         """Gain and shift of each level, one after the other, from the depth."""
         return self.depth_net(depth_code)[..., None, None].split([2 * width for width in _WIDTHS], dim=1)
 
-    def _middle(self, features: Features, prior: Tensor, halo: int, levels: tuple) -> Tensor:
-        """Join the trunk's wider features with the prior; (B, C, 1, n) at 32 bp, `edge` bins beside the core."""
-        gains, shifts = levels
-        by_middle = F.avg_pool1d(prior, _LEVEL)
-        edge = halo // _LEVEL**2 - _EDGE_COARSE - 2  # what the block below needs
-        pooled = _image(_cut(F.avg_pool1d(by_middle, _LEVEL), edge - 2))
-        joined = torch.cat([_cut(features.coarse, edge), _cut(pooled, 2)], dim=1)
+    def _wide(self, features: Tensor, prior: Tensor, halo: int, modulation: tuple[Tensor, Tensor]) -> Tensor:
+        """Join the trunk's widest features with the prior; (B, C, 1, n) at 128 bp, 2 bins beside the core."""
+        gain, shift = modulation
+        edge = halo - _EDGE - 2  # what the block below needs
+        pooled = _image(_cut(F.avg_pool1d(prior, _LEVEL), edge - 2))
+        joined = torch.cat([_cut(features, edge), _cut(pooled, 2)], dim=1)
         x = self.coarse_in(joined) + _cut(self.coarse_prior(pooled), 2)
-        coarse = _cut(self.coarse(F.relu_(torch.addcmul(shifts[1], x, 1 + gains[1]))), 2)
-        edge = halo // _LEVEL - _EDGE_COARSE * _LEVEL
-        pooled = _image(_cut(by_middle, edge - 2))
-        x = self.middle_in(coarse, _cut(features.middle, edge), _cut(pooled, 2))
-        x = x + _cut(self.middle_prior(pooled), 2)
-        middle = self.middle(F.relu_(torch.addcmul(shifts[0], x, 1 + gains[0])))
-        return _cut(middle, _EDGE_COARSE * _LEVEL - _EDGE_FINE)
+        return _cut(self.coarse(F.relu_(torch.addcmul(shift, x, 1 + gain))), 2)
 
-    def _evidence(self, counts: Tensor, edge: int) -> Tensor:
-        """Cut sites within each radius of the bins that remain without `edge` at either end; (B, 4, n)."""
-        total = _running(counts)
-        return torch.stack([_within(total, radius, edge) for radius in _RADII], dim=1)
-
-    def _gate(self, counts: Tensor, sites: Tensor, edge: int) -> Tensor:
+    def _gate(self, counts: Tensor, edge: int) -> Tensor:
         """How far the prior may act, 0 to 1; (B, 1, n)."""
-        amount = (sites * F.softplus(self.evidence)[:, None]).sum(1)
+        amount = (_around(counts, edge) * F.softplus(self.evidence)[:, None]).sum(1)
         some = _within(_running((counts > 0).int()), _RADII[-1], edge) > 0  # exact, unlike sums of fractions
         return ((1 - torch.exp(-amount)) * some)[:, None]
 
@@ -152,6 +149,22 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu_(self.conv_2(F.relu_(self.conv_1(x))).add_(x))
+
+
+def _folded(x: Tensor) -> Tensor:
+    """View (B, C, 1, n), channels last in memory, as (B, 4 C, 1, n / 4): four bins become channels of one."""
+    return x[:, :, 0].transpose(1, 2).unflatten(1, (-1, _LEVEL)).flatten(2).transpose(1, 2)[:, :, None]
+
+
+def _unfolded(x: Tensor) -> Tensor:
+    """Give (B, 4 C, 1, n), as of :func:`_folded`, as (B, C, 4 n)."""
+    return x[:, :, 0].transpose(1, 2).unflatten(2, (_LEVEL, -1)).flatten(1, 2).transpose(1, 2).contiguous()
+
+
+def _around(counts: Tensor, edge: int) -> Tensor:
+    """Sum of the counts within each radius of the bins that remain without `edge` at either end; (B, 4, n)."""
+    total = _running(counts)
+    return torch.stack([_within(total, radius, edge) for radius in _RADII], dim=1)
 
 
 def _running(values: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,10 @@ from scatacworks.prior import Guidance, Prior
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
     from scatacworks.models.binned_unet import BinnedUNet
 
 __all__ = ["GuideConfig", "GuideTarget", "fit_guide"]
@@ -106,6 +111,9 @@ class GuideConfig:
         Draws of sample, depth and weighed rows that are kept, and the share of crops that renew one of them.
     signal_weight
         Weight of the coverage's deviance beside the cross-entropy of the peaks.
+    calibration
+        Updates, after all others, of what is added to log odds at a depth, by the peaks' cross-entropy with all bins
+        weighing the same: the weights of closed bins would leave probabilities too low.
     """
 
     steps: int = 1500
@@ -124,6 +132,7 @@ class GuideConfig:
     kept: int = 500
     renewed: float = 0.1
     signal_weight: float = 0.03
+    calibration: int = 300
 
 
 @dataclass
@@ -201,23 +210,43 @@ def fit_guide(
         torch.manual_seed(seed)
         guided = copy.deepcopy(model) if model.has_guide else with_guide(model)
     guided.requires_grad_(requires_grad=False).eval()
-    guided.guide.requires_grad_(requires_grad=True)
-    average = copy.deepcopy(guided.guide).requires_grad_(requires_grad=False)
-    optimizer = torch.optim.AdamW(guided.guide.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     crops = _Crops(guided, targets, config, np.random.default_rng(seed))
-    with torch_threads(n_jobs), tqdm(total=config.steps, desc="guide", disable=not progress) as bar:
-        for step in range(config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * _schedule(step, config)
-            loss = _update(guided, optimizer, crops.batch(), config)
-            decay = min(config.average, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for mean, current in zip(average.parameters(), guided.guide.parameters(), strict=True):
-                    mean.lerp_(current, 1 - decay)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update()
-    guided.guide.load_state_dict(average.state_dict())
+    calibration = replace(config, steps=config.calibration, learning_rate=0.02, weight_decay=0.0, signal_weight=0.0)
+    with torch_threads(n_jobs), tqdm(total=config.steps + config.calibration, desc="guide", disable=not progress) as bar:
+        _optimise(guided, guided.guide, crops, config, partial(_weights, guided, config=config), bar)
+        _optimise(guided, guided.guide.offset, crops, calibration, lambda batch: 1.0, bar)
     return guided.requires_grad_(requires_grad=True)
+
+
+def _optimise(
+    model: BinnedUNet,
+    part: nn.Module,
+    crops: _Crops,
+    config: GuideConfig,
+    weights: Callable[[dict[str, torch.Tensor]], torch.Tensor | float],
+    bar: tqdm,
+) -> None:
+    """Make the loss of fresh draws small by a part of the model, in place; what remains is the running average."""
+    part.requires_grad_(requires_grad=True)
+    average = copy.deepcopy(part).requires_grad_(requires_grad=False)
+    optimizer = torch.optim.AdamW(part.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    for step in range(config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(step, config)
+        batch = crops.batch()
+        loss = _loss(model, batch | {"mask": batch["mask"] * weights(batch)}, config)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
+        optimizer.step()
+        decay = min(config.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, current in zip(average.parameters(), part.parameters(), strict=True):
+                mean.lerp_(current, 1 - decay)
+        bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
+        bar.update()
+    part.load_state_dict(average.state_dict())
+    part.requires_grad_(requires_grad=False)
 
 
 def _schedule(step: int, config: GuideConfig) -> float:
@@ -225,24 +254,15 @@ def _schedule(step: int, config: GuideConfig) -> float:
     return min(1.0, (step + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
-def _update(
-    model: BinnedUNet, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor], config: GuideConfig
-) -> float:
-    """One update of the guide; returns the loss."""
+def _loss(model: BinnedUNet, batch: dict[str, torch.Tensor], config: GuideConfig) -> torch.Tensor:
+    """The loss of a batch, which must be finite."""
     signal, logit, _ = model.guided(batch["counts"], batch["depth"], batch["prior"])
-    margin = model.margin
-    weighted = batch | {"mask": batch["mask"] * _weights(model, batch, config)}
-    loss, _ = poisson_loss(
-        signal[:, margin:-margin], logit[:, margin:-margin], weighted, signal_weight=config.signal_weight
-    )
+    core = slice(model.margin, -model.margin)
+    loss, _ = poisson_loss(signal[:, core], logit[:, core], batch, signal_weight=config.signal_weight)
     if not torch.isfinite(loss):
         msg = f"the loss became {float(loss.detach())}; take a lower learning rate"
         raise ValueError(msg)
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.guide.parameters(), 1.0)
-    optimizer.step()
-    return float(loss.detach())
+    return loss
 
 
 def _weights(model: BinnedUNet, batch: dict[str, torch.Tensor], config: GuideConfig) -> torch.Tensor:

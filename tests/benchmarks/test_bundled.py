@@ -269,7 +269,7 @@ def test_updates_make_the_loss_smaller_and_leave_the_network_to_its_guide(hsc, b
     spans = on_axis(hsc.axis, hsc.peaks.assign(sample="x"), "sample")["x"]
     rows = Rows(hsc.axis, ["x", "y"], {"x": spans, "y": spans[::2]}, CPU)
     target = Target(hsc.deep, rows, np.array([False, False]), np.array([False, True]), 1.0, hsc.real)
-    options = GuideSettings(steps=2, batch=2, core=8_192, kept=2)
+    options = GuideSettings(steps=2, batch=2, core=8_192, kept=2, calibration=1)
     guided = fit_guide(found[0], [target], BloodTargets(blood, found[0]), options, seed=0)
     assert guided.has_guide
     own = dict(guided.named_parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -17,7 +18,14 @@ SIZE = 200_000
 GENOME = sca.Genome({"chr1": SIZE})
 PLACES = np.arange(3_000, SIZE - 2_000, 4_000)
 SMALL = GuideConfig(
-    steps=40, batch_size=2, learning_rate=1e-2, warmup=2, average=0.9, kept=20, draw=DrawRules(16_384, (2e5, 1e6))
+    steps=40,
+    batch_size=2,
+    learning_rate=1e-2,
+    warmup=2,
+    average=0.9,
+    kept=20,
+    calibration=5,
+    draw=DrawRules(16_384, (2e5, 1e6)),
 )
 
 
@@ -85,11 +93,24 @@ def test_a_seed_gives_the_same_weights(plain, trained):
 
 
 def test_training_goes_on_from_a_guide(trained):
-    same = fit_guide(trained, [target(0)], config=dataclasses.replace(SMALL, steps=0), progress=False)
+    nothing = dataclasses.replace(SMALL, steps=0, calibration=0)
+    same = fit_guide(trained, [target(0)], config=nothing, progress=False)
     assert all(torch.equal(a, b) for a, b in zip(same.parameters(), trained.parameters(), strict=True))
     further = fit_guide(trained, [target(0)], config=dataclasses.replace(SMALL, steps=1), progress=False)
     moved = [not torch.equal(a, b) for a, b in zip(further.parameters(), trained.parameters(), strict=True)]
     assert any(moved)
+
+
+def test_calibration_puts_the_log_odds_right_and_changes_nothing_else(trained):
+    wrong = copy.deepcopy(trained)
+    with torch.no_grad():
+        wrong.guide.offset.bias -= 1.5
+    config = dataclasses.replace(SMALL, steps=0, calibration=60)
+    right = dict(fit_guide(wrong, [target(0), target(1)], config=config, progress=False).named_parameters())
+    for name, value in trained.named_parameters():
+        if not name.startswith("guide.offset."):
+            assert torch.equal(right[name], value), name
+    assert (right["guide.offset.bias"] - wrong.guide.offset.bias).item() > 0.3
 
 
 @pytest.mark.parametrize(
