@@ -212,7 +212,10 @@ def fit_guide(
     guided.requires_grad_(requires_grad=False).eval()
     crops = _Crops(guided, targets, config, np.random.default_rng(seed))
     calibration = replace(config, steps=config.calibration, learning_rate=0.02, weight_decay=0.0, signal_weight=0.0)
-    with torch_threads(n_jobs), tqdm(total=config.steps + config.calibration, desc="guide", disable=not progress) as bar:
+    with (
+        torch_threads(n_jobs),
+        tqdm(total=config.steps + config.calibration, desc="guide", disable=not progress) as bar,
+    ):
         _optimise(guided, guided.guide, crops, config, partial(_weights, guided, config=config), bar)
         _optimise(guided, guided.guide.offset, crops, calibration, lambda batch: 1.0, bar)
     return guided.requires_grad_(requires_grad=True)
