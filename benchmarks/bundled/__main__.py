@@ -4,10 +4,10 @@
     python -m benchmarks.bundled all --out run          # what is shipped: the same on all data
     python -m benchmarks.bundled chr1 --out run         # another chromosome held out (no teachers)
 
-Minutes on a GPU; on one free thread of a CPU with AMX units, a quarter of an hour for each of network and guide, and
-more for the teachers. Networks in the folder are used again: one that is put there as ``wide`` or ``pairs`` teaches, and
-with ``--guide-only`` another guide is trained for the network of the split. Data: the folder in SCA_SHARED_DATA. Prints
-scores on bins of 8 bp (quick, and a little kinder than those per base of ``benchmarks/accuracy.py``).
+Minutes on a GPU; on one thread of a CPU half an hour for the network, as long for its guide, and more for the teachers.
+Teachers and stages of the guide that are in the folder are used again; with ``--guide-only`` the network is, too. Data: the
+folder in SCA_SHARED_DATA. Prints scores on bins of 8 bp (quick, and a little kinder than those per base of
+``benchmarks/accuracy.py``).
 """
 
 from __future__ import annotations

@@ -212,12 +212,11 @@ def fit_guide(
     guided.requires_grad_(requires_grad=False).eval()
     crops = _Crops(guided, targets, config, np.random.default_rng(seed))
     calibration = replace(config, steps=config.calibration, learning_rate=0.02, weight_decay=0.0, signal_weight=0.0)
-    with (
-        torch_threads(n_jobs),
-        tqdm(total=config.steps + config.calibration, desc="guide", disable=not progress) as bar,
-    ):
-        _optimise(guided, guided.guide, crops, config, partial(_weights, guided, config=config), bar)
-        _optimise(guided, guided.guide.offset, crops, calibration, lambda batch: 1.0, bar)
+    n_updates = config.steps + config.calibration
+    more_if_closed = partial(_weights, guided, config=config)
+    with torch_threads(n_jobs), tqdm(total=n_updates, desc="guide", disable=not progress) as bar:
+        _optimise(guided, guided.guide, crops, config, weights=more_if_closed, bar=bar)
+        _optimise(guided, guided.guide.offset, crops, calibration, weights=lambda _: 1.0, bar=bar)
     return guided.requires_grad_(requires_grad=True)
 
 
@@ -226,6 +225,7 @@ def _optimise(
     part: nn.Module,
     crops: _Crops,
     config: GuideConfig,
+    *,
     weights: Callable[[dict[str, torch.Tensor]], torch.Tensor | float],
     bar: tqdm,
 ) -> None:
