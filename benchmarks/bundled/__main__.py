@@ -5,8 +5,8 @@
     python -m benchmarks.bundled chr1 --out run         # another chromosome held out (no teachers)
 
 Minutes on a GPU; on one thread of a CPU half an hour for the network, as long for its guide, and more for the teachers.
-Teachers and stages of the guide that are in the folder are used again; with ``--guide-only`` the network is, too. Data: the
-folder in SCA_SHARED_DATA. Prints scores on bins of 8 bp (quick, and a little kinder than those per base of
+Teachers and stages of the guide that are in the folder are used again; with ``--guide-only`` the network is, too.
+Data: the folder in SCA_SHARED_DATA. Prints scores on bins of 8 bp (quick, and a little kinder than those per base of
 ``benchmarks/accuracy.py``).
 """
 
