@@ -28,7 +28,7 @@ from benchmarks._priming import Setting, knn_members, read_peaks, simulate, to_a
 from scatacworks import _threads
 from scatacworks._core import intervals
 from scatacworks._core.differential import join_z, two_sided_p, z_scores
-from scatacworks._core.fdr import adjust_families, benjamini_hochberg
+from scatacworks._core.fdr import adjust_families, benjamini_hochberg, family_weights
 from scatacworks._core.moments import join
 from scatacworks._core.pileup import box_coverage
 from scatacworks._core.region_test import normalise, one_against_many
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 EXTEND = 100
 FDR = 0.05
 STEP = 8  # bases are scored at every 8th, as the network's bins are no finer
+NOWHERE = 1e3  # in place of a p-value, where nothing was tested
 CHUNK_BP = 2_000_000
 SIZES = {
     "small": {"regions": ["chr3:20000-9980000"], "backgrounds": {"250 spread": (250, True)}},
@@ -194,7 +195,7 @@ class RawCounts:
         own = normalise(self.targets[[target]], self.groups, family)[0]
         overlap = group_overlap(self.members, self.cells.target == target, self.cells.n_sites)
         result = one_against_many(own, self.normalised, overlap, family)
-        table = self.universe[["chrom", "start", "end"]].assign(p=result.p, z=result.z)
+        table = self.universe[["chrom", "start", "end", "family"]].assign(p=result.p, z=result.z)
         return table.assign(q=adjust_families(result.p, family))
 
 
@@ -287,10 +288,10 @@ def places(cells: Cells, peaks: pd.DataFrame, target: int, regions: pd.DataFrame
 
 
 def best_p(table: pd.DataFrame, where: pd.DataFrame, cells: Cells) -> np.ndarray:
-    """Return the smallest p-value of the tested regions that touch each place; 1 where none does."""
+    """Return the smallest (weighted) p-value of the tested regions that touch each place; highest where none does."""
     which, hit, _ = intervals.overlap_pairs(as_arrays(where, cells.genome), as_arrays(table, cells.genome))
-    out = np.ones(len(where))
-    np.minimum.at(out, which, table["p"].to_numpy()[hit])
+    out = np.full(len(where), NOWHERE)
+    np.minimum.at(out, which, order(table)[hit])
     return out
 
 
@@ -332,13 +333,13 @@ def thinned(z: list[tuple[str, int, np.ndarray]]) -> list[np.ndarray]:
 
 
 def painted(table: pd.DataFrame, run: Experiment) -> list[np.ndarray]:
-    """Give every 8th base -log10 of the p-value of the tested region it lies in; 0 elsewhere."""
+    """Give every 8th base -log10 of the (weighted) p-value of the tested region it lies in; lowest elsewhere."""
     out = []
-    score = -np.log10(np.maximum(table["p"].to_numpy(), 1e-300))
+    score = -np.log10(np.maximum(order(table), 1e-300))
     chroms = table["chrom"].astype(str).to_numpy()
     start, stop = table["start"].to_numpy(), table["end"].to_numpy()
     for chrom, first, end in run.raw.rows:
-        values = np.zeros(end - first, np.float32)
+        values = np.full(end - first, -np.log10(NOWHERE), np.float32)
         for i in np.flatnonzero(chroms == chrom):
             values[max(start[i] - first, 0) : max(stop[i] - first, 0)] = score[i]
         out.append(values[::STEP])
@@ -379,6 +380,12 @@ def default_test(adata: AnnData, group: str) -> pd.DataFrame:
     sca.tl.differential_regions(adata, group, key_added=group, progress=False)
     adata.uns.pop(f"{group}_z")
     return adata.uns.pop(group)
+
+
+def order(table: pd.DataFrame) -> np.ndarray:
+    """Return p-values in the order in which the false discovery rate takes them: over the weight of the family."""
+    p = table["p"].to_numpy()
+    return p / family_weights(table["family"].to_numpy(str)) if "family" in table else p
 
 
 def combined(painted: list[np.ndarray], z: list[np.ndarray]) -> list[np.ndarray]:
