@@ -36,7 +36,7 @@ from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
 from scatacworks.tl._differential._target import open_target, stretches
-from scatacworks.tl._differential._universe import as_arrays, peaks_and_tiles
+from scatacworks.tl._differential._universe import as_arrays, merged, peaks_and_tiles
 from scatacworks.tl._differential.background import TILE_BP
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class Experiment:
         peaks = read_peaks(folder, self.cells.genome)
         inside = intervals.covered(as_arrays(peaks, self.cells.genome), as_arrays(self.regions, self.cells.genome))
         self.peaks = peaks[inside == peaks["end"] - peaks["start"]].reset_index(drop=True)
-        self.called_peaks = self.universe[self.universe["family"] == "peak"].reset_index(drop=True)
-        self.matrix = self.cells.count_matrix(self.called_peaks).tocsr()
+        self.pooled_peaks = self.universe[self.universe["family"] == "peak"][["chrom", "start", "end"]]
+        sca.tl.call_peaks(self.adata)
         self.clock("raw coverage and counts")
 
     def _universe(self, shared: dict[str, Any]) -> pd.DataFrame:
@@ -220,20 +220,24 @@ def joined(z: list[tuple[str, int, np.ndarray]], min_z: float = 2.0) -> pd.DataF
 def peak_tests(run: Experiment, target: int) -> dict[str, pd.DataFrame]:
     """Test a cells x peaks matrix as is usual: Wilcoxon on log counts per 10,000, and pooled counts.
 
-    The peaks are those of all groups together, as in the default test. The second test is a likelihood-ratio test of a
-    common rate with the dispersion estimated among disjoint groups of 50 other cells (quasi-Poisson), in the spirit of
-    edgeR.
+    The peaks are those of the other cells, as in the default test; or merged with the rare cells' own, as those make
+    their matrix who call peaks in every group. The second test is a likelihood-ratio test of a common rate with the
+    dispersion estimated among disjoint groups of 50 other cells (quasi-Poisson), in the spirit of edgeR.
     """
     cells = run.cells
     own, rest = np.flatnonzero(cells.target == target), np.flatnonzero(cells.target < 0)
     kept = np.concatenate([own, rest])
-    logged = run.matrix[kept].multiply(1e4 / np.maximum(cells.n_sites[kept], 1)[:, None]).tocsc()
-    logged.data = np.log1p(logged.data)
-    p_wilcoxon = _wilcoxon(logged, np.arange(len(kept)) < len(own))
-    p_counts = _quasi_poisson(run.matrix, cells.n_sites, own, rest)
+    found = run.adata.uns["peaks"]
+    both = pd.concat([run.pooled_peaks, found[found["group"] == f"population {target}"][["chrom", "start", "end"]]])
     tables = {}
-    for name, p in (("peak matrix, Wilcoxon", p_wilcoxon), ("peak matrix, counts", p_counts)):
-        tables[name] = run.called_peaks.assign(p=p, q=benjamini_hochberg(p))
+    for suffix, peaks in (("", run.pooled_peaks), (", own peaks too", merged(both, cells.genome))):
+        matrix = cells.count_matrix(peaks).tocsr()
+        logged = matrix[kept].multiply(1e4 / np.maximum(cells.n_sites[kept], 1)[:, None]).tocsc()
+        logged.data = np.log1p(logged.data)
+        p_wilcoxon = _wilcoxon(logged, np.arange(len(kept)) < len(own))
+        p_counts = _quasi_poisson(matrix, cells.n_sites, own, rest)
+        for name, p in (("Wilcoxon", p_wilcoxon), ("counts", p_counts)):
+            tables[f"peak matrix, {name}{suffix}"] = peaks.assign(p=p, q=benjamini_hochberg(p))
     return tables
 
 
