@@ -104,8 +104,8 @@ def _stored(adata: AnnData, key: str) -> pd.DataFrame:
     """Return the profiles that a projection stored."""
     if key not in adata.uns or "scores" not in adata.uns[key]:
         msg = (
-            f"No reference in .uns[{key!r}]; give reference= (a table, or the slot that sca.tl.project_bulk wrote, such as "
-            f"{_keys.X_BULK!r}), or run sca.tl.project_bulk first."
+            f"No reference in .uns[{key!r}]; give reference= (a table, or the slot that sca.tl.project_bulk wrote, "
+            f"such as {_keys.X_BULK!r}), or run sca.tl.project_bulk first."
         )
         raise KeyError(msg)
     stored = adata.uns[key]

@@ -52,6 +52,11 @@ class GroupSource(ABC):
     def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
         """Return the cut sites of every group, or some, in a window."""
 
+    def reaches(self, regions: Mapping[int, np.ndarray]) -> bool:
+        """Tell whether any group has a cut site in the regions."""
+        windows = ((code, start, end) for code, spans in regions.items() for start, end in spans.tolist())
+        return any(len(starts) for window in windows for starts, _, _ in self.runs(*window))
+
     def pooled(self, code: int, start: int, end: int) -> Runs:
         """Return the cut sites of all groups together in a window."""
         parts = self.runs(code, start, end)

@@ -124,7 +124,7 @@ def background(
     KeyError
         If there are no such groups.
     ValueError
-        If there are fewer than three groups, none has signal in the regions, or an argument is out of range.
+        If there are fewer than three groups, none has a cut site in the regions, or an argument is out of range.
 
     Examples
     --------
@@ -170,6 +170,12 @@ def _open(
         raise ValueError(msg)
     if spans is None:
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+    if not source.reaches(spans):
+        msg = (
+            f"None of the {len(source.groups)} groups of {key!r} has a cut site in the regions; nothing can be "
+            "compared there. Are they regions of the genome that the fragments were aligned to?"
+        )
+        raise ValueError(msg)
     return source, spans
 
 

@@ -154,8 +154,8 @@ def differential_regions(
         If there is no such group, background or track.
     ValueError
         If tracks and background were made with another model, extension, genome or prior, or the tracks weigh the prior
-        by group (`prior_match`); if too few background groups are free of the tested cells; or an argument is out of
-        range.
+        by group (`prior_match`); if too few background groups are free of the tested cells, or the group holds all
+        cells; or an argument is out of range.
 
     Examples
     --------
@@ -167,6 +167,7 @@ def differential_regions(
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
     _check(method, fdr, replicates)
+    _check_joining(z_threshold, max_gap)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
@@ -207,6 +208,15 @@ def _check(method: str, fdr: float, replicates: str | int) -> None:
         raise ValueError(msg)
     if isinstance(replicates, int) and replicates < 2:
         msg = f"replicates is {replicates}; a test needs at least 2 per group."
+        raise ValueError(msg)
+
+
+def _check_joining(z_threshold: float, max_gap: int) -> None:
+    if not z_threshold > 0:
+        msg = f"z_threshold is {z_threshold}; expected a number above 0."
+        raise ValueError(msg)
+    if max_gap < 0:
+        msg = f"max_gap is {max_gap}; expected 0 or more bp."
         raise ValueError(msg)
 
 

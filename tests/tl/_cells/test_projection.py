@@ -121,6 +121,12 @@ def test_projection_errors(cells, bulk):
         sca.tl.project_bulk(cells, bulk.set_axis([f"x{i}" for i in range(len(bulk))]))
     with pytest.raises(ValueError, match="at least 3"):
         sca.tl.project_bulk(cells, bulk[["A", "B"]])
+    with pytest.raises(ValueError, match="missing, infinite or negative"):
+        sca.tl.project_bulk(cells, bulk.where(bulk > bulk.median()))
+    with pytest.raises(ValueError, match=r"1001 peaks more than once, such as 'chrX:1-2'"):
+        sca.tl.project_bulk(cells, pd.concat([bulk, bulk]))
+    with pytest.raises(ValueError, match="n_components is 0"):
+        sca.tl.project_bulk(cells, bulk, n_components=0)
     with pytest.raises(KeyError, match="project_bulk"):
         sca.tl.transfer_labels(cells)
     cells.obsm["X_bulk"] = np.zeros((200, 2))
