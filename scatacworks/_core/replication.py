@@ -121,10 +121,6 @@ class VariancePrior(NamedTuple):
         share = freedom / (freedom + self.weight)  # 0 for an infinite weight
         return self.location * (1 - share) + variance * share
 
-    def select(self, regions: np.ndarray) -> VariancePrior:
-        """Return the prior of some regions."""
-        return VariancePrior(self.location[regions], self.weight)
-
 
 def variance_prior(variance: np.ndarray, level: np.ndarray, freedom: float) -> VariancePrior:
     """Return what sample variances are to be drawn towards.

@@ -57,11 +57,16 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     membership, first = _replicates(adata, what)
     fragments = open_fragments(adata)
     spans = None if what.regions is None else parse_regions(what.regions, fragments.genome)
-    reach = network.halo + 2 * network.stride
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
-    source = read_groups(membership, fragments, spans, reach, convention=convention, key=what.key, n_jobs=what.n_jobs)
+    source = read_groups(
+        *(membership, fragments, spans, _stream.reach(network)),
+        convention=convention,
+        key=what.key,
+        n_jobs=what.n_jobs,
+    )
     if spans is None:
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+    source.require_cut_sites(spans)
     denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
     stream = _stream.Stream(source, denoise, spans, None, what.progress)
     tested = find_universe(stream, adata, what.universe, TILE_BP, spans)

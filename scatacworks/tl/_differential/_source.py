@@ -52,10 +52,15 @@ class GroupSource(ABC):
     def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
         """Return the cut sites of every group, or some, in a window."""
 
-    def reaches(self, regions: Mapping[int, np.ndarray]) -> bool:
-        """Tell whether any group has a cut site in the regions."""
+    def require_cut_sites(self, regions: Mapping[int, np.ndarray]) -> None:
+        """Refuse regions in which no group has a cut site: a network gives some signal even there."""
         windows = ((code, start, end) for code, spans in regions.items() for start, end in spans.tolist())
-        return any(len(starts) for window in windows for starts, _, _ in self.runs(*window))
+        if not any(len(starts) for window in windows for starts, _, _ in self.runs(*window)):
+            msg = (
+                f"None of the {len(self.groups)} groups has a cut site in the regions; nothing can be compared there. "
+                "Are they regions of the genome that the fragments were aligned to?"
+            )
+            raise ValueError(msg)
 
     def pooled(self, code: int, start: int, end: int) -> Runs:
         """Return the cut sites of all groups together in a window."""

@@ -160,9 +160,8 @@ def _open(
 ) -> tuple[GroupSource, dict[int, np.ndarray]]:
     """Return the groups, and the regions by chromosome code."""
     spans = None if regions is None else parse_regions(regions, genome_for(adata, key))
-    reach = network.halo + 2 * network.stride
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
-    source = open_groups(adata, key, spans, reach, convention=convention, n_jobs=n_jobs)
+    source = open_groups(adata, key, spans, _stream.reach(network), convention=convention, n_jobs=n_jobs)
     _inputs.check_convention(network, source.provenance, key)
     _warn_about_depth(network, source)
     if len(source.groups) < 3:
@@ -170,12 +169,7 @@ def _open(
         raise ValueError(msg)
     if spans is None:
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
-    if not source.reaches(spans):
-        msg = (
-            f"None of the {len(source.groups)} groups of {key!r} has a cut site in the regions; nothing can be "
-            "compared there. Are they regions of the genome that the fragments were aligned to?"
-        )
-        raise ValueError(msg)
+    source.require_cut_sites(spans)
     return source, spans
 
 

@@ -18,7 +18,7 @@ from scatacworks.tl._differential._paper import paper_test
 from scatacworks.tl._differential._replicates import Comparison, replicate_test
 from scatacworks.tl._differential._store import Background, get_background, is_background
 from scatacworks.tl._differential._target import check_equal_weights, open_target, z_tracks
-from scatacworks.tl._differential._universe import GIVEN, as_arrays
+from scatacworks.tl._differential._universe import as_arrays
 from scatacworks.tl._differential.background import background as make_background
 
 if TYPE_CHECKING:
@@ -137,8 +137,9 @@ def differential_regions(
         with the largest `|z|`; `direction` (+1: more accessible in the group); `top_z`, the z there; `z`, of the region
         (default only); `p`; `p_normal`, from the normal distribution; `q`; `significant`; `log2fc` of the mean signal,
         with a tenth of the average signal added to both; `mean` and `mean_background`, normalised signal per base;
-        `family`, the kind of region (`"peak"`, `"tile"`, `"given"`); `gene` and `gene_distance` (bp from the
-        middle of the region to the start site) where the genome has a gene table.
+        `family`, the kind of region (`"peak"`, `"tile"`, `"given"` or your own; `"joined"` with `method="paper"`);
+        `gene` and `gene_distance` (bp from the middle of the region to the start site) where the genome has a gene
+        table.
     `.uns[f"{key_added}_z"]` : dict
         Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for
         :func:`~scatacworks.get.track`, and for a bigWig file by
@@ -275,11 +276,10 @@ def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: f
     """Filter, adjust, and bring into the form that is stored."""
     covered = np.maximum(table["mean"], table["mean_background"]) >= min_coverage
     table = table[covered.to_numpy()].reset_index(drop=True)
-    family = table["family"].astype(str) if "family" in table else pd.Series(GIVEN, index=table.index)
-    q = adjust_families(table["p"].to_numpy(np.float64), family.to_numpy(str))
+    q = adjust_families(table["p"].to_numpy(np.float64), table["family"].to_numpy(str))
     small = 0.1 * level
     log2fc = np.log2((table["mean"] + small) / (table["mean_background"] + small))
-    table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(family))
+    table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(table["family"].astype(str)))
     table = add_nearest_gene(table, genome)
     order = np.lexsort((table["start"], genome.resolve(table["chrom"].astype(str))))
     table = table.iloc[order].reset_index(drop=True)

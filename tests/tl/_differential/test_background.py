@@ -128,7 +128,7 @@ def test_tested_regions_can_be_given(adata, model):
     [
         ({"key": "nothing"}, KeyError, "no groups under 'nothing'"),
         ({"key": "kind"}, ValueError, "needs at least 3"),
-        ({"regions": [("chrB", 100, 50_000)]}, ValueError, "None of the 24 groups .* has a cut site in"),
+        ({"regions": [("chrB", 100, 50_000)]}, ValueError, "None of the 24 groups has a cut site in"),
         ({"universe": pd.DataFrame({"chrom": ["chrB"], "start": [1], "end": [9]})}, ValueError, "nothing to test"),
     ],
 )
