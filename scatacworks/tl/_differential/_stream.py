@@ -126,7 +126,7 @@ class Stream:
 
     def pooled_peaks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield peaks of all groups together: chromosome code, `(n, 2)` starts and ends."""
-        depth = np.array([min(self.source.pooled_depth, float(self.denoise.model.card["depth_range"][1]))])
+        depth = np.array([self.source.pooled_depth])
         for code, intervals in sorted(self.regions.items()):
             sites = self.source.pooled_around(code, intervals, reach(self.denoise.model))
             _, probability = self.denoise(sites, depth, {code: intervals})

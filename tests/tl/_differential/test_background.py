@@ -159,3 +159,18 @@ def test_a_gpu_gives_the_same_background(adata, model):
     np.testing.assert_allclose(other.mean, one.mean, rtol=0.01, atol=1e-3)
     np.testing.assert_allclose(other.sd, one.sd, rtol=0.02, atol=1e-3)
     np.testing.assert_allclose(other.signal, one.signal, rtol=0.01, atol=1e-3)
+
+
+def test_pooled_peaks_are_those_of_all_cells_together_however_deep():
+    adata = sca.datasets.toy()
+    where = "chr1:20,000-120,000"
+    adata.obs["part"] = [f"part {i % 5}" for i in range(adata.n_obs)]
+    adata.obs["all"] = "all"
+    sca.tl.background(adata, key="part", regions=where, progress=False)
+    universe = adata.uns["part_moments"]["universe"]
+    found = universe.loc[universe["family"] == "peak", ["start", "end"]].to_numpy()
+    sca.pp.pseudobulk(adata, "all", progress=False)
+    sca.tl.denoise(adata, regions=where, progress=False)  # scales what is deeper than anything in training
+    sca.tl.call_peaks(adata)
+    np.testing.assert_array_equal(found, adata.uns["peaks"][["start", "end"]].to_numpy())
+    assert len(found) > 3
