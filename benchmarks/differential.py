@@ -28,7 +28,7 @@ from benchmarks._priming import Setting, knn_members, read_peaks, simulate, to_a
 from scatacworks import _threads
 from scatacworks._core import intervals
 from scatacworks._core.differential import join_z, two_sided_p, z_scores
-from scatacworks._core.fdr import adjust_families, benjamini_hochberg
+from scatacworks._core.fdr import adjust_families, benjamini_hochberg, family_weights
 from scatacworks._core.moments import join
 from scatacworks._core.pileup import box_coverage
 from scatacworks._core.region_test import normalise, one_against_many
@@ -36,7 +36,7 @@ from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
 from scatacworks.tl._differential._target import open_target, stretches
-from scatacworks.tl._differential._universe import as_arrays, peaks_and_tiles
+from scatacworks.tl._differential._universe import as_arrays, merged, peaks_and_tiles
 from scatacworks.tl._differential.background import TILE_BP
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 EXTEND = 100
 FDR = 0.05
 STEP = 8  # bases are scored at every 8th, as the network's bins are no finer
+NOWHERE = 1e3  # in place of a p-value, where nothing was tested
 CHUNK_BP = 2_000_000
 SIZES = {
     "small": {"regions": ["chr3:20000-9980000"], "backgrounds": {"250 spread": (250, True)}},
@@ -104,8 +105,8 @@ class Experiment:
         peaks = read_peaks(folder, self.cells.genome)
         inside = intervals.covered(as_arrays(peaks, self.cells.genome), as_arrays(self.regions, self.cells.genome))
         self.peaks = peaks[inside == peaks["end"] - peaks["start"]].reset_index(drop=True)
-        self.called_peaks = self.universe[self.universe["family"] == "peak"].reset_index(drop=True)
-        self.matrix = self.cells.count_matrix(self.called_peaks).tocsr()
+        self.pooled_peaks = self.universe[self.universe["family"] == "peak"][["chrom", "start", "end"]]
+        sca.tl.call_peaks(self.adata)
         self.clock("raw coverage and counts")
 
     def _universe(self, shared: dict[str, Any]) -> pd.DataFrame:
@@ -194,7 +195,7 @@ class RawCounts:
         own = normalise(self.targets[[target]], self.groups, family)[0]
         overlap = group_overlap(self.members, self.cells.target == target, self.cells.n_sites)
         result = one_against_many(own, self.normalised, overlap, family)
-        table = self.universe[["chrom", "start", "end"]].assign(p=result.p, z=result.z)
+        table = self.universe[["chrom", "start", "end", "family"]].assign(p=result.p, z=result.z)
         return table.assign(q=adjust_families(result.p, family))
 
 
@@ -219,20 +220,24 @@ def joined(z: list[tuple[str, int, np.ndarray]], min_z: float = 2.0) -> pd.DataF
 def peak_tests(run: Experiment, target: int) -> dict[str, pd.DataFrame]:
     """Test a cells x peaks matrix as is usual: Wilcoxon on log counts per 10,000, and pooled counts.
 
-    The peaks are those of all groups together, as in the default test. The second test is a likelihood-ratio test of a
-    common rate with the dispersion estimated among disjoint groups of 50 other cells (quasi-Poisson), in the spirit of
-    edgeR.
+    The peaks are those of the other cells, as in the default test; or merged with the rare cells' own, as those make
+    their matrix who call peaks in every group. The second test is a likelihood-ratio test of a common rate with the
+    dispersion estimated among disjoint groups of 50 other cells (quasi-Poisson), in the spirit of edgeR.
     """
     cells = run.cells
     own, rest = np.flatnonzero(cells.target == target), np.flatnonzero(cells.target < 0)
     kept = np.concatenate([own, rest])
-    logged = run.matrix[kept].multiply(1e4 / np.maximum(cells.n_sites[kept], 1)[:, None]).tocsc()
-    logged.data = np.log1p(logged.data)
-    p_wilcoxon = _wilcoxon(logged, np.arange(len(kept)) < len(own))
-    p_counts = _quasi_poisson(run.matrix, cells.n_sites, own, rest)
+    found = run.adata.uns["peaks"]
+    both = pd.concat([run.pooled_peaks, found[found["group"] == f"population {target}"][["chrom", "start", "end"]]])
     tables = {}
-    for name, p in (("peak matrix, Wilcoxon", p_wilcoxon), ("peak matrix, counts", p_counts)):
-        tables[name] = run.called_peaks.assign(p=p, q=benjamini_hochberg(p))
+    for suffix, peaks in (("", run.pooled_peaks), (", own peaks too", merged(both, cells.genome))):
+        matrix = cells.count_matrix(peaks).tocsr()
+        logged = matrix[kept].multiply(1e4 / np.maximum(cells.n_sites[kept], 1)[:, None]).tocsc()
+        logged.data = np.log1p(logged.data)
+        p_wilcoxon = _wilcoxon(logged, np.arange(len(kept)) < len(own))
+        p_counts = _quasi_poisson(matrix, cells.n_sites, own, rest)
+        for name, p in (("Wilcoxon", p_wilcoxon), ("counts", p_counts)):
+            tables[f"peak matrix, {name}{suffix}"] = peaks.assign(p=p, q=benjamini_hochberg(p))
     return tables
 
 
@@ -287,10 +292,10 @@ def places(cells: Cells, peaks: pd.DataFrame, target: int, regions: pd.DataFrame
 
 
 def best_p(table: pd.DataFrame, where: pd.DataFrame, cells: Cells) -> np.ndarray:
-    """Return the smallest p-value of the tested regions that touch each place; 1 where none does."""
+    """Return the smallest (weighted) p-value of the tested regions that touch each place; highest where none does."""
     which, hit, _ = intervals.overlap_pairs(as_arrays(where, cells.genome), as_arrays(table, cells.genome))
-    out = np.ones(len(where))
-    np.minimum.at(out, which, table["p"].to_numpy()[hit])
+    out = np.full(len(where), NOWHERE)
+    np.minimum.at(out, which, order(table)[hit])
     return out
 
 
@@ -332,13 +337,13 @@ def thinned(z: list[tuple[str, int, np.ndarray]]) -> list[np.ndarray]:
 
 
 def painted(table: pd.DataFrame, run: Experiment) -> list[np.ndarray]:
-    """Give every 8th base -log10 of the p-value of the tested region it lies in; 0 elsewhere."""
+    """Give every 8th base -log10 of the (weighted) p-value of the tested region it lies in; lowest elsewhere."""
     out = []
-    score = -np.log10(np.maximum(table["p"].to_numpy(), 1e-300))
+    score = -np.log10(np.maximum(order(table), 1e-300))
     chroms = table["chrom"].astype(str).to_numpy()
     start, stop = table["start"].to_numpy(), table["end"].to_numpy()
     for chrom, first, end in run.raw.rows:
-        values = np.zeros(end - first, np.float32)
+        values = np.full(end - first, -np.log10(NOWHERE), np.float32)
         for i in np.flatnonzero(chroms == chrom):
             values[max(start[i] - first, 0) : max(stop[i] - first, 0)] = score[i]
         out.append(values[::STEP])
@@ -379,6 +384,12 @@ def default_test(adata: AnnData, group: str) -> pd.DataFrame:
     sca.tl.differential_regions(adata, group, key_added=group, progress=False)
     adata.uns.pop(f"{group}_z")
     return adata.uns.pop(group)
+
+
+def order(table: pd.DataFrame) -> np.ndarray:
+    """Return p-values in the order in which the false discovery rate takes them: over the weight of the family."""
+    p = table["p"].to_numpy()
+    return p / family_weights(table["family"].to_numpy(str)) if "family" in table else p
 
 
 def combined(painted: list[np.ndarray], z: list[np.ndarray]) -> list[np.ndarray]:

@@ -25,9 +25,13 @@ def adjust_families(p: np.ndarray, families: np.ndarray) -> np.ndarray:
     families
         The family of each, `(n,)`, any type. They must not depend on the p-values.
     """
-    p = np.asarray(p, np.float64)
+    return benjamini_hochberg(np.minimum(np.asarray(p, np.float64) / family_weights(families), 1.0))
+
+
+def family_weights(families: np.ndarray) -> np.ndarray:
+    """Return weights with mean 1, float64 `(n,)`, whose sum is the same for every family."""
     _, own, size = np.unique(families, return_inverse=True, return_counts=True)
-    return benjamini_hochberg(np.minimum(p * (len(size) * size[own] / max(len(p), 1)), 1.0))
+    return len(own) / (len(size) * size[own])
 
 
 def qvalue(p: np.ndarray, *, pi0: float | None = None) -> np.ndarray:

@@ -64,7 +64,8 @@ def group_overlap(members: csr_matrix, target: np.ndarray, weights: np.ndarray |
     weights = np.ones(members.shape[0]) if weights is None else np.maximum(np.asarray(weights, np.float64), 0.0)
     inside = csc_array(members != 0).astype(np.float64)
     shared = (inside.T @ diags_array(weights) @ inside).toarray()
-    size = np.maximum(np.diag(shared), np.finfo(float).tiny)
+    size = np.maximum(np.diag(shared), 1.0)  # a group without fragments tells as little as one with a single fragment
+    np.fill_diagonal(shared, size)
     target_size = float(weights[target].sum())
     return _overlap(shared / np.outer(size, size), 1 / target_size if target_size > 0 else np.inf)
 
@@ -120,10 +121,6 @@ class VariancePrior(NamedTuple):
         """Return the weighted mean of variances `(…, n_regions)` and their location."""
         share = freedom / (freedom + self.weight)  # 0 for an infinite weight
         return self.location * (1 - share) + variance * share
-
-    def select(self, regions: np.ndarray) -> VariancePrior:
-        """Return the prior of some regions."""
-        return VariancePrior(self.location[regions], self.weight)
 
 
 def variance_prior(variance: np.ndarray, level: np.ndarray, freedom: float) -> VariancePrior:

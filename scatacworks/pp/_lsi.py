@@ -75,7 +75,7 @@ def lsi(
     Raises
     ------
     ValueError
-        If counts are negative or not finite, or the matrix is too small for so many components.
+        If counts are negative, not finite or all zero, or the matrix is too small for so many components.
 
     Warns
     -----
@@ -141,7 +141,11 @@ def _counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
         msg = "The AnnData has no counts in .X; make them with scatacworks.pp.count_regions."
         raise ValueError(msg)
     counts = sparse.csr_matrix(matrix, dtype=np.float64)
-    if counts.nnz and not (np.isfinite(counts.data).all() and counts.data.min() >= 0):
+    counts.eliminate_zeros()
+    if counts.nnz == 0:
+        msg = "All counts are zero; count regions that the cells have fragments in (scatacworks.pp.count_regions)."
+        raise ValueError(msg)
+    if not (np.isfinite(counts.data).all() and counts.data.min() >= 0):
         msg = "The counts have negative or missing values; lsi needs counts, as of scatacworks.pp.count_regions."
         raise ValueError(msg)
     return counts

@@ -247,3 +247,12 @@ def test_replicates_are_compared_by_a_moderated_t_test():
     assert called[:50].all()
     assert called[50:].sum() <= 8
     assert (result.p[50:] < 0.05).mean() == pytest.approx(0.05, abs=0.015)
+
+
+def test_groups_without_fragments_are_worth_little_and_spoil_nothing():
+    members = sparse.csr_array(np.kron(np.eye(30, dtype=bool), np.ones((10, 1), bool)))
+    weights = np.full(310, 100.0)
+    weights[:10] = 0
+    overlap = group_overlap(sparse.vstack([members, np.zeros((10, 30), bool)]), np.arange(310) >= 300, weights)
+    assert all(np.isfinite(part).all() for part in overlap)
+    assert overlap.noise[0] > 100 * np.median(overlap.noise[1:])

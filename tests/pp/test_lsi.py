@@ -72,6 +72,8 @@ def test_wrong_input_is_named(two_kinds):
         sca.pp.lsi(two_kinds, layer="counts")
     with pytest.raises(ValueError, match="negative or missing"):
         sca.pp.lsi(ad.AnnData(-two_kinds.X))
+    with pytest.raises(ValueError, match="All counts are zero"):
+        sca.pp.lsi(ad.AnnData(0 * two_kinds.X))
     with pytest.raises(ValueError, match="no counts in .X"):
         sca.pp.lsi(ad.AnnData(obs=two_kinds.obs))
 

@@ -59,14 +59,18 @@ def background_of(
     KeyError
         If the bias column is missing.
     ValueError
-        If a given background does not have one row per peak.
+        If a given background does not have one row per peak, or holds other than positions of peaks.
     """
     totals = np.asarray(counts.sum(0), np.float64).ravel()
     kept = np.flatnonzero(totals > 0)
     if given is not None:
         given = np.asarray(given)
-        if given.ndim != 2 or len(given) != adata.n_vars or given.min() < 0 or given.max() >= adata.n_vars:
-            msg = f"background has shape {given.shape}; expected {adata.n_vars} rows of positions of peaks."
+        if given.ndim != 2 or len(given) != adata.n_vars or given.shape[1] < 2:
+            msg = f"background has shape {given.shape}; expected {adata.n_vars} rows (peaks) and at least 2 columns."
+            raise ValueError(msg)
+        if given.min() < 0 or given.max() >= adata.n_vars:
+            span = f"{given.min()} to {given.max()}"
+            msg = f"background holds {span}; expected positions of peaks, 0 to {adata.n_vars - 1}."
             raise ValueError(msg)
         return np.arange(adata.n_vars), given
     if len(kept) < len(totals):

@@ -73,7 +73,8 @@ def project_bulk(
     Raises
     ------
     ValueError
-        If fewer than 10 peaks are common, or the reference has fewer than three samples.
+        If fewer than 10 peaks are common, the reference has fewer than three samples, values that are missing or
+        negative (but for `normalize=None`) or a peak twice, or an argument is out of range.
 
     Examples
     --------
@@ -90,6 +91,14 @@ def project_bulk(
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
     names, peaks, values = _reference(reference)
+    if n_components is not None and n_components < 1:
+        msg = f"n_components is {n_components}; expected 1 or more, or None for all."
+        raise ValueError(msg)
+    for what, index in (("The reference", peaks), ("The AnnData", adata.var_names)):
+        if not index.is_unique:
+            twice = index[index.duplicated()]
+            msg = f"{what} has {len(twice)} peaks more than once, such as {twice[0]!r}; keep one row of each."
+            raise ValueError(msg)
     common = adata.var_names.intersection(peaks)
     if len(common) < 10:
         msg = (
@@ -102,6 +111,9 @@ def project_bulk(
         raise ValueError(msg)
     logger.info("%d of %d peaks are common with the reference.", len(common), adata.n_vars)
     bulk = values[:, peaks.get_indexer(common)]
+    if not np.isfinite(bulk).all() or (normalize is not None and bulk.min() < 0):
+        msg = "The reference has missing, infinite or negative values; expected signal or counts, 0 for none."
+        raise ValueError(msg)
     bulk = _normalised(bulk, normalize)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)

@@ -21,7 +21,7 @@ def transfer_labels(
     adata: AnnData | MuData,
     *,
     use_rep: str = _keys.X_BULK,
-    reference: pd.DataFrame | None = None,
+    reference: pd.DataFrame | str | None = None,
     key_added: str = "label",
     mod: str = "atac",
     copy: bool = False,
@@ -36,7 +36,8 @@ def transfer_labels(
         Embedding in `.obsm`.
     reference
         Labelled profiles, one row per reference with its label as index, columns as the embedding; several rows may
-        carry one label. By default those that :func:`~scatacworks.tl.project_bulk` stored.
+        carry one label. Or the slot of `.uns` in which :func:`~scatacworks.tl.project_bulk` stored them, by default
+        `use_rep`; name it where the embedding is a smoothed one (`use_rep="X_bulk_smooth", reference="X_bulk"`).
     key_added
         Prefix of the columns of `.obs`.
     mod
@@ -77,12 +78,8 @@ def transfer_labels(
     if use_rep not in adata.obsm:
         msg = f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.tl.project_bulk(adata, reference) first."
         raise KeyError(msg)
-    if reference is None:
-        if use_rep not in adata.uns:
-            msg = f"No reference in .uns[{use_rep!r}]; give reference=, or run sca.tl.project_bulk first."
-            raise KeyError(msg)
-        stored = adata.uns[use_rep]
-        reference = pd.DataFrame(stored["scores"], index=[str(name) for name in stored["names"]])
+    if not isinstance(reference, pd.DataFrame):
+        reference = _stored(adata, use_rep if reference is None else reference)
     points = np.asarray(adata.obsm[use_rep], np.float64)
     if points.shape[1] != reference.shape[1]:
         msg = f".obsm[{use_rep!r}] has {points.shape[1]} components, the reference {reference.shape[1]}."
@@ -101,6 +98,18 @@ def transfer_labels(
         values.astype(np.float32), index=adata.obs_names, columns=list(labels)
     )
     return data if copy else None
+
+
+def _stored(adata: AnnData, key: str) -> pd.DataFrame:
+    """Return the profiles that a projection stored."""
+    if key not in adata.uns or "scores" not in adata.uns[key]:
+        msg = (
+            f"No reference in .uns[{key!r}]; give reference= (a table, or the slot that sca.tl.project_bulk wrote, "
+            f"such as {_keys.X_BULK!r}), or run sca.tl.project_bulk first."
+        )
+        raise KeyError(msg)
+    stored = adata.uns[key]
+    return pd.DataFrame(stored["scores"], index=[str(name) for name in stored["names"]])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from scatacworks._core.region_test import normalise, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap, independent
 from scatacworks._logging import logger
 from scatacworks._membership import resolve_groups
-from scatacworks.tl._differential._target import stretches
+from scatacworks.tl._differential._target import stretches, target_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,7 +52,7 @@ def calibrated_test(
 def _usable_groups(adata: AnnData, background: Background, group: str, key: str) -> tuple[np.ndarray, Overlap]:
     """Return which background groups are compared with, and what they are worth."""
     filled = background.total > 0
-    cells = _target_cells(adata, key, group)
+    cells = target_cells(adata, key, group)
     groupby = background.params.get("groupby", "")
     if cells is None or not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
         logger.warning("The cells of the groups are not known here; those they share are not accounted for.")
@@ -87,19 +87,6 @@ def _warn_about_size(members: csr_matrix, cells: np.ndarray, weights: np.ndarray
             "background of smaller groups.",
             *(group, f"{own:,.0f}", what, f"{usual:,.0f}"),
         )
-
-
-def _target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:
-    """Return which cells make up the tested group, as far as the denoised tracks tell; bool, `(n_cells,)`."""
-    source = str(adata.uns[key].get(_keys.PARAMS, {}).get("key", ""))
-    slot = adata.uns.get(source, {})
-    groupby = str(slot.get(_keys.PARAMS, {}).get("groupby", "")) if hasattr(slot, "get") else ""
-    if not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
-        return None
-    if groupby in adata.obs:
-        return (adata.obs[groupby].astype(str) == group).to_numpy()
-    membership = resolve_groups(adata, groupby, groups=[group])
-    return np.asarray(membership.matrix.sum(axis=1)).ravel() > 0
 
 
 def _summaries(background: Background, target: Target, table: pd.DataFrame) -> pd.DataFrame:

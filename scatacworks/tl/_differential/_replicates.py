@@ -57,18 +57,23 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     membership, first = _replicates(adata, what)
     fragments = open_fragments(adata)
     spans = None if what.regions is None else parse_regions(what.regions, fragments.genome)
-    reach = network.halo + 2 * network.stride
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
-    source = read_groups(membership, fragments, spans, reach, convention=convention, key=what.key, n_jobs=what.n_jobs)
+    source = read_groups(
+        *(membership, fragments, spans, _stream.reach(network)),
+        convention=convention,
+        key=what.key,
+        n_jobs=what.n_jobs,
+    )
     if spans is None:
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+    empty = source.groups[source.n_sites(spans) == 0]
+    if len(empty):
+        msg = f"Replicates without any cut site in the regions: {_inputs.listed(empty)}."
+        raise ValueError(msg)
     denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
     stream = _stream.Stream(source, denoise, spans, None, what.progress)
     tested = find_universe(stream, adata, what.universe, TILE_BP, spans)
     found = stream.run(tested, moments=False)
-    if not (found.total > 0).all():
-        msg = f"Replicates without any signal in the regions: {_inputs.listed(source.groups[found.total <= 0])}."
-        raise ValueError(msg)
     level = float(found.total.mean() / stream.n_bases)
     signal = found.signal.astype(np.float64) * level
     signal = normalise(signal, signal, tested["family"].to_numpy(str))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scatacworks.io._source import FragmentSource
 
 POOL = "all groups"
+_COUNTED_BP = 16_000_000  # bases in which the cut sites of all groups are counted at once
 
 
 @dataclass
@@ -51,6 +52,32 @@ class GroupSource(ABC):
     @abstractmethod
     def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
         """Return the cut sites of every group, or some, in a window."""
+
+    @abstractmethod
+    def select(self, groups: np.ndarray) -> GroupSource:
+        """Return some groups, by position."""
+
+    def n_sites(self, regions: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Return how many cut sites every group has in the regions; int64, `(n_groups,)`.
+
+        Raises
+        ------
+        ValueError
+            If no group has any: a network gives some signal even there.
+        """
+        total = np.zeros(len(self.groups), np.int64)
+        for code, intervals in regions.items():
+            for start, end in intervals.tolist():
+                for low in range(start, end, _COUNTED_BP):
+                    runs = self.runs(code, low, min(low + _COUNTED_BP, end))
+                    total += np.array([values.sum(dtype=np.int64) for _, _, values in runs])
+        if not total.any():
+            msg = (
+                f"None of the {len(self.groups)} groups has a cut site in the regions; nothing can be compared there. "
+                "Are they regions of the genome that the fragments were aligned to?"
+            )
+            raise ValueError(msg)
+        return total
 
     def pooled(self, code: int, start: int, end: int) -> Runs:
         """Return the cut sites of all groups together in a window."""
@@ -89,6 +116,10 @@ class CountedSource(GroupSource):
 
     cut_sites: Tracks
 
+    def select(self, groups: np.ndarray) -> CountedSource:
+        names = self.groups[groups]
+        return replace(self, groups=names, depth=self.depth[groups], cut_sites=self.cut_sites.select(list(names)))
+
     def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
         out = []
         for group in range(len(self.groups))[groups]:
@@ -112,6 +143,10 @@ class CellSource(GroupSource):
     @property
     def pooled_depth(self) -> float:
         return self.cells_depth
+
+    def select(self, groups: np.ndarray) -> CellSource:
+        some = self.membership.select(groups)
+        return replace(self, groups=some.groups, depth=self.depth[groups], membership=some)
 
     def _slice(self, code: int, start: int, end: int) -> np.ndarray:
         keys = self.keys.get(code, np.empty(0, np.int64))

@@ -63,12 +63,6 @@ class Background:
         """Mean signal per base of every normalised group, over the regions."""
         return float(self.total.mean()) / int(self.offsets[-1])
 
-    def intervals(self) -> dict[int, np.ndarray]:
-        """Return the regions by chromosome code."""
-        codes = self.genome.resolve(self.regions["chrom"].astype(str))
-        spans = self.regions[["start", "end"]].to_numpy(np.int64)
-        return {int(code): spans[codes == code] for code in np.unique(codes)}
-
     def to_slot(self, path: Path | None) -> dict[str, Any]:
         """Return what goes to `.uns`; with `path`, the large arrays go to a zarr store there."""
         slot: dict[str, Any] = {

@@ -37,6 +37,11 @@ SAVE_SECONDS = 60.0  # what a stopped run loses at most, beside its last batch
 KEPT = "groups.npz"
 
 
+def reach(model: Model) -> int:
+    """Return how far from a region a cut site can be that changes it, and the grid of windows on top."""
+    return model.halo + 2 * model.stride
+
+
 @dataclass
 class Denoiser:
     """A network and how to run it."""
@@ -119,16 +124,11 @@ class Stream:
         """Bases of all regions."""
         return sum(int(np.diff(intervals).sum()) for intervals in self.regions.values())
 
-    @property
-    def _reach(self) -> int:
-        """How far from a region a cut site can be that changes it, and the grid of windows on top."""
-        return self.denoise.model.halo + 2 * self.denoise.model.stride
-
     def pooled_peaks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield peaks of all groups together: chromosome code, `(n, 2)` starts and ends."""
-        depth = np.array([min(self.source.pooled_depth, float(self.denoise.model.card["depth_range"][1]))])
+        depth = np.array([self.source.pooled_depth])
         for code, intervals in sorted(self.regions.items()):
-            sites = self.source.pooled_around(code, intervals, self._reach)
+            sites = self.source.pooled_around(code, intervals, reach(self.denoise.model))
             _, probability = self.denoise(sites, depth, {code: intervals})
             found = []
             for low, high in intervals.tolist():
@@ -170,7 +170,7 @@ class Stream:
 
     def _signal(self, network: DensePredictor, groups: slice) -> np.ndarray:
         """Denoise a batch of groups."""
-        sites = self.source.around(self.regions, self._reach, groups)
+        sites = self.source.around(self.regions, reach(self.denoise.model), groups)
         return network.signal(sites, self.source.depth[groups], self.denoise.guidance(sites))
 
     def _add(

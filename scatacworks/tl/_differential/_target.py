@@ -10,6 +10,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._core.differential import z_scores
 from scatacworks._core.runs import encode
+from scatacworks._membership import resolve_groups
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tracks import Tracks
 
@@ -66,10 +67,14 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
         If there are no denoised tracks under the key, or no such group.
     ValueError
         If model, extension, genome or prior differ from the background's, the track weighs the prior by group, or it
-        does not cover the background's regions.
+        does not cover the background's regions; or if the group holds all cells.
     """
     tracks = get_tracks(adata, key=key, layer=_keys.SIGNAL)
     tracks.group_code(group)
+    cells = target_cells(adata, key, group)
+    if cells is not None and cells.all():
+        msg = f"The group {group!r} holds all {len(cells):,} cells; there are no others to compare it with."
+        raise ValueError(msg)
     check_provenance(adata.uns[key].get(_keys.PARAMS, {}), background, tracks, key)
     target = Target(tracks, group)
     total = sum(_total(target, background, number, key) for number in range(len(background.regions)))
@@ -91,6 +96,19 @@ def _total(target: Target, background: Background, number: int, key: str) -> flo
         )
         raise ValueError(msg)
     return float(values.sum())
+
+
+def target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:
+    """Return which cells make up the tested group, as far as the denoised tracks tell; bool, `(n_cells,)`."""
+    source = str(adata.uns[key].get(_keys.PARAMS, {}).get("key", ""))
+    slot = adata.uns.get(source, {})
+    groupby = str(slot.get(_keys.PARAMS, {}).get("groupby", "")) if hasattr(slot, "get") else ""
+    if not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
+        return None
+    if groupby in adata.obs:
+        return (adata.obs[groupby].astype(str) == group).to_numpy()
+    membership = resolve_groups(adata, groupby, groups=[group])
+    return np.asarray(membership.matrix.sum(axis=1)).ravel() > 0
 
 
 def check_provenance(params: Mapping, background: Background, tracks: Tracks, key: str) -> None:

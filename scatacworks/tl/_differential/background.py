@@ -114,7 +114,8 @@ def background(
     `["signal"]` : float32, `(n_groups, n_universe)`
         Mean normalised signal of every group in each of them.
     `["groups"]`, `["total"]` : `(n_groups,)`
-        Names, and signal summed over the regions before normalisation.
+        Names, and signal summed over the regions before normalisation. Groups without a cut site in the regions are
+        left out, with a warning.
     `["params"]` : dict
         Model and its hash, precision, extension, genome, digest of the regions, where the groups came from, hash of the
         prior.
@@ -124,7 +125,7 @@ def background(
     KeyError
         If there are no such groups.
     ValueError
-        If there are fewer than three groups, none has signal in the regions, or an argument is out of range.
+        If there are fewer than three groups, none has a cut site in the regions, or an argument is out of range.
 
     Examples
     --------
@@ -160,17 +161,26 @@ def _open(
 ) -> tuple[GroupSource, dict[int, np.ndarray]]:
     """Return the groups, and the regions by chromosome code."""
     spans = None if regions is None else parse_regions(regions, genome_for(adata, key))
-    reach = network.halo + 2 * network.stride
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
-    source = open_groups(adata, key, spans, reach, convention=convention, n_jobs=n_jobs)
+    source = open_groups(adata, key, spans, _stream.reach(network), convention=convention, n_jobs=n_jobs)
     _inputs.check_convention(network, source.provenance, key)
-    _warn_about_depth(network, source)
+    if spans is None:
+        spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+    source = _without_empty(source, spans)
     if len(source.groups) < 3:
         msg = f"{key!r} has {len(source.groups)} group(s); a standard deviation needs at least 3, better some hundred."
         raise ValueError(msg)
-    if spans is None:
-        spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+    _warn_about_depth(network, source)
     return source, spans
+
+
+def _without_empty(source: GroupSource, spans: dict[int, np.ndarray]) -> GroupSource:
+    """Leave out groups without a cut site in the regions, whose signal would be the network's idea of nothing."""
+    filled = source.n_sites(spans) > 0
+    if filled.all():
+        return source
+    logger.warning("%d of %d groups have no cut site in the regions and are left out.", (~filled).sum(), len(filled))
+    return source.select(np.flatnonzero(filled))
 
 
 def _open_prior(prior: Any, network: Model, source: GroupSource, strength: float) -> Prior | None:

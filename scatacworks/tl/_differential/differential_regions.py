@@ -18,7 +18,7 @@ from scatacworks.tl._differential._paper import paper_test
 from scatacworks.tl._differential._replicates import Comparison, replicate_test
 from scatacworks.tl._differential._store import Background, get_background, is_background
 from scatacworks.tl._differential._target import check_equal_weights, open_target, z_tracks
-from scatacworks.tl._differential._universe import GIVEN, as_arrays
+from scatacworks.tl._differential._universe import as_arrays
 from scatacworks.tl._differential.background import background as make_background
 
 if TYPE_CHECKING:
@@ -137,8 +137,9 @@ def differential_regions(
         with the largest `|z|`; `direction` (+1: more accessible in the group); `top_z`, the z there; `z`, of the region
         (default only); `p`; `p_normal`, from the normal distribution; `q`; `significant`; `log2fc` of the mean signal,
         with a tenth of the average signal added to both; `mean` and `mean_background`, normalised signal per base;
-        `family`, the kind of region (`"peak"`, `"tile"`, `"given"`); `gene` and `gene_distance` (bp from the
-        middle of the region to the start site) where the genome has a gene table.
+        `family`, the kind of region (`"peak"`, `"tile"`, `"given"` or your own; `"joined"` with `method="paper"`);
+        `gene` and `gene_distance` (bp from the middle of the region to the start site) where the genome has a gene
+        table.
     `.uns[f"{key_added}_z"]` : dict
         Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for
         :func:`~scatacworks.get.track`, and for a bigWig file by
@@ -154,8 +155,8 @@ def differential_regions(
         If there is no such group, background or track.
     ValueError
         If tracks and background were made with another model, extension, genome or prior, or the tracks weigh the prior
-        by group (`prior_match`); if too few background groups are free of the tested cells; or an argument is out of
-        range.
+        by group (`prior_match`); if too few background groups are free of the tested cells, or the group holds all
+        cells; or an argument is out of range.
 
     Examples
     --------
@@ -167,6 +168,7 @@ def differential_regions(
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
     _check(method, fdr, replicates)
+    _check_joining(z_threshold, max_gap)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
@@ -207,6 +209,15 @@ def _check(method: str, fdr: float, replicates: str | int) -> None:
         raise ValueError(msg)
     if isinstance(replicates, int) and replicates < 2:
         msg = f"replicates is {replicates}; a test needs at least 2 per group."
+        raise ValueError(msg)
+
+
+def _check_joining(z_threshold: float, max_gap: int) -> None:
+    if not z_threshold > 0:
+        msg = f"z_threshold is {z_threshold}; expected a number above 0."
+        raise ValueError(msg)
+    if max_gap < 0:
+        msg = f"max_gap is {max_gap}; expected 0 or more bp."
         raise ValueError(msg)
 
 
@@ -265,11 +276,10 @@ def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: f
     """Filter, adjust, and bring into the form that is stored."""
     covered = np.maximum(table["mean"], table["mean_background"]) >= min_coverage
     table = table[covered.to_numpy()].reset_index(drop=True)
-    family = table["family"].astype(str) if "family" in table else pd.Series(GIVEN, index=table.index)
-    q = adjust_families(table["p"].to_numpy(np.float64), family.to_numpy(str))
+    q = adjust_families(table["p"].to_numpy(np.float64), table["family"].to_numpy(str))
     small = 0.1 * level
     log2fc = np.log2((table["mean"] + small) / (table["mean_background"] + small))
-    table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(family))
+    table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(table["family"].astype(str)))
     table = add_nearest_gene(table, genome)
     order = np.lexsort((table["start"], genome.resolve(table["chrom"].astype(str))))
     table = table.iloc[order].reset_index(drop=True)

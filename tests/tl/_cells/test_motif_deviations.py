@@ -76,6 +76,13 @@ def test_errors(cells):
     cells.varm["sets"] = np.ones((1000, 1))
     with pytest.raises(KeyError, match="accessibility alone"):
         sca.tl.motif_deviations(cells, annotations="sets", bias="nothing")
+    for background, message in (
+        (np.zeros((10, 5), int), r"shape \(10, 5\); expected 1000 rows"),
+        (np.zeros((1000, 1), int), "at least 2 columns"),
+        (np.full((1000, 5), 1000), "expected positions of peaks, 0 to 999"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sca.tl.motif_deviations(cells, annotations="sets", bias=None, background=background)
     with pytest.raises(KeyError, match="motif_deviations"):
         sca.tl.motif_variability(cells)
     cells.X = -cells.X

@@ -171,6 +171,8 @@ def test_two_groups_are_compared_by_replicates(adata, model, replicates):
     [
         ({"method": "best"}, ValueError, "method='best' is unknown"),
         ({"fdr": 2}, ValueError, "fdr is 2"),
+        ({"method": "paper", "z_threshold": 0}, ValueError, "z_threshold is 0"),
+        ({"method": "paper", "max_gap": -1}, ValueError, "max_gap is -1"),
         ({"background": "nothing"}, KeyError, "there are: 'background_moments'"),
         ({"reference": "primed"}, ValueError, "cells are in both"),
         ({"reference": "usual", "replicates": 1}, ValueError, "replicates is 1"),
@@ -181,6 +183,15 @@ def test_two_groups_are_compared_by_replicates(adata, model, replicates):
 def test_bad_arguments_are_explained(adata, model, change, error, message):
     with pytest.raises(error, match=message):
         sca.tl.differential_regions(adata, "primed", **{"model": model, "progress": False} | change)
+
+
+@pytest.mark.parametrize("method", ["default", "paper"])
+def test_a_group_of_all_cells_is_refused(adata, model, method):
+    adata.obs["all"] = "everyone"
+    sca.pp.pseudobulk(adata, "all", key_added="all", progress=False)
+    sca.tl.denoise(adata, key="all", key_added="tracks", model=model, regions=REGIONS, progress=False)
+    with pytest.raises(ValueError, match="holds all 330 cells; there are no others to compare it with"):
+        sca.tl.differential_regions(adata, "everyone", key="tracks", method=method, progress=False)
 
 
 def test_an_unknown_group_is_named(adata):
