@@ -2,7 +2,7 @@
 
 Genes are drawn at random from hg19; what lies in the 30 Mb at hand is worked on, in full.
 
-    python -m benchmarks.background_cost DATA                      # 4 Mb, 1,000 groups
+    python -m benchmarks.background_cost DATA                      # 4.6 Mb, 1,000 groups
     python -m benchmarks.background_cost DATA --genes 0            # around all genes (16 Mb)
 """
 
@@ -24,14 +24,14 @@ from benchmarks.harness import machine, peak_memory_gb
 PAPER_MB = 300
 
 
-def gene_regions(cells_genome: sca.Genome, n_genes: int, seed: int) -> pd.DataFrame:
+def gene_regions(at_hand: sca.Genome, n_genes: int, seed: int) -> pd.DataFrame:
     """Return the regions around genes (0: all), cut to the pieces of the genome at hand."""
     genome = sca.Genome("hg19")
     names = pd.Index(genome.genes["name"]).unique()
     chosen = np.random.default_rng(seed).choice(names, n_genes, replace=False) if n_genes else None
     regions = sca.tl.regions_around_genes(chosen, genome)
-    regions = regions[regions["chrom"].isin(cells_genome.chroms)]
-    end = np.minimum(regions["end"], cells_genome.lengths[cells_genome.resolve(regions["chrom"])])
+    regions = regions[regions["chrom"].isin(at_hand.chroms)]
+    end = np.minimum(regions["end"], at_hand.lengths[at_hand.resolve(regions["chrom"])])
     return regions.assign(end=end)[regions["start"] < end].reset_index(drop=True)
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore", UserWarning)
     cells = simulate(given.data, Setting(), seed=given.seed)
     adata = to_anndata(cells, knn_members(cells, n_groups=given.groups, seed=given.seed))
     regions = gene_regions(cells.genome, given.genes, given.seed)

@@ -32,6 +32,9 @@ they explain the cut sites of the group; 1 where any has one; log10 of the numbe
 group's cut sites that the samples so weighted explain; and the weight of the correction.
 """
 
+N_MAPS = 3
+"""How many of them vary along the genome; they come first."""
+
 NOTE = "prior.json"  # what is written beside the tracks of a stored prior
 UNMATCHED = 0.3  # share of cut sites that rows are said to explain where they are not weighed
 _KEPT = 4  # chromosomes whose segments are kept

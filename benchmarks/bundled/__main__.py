@@ -5,7 +5,8 @@
     python -m benchmarks.bundled chr1 --out run         # another chromosome held out (no teachers)
 
 Minutes on a GPU; on one thread of a CPU half an hour for the network, as long for its guide, and more for the teachers.
-Teachers and stages of the guide that are in the folder are used again; with ``--guide-only`` the network is, too.
+Teachers and stages of the guide that are in the folder are used again; with ``--guide-only`` the network is, too. The
+result is the file that is called as the split.
 Data: the folder in SCA_SHARED_DATA. Prints scores on bins of 8 bp (quick, and a little kinder than those per base of
 ``benchmarks/accuracy.py``).
 """
@@ -27,6 +28,8 @@ from benchmarks.bundled.scoring import GuideScorer, Scorer, line
 from benchmarks.bundled.targets import BloodTargets, encode_targets
 from benchmarks.bundled.versions import DrawSettings
 from scatacworks import models
+from scatacworks.models.checkpoint import fingerprint
+from scatacworks.models.guide import without_guide
 
 SHORT = {"dilations": (1, 2, 4, 8, 1)}  # of the network: 6 kb of context
 LONG = {"dilations": (1, 2, 4, 8, 16, 1)}  # of the teachers
@@ -39,8 +42,8 @@ STUDENT = NetworkSettings(steps=1100, teacher=0.5, average=0.9985, draw=MIXED)
 ALONE = NetworkSettings(steps=900, draw=MIXED)
 GUIDE = (  # one after the other
     GuideSettings(closed_signal=1.0),
-    GuideSettings(rate=1e-3),
-    GuideSettings(rate=5e-4, steps=800, closed_signal=5.0),
+    GuideSettings(closed_signal=2.0, rate=1e-3),
+    GuideSettings(closed_signal=5.0, rate=5e-4, steps=800),
 )
 N_MADE_UP = 32  # targets of the guide
 
@@ -97,13 +100,17 @@ class Training:
         cells = BloodTargets(self.blood, network)
         guided = network
         for stage, chosen in enumerate(GUIDE):
-            path = self.out / f"{self.split}-{self.seed}-{stage}.safetensors"
+            path = self.out / f"{'quick-' * self.quick}{self.split}-{self.seed}-{stage}.safetensors"
             if path.exists():
                 guided = models.load(path).to(self.device)
+                if fingerprint(without_guide(guided)) != fingerprint(network):
+                    msg = f"{path} is of another network; remove it, or choose another folder"
+                    raise ValueError(msg)
                 continue
             settings = dataclasses.replace(chosen, steps=3, batch=2, kept=4, calibration=1) if self.quick else chosen
             guided = fit_guide(guided, targets, cells, settings, seed=self.seed + stage, log=f"guide {stage}")
             models.save(guided, path)
+        models.save(guided, self.out / f"{self.split}.safetensors")
         if "hold" in self.scorer.spans:
             scores = GuideScorer(self.scorer, rows, BloodTargets(self.held_out, guided).rows)
             with pd.option_context("display.width", 250, "display.max_columns", 30):

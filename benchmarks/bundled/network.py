@@ -92,8 +92,8 @@ def taught(teachers: list[BinnedUNet], batch: dict[str, Tensor], halo: int) -> d
     """The batch with the mean answer of the teachers, in bfloat16, as target and label."""
     with torch.autocast(batch["counts"].device.type, torch.bfloat16):
         answers = [answer(teacher, batch, halo) for teacher in teachers]
-    root = torch.stack([signal.clamp(min=0).sqrt() for signal, _ in answers]).mean(0)
-    label = torch.stack([logit for _, logit in answers]).mean(0).sigmoid()
+    root = torch.stack([signal.float().clamp(min=0).sqrt() for signal, _ in answers]).mean(0)
+    label = torch.stack([logit.float() for _, logit in answers]).mean(0).sigmoid()
     return batch | {"target": root.square() * batch["exposure"][:, None], "label": label}
 
 

@@ -10,22 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scatacworks.models.binned_unet import _LEVEL, _add_coarser, _Conv, _cut, _image
-from scatacworks.prior import CHANNELS
-
-N_MAPS = 3  # channels of the prior that vary along the genome; they come first
+from scatacworks.prior import CHANNELS, N_MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scatacworks.models.binned_unet import BinnedUNet, Features
 
-_BIN, _WIDE_BIN = 32, 128  # bp
+_MIDDLE_BP, _COARSE_BP = 32, 128  # bins of the network's wider levels
 _WIDTHS = (48, 32)  # feature channels at 32 and 128 bp
 _RADII = (3, 12, 50, 250)  # bins of 32 bp to either side in which cut sites are counted as evidence
 _EDGE = 2  # bins of 128 bp that the convolutions at 32 bp reach beyond the core, rounded up
-REACH_BP = 2 * _WIDE_BIN + 5 * _BIN  # how far features are carried beyond the trunk's reach
-EVIDENCE_BP = (_RADII[-1] + 1) * _BIN  # distance of the furthest cut site that lets the prior act
-PRIOR_BP = 5 * _WIDE_BIN + 7 * _BIN  # how far away a prior is seen
+REACH_BP = 2 * _COARSE_BP + 5 * _MIDDLE_BP  # how far features are carried beyond the trunk's reach
+EVIDENCE_BP = (_RADII[-1] + 1) * _MIDDLE_BP  # distance of the furthest cut site that lets the prior act
+PRIOR_BP = 5 * _COARSE_BP + 7 * _MIDDLE_BP  # how far away a prior is seen
 
 
 class Guide(nn.Module):
@@ -37,7 +35,7 @@ class Guide(nn.Module):
     within some 0.1 to 8 kb. Without a cut site there it is exactly zero: a prior alone changes nothing.
 
     Training weighs some bins more than others, which moves the log odds. `offset`, what is added to them at a depth, is
-    trained afterwards on all bins alike, so that probabilities are right again.
+    trained once more, alone, on all bins alike, so that probabilities are right again.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from scatacworks._threads import torch_threads
 from scatacworks.models.data import Drawer, DrawRules, Sample
 from scatacworks.models.guide import with_guide
 from scatacworks.models.losses import poisson_loss
-from scatacworks.prior import Guidance, Prior
+from scatacworks.prior import N_MAPS, Guidance, Prior
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -211,7 +211,9 @@ def fit_guide(
         guided = copy.deepcopy(model) if model.has_guide else with_guide(model)
     guided.requires_grad_(requires_grad=False).eval()
     crops = _Crops(guided, targets, config, np.random.default_rng(seed))
-    calibration = replace(config, steps=config.calibration, learning_rate=0.02, weight_decay=0.0, signal_weight=0.0)
+    calibration = replace(
+        config, steps=config.calibration, learning_rate=0.02, weight_decay=0.0, warmup=1, signal_weight=0.0
+    )
     n_updates = config.steps + config.calibration
     more_if_closed = partial(_weights, guided, config=config)
     with torch_threads(n_jobs), tqdm(total=n_updates, desc="guide", disable=not progress) as bar:
@@ -331,7 +333,7 @@ class _Crops:
         bases = place - drawer.halo + drawer.bin_size // 2 + drawer.bin_size * np.arange(crop["counts"].shape[-1])
         at = np.searchsorted(steps, bases, side="right") - 1
         crop["prior"] = np.where(at >= 0, values[at].T, 0).astype(np.float32)
-        crop["prior"][3:-1] = values[0, 3:-1, None]
+        crop["prior"][N_MAPS:-1] = values[0, N_MAPS:-1, None]
         crop["prior"][-1] = 1
         if self.config.draw.flip and rng.random() < 0.5:
             crop = {key: value[..., ::-1].copy() if np.ndim(value) else value for key, value in crop.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,25 @@ def test_no_cut_site_within_8_kb_no_correction(model, factor):
     distance = torch.minimum((bins - site).abs(), (bins - 10).abs()) * 8
     assert torch.equal(logit[distance > EVIDENCE_BP], unguided[distance > EVIDENCE_BP])
     assert (logit[distance <= 8000] != unguided[distance <= 8000]).float().mean() > 0.9
+
+
+def test_the_offset_is_of_the_logit_and_only_where_there_is_evidence(model):
+    core = 65_536
+    counts = window(model, core, rate=0.0)
+    site = counts.shape[-1] // 2
+    counts[..., site] = 1.0
+    prior = some_prior(counts.shape[-1])
+    signal, logit, _ = run(model, counts, prior)
+    moved = copy.deepcopy(model)
+    with torch.no_grad():
+        moved.guide.offset.bias += 1
+    signal_moved, logit_moved, _ = run(moved, counts, prior)
+    assert torch.equal(signal, signal_moved)
+    distance = (torch.arange(len(logit)) + model.halo // 8 - 1 - site).abs() * 8
+    risen = logit_moved - logit
+    assert torch.equal(logit[distance > EVIDENCE_BP], logit_moved[distance > EVIDENCE_BP])
+    assert (risen[distance < 50] > 0).all()
+    assert (risen <= 1 + 1e-5).all()
 
 
 def test_tiles_equal_the_whole(model):

@@ -101,16 +101,18 @@ def test_training_goes_on_from_a_guide(trained):
     assert any(moved)
 
 
-def test_calibration_puts_the_log_odds_right_and_changes_nothing_else(trained):
+@pytest.mark.parametrize("wrong_by", [-1.5, 1.5])
+def test_calibration_puts_the_log_odds_right_and_changes_nothing_else(trained, wrong_by):
     wrong = copy.deepcopy(trained)
     with torch.no_grad():
-        wrong.guide.offset.bias -= 1.5
+        wrong.guide.offset.bias += wrong_by
     config = dataclasses.replace(SMALL, steps=0, calibration=60)
     right = dict(fit_guide(wrong, [target(0), target(1)], config=config, progress=False).named_parameters())
     for name, value in trained.named_parameters():
         if not name.startswith("guide.offset."):
             assert torch.equal(right[name], value), name
-    assert (right["guide.offset.bias"] - wrong.guide.offset.bias).item() > 0.3
+    moved = (right["guide.offset.bias"] - wrong.guide.offset.bias).item()
+    assert moved * -np.sign(wrong_by) > 0.3
 
 
 @pytest.mark.parametrize(
