@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -17,6 +18,15 @@ class _Loses:
         raise KeyboardInterrupt
 
 
+@pytest.fixture
+def interruptible():
+    """Listen to interrupts, which a shell tells the programs that it runs in the background to ignore."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_lost_in_a_finaliser_still_stops(capsys):
     @guarded
     def command():
