@@ -54,6 +54,22 @@ def _look_up(levels: np.ndarray, low: int, table: np.ndarray, out: np.ndarray) -
 
 
 @njit
+def _layout(n_bins: int, bin_size: int, first: int) -> tuple[int, float, int]:
+    """Bases from the last centre before the core to its first base, where centres lie in a base, and the core's end."""
+    margin = 1 if bin_size > 1 else 0
+    half = (bin_size + 1) // 2 if margin else 0
+    return half, 0.5 if bin_size % 2 == 0 else 0.0, first + (n_bins - 2 * margin) * bin_size
+
+
+@njit
+def _between(bins: np.ndarray, bin_size: int, offset: int) -> tuple[float, float, int]:
+    """Values at the centres on either side of a base, and how many bases there are from it to the next centre."""
+    left = offset // bin_size
+    right = left if bin_size == 1 else left + 1
+    return bins[left], bins[right], bin_size - offset % bin_size
+
+
+@njit
 def encode_window(
     bins: np.ndarray,
     bin_size: int,
@@ -78,10 +94,7 @@ def encode_window(
     between its centre and the neighbour's on that side. Runs that equal `fill` are left out. The out arrays must hold
     one element per base of the core.
     """
-    margin = 1 if bin_size > 1 else 0
-    half = (bin_size + 1) // 2 if margin else 0  # from the last centre before the core to its first base
-    centred = 0.5 if bin_size % 2 == 0 else 0.0
-    last = first + (len(bins) - 2 * margin) * bin_size
+    half, centred, last = _layout(len(bins), bin_size, first)
     inverse_step = 1.0 / step
     n = 0
     i = max(np.searchsorted(tape, first, side="right") - 1, 0)
@@ -90,14 +103,9 @@ def encode_window(
         base, stop = max(low[i], first - shift), min(high[i], last - shift)
         previous = fill
         while base < stop:
-            # the stretch of bases between two neighbouring centres
             offset = base + shift - first + half
-            left = offset // bin_size
-            stretch = min(stop - base, bin_size - offset % bin_size)
-            if bin_size == 1:
-                a = b = bins[left]
-            else:
-                a, b = bins[left], bins[left + 1]
+            a, b, room = _between(bins, bin_size, offset)
+            stretch = min(stop - base, room)
             level_a, level_b = level(a, kind, inverse_step, limit), level(b, kind, inverse_step, limit)
             same = level_a == level_b
             slope = (b - a) / bin_size
@@ -133,10 +141,7 @@ def expand_window(
     out: np.ndarray,
 ) -> int:
     """Write the rounded signal of every wanted base of one window, as :func:`encode_window` finds it; how many."""
-    margin = 1 if bin_size > 1 else 0
-    half = (bin_size + 1) // 2 if margin else 0
-    centred = 0.5 if bin_size % 2 == 0 else 0.0
-    last = first + (len(bins) - 2 * margin) * bin_size
+    half, centred, last = _layout(len(bins), bin_size, first)
     inverse_step = 1.0 / step
     n = 0
     i = max(np.searchsorted(tape, first, side="right") - 1, 0)
@@ -145,12 +150,8 @@ def expand_window(
         base, stop = max(low[i], first - shift), min(high[i], last - shift)
         while base < stop:
             offset = base + shift - first + half
-            left = offset // bin_size
-            stretch = min(stop - base, bin_size - offset % bin_size)
-            if bin_size == 1:
-                a = b = bins[left]
-            else:
-                a, b = bins[left], bins[left + 1]
+            a, b, room = _between(bins, bin_size, offset)
+            stretch = min(stop - base, room)
             level_a, level_b = level(a, SIGNAL, inverse_step, limit), level(b, SIGNAL, inverse_step, limit)
             if level_a == level_b:
                 out[n : n + stretch] = (level_a * step) ** 2
