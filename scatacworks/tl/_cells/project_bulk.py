@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import anndata
 import numpy as np
 from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks._logging import logger
+from scatacworks.tl._cells._reference import common_peaks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,64 +89,35 @@ def project_bulk(
     """
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
-    names, peaks, values = _reference(reference)
     if n_components is not None and n_components < 1:
         msg = f"n_components is {n_components}; expected 1 or more, or None for all."
         raise ValueError(msg)
-    for what, index in (("The reference", peaks), ("The AnnData", adata.var_names)):
-        if not index.is_unique:
-            twice = index[index.duplicated()]
-            msg = f"{what} has {len(twice)} peaks more than once, such as {twice[0]!r}; keep one row of each."
-            raise ValueError(msg)
-    common = adata.var_names.intersection(peaks)
-    if len(common) < 10:
-        msg = (
-            f"Cells and reference have {len(common)} peaks in common by name (such as {adata.var_names[0]!r} and "
-            f"{peaks[0]!r}); count the cells in the reference's peaks first (sca.pp.count_regions)."
-        )
-        raise ValueError(msg)
+    common = common_peaks(adata, reference, layer=layer, raw=normalize is not None)
+    names, present = common.names, common.present
     if len(names) < 3:
         msg = f"The reference has {len(names)} samples; expected at least 3."
         raise ValueError(msg)
-    logger.info("%d of %d peaks are common with the reference.", len(common), adata.n_vars)
-    bulk = values[:, peaks.get_indexer(common)]
-    if not np.isfinite(bulk).all() or (normalize is not None and bulk.min() < 0):
-        msg = "The reference has missing, infinite or negative values; expected signal or counts, 0 for none."
-        raise ValueError(msg)
-    bulk = _normalised(bulk, normalize)
+    bulk = _normalised(common.bulk, normalize)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)
     n_components = min(n_components or len(names) - 1, len(names) - 1)
     loadings = right[:n_components].T
-    counts = adata.X if layer is None else adata.layers[layer]
-    counts = sparse.csr_matrix(counts)[:, adata.var_names.get_indexer(common)]
-    present = (counts > 0).astype(np.float64)
     n_present = np.asarray(present.sum(1)).ravel()
     empty = n_present == 0
     scaled = sparse.csr_matrix(sparse.diags(1 / np.maximum(n_present, 1)) @ present)
     scores = scaled @ loadings - np.asarray(scaled[~empty].mean(0)).ravel() @ loadings
     scores = _standardised(np.asarray(scores))
     scores[empty] = np.nan
-    if empty.any():
-        logger.warning("%d cells have no count in the common peaks.", empty.sum())
     adata.obsm[key_added] = scores.astype(np.float32)
     adata.uns[key_added] = {
         "names": np.array(names, dtype=object),
         "scores": _standardised(left[:, :n_components] * size[:n_components]),
         "loadings": loadings,
         "explained": (size**2 / (size**2).sum())[:n_components],
-        "n_common": len(common),
+        "n_common": bulk.shape[1],
         _keys.PARAMS: {"n_components": n_components, "normalize": normalize or "none"},
     }
     return data if copy else None
-
-
-def _reference(reference: AnnData | pd.DataFrame) -> tuple[list[str], pd.Index, np.ndarray]:
-    """Return names of samples, names of peaks, and samples × peaks."""
-    if isinstance(reference, anndata.AnnData):
-        values = reference.X.toarray() if sparse.issparse(reference.X) else np.asarray(reference.X)
-        return list(map(str, reference.obs_names)), reference.var_names, values.astype(np.float64)
-    return list(map(str, reference.columns)), reference.index.astype(str), reference.to_numpy(np.float64).T
 
 
 def _normalised(values: np.ndarray, how: str | None) -> np.ndarray:

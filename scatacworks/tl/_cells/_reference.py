@@ -1,0 +1,83 @@
+"""Cells and labelled bulk samples over the peaks that both have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import anndata
+import numpy as np
+from scipy import sparse
+
+from scatacworks._logging import logger
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+__all__ = ["CommonPeaks", "common_peaks"]
+
+
+class CommonPeaks(NamedTuple):
+    """What cells and reference have in the peaks they share."""
+
+    names: list[str]  # of the reference's samples
+    bulk: np.ndarray  # samples × peaks, float64
+    present: sparse.csr_matrix  # cells × peaks, 1.0 where a cell has any count
+
+
+def common_peaks(
+    adata: AnnData, reference: AnnData | pd.DataFrame, *, layer: str | None, raw: bool = True
+) -> CommonPeaks:
+    """Match peaks by name.
+
+    Parameters
+    ----------
+    adata
+        Cells × peaks, counts.
+    reference
+        AnnData of samples × peaks, or DataFrame of peaks × samples.
+    layer
+        Layer with the cells' counts, instead of `X`.
+    raw
+        Whether the reference holds signal or counts, so that no value may be negative.
+
+    Raises
+    ------
+    KeyError
+        If the layer is missing.
+    ValueError
+        If fewer than 10 peaks are common, a peak is there twice, or the reference has missing or negative values.
+    """
+    if isinstance(reference, anndata.AnnData):
+        values = reference.X.toarray() if sparse.issparse(reference.X) else np.asarray(reference.X)
+        names, peaks = list(map(str, reference.obs_names)), reference.var_names
+    else:
+        values = reference.to_numpy().T
+        names, peaks = list(map(str, reference.columns)), reference.index.astype(str)
+    for what, index in (("The reference", peaks), ("The AnnData", adata.var_names)):
+        if not index.is_unique:
+            twice = index[index.duplicated()]
+            msg = f"{what} has {len(twice)} peaks more than once, such as {twice[0]!r}; keep one row of each."
+            raise ValueError(msg)
+    common = adata.var_names.intersection(peaks)
+    if len(common) < 10:
+        first = " and ".join(f"{index[0]!r}" for index in (adata.var_names, peaks) if len(index))
+        msg = (
+            f"Cells and reference have {len(common)} peaks in common by name (such as {first}); count the cells in "
+            "the reference's peaks first (sca.pp.count_regions)."
+        )
+        raise ValueError(msg)
+    logger.info("%d of %d peaks are common with the reference.", len(common), adata.n_vars)
+    bulk = values[:, peaks.get_indexer(common)].astype(np.float64)
+    if not np.isfinite(bulk).all() or (raw and bulk.min() < 0):
+        msg = "The reference has missing, infinite or negative values; expected signal or counts, 0 for none."
+        raise ValueError(msg)
+    if layer is not None and layer not in adata.layers:
+        msg = f"No layer {layer!r}; there are {sorted(adata.layers)}."
+        raise KeyError(msg)
+    counts = sparse.csr_matrix(adata.X if layer is None else adata.layers[layer])
+    present = (counts[:, adata.var_names.get_indexer(common)] > 0).astype(np.float64)
+    empty = int((np.diff(present.indptr) == 0).sum())
+    if empty:
+        logger.warning("%d cells have no count in the common peaks.", empty)
+    return CommonPeaks(names, bulk, present)
