@@ -31,8 +31,7 @@ from scatacworks import models
 from scatacworks.models.checkpoint import fingerprint
 from scatacworks.models.guide import without_guide
 
-SHORT = {"dilations": (1, 2, 4, 8, 1)}  # of the network: 6 kb of context
-LONG = {"dilations": (1, 2, 4, 8, 16, 1)}  # of the teachers
+LONG = {"dilations": (1, 2, 4, 8, 16, 1)}  # of the teachers: 10 kb of context, where the default has 6
 MIXED = DrawSettings(pairs=0.4, real=0.35, blood=0.15)
 TEACHERS = {
     "wide": (LONG | {"channels": (64, 96, 128)}, NetworkSettings(steps=1293)),
@@ -139,9 +138,9 @@ def main() -> None:
     if args.guide_only:
         network = models.load(run.out / f"{name}.safetensors").to(run.device)
     elif args.split.startswith("chr"):
-        network = run.network(name, SHORT, ALONE)
+        network = run.network(name, {}, ALONE)
     else:
-        network = run.network(name, SHORT, STUDENT, run.teachers())
+        network = run.network(name, {}, STUDENT, run.teachers())
     run.guide(network)
     print(f"{args.split} done after {run.seconds:.0f} s", flush=True)
 

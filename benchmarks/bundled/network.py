@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.bundled.data import BIN
 from benchmarks.bundled.versions import DrawSettings, Versions
+from scatacworks.models._updates import follow, rise_and_fall
 from scatacworks.models.losses import poisson_loss
 
 if TYPE_CHECKING:
@@ -115,15 +116,13 @@ def optimise(module: nn.Module, settings: TrainingSettings, loss_of_draw: Callab
     average = copy.deepcopy(module).requires_grad_(requires_grad=False)
     started, shown = time.perf_counter(), 0.0
     for step in range(settings.steps):
-        optimizer.param_groups[0]["lr"] = settings.rate * schedule(step, settings)
+        optimizer.param_groups[0]["lr"] = settings.rate * rise_and_fall(step, settings.warmup, settings.steps)
         loss = loss_of_draw()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        kept = min(settings.average, (2 + step) / (11 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), parameters, 1 - kept)
+        follow(average, module, settings.average, step + 1)
         if step % 100 == 0 and time.perf_counter() - shown > 20:
             shown, value = time.perf_counter(), float(loss.detach())
             print(f"{log} {step}/{settings.steps} loss {value:.4f} {shown - started:.0f} s", flush=True)
@@ -132,11 +131,6 @@ def optimise(module: nn.Module, settings: TrainingSettings, loss_of_draw: Callab
                 raise ValueError(msg)
     print(f"{log} {settings.steps} updates in {time.perf_counter() - started:.0f} s", flush=True)
     return average
-
-
-def schedule(step: int, settings: TrainingSettings) -> float:
-    """Linear rise, then a cosine to zero."""
-    return min(1.0, (step + 1) / settings.warmup) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,7 +98,8 @@ class MadeUp:
         at = np.concatenate([self.sites[keep], *positions])
         _, fragment = np.unique(np.concatenate([self.fragments[keep], *fragments]), return_inverse=True)
         options = {"depth": HSC_DEPTH, "label": label, "mask": self.hsc.trained, "device": self.hsc.device}
-        return Deep.make(self.hsc.axis, at, fragment[None].astype(np.int64), **options)
+        deep = Deep.make(self.hsc.axis, at, fragment[None].astype(np.int64), **options)
+        return replace(deep, target=deep.target.half(), label=deep.label.half())  # there are many
 
     def _close(self, peaks: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Thin the sites of peaks to the background, and take their label away; which sites are kept, bool."""

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, roc_area
 from scatacworks._logging import logger
+from scatacworks.models._updates import follow, rise, rise_and_fall
 from scatacworks.models.data import Drawer
 from scatacworks.models.losses import LOSSES
 
@@ -146,9 +147,7 @@ class TrainingModule(L.LightningModule):
         total = c.steps // c.epochs * c.epochs
 
         def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / c.warmup) if c.warmup else 1.0
-            fall = 0.5 * (1 + np.cos(np.pi * min(step / total, 1.0))) if c.schedule == "cosine" else 1.0
-            return float(rise * fall)
+            return rise_and_fall(step, c.warmup, total) if c.schedule == "cosine" else rise(step, c.warmup)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -167,12 +166,8 @@ class TrainingModule(L.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Move the averaged weights towards the current ones."""
-        if self.average is None or self.stopped:
-            return
-        decay = min(self.settings.average, (1 + self.global_step) / (10 + self.global_step))
-        with torch.no_grad():
-            for mean, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(current, 1 - decay)
+        if self.average is not None and not self.stopped:
+            follow(self.average, self.model, self.settings.average, self.global_step)
 
     def _core(self, model: Model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Output without the extra bins for interpolation."""

@@ -52,7 +52,7 @@ class BinnedUNetConfig:
 
     channels: tuple[int, int, int] = (32, 48, 80)
     kernels: tuple[int, int, int] = (5, 7, 5)
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1)
     sigmas: tuple[float, ...] = (25.0, 80.0, 200.0, 400.0)
     extension: int = 100
     reference_depth: float = 5e6

@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from scatacworks._threads import torch_threads
+from scatacworks.models._updates import follow, rise_and_fall
 from scatacworks.models.data import Drawer, DrawRules, Sample
 from scatacworks.models.guide import with_guide
 from scatacworks.models.losses import poisson_loss
@@ -237,26 +238,18 @@ def _optimise(
     optimizer = torch.optim.AdamW(part.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     for step in range(config.steps):
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _schedule(step, config)
+            group["lr"] = config.learning_rate * rise_and_fall(step, config.warmup, config.steps)
         batch = crops.batch()
         loss = _loss(model, batch | {"mask": batch["mask"] * weights(batch)}, config)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
         optimizer.step()
-        decay = min(config.average, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, current in zip(average.parameters(), part.parameters(), strict=True):
-                mean.lerp_(current, 1 - decay)
+        follow(average, part, config.average, step + 1)
         bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
         bar.update()
     part.load_state_dict(average.state_dict())
     part.requires_grad_(requires_grad=False)
-
-
-def _schedule(step: int, config: GuideConfig) -> float:
-    """Linear rise, then a cosine to zero."""
-    return min(1.0, (step + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
 def _loss(model: BinnedUNet, batch: dict[str, torch.Tensor], config: GuideConfig) -> torch.Tensor:
