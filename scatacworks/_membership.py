@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scatacworks._groups import group_names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -143,13 +145,13 @@ def membership_matrix(cells: np.ndarray, groups: np.ndarray, shape: tuple[int, i
 
 
 def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.ndarray:
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     known = {name: position for position, name in enumerate(names)}
-    unknown = [name for name in map(str, wanted) if name not in known]
+    wanted = group_names(wanted)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         msg = f"{groupby!r} has no group {listed(map(repr, unknown))}; it has {listed(map(repr, names))}."
         raise KeyError(msg)
-    return np.array([known[str(name)] for name in wanted], np.int64)
+    return np.array([known[name] for name in wanted], np.int64)
 
 
 def listed(names: Any) -> str:

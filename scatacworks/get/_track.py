@@ -116,10 +116,11 @@ def track(
         msg = f"extend={extend} is negative; expected a number of bases, or 0 for the cut sites themselves."
         raise ValueError(msg)
     kept, layer = _open(atac(adata, mod=mod), key, layer)
+    code = kept.group_code(group)
     chrom, start, end = kept.genome.region(region)
     if layer != _keys.CUT_SITES:
-        return kept.window(group, chrom, start, end)
-    starts, counts = kept.sites(group, chrom, start - extend, end + extend)
+        return kept.window(code, chrom, start, end)
+    starts, counts = kept.sites(code, chrom, start - extend, end + extend)
     return box_coverage(starts, counts, start, end, extend)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._groups import group_names
 from scatacworks.genome import Genome
 from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
@@ -200,7 +201,7 @@ class _Source:
     def groups(self, groups: Sequence[str] | None) -> list[str]:
         """Return the groups to show: those asked for, or all of the first layer."""
         if groups is not None:
-            return list(map(str, groups))
+            return group_names(groups)
         key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
             return list(map(str, pd.Categorical(self.adata.uns[peaks_key]["group"]).categories))
