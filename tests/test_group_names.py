@@ -37,7 +37,7 @@ def test_names_are_taken_as_they_are(given, names):
 def test_every_function_takes_a_cluster_by_its_name(clusters, tmp_path, given):
     adata = clusters.copy()
     whole = sca.get.tracks(adata)
-    own = {c: n for c, n in zip(whole.groups, whole.sums(), strict=True)}["10"]
+    own = dict(zip(whole.groups, whole.sums(), strict=True))["10"]
 
     assert whole.select(given).groups.tolist() == ["10"]
     assert whole.select(given).sums().tolist() == [own]

@@ -226,7 +226,7 @@ def _log(source: FileSource, report: FragmentReport, n_dropped: int, least: int,
     logger.info("%s: %s", source.path.name, report)
     if n_dropped:
         logger.info("%s: %s barcodes with fewer than %s fragments left out", source.path.name, f"{n_dropped:,}", least)
-    if given and report.n_cells_matched < 0.5 * report.n_cells:
+    if given and report.n_cells_matched < 0.9 * report.n_cells:
         message = "%s: only %s of the %s barcodes have a fragment in the file; others there are %s"
         examples = ", ".join(report.unmatched_barcodes[:3]) or "none"
         logger.warning(message, source.path.name, f"{report.n_cells_matched:,}", f"{report.n_cells:,}", examples)

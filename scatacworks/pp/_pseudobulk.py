@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from scatacworks._membership import Membership
     from scatacworks.genome import Genome
 
+_MOST_WITHOUT = 0.1  # share of the cells without a fragment that passes without a word
+
 
 def pseudobulk(
     adata: AnnData | MuData,
@@ -103,7 +105,7 @@ def pseudobulk(
     Warns
     -----
     UserWarning
-        If cells have no group, or groups have no fragment.
+        If cells have no group, groups have no fragment, or more than a tenth of the cells have none.
 
     Examples
     --------
@@ -123,6 +125,7 @@ def pseudobulk(
     chromosomes = counting.run(source.chromosomes(n_jobs=n_jobs, progress=progress))
     stored = _store(chromosomes, membership.groups, source.genome, path)
     logger.info("%s", source.report)
+    _warn_about_cells(counting)
     empty = membership.groups[counting.n_fragments == 0]
     if len(empty):
         msg = f"{len(empty)} group(s) of {groupby!r} have no fragments, and empty tracks: {listed(empty)}."
@@ -139,6 +142,17 @@ def pseudobulk(
         ),
     }
     return result if copy else None
+
+
+def _warn_about_cells(counting: CellCounter) -> None:
+    """Tell of cells that look as if their fragments were in another file."""
+    without, n_cells = int((counting.per_cell[counting.in_a_group] == 0).sum()), int(counting.in_a_group.sum())
+    if without > _MOST_WITHOUT * n_cells:
+        msg = (
+            f"{without:,} of {n_cells:,} cells have no fragment. Are all their samples in "
+            f".uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}], under the barcodes of the file?"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def _store(

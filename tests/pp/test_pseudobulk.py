@@ -209,7 +209,7 @@ def test_the_atacworks_convention_moves_both_sites_and_loses_none(toy):
 def test_a_group_without_cells_or_fragments_warns_and_is_empty(toy):
     obs = pd.DataFrame({"type": pd.Categorical(["a", "a", "b"], ["a", "b", "c"])}, index=["A", "B", "unseen"])
     adata = ad.AnnData(obs=obs, uns=toy.uns)
-    with pytest.warns(UserWarning, match="2 group.* no fragments.*: b, c"):
+    with pytest.warns(UserWarning, match="2 group.* no fragments.*: b, c"), pytest.warns(match="1 of 3 cells have no"):
         sca.pp.pseudobulk(adata, "type", progress=False)
     assert adata.uns["pseudobulk"]["n_cells"].tolist() == [2, 1, 0]
     for group in "bc":
@@ -297,3 +297,42 @@ def test_depth_is_cut_sites_per_reference_genome(pbmc):
     np.testing.assert_allclose(depths(pbmc), expected)
     del pbmc.uns["pseudobulk"]["params"]["territory_bp"]
     assert (depths(pbmc) < expected / 1_000).all(), "without an estimate, the genome is taken"
+
+
+@pytest.fixture
+def two_samples(tmp_path):
+    """Two fragment files that share a barcode, and the cells of both."""
+    lines = {"A": ["chr1\t10\t60\tAAAC-1", "chr1\t20\t90\tTTTG-1"], "B": ["chr1\t30\t70\tAAAC-1"]}
+    files = {sample: tmp_path / f"{sample}.tsv" for sample in lines}
+    for sample, file in files.items():
+        file.write_text("\n".join(lines[sample]) + "\n")
+    obs = pd.DataFrame({"sample": ["A", "A", "B"]}, index=["AAAC-1", "TTTG-1", "AAAC-2"])
+    adata = ad.AnnData(obs=obs)
+    adata.uns["reference_sequences"] = Genome({"chr1": 1_000}).to_frame()
+    return adata, {sample: str(file) for sample, file in files.items()}
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_cells_of_one_name_are_refused(two_samples):
+    adata, files = two_samples
+    adata.uns["files"] = {"fragments": files["A"]}
+    adata.obs_names = ["AAAC-1", "TTTG-1", "AAAC-1"]
+    with pytest.raises(ValueError, match="1 of 3 cells have the name of another one, such as 'AAAC-1'.*sample:AAAC-1"):
+        sca.pp.pseudobulk(adata, "sample", progress=False)
+    adata.uns["files"] = {"fragments": files}
+    adata.obs_names = ["A:AAAC-1", "TTTG-1_A", "B#AAAC-1"]
+    sca.pp.pseudobulk(adata, "sample", progress=False)
+    assert adata.uns["pseudobulk"]["n_fragments"].tolist() == [2, 1]
+    adata.obs_names = ["A:AAAC-1", "A#AAAC-1", "B#AAAC-1"]
+    with pytest.raises(ValueError, match="'A:AAAC-1' and 'A#AAAC-1' are both 'AAAC-1' of the sample 'A'"):
+        sca.pp.pseudobulk(adata, "sample", progress=False)
+
+
+def test_cells_without_a_fragment_are_told(two_samples):
+    adata, files = two_samples
+    adata.uns["files"] = {"fragments": files["A"]}  # the second sample's is forgotten
+    with (
+        pytest.warns(UserWarning, match="1 of 3 cells have no fragment. Are all their samples in"),
+        pytest.warns(UserWarning, match="1 group"),
+    ):
+        sca.pp.pseudobulk(adata, "sample", progress=False)
