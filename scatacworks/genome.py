@@ -24,6 +24,8 @@ __all__ = ["Genome", "Region"]
 _MAX_LENGTH = 2**31 - 1  # positions are stored as int32
 _REGION = re.compile(r"^(?P<chrom>[^\s:]+)(?::(?P<start>[\d,]+)-(?P<end>[\d,]+))?$")
 GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
+MITOCHONDRIAL = ("chrM", "chrMT", "M", "MT", "Mito", "mitochondrion_genome")
+_PLASTID = ("chrC", "chrPt", "Pt", "chloroplast")
 
 
 class Region(NamedTuple):
@@ -47,8 +49,8 @@ class Region(NamedTuple):
 class Genome:
     """The chromosomes of an assembly, in order, with their lengths in bp.
 
-    Chromosome names are recognised under their usual aliases (`chr1` and `1`; `chrM`, `chrMT`, `M` and `MT`); the
-    genome's own spelling is the one written everywhere.
+    Chromosome names are recognised under their usual aliases (`chr1` and `1`; `chrM`, `chrMT`, `M`, `MT` and `Mito`);
+    the genome's own spelling is the one written everywhere.
 
     Parameters
     ----------
@@ -135,6 +137,15 @@ class Genome:
     def offsets(self) -> np.ndarray:
         """Start of every chromosome in the concatenated genome, and its total length; int64, `(n_chroms + 1,)`."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @cached_property
+    def nuclear(self) -> np.ndarray:
+        """Which chromosomes are of the nucleus, not of mitochondria or plastids; bool, `(n_chroms,)`.
+
+        What is accessible has another scale in organelles, which have no nucleosomes and many copies.
+        """
+        organelles = {name.lower() for name in (*MITOCHONDRIAL, *_PLASTID)}
+        return np.array([chrom.lower() not in organelles for chrom in self.chroms])
 
     def code(self, chrom: str) -> int:
         """Return the position of a chromosome in the genome's order; aliases are understood.
@@ -281,8 +292,8 @@ def guess_assembly(sizes: Mapping[str, int]) -> str | None:
 
 def _aliases(chrom: str) -> list[str]:
     bare = chrom[3:] if chrom.lower().startswith("chr") else chrom
-    if bare.upper() in {"M", "MT"}:
-        return [chrom, "chrM", "chrMT", "M", "MT"]
+    if bare.lower() in {name.lower() for name in MITOCHONDRIAL}:
+        return [chrom, *MITOCHONDRIAL]
     return [chrom, bare, f"chr{bare}"]
 
 

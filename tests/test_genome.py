@@ -33,6 +33,15 @@ def test_mitochondrial_aliases_agree():
         assert set(genome.resolve(["chrM", "MT", "M", "chrMT"])) == {genome.code("chrM")}
 
 
+def test_organelles_of_yeast_fly_and_plants_are_known():
+    yeast = Genome({"I": 230_218, "Mito": 85_779})
+    assert yeast.code("chrM") == 1
+    assert yeast.nuclear.tolist() == [True, False]
+    assert Genome({"2L": 9, "mitochondrion_genome": 5}).code("MT") == 1
+    assert Genome({"1": 9, "Mt": 5, "Pt": 4, "C1": 7}).nuclear.tolist() == [True, False, False, True]
+    assert Genome("hg38").nuclear.sum() == 24
+
+
 def test_resolve_marks_unknown_chromosomes():
     assert Genome("hg38").resolve(["chr2", "KI270728.1"]).tolist() == [1, -1]
 

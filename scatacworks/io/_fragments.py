@@ -15,10 +15,9 @@ from scatacworks import _keys
 from scatacworks._core.paired import to_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
-from scatacworks.genome import Genome
+from scatacworks.genome import MITOCHONDRIAL, Genome
 from scatacworks.io._barcode_files import cell_table
 from scatacworks.io._barcodes import join_names, split_names
-from scatacworks.io._reader import MITOCHONDRIAL
 from scatacworks.io._report import FragmentReport
 from scatacworks.io._source import FileSource, FragmentSource, Malformed, check_not_empty, open_fragments
 

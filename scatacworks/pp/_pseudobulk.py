@@ -93,7 +93,7 @@ def pseudobulk(
         Cells of every group, and fragments of them.
     `.uns[key_added]["params"]` : dict
         Parameters, version, digest of the counts, and `territory_bp`: the bases that the fragments of all cells
-        cover, which is less than the genome for a file cut to windows.
+        cover, without mitochondria and plastids; less than the genome for a file cut to windows.
 
     Raises
     ------

@@ -14,6 +14,10 @@ import scatacworks as sca
 from scatacworks import Genome
 from scatacworks._core.pileup import run_length_coverage
 from scatacworks._depth import depths
+from scatacworks._membership import resolve_groups
+from scatacworks.io._source import open_fragments
+from scatacworks.tl._denoising._samples import depths_of
+from scatacworks.tl._differential._source import read_groups
 
 PAD = 1_000
 
@@ -336,3 +340,27 @@ def test_cells_without_a_fragment_are_told(two_samples):
         pytest.warns(UserWarning, match="1 group"),
     ):
         sca.pp.pseudobulk(adata, "sample", progress=False)
+
+
+def test_mitochondria_do_not_count_as_depth(tmp_path):
+    """Of two groups with the same nuclear fragments, one has as many mitochondrial ones again."""
+    rng = np.random.default_rng(0)
+    lines = [f"{c}\t{s}\t{s + 50}\t{b}" for b in "ab" for c in ("chr1", "chr2") for s in rng.integers(0, 90_000, 200)]
+    nuclear, with_mito = tmp_path / "nuclear.tsv", tmp_path / "with_mito.tsv"
+    nuclear.write_text("\n".join(lines) + "\n")
+    with_mito.write_text("\n".join([*lines, *(f"chrM\t{s}\t{s + 50}\tb" for s in rng.integers(0, 900, 400))]) + "\n")
+    found = {}
+    for file in (nuclear, with_mito):
+        adata = ad.AnnData(obs=pd.DataFrame({"type": ["a", "b"]}, index=["a", "b"]))
+        adata.uns["reference_sequences"] = Genome({"chr1": 100_000, "chr2": 100_000, "chrM": 1_000}).to_frame()
+        adata.uns["files"] = {"fragments": str(file)}
+        sca.pp.pseudobulk(adata, "type", progress=False)
+        groups = read_groups(
+            resolve_groups(adata, "type"), open_fragments(adata), None, 0, convention="10x", key="type", n_jobs=1
+        )
+        sites = sca.get.tracks(adata)
+        found[file] = depths(adata), groups.depth, [groups.pooled_depth], depths_of(sites, "", None)
+    assert sites.sums().tolist() == [800, 1600], "what is counted stays everything"
+    for without, with_ in zip(found[nuclear], found[with_mito], strict=True):
+        np.testing.assert_array_equal(without, with_)
+    assert found[nuclear][0] == pytest.approx(np.full(2, 3.1e9 * 800 / 1.8e5), rel=0.01)  # starts up to 90 kb
