@@ -127,6 +127,20 @@ def test_built_in_genes_lie_on_their_chromosomes(name):
     assert set(genes["strand"]) == {"+", "-"}
 
 
+@pytest.mark.parametrize(
+    ("genes", "message"),
+    [
+        ('1\tens\tgene\t11\t20\t.\t+\t.\tgene_id "G1";\n', r"is no BED file.*1 ens gene.*io\.read_genes"),
+        ("7\t5\t9\tAbc\t0\t+\n", "No gene of the table lies on.*it has 7"),
+        ("chr1\t5\t9\tAbc\n", "expected BED6"),
+    ],
+)
+def test_gene_tables_that_would_yield_nonsense_are_refused(tmp_path, genes, message):
+    (tmp_path / "genes").write_text(genes)
+    with pytest.raises(ValueError, match=message):
+        _ = Genome({"chr1": 100}, genes=tmp_path / "genes").genes
+
+
 def test_genes_from_a_bed_file(tmp_path):
     (tmp_path / "g.bed").write_text("1\t5\t9\tAbc\t0\t+\nchrUn\t5\t9\tLost\t0\t-\n")
     genome = Genome({"chr1": 100}, genes=tmp_path / "g.bed")

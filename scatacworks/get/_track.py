@@ -140,4 +140,6 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
     if layer not in available:
         msg = f".uns[{key!r}] has no layer {layer!r}; it has {', '.join(available) or 'none'}."
         raise KeyError(msg)
-    return Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer), layer
+    kept = Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer)
+    kept.genome = kept.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
+    return kept, layer

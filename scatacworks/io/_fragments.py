@@ -93,6 +93,8 @@ def read_fragments(
         With `in_memory=True`: column = start in the concatenated genome, value = length in bp.
     `.uns["files"]["fragments"]`, `.uns["reference_sequences"]`, `.uns["scatacworks"]`
         Path (or sample -> path), chromosome names and lengths, parameters and counts of lines.
+    `.uns["reference_genes"]` : DataFrame
+        If `genome` is a :class:`~scatacworks.Genome` that was given genes: these.
 
     Raises
     ------
@@ -114,6 +116,8 @@ def read_fragments(
     {'AAAC-1': 2, 'TTTG-1': 1}
     """
     genome = genome if isinstance(genome, Genome) else Genome(genome)
+    if genome.has_own_genes:
+        _ = genome.genes  # a table that cannot be read is told before the fragments are
     paths = _absolute(path)
     least = min_fragments if min_fragments is not None else 0 if barcodes is not None or bulk else DEFAULT_MIN_FRAGMENTS
     wanted = _tables_per_sample(barcodes, paths)
@@ -269,6 +273,8 @@ def _make_anndata(
     adata = AnnData(obs=obs)
     adata.uns[_keys.FILES] = {_keys.FRAGMENTS: files}
     adata.uns[_keys.REFERENCE_SEQUENCES] = genome.to_frame()
+    if genome.has_own_genes:
+        adata.uns[_keys.REFERENCE_GENES] = genome.genes
     provenance = {**params, "grouped": bool(report.sorted), **report.to_dict(), "version": __version__}
     provenance["n_barcodes_left_out"] = sum(one.n_dropped for one in counted)
     adata.uns[_keys.PROVENANCE] = {_keys.GENOME: genome.name, _keys.FRAGMENTS: provenance}

@@ -362,12 +362,13 @@ def _check_unique(cells: Sequence[str]) -> None:
 
 
 def genome_of(adata: AnnData) -> Genome | None:
-    """Return the genome an AnnData states in `.uns["reference_sequences"]`, or `None`."""
+    """Return the genome an AnnData states in `.uns["reference_sequences"]`, with its genes, or `None`."""
     frame = adata.uns.get(_keys.REFERENCE_SEQUENCES)
     if frame is None:
         return None
     name = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.GENOME)
-    return Genome.from_frame(frame, name=None if name is None else str(name))
+    genome = Genome.from_frame(frame, name=None if name is None else str(name))
+    return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
 
 
 def check_not_empty(report: FragmentReport, path: str, genome: Genome, cells: Sequence[str] | None) -> None:
