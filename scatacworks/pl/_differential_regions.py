@@ -224,4 +224,4 @@ def _dress(axes: list[Axes], place: Region, group: str) -> None:
     axes[0].set_xlim(place.start, place.end)
     axes[0].set_title(f"{group} against its background", fontsize=FONT + 1, color=INK, loc="left")
     axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value / 1e3:,.1f}")
-    axes[-1].set_xlabel(f"{place.chrom} position (kb)", fontsize=FONT, color=INK)
+    axes[-1].set_xlabel(f"position on {place.chrom} (kb)", fontsize=FONT, color=INK)
