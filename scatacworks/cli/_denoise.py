@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import atac, is_mudata
 from scatacworks._files import atomic_path, require_file, require_writable
 from scatacworks.cli._common import note, say
@@ -139,8 +139,7 @@ def _from_anndata(
             has = ", ".join(adata.obs.columns)
             msg = f"Name the column of .obs with the groups by --groups-column; {path} has {has}."
             raise ValueError(msg)
-        if is_mudata(data) and column not in adata.obs and column in data.obs:
-            adata.obs[column] = data.obs[column].reindex(adata.obs_names)
+        _step.take_column(data, adata, column)
         return data, column
     table = read_groups(require_file(groups, "file of groups"), column=column, barcode_column=barcode_column)
     groupby = str(table.columns[0])

@@ -60,7 +60,7 @@ def pseudobulk(
     groupby
         Column of `.obs`, or key of a cells x groups membership in `.obsm` such as :func:`~scatacworks.pp.knn_groups`
         and :func:`~scatacworks.pp.subsample` write; there a cell may be in several groups. Cells with a missing value
-        are left out.
+        are left out. A column that only the `.obs` of a MuData has is copied to the modality.
     convention
         Where the cut sites of a fragment are. `"10x"`: `start` and `end - 1`, right for every file that is shifted
         for Tn5 already. `"atacworks"`: `start + 1` and `end + 1`, as the published AtacWorks models were trained.
@@ -119,6 +119,7 @@ def pseudobulk(
         msg = f"convention={convention!r} is unknown; expected one of {', '.join(map(repr, CONVENTIONS))}."
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.take_column(result, target, groupby)
     membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)
     source = open_fragments(target)
     counting = _Counting(membership, convention, source.genome)

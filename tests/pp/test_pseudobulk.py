@@ -273,6 +273,17 @@ def test_a_mudata_gets_the_result_in_its_modality(toy, mudata):
     assert "pseudobulk" in data.mod["atac"].uns
 
 
+def test_joint_clusters_of_a_mudata_are_taken(toy, mudata):
+    rna = ad.AnnData(obs=pd.DataFrame(index=toy.obs_names[::-1]))
+    data = mudata.MuData({"atac": toy, "rna": rna})
+    data.obs["joint"] = pd.Series({"A": "p", "B": "q"})
+    sca.pp.pseudobulk(data, "joint", progress=False)
+    assert sca.get.tracks(data).groups.tolist() == ["p", "q"]
+    assert toy.obs["joint"].to_dict() == {"A": "p", "B": "q"}
+    sca.pp.subsample(data, n_cells=1, groupby="joint")
+    assert data.mod["atac"].uns["subsample"]["groups"].tolist() == ["p", "q"]
+
+
 def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
     toy.obsm["none"] = sparse.csr_matrix((2, 3))
     with pytest.raises(ValueError, match="No fragment belongs to any group"):
