@@ -208,7 +208,7 @@ def _count(
     cells, report = source.cells, source.report
     n, n_mito, reads = totals[:, : len(cells)]
     report.n_cells_matched = int((n + n_mito > 0).sum())
-    check_not_empty(report, str(source.path), source.genome, None if table is None else cells)
+    check_not_empty(report, str(source.path), source.genome, None if table is None else cells, on_genome=int(n.sum()))
     with np.errstate(invalid="ignore", divide="ignore"):
         obs = pd.DataFrame(
             {
@@ -225,8 +225,18 @@ def _count(
     return _Counted(obs.loc[kept], report, int(n.max(initial=0)), int((~kept).sum()))
 
 
+_MOST_ELSEWHERE = 0.1  # share of the lines on sequences the genome lacks that passes without a warning
+
+
 def _log(source: FileSource, report: FragmentReport, n_dropped: int, least: int, *, given: bool) -> None:
     logger.info("%s: %s", source.path.name, report)
+    elsewhere = sum(report.skipped_contigs.values())
+    if elsewhere > _MOST_ELSEWHERE * report.n_lines:
+        message = (
+            "%s: %.0f %% of its lines lie on sequences that %s lacks, such as %s, and are left out. Another genome?"
+        )
+        examples = ", ".join(sorted(report.skipped_contigs, key=report.skipped_contigs.get, reverse=True)[:3])
+        logger.warning(message, source.path.name, 100 * elsewhere / report.n_lines, source.genome.name, examples)
     if n_dropped:
         logger.info("%s: %s barcodes with fewer than %s fragments left out", source.path.name, f"{n_dropped:,}", least)
     if given and report.n_cells_matched < 0.9 * report.n_cells:

@@ -371,11 +371,14 @@ def genome_of(adata: AnnData) -> Genome | None:
     return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
 
 
-def check_not_empty(report: FragmentReport, path: str, genome: Genome, cells: Sequence[str] | None) -> None:
-    """Raise the sentence that says why a pass over a file gave no fragment."""
-    if report.n_fragments:
+def check_not_empty(
+    report: FragmentReport, path: str, genome: Genome, cells: Sequence[str] | None, *, on_genome: int | None = None
+) -> None:
+    """Raise the sentence that says why a pass gave no fragment, or (`on_genome`) mitochondrial ones only."""
+    found = report.n_fragments if on_genome is None else on_genome
+    if found or (report.n_fragments and not report.skipped_contigs):
         return
-    if report.n_unmatched and cells:
+    if report.n_unmatched and cells and not report.n_fragments:
         raise ValueError(explain_no_match(path, cells, report.unmatched_barcodes))
     if report.skipped_contigs:
         shown = ", ".join(map(repr, list(report.skipped_contigs)[:5]))
