@@ -34,12 +34,14 @@ class CellCounter:
         self.per_cell = np.zeros(len(self.in_a_group), np.int64)
         self.nuclear_per_cell = np.zeros(len(self.in_a_group), np.int64)
         self.n_occupied = np.zeros(len(TILES_BP), np.int64)
+        self.n_of_one_base = 0
 
     def add(self, block: FragmentBlock) -> None:
         """Count the fragments of one chromosome."""
         length = int(self.genome.lengths[block.chrom])
         per_cell = np.bincount(block.cell, minlength=len(self.per_cell))
         self.per_cell += per_cell
+        self.n_of_one_base += int(np.count_nonzero(block.end - block.start == 1))
         if not self.genome.nuclear[block.chrom]:
             return
         self.nuclear_per_cell += per_cell

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -375,3 +376,12 @@ def test_mitochondria_do_not_count_as_depth(tmp_path):
     for without, with_ in zip(found[nuclear], found[with_mito], strict=True):
         np.testing.assert_array_equal(without, with_)
     assert found[nuclear][0] == pytest.approx(np.full(2, 3.1e9 * 800 / 1.8e5), rel=0.01)  # starts up to 90 kb
+
+
+def test_a_file_of_cut_sites_is_warned_of(two_samples):
+    adata, files = two_samples
+    lines = [f"chr1\t{at}\t{at + 1}\t{cell}\n" for at in (10, 50, 90) for cell in adata.obs_names]
+    Path(files["A"]).write_text("".join(lines))
+    adata.uns["files"] = {"fragments": files["A"]}
+    with pytest.warns(UserWarning, match="Most fragments are one base long"):
+        sca.pp.pseudobulk(adata, "sample", progress=False)
