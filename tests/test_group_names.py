@@ -8,6 +8,8 @@ import pytest
 
 import scatacworks as sca
 from scatacworks._groups import group_names
+from scatacworks.io._barcode_files import cell_table
+from scatacworks.tl._differential._target import target_cells
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +67,27 @@ def test_peaks_of_numeric_groups_are_written(tmp_path):
     peaks = pd.DataFrame({"group": [0, 10, 10], "chrom": "chr1", "start": [1, 5, 9], "end": [4, 8, 12]})
     files = sca.io.write_peaks(peaks, tmp_path / "folder", format="bed")
     assert {name: len(path.read_text().splitlines()) for name, path in files.items()} == {"0": 1, "10": 2}
+
+
+def test_clusters_that_missing_values_made_floats_keep_their_names(clusters):
+    adata = clusters.copy()
+    adata.obs["cluster"] = [np.nan, 10.0, 2.0, 2.0] * 10
+    with pytest.warns(UserWarning, match="10 of 40 cells have no value"):
+        sca.pp.pseudobulk(adata, "cluster", progress=False)
+    assert sca.get.tracks(adata).groups.tolist() == ["2", "10"]
+    adata.uns["denoised"] = {"params": {"key": "pseudobulk"}}
+    cells = target_cells(adata, "denoised", "2")
+    np.testing.assert_array_equal(cells, adata.obs["cluster"] == 2)
+
+
+def test_measurements_are_no_groups(clusters):
+    adata = clusters.copy()
+    adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
+    with pytest.raises(ValueError, match=r"\.obs\['score'\] is a measurement, with values such as 0\.02564"):
+        sca.pp.pseudobulk(adata, "score", progress=False)
+
+
+def test_cells_of_an_object_are_taken_as_barcodes(clusters):
+    table = cell_table(clusters)
+    assert table.index.tolist() == clusters.obs_names.tolist()
+    assert table["leiden"].tolist() == clusters.obs["leiden"].tolist()

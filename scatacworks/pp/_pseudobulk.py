@@ -100,7 +100,8 @@ def pseudobulk(
     KeyError
         If `groupby`, or one of `groups`, does not exist.
     ValueError
-        If no fragment belongs to any group, or `path` is a folder that is not a track store.
+        If `groupby` holds measurements, no fragment belongs to any group, or `path` is a folder that is not a track
+        store.
 
     Warns
     -----
