@@ -32,12 +32,19 @@ class CellCounter:
         self.membership, self.shifts, self.genome = membership, CONVENTIONS[convention], genome
         self.in_a_group = np.diff(membership.matrix.indptr) > 0
         self.per_cell = np.zeros(len(self.in_a_group), np.int64)
+        self.nuclear_per_cell = np.zeros(len(self.in_a_group), np.int64)
         self.n_occupied = np.zeros(len(TILES_BP), np.int64)
+        self.n_of_one_base = 0
 
     def add(self, block: FragmentBlock) -> None:
         """Count the fragments of one chromosome."""
         length = int(self.genome.lengths[block.chrom])
-        self.per_cell += np.bincount(block.cell, minlength=len(self.per_cell))
+        per_cell = np.bincount(block.cell, minlength=len(self.per_cell))
+        self.per_cell += per_cell
+        self.n_of_one_base += int(np.count_nonzero(block.end - block.start == 1))
+        if not self.genome.nuclear[block.chrom]:
+            return
+        self.nuclear_per_cell += per_cell
         self.n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
 
     def keys(self, block: FragmentBlock) -> np.ndarray:
@@ -63,5 +70,6 @@ class CellCounter:
             raise ValueError(msg)
 
     def territory_bp(self) -> float:
-        """Return the bases that the fragments of all cells cover."""
-        return territory(self.n_occupied, int(self.per_cell.sum()), int(self.genome.lengths.sum()))
+        """Return the bases of the nuclear genome that the fragments of all cells cover."""
+        n_fragments = int(self.nuclear_per_cell.sum())
+        return territory(self.n_occupied, n_fragments, int(self.genome.lengths[self.genome.nuclear].sum()))

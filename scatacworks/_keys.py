@@ -8,6 +8,7 @@ from typing import Final
 FILES: Final = "files"  # muon's convention: .uns["files"]["fragments"] is a path or a dict sample -> path
 FRAGMENTS: Final = "fragments"
 REFERENCE_SEQUENCES: Final = "reference_sequences"  # SnapATAC2's columns, below
+REFERENCE_GENES: Final = "reference_genes"  # gene table of a genome that has none built in
 REFERENCE_NAME: Final = "reference_seq_name"
 REFERENCE_LENGTH: Final = "reference_seq_length"
 GENOME: Final = "genome"  # name of the assembly, inside .uns["scatacworks"]

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scatacworks._groups import group_names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -73,7 +75,7 @@ def resolve_groups(
     KeyError
         If there is no such column or key, or no such group.
     ValueError
-        If a membership does not fit the cells, or no group is left.
+        If a membership does not fit the cells, a column holds measurements, or no group is left.
     """
     if groupby in adata.obs:
         membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1)
@@ -107,8 +109,19 @@ def _from_column(column: pd.Series, name: str, stacklevel: int) -> Membership:
         msg = f"{missing:,} of {len(codes):,} cells have no value in .obs[{name!r}] and are left out of every group."
         warnings.warn(msg, UserWarning, stacklevel=stacklevel)
     cells = np.flatnonzero(codes >= 0)
-    names = categories.cat.categories.astype(str).to_numpy(dtype=object)
+    names = _names(categories.cat.categories, name)
     return Membership(names, membership_matrix(cells, codes[cells], (len(codes), len(names))))
+
+
+def _names(categories: pd.Index, column: str) -> np.ndarray:
+    """Return the names of categories; whole numbers that a missing value turned into floats stay whole."""
+    if pd.api.types.is_float_dtype(categories):
+        broken = categories[categories % 1 != 0]
+        if len(broken):
+            msg = f".obs[{column!r}] is a measurement, with values such as {broken[0]}; expected groups of cells."
+            raise ValueError(msg)
+        categories = categories.astype(np.int64)
+    return categories.astype(str).to_numpy(dtype=object)
 
 
 def _from_obsm(adata: AnnData, key: str) -> Membership:
@@ -143,13 +156,13 @@ def membership_matrix(cells: np.ndarray, groups: np.ndarray, shape: tuple[int, i
 
 
 def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.ndarray:
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     known = {name: position for position, name in enumerate(names)}
-    unknown = [name for name in map(str, wanted) if name not in known]
+    wanted = group_names(wanted)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         msg = f"{groupby!r} has no group {listed(map(repr, unknown))}; it has {listed(map(repr, names))}."
         raise KeyError(msg)
-    return np.array([known[str(name)] for name in wanted], np.int64)
+    return np.array([known[name] for name in wanted], np.int64)
 
 
 def listed(names: Any) -> str:

@@ -24,6 +24,12 @@ def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> t
     return data, adata
 
 
+def take_column(data: AnnData | MuData, adata: AnnData, name: str | None) -> None:
+    """Give the modality a column of the MuData's own `.obs` (joint clusters), where all later steps look for it."""
+    if data is not adata and name in data.obs and name not in adata.obs and name not in adata.obsm:
+        adata.obs[name] = data.obs[name].reindex(adata.obs_names)
+
+
 def params(**values: Any) -> dict[str, Any]:
     """Return the parameters of a step with the package's version, in a form AnnData writes."""
     return {**values, "version": version("scatacworks")}

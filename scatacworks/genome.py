@@ -17,6 +17,8 @@ from scatacworks import _keys
 from scatacworks._files import require_file
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     import pandas as pd
 
 __all__ = ["Genome", "Region"]
@@ -24,6 +26,8 @@ __all__ = ["Genome", "Region"]
 _MAX_LENGTH = 2**31 - 1  # positions are stored as int32
 _REGION = re.compile(r"^(?P<chrom>[^\s:]+)(?::(?P<start>[\d,]+)-(?P<end>[\d,]+))?$")
 GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
+MITOCHONDRIAL = ("chrM", "chrMT", "M", "MT", "Mito", "mitochondrion_genome")
+_PLASTID = ("chrC", "chrPt", "Pt", "chloroplast")
 
 
 class Region(NamedTuple):
@@ -47,8 +51,8 @@ class Region(NamedTuple):
 class Genome:
     """The chromosomes of an assembly, in order, with their lengths in bp.
 
-    Chromosome names are recognised under their usual aliases (`chr1` and `1`; `chrM`, `chrMT`, `M` and `MT`); the
-    genome's own spelling is the one written everywhere.
+    Chromosome names are recognised under their usual aliases (`chr1` and `1`; `chrM`, `chrMT`, `M`, `MT` and `Mito`);
+    the genome's own spelling is the one written everywhere.
 
     Parameters
     ----------
@@ -59,7 +63,8 @@ class Genome:
         Name of the assembly; by default the built-in name, or the stem of the file.
     genes
         Gene table for a genome that has none built in: a BED file (chrom, start, end, name, score, strand; plain or
-        gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`.
+        gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`, such as
+        :func:`scatacworks.io.read_genes` makes of a GTF or GFF3 file.
 
     Raises
     ------
@@ -136,6 +141,15 @@ class Genome:
         """Start of every chromosome in the concatenated genome, and its total length; int64, `(n_chroms + 1,)`."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
+    @cached_property
+    def nuclear(self) -> np.ndarray:
+        """Which chromosomes are of the nucleus, not of mitochondria or plastids; bool, `(n_chroms,)`.
+
+        What is accessible has another scale in organelles, which have no nucleosomes and many copies.
+        """
+        organelles = {name.lower() for name in (*MITOCHONDRIAL, *_PLASTID)}
+        return np.array([chrom.lower() not in organelles for chrom in self.chroms])
+
     def code(self, chrom: str) -> int:
         """Return the position of a chromosome in the genome's order; aliases are understood.
 
@@ -210,6 +224,24 @@ class Genome:
         chrom, start, end = genes.loc[hits[0], ["chrom", "start", "end"]]
         return Region(str(chrom), int(start), int(end))
 
+    def with_genes(self, genes: str | Path | pd.DataFrame | None) -> Genome:
+        """Return the same chromosomes with another gene table; `None` changes nothing."""
+        return self if genes is None else Genome(self, genes=genes)
+
+    @property
+    def has_own_genes(self) -> bool:
+        """Whether a gene table was given, instead of the built-in one."""
+        return self._genes is not None
+
+    @property
+    def has_genes(self) -> bool:
+        """Whether there is a gene table, given or built in."""
+        return self.has_own_genes or self._built_in_genes.is_file()
+
+    @property
+    def _built_in_genes(self) -> Traversable:
+        return resources.files("scatacworks") / "_data" / "genes" / f"{self.name}.bed.gz"
+
     @cached_property
     def genes(self) -> pd.DataFrame:
         """Genes, one row each: `chrom`, `start`, `end` (0-based, half-open), `name`, `strand`.
@@ -217,7 +249,7 @@ class Genome:
         Raises
         ------
         ValueError
-            If none is built in and none was given.
+            If none is built in and none was given, the one that was given cannot be read, or it is of another genome.
         """
         import pandas as pd
 
@@ -226,15 +258,23 @@ class Genome:
         elif self._genes is not None:
             table = _read_genes(require_file(self._genes, "gene table"))
         else:
-            built_in = resources.files("scatacworks") / "_data" / "genes" / f"{self.name}.bed.gz"
-            if not built_in.is_file():
+            if not self.has_genes:
                 msg = (
-                    f"No gene table for the genome {self.name!r}. Give one as Genome(..., genes='genes.bed'), "
-                    "or name a region such as 'chr1:1000-2000'."
+                    f"No gene table for the genome {self.name!r}. Give one as Genome(..., genes=...), or keep one in "
+                    f".uns[{_keys.REFERENCE_GENES!r}] of the object (sca.io.read_genes reads GTF, GFF3 and BED); or "
+                    "name a region such as 'chr1:1000-2000'."
                 )
                 raise ValueError(msg)
-            table = _read_genes(built_in)
+            table = _read_genes(self._built_in_genes)
+        missing = [column for column in GENE_COLUMNS if column not in table]
+        if missing:
+            msg = f"The gene table of {self.name} lacks the column(s) {missing}; it has {list(table.columns)}."
+            raise ValueError(msg)
         codes = self.resolve(table["chrom"])
+        if len(table) and not (codes >= 0).any():
+            names = ", ".join(map(str, table["chrom"].unique()[:5]))
+            msg = f"No gene of the table lies on a chromosome of {self!r}; it has {names}. Is it of another genome?"
+            raise ValueError(msg)
         table = table.loc[codes >= 0, list(GENE_COLUMNS)].reset_index(drop=True)
         return table.assign(chrom=np.asarray(self.chroms, dtype=object)[codes[codes >= 0]])
 
@@ -281,8 +321,8 @@ def guess_assembly(sizes: Mapping[str, int]) -> str | None:
 
 def _aliases(chrom: str) -> list[str]:
     bare = chrom[3:] if chrom.lower().startswith("chr") else chrom
-    if bare.upper() in {"M", "MT"}:
-        return [chrom, "chrM", "chrMT", "M", "MT"]
+    if bare.lower() in {name.lower() for name in MITOCHONDRIAL}:
+        return [chrom, *MITOCHONDRIAL]
     return [chrom, bare, f"chr{bare}"]
 
 
@@ -331,7 +371,7 @@ def _check_sizes(sizes: Mapping[str, int], source: object) -> None:
             raise ValueError(msg)
 
 
-def _read_genes(path: Path) -> pd.DataFrame:
+def _read_genes(path: Path | Traversable) -> pd.DataFrame:
     import pandas as pd
 
     with path.open("rb") as raw:
@@ -341,6 +381,10 @@ def _read_genes(path: Path) -> pd.DataFrame:
     if table.shape[1] < 6:
         found = f"The gene table {path} has {table.shape[1]} columns"
         msg = f"{found}; expected BED6: chrom, start, end, name, score, strand."
+        raise ValueError(msg)
+    if not all(pd.api.types.is_integer_dtype(table[column]) for column in (1, 2)):
+        line = " ".join(map(str, table.iloc[0]))[:80]
+        msg = f"{path} is no BED file of genes: {line!r}. Read GTF and others with genes=sca.io.read_genes(...)."
         raise ValueError(msg)
     table = table.iloc[:, [0, 1, 2, 3, 5]].set_axis(list(GENE_COLUMNS), axis=1)
     return table.astype({"chrom": str, "name": str, "strand": str})

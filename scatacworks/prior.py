@@ -297,7 +297,7 @@ class _Evidence:
     def collect(cls, prior: Prior, cut_sites: Tracks) -> _Evidence:
         out = cls(len(prior.rows), len(cut_sites.groups))
         for chrom, (_, runs) in enumerate(cut_sites.chromosomes()):
-            if prior.covers(chrom):
+            if prior.covers(chrom) and cut_sites.genome.nuclear[chrom]:
                 out._add(prior.segments(chrom), runs, int(cut_sites.genome.lengths[chrom]))
         return out
 

@@ -33,6 +33,15 @@ def test_mitochondrial_aliases_agree():
         assert set(genome.resolve(["chrM", "MT", "M", "chrMT"])) == {genome.code("chrM")}
 
 
+def test_organelles_of_yeast_fly_and_plants_are_known():
+    yeast = Genome({"I": 230_218, "Mito": 85_779})
+    assert yeast.code("chrM") == 1
+    assert yeast.nuclear.tolist() == [True, False]
+    assert Genome({"2L": 9, "mitochondrion_genome": 5}).code("MT") == 1
+    assert Genome({"1": 9, "Mt": 5, "Pt": 4, "C1": 7}).nuclear.tolist() == [True, False, False, True]
+    assert Genome("hg38").nuclear.sum() == 24
+
+
 def test_resolve_marks_unknown_chromosomes():
     assert Genome("hg38").resolve(["chr2", "KI270728.1"]).tolist() == [1, -1]
 
@@ -116,6 +125,20 @@ def test_built_in_genes_lie_on_their_chromosomes(name):
     assert len(genes) > 20_000
     assert ((genes["start"] >= 0) & (genes["start"] < genes["end"]) & (genes["end"] <= lengths)).all()
     assert set(genes["strand"]) == {"+", "-"}
+
+
+@pytest.mark.parametrize(
+    ("genes", "message"),
+    [
+        ('1\tens\tgene\t11\t20\t.\t+\t.\tgene_id "G1";\n', r"is no BED file.*1 ens gene.*io\.read_genes"),
+        ("7\t5\t9\tAbc\t0\t+\n", "No gene of the table lies on.*it has 7"),
+        ("chr1\t5\t9\tAbc\n", "expected BED6"),
+    ],
+)
+def test_gene_tables_that_would_yield_nonsense_are_refused(tmp_path, genes, message):
+    (tmp_path / "genes").write_text(genes)
+    with pytest.raises(ValueError, match=message):
+        _ = Genome({"chr1": 100}, genes=tmp_path / "genes").genes
 
 
 def test_genes_from_a_bed_file(tmp_path):

@@ -49,6 +49,9 @@ def denoise(  # noqa: PLR0913 - one for each option
     groups_column: Annotated[str | None, typer.Option(help="Column with the groups.")] = None,
     barcode_column: Annotated[str | None, typer.Option(help="Column with the barcodes; by default found.")] = None,
     genome: Annotated[str | None, typer.Option(help="hg38, hg19, mm10, mm39, or a chromosome sizes file.")] = None,
+    genes: Annotated[
+        Path | None, typer.Option(help="Genes of a genome that is not built in: GTF, GFF3 or BED.")
+    ] = None,
     group: Groups = None,
     min_cells: Annotated[int, typer.Option(min=0, help="Leave out groups with fewer cells.")] = 0,
     malformed: Annotated[
@@ -100,7 +103,8 @@ def denoise(  # noqa: PLR0913 - one for each option
     )
     columns = {"column": groups_column, "barcode_column": barcode_column}
     with without_empty_folders(out):
-        adata, groupby = _denoise.read(fragments, groups, settings, **columns, genome=genome, malformed=malformed)
+        where = {"genome": genome, "genes": genes}
+        adata, groupby = _denoise.read(fragments, groups, settings, **columns, **where, malformed=malformed)
         _denoise.pseudobulk(adata, groupby, settings, groups=group, min_cells=min_cells, convention=convention)
         _denoise.run(adata, settings)
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import atac, is_mudata
 from scatacworks._files import atomic_path, require_file, require_writable
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata, read_groups
 from scatacworks.genome import Genome
+from scatacworks.io._source import genome_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,14 +79,18 @@ def read(
     column: str | None,
     barcode_column: str | None,
     genome: str | None,
+    genes: Path | None = None,
     malformed: Malformed = "error",
 ) -> tuple[AnnData | MuData, str]:
     """Return the cells and the name of the `.obs` column with their groups."""
-    from scatacworks.io import read_fragments
+    from scatacworks.io import read_fragments, read_genes
 
     require_writable(settings.out)
     if fragments.suffix in (".h5ad", ".h5mu"):
-        return _from_anndata(fragments, groups, column, barcode_column)
+        data, groupby = _from_anndata(fragments, groups, column, barcode_column)
+        if genes is not None:
+            atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))
+        return data, groupby
     if genome is None:
         msg = "The genome of a fragment file must be given: --genome hg38, hg19, mm10, mm39 or a chromosome sizes file."
         raise ValueError(msg)
@@ -94,9 +99,12 @@ def read(
         raise ValueError(msg)
     require_file(fragments, "fragment file")
     table = read_groups(groups, column=column, barcode_column=barcode_column)
-    check(settings, Genome(genome))
+    assembly = Genome(genome)
+    if genes is not None:
+        assembly = assembly.with_genes(read_genes(genes, genome=assembly))
+    check(settings, assembly)
     options = {"malformed": malformed, "n_jobs": settings.n_jobs, "progress": settings.progress}
-    adata = read_fragments(fragments, genome=genome, barcodes=table, **options)
+    adata = read_fragments(fragments, genome=assembly, barcodes=table, **options)
     groupby = str(table.columns[0])
     adata.obs[groupby] = adata.obs[groupby].astype("category")
     return adata, groupby
@@ -131,8 +139,7 @@ def _from_anndata(
             has = ", ".join(adata.obs.columns)
             msg = f"Name the column of .obs with the groups by --groups-column; {path} has {has}."
             raise ValueError(msg)
-        if is_mudata(data) and column not in adata.obs and column in data.obs:
-            adata.obs[column] = data.obs[column].reindex(adata.obs_names)
+        _step.take_column(data, adata, column)
         return data, column
     table = read_groups(require_file(groups, "file of groups"), column=column, barcode_column=barcode_column)
     groupby = str(table.columns[0])
@@ -225,18 +232,20 @@ def write_all(
     from scatacworks.cli import _report
 
     adata = atac(data)
-    written = write_tracks(adata, settings)
-    written |= write_peaks(adata, settings.out)
-    if figures:
-        written["figures"] = settings.out / "figures"
+    files = [*write_tracks(adata, settings), *write_peaks(adata, settings.out), *figures]
+    places = {
+        "tracks (bigWig)": "bigwig", "peaks (BED)": "peaks.bed", "peaks (narrowPeak)": "peaks", "figures": "figures"
+    }  # fmt: skip
+    parents = {file.parent.name for file in files} | {file.name for file in files}
+    written = {what: settings.out / name for what, name in places.items() if name in parents}
     written["cells and tracks"] = write_anndata(data, settings.out)
     written["report"] = _report.write(adata, settings.out, written, figures, title=title, notes=notes)
-    summarise(written, settings.out)
+    summarise(written, settings.out, files)
     return written
 
 
-def write_tracks(adata: AnnData, settings: Settings) -> dict[str, Path]:
-    """Write the bigWig files of all groups."""
+def write_tracks(adata: AnnData, settings: Settings) -> list[Path]:
+    """Write the bigWig files of all groups; return them."""
     from scatacworks.io import write_bigwig
 
     folder = settings.out / "bigwig"
@@ -247,20 +256,20 @@ def write_tracks(adata: AnnData, settings: Settings) -> dict[str, Path]:
         _keys.UNGUIDED: (_keys.DENOISED, _keys.UNGUIDED),
     }
     guided = "probability" in settings.bigwig and _keys.PRIOR in adata.uns[_keys.DENOISED]
+    files: list[Path] = []
     for layer in (*settings.bigwig, *([_keys.UNGUIDED] if guided else [])):
         key, kept = places[layer]
         options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
-        write_bigwig(adata, folder, key=key, layer=kept, ending=f".{layer}.bw", **options)
-    return {"tracks (bigWig)": folder} if settings.bigwig else {}
+        files += write_bigwig(adata, folder, key=key, layer=kept, ending=f".{layer}.bw", **options).values()
+    return files
 
 
-def write_peaks(adata: AnnData, out: Path) -> dict[str, Path]:
-    """Write the peaks of all groups to one BED file, and of each to a narrowPeak file."""
+def write_peaks(adata: AnnData, out: Path) -> list[Path]:
+    """Write the peaks of all groups to one BED file, and of each to a narrowPeak file; return the files."""
     from scatacworks import io
 
     io.write_peaks(adata, out / "peaks.bed")
-    io.write_peaks(adata, out / "peaks", format="narrowPeak")
-    return {"peaks (BED)": out / "peaks.bed", "peaks (narrowPeak)": out / "peaks"}
+    return [out / "peaks.bed", *io.write_peaks(adata, out / "peaks", format="narrowPeak").values()]
 
 
 def write_anndata(data: AnnData | MuData, out: Path) -> Path:
@@ -345,11 +354,15 @@ def telling_regions(peaks: pd.DataFrame, adata: AnnData, *, n: int = _SHOWN_REGI
     ]
 
 
-def summarise(written: dict[str, Path], out: Path) -> None:
-    """Print what was written."""
+def summarise(written: dict[str, Path], out: Path, files: Sequence[Path]) -> None:
+    """Print what was written, and which folders hold files besides: those of an earlier run."""
     note("")
     say(f"Written to {out}/")
     width = max(map(len, written))
     for what, path in written.items():
-        inside = f" ({sum(1 for _ in path.iterdir())} files)" if path.is_dir() else ""
+        inside = f" ({sum(file.parent == path for file in files)} files)" if path.is_dir() else ""
         say(f"  {what:<{width}}  {path.relative_to(out) if path.is_relative_to(out) else path}{inside}")
+    for path in written.values():
+        others = sorted(set(path.iterdir()) - set(files)) if path.is_dir() else []
+        if others:
+            note(f"Note: {path} also holds {len(others)} files that this run did not write, such as {others[0].name}.")

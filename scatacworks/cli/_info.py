@@ -68,7 +68,8 @@ def _anndata(path: Path) -> None:
     for key in (_keys.PSEUDOBULK, _keys.DENOISED):
         if key in adata.uns:
             kept = tracks(adata, key=key)
-            rows[key] = f"{len(kept.groups)} groups ({', '.join(map(str, kept.groups[:5]))}, …), {kept.n_runs:,} runs"
+            names = ", ".join(map(str, kept.groups[:5])) + (", …" if len(kept.groups) > 5 else "")
+            rows[key] = f"{len(kept.groups)} groups ({names}), {kept.n_runs:,} runs"
     params = adata.uns.get(_keys.DENOISED, {}).get(_keys.PARAMS, {})
     rows |= {name: params[name] for name in ("model", "genome", "version") if name in params}
     if _keys.PEAKS in adata.uns:

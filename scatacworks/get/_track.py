@@ -116,10 +116,11 @@ def track(
         msg = f"extend={extend} is negative; expected a number of bases, or 0 for the cut sites themselves."
         raise ValueError(msg)
     kept, layer = _open(atac(adata, mod=mod), key, layer)
+    code = kept.group_code(group)
     chrom, start, end = kept.genome.region(region)
     if layer != _keys.CUT_SITES:
-        return kept.window(group, chrom, start, end)
-    starts, counts = kept.sites(group, chrom, start - extend, end + extend)
+        return kept.window(code, chrom, start, end)
+    starts, counts = kept.sites(code, chrom, start - extend, end + extend)
     return box_coverage(starts, counts, start, end, extend)
 
 
@@ -139,4 +140,6 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
     if layer not in available:
         msg = f".uns[{key!r}] has no layer {layer!r}; it has {', '.join(available) or 'none'}."
         raise KeyError(msg)
-    return Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer), layer
+    kept = Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer)
+    kept.genome = kept.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
+    return kept, layer

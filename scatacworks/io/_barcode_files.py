@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from scatacworks._anndata import is_anndata
 from scatacworks._files import require_file
 
 _COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc")
 
 
 def cell_table(barcodes: Any) -> pd.DataFrame:
-    """Return a table indexed by barcode (str, unique) from a list, a DataFrame or the path of a file.
+    """Return a table indexed by barcode (str, unique) from a list, a DataFrame, an AnnData or the path of a file.
 
     Raises
     ------
@@ -22,6 +23,8 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
     """
     if isinstance(barcodes, str | os.PathLike):
         table, where = read_cell_table(barcodes), str(barcodes)
+    elif is_anndata(barcodes):
+        table, where = barcodes.obs.copy(), "the AnnData given as barcodes"
     elif isinstance(barcodes, pd.DataFrame):
         table, where = barcodes.copy(), "the DataFrame given as barcodes"
     else:

@@ -28,7 +28,7 @@ def split_names(names: Sequence[str], samples: Sequence[str]) -> dict[str, dict[
     Raises
     ------
     ValueError
-        If a name carries none of the samples.
+        If a name carries none of the samples, or two mean the same cell.
     """
     known = frozenset(samples)
     out: dict[str, dict[str, int]] = {sample: {} for sample in samples}
@@ -39,6 +39,11 @@ def split_names(names: Sequence[str], samples: Sequence[str]) -> dict[str, dict[
                 f"Cannot tell the sample of the cell {name!r}; expected names such as "
                 f"{join_names(next(iter(samples)), ['AAACGAAAGACGTCAG-1'])[0]!r}, of the samples "
                 f"{', '.join(map(repr, list(samples)[:5]))}."
+            )
+            raise ValueError(msg)
+        if barcode in out[sample]:
+            msg = (
+                f"The cells {names[out[sample][barcode]]!r} and {name!r} are both {barcode!r} of the sample {sample!r}."
             )
             raise ValueError(msg)
         out[sample][barcode] = position

@@ -15,10 +15,9 @@ from scatacworks import _keys
 from scatacworks._core.paired import to_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
-from scatacworks.genome import Genome
+from scatacworks.genome import MITOCHONDRIAL, Genome
 from scatacworks.io._barcode_files import cell_table
 from scatacworks.io._barcodes import join_names, split_names
-from scatacworks.io._reader import MITOCHONDRIAL
 from scatacworks.io._report import FragmentReport
 from scatacworks.io._source import FileSource, FragmentSource, Malformed, check_not_empty, open_fragments
 
@@ -60,9 +59,10 @@ def read_fragments(
         :class:`~scatacworks.Genome`. `chr1` and `1`, `chrM` and `MT` are taken for the same; other sequences of the
         file are skipped and counted.
     barcodes
-        The cells: a list, a DataFrame indexed by barcode (its columns go to `.obs`), or the path of a text file
-        with one barcode per line or a table (TSV or CSV with column names, barcodes in its first column or in one named
-        `barcode`). For several samples, a dict of sample -> any of these, or names such as `sample:barcode`.
+        The cells: a list, a DataFrame indexed by barcode (its columns go to `.obs`), an AnnData (likewise), or the path
+        of a text file with one barcode per line or a table (TSV or CSV with column names, barcodes in its first column
+        or in one named `barcode`). For several samples, a dict of sample -> any of these, or names such as
+        `sample:barcode`.
         By default, every barcode with at least `min_fragments`.
     min_fragments
         Cells with fewer fragments are left out, and counted in the log. By default 200 without `barcodes`, and 0 with.
@@ -94,6 +94,8 @@ def read_fragments(
         With `in_memory=True`: column = start in the concatenated genome, value = length in bp.
     `.uns["files"]["fragments"]`, `.uns["reference_sequences"]`, `.uns["scatacworks"]`
         Path (or sample -> path), chromosome names and lengths, parameters and counts of lines.
+    `.uns["reference_genes"]` : DataFrame
+        If `genome` is a :class:`~scatacworks.Genome` that was given genes: these.
 
     Raises
     ------
@@ -115,6 +117,8 @@ def read_fragments(
     {'AAAC-1': 2, 'TTTG-1': 1}
     """
     genome = genome if isinstance(genome, Genome) else Genome(genome)
+    if genome.has_own_genes:
+        _ = genome.genes  # a table that cannot be read is told before the fragments are
     paths = _absolute(path)
     least = min_fragments if min_fragments is not None else 0 if barcodes is not None or bulk else DEFAULT_MIN_FRAGMENTS
     wanted = _tables_per_sample(barcodes, paths)
@@ -205,7 +209,7 @@ def _count(
     cells, report = source.cells, source.report
     n, n_mito, reads = totals[:, : len(cells)]
     report.n_cells_matched = int((n + n_mito > 0).sum())
-    check_not_empty(report, str(source.path), source.genome, None if table is None else cells)
+    check_not_empty(report, str(source.path), source.genome, None if table is None else cells, on_genome=int(n.sum()))
     with np.errstate(invalid="ignore", divide="ignore"):
         obs = pd.DataFrame(
             {
@@ -222,11 +226,21 @@ def _count(
     return _Counted(obs.loc[kept], report, int(n.max(initial=0)), int((~kept).sum()))
 
 
+_MOST_ELSEWHERE = 0.1  # share of the lines on sequences the genome lacks that passes without a warning
+
+
 def _log(source: FileSource, report: FragmentReport, n_dropped: int, least: int, *, given: bool) -> None:
     logger.info("%s: %s", source.path.name, report)
+    elsewhere = sum(report.skipped_contigs.values())
+    if elsewhere > _MOST_ELSEWHERE * report.n_lines:
+        message = (
+            "%s: %.0f %% of its lines lie on sequences that %s lacks, such as %s, and are left out. Another genome?"
+        )
+        examples = ", ".join(sorted(report.skipped_contigs, key=report.skipped_contigs.get, reverse=True)[:3])
+        logger.warning(message, source.path.name, 100 * elsewhere / report.n_lines, source.genome.name, examples)
     if n_dropped:
         logger.info("%s: %s barcodes with fewer than %s fragments left out", source.path.name, f"{n_dropped:,}", least)
-    if given and report.n_cells_matched < 0.5 * report.n_cells:
+    if given and report.n_cells_matched < 0.9 * report.n_cells:
         message = "%s: only %s of the %s barcodes have a fragment in the file; others there are %s"
         examples = ", ".join(report.unmatched_barcodes[:3]) or "none"
         logger.warning(message, source.path.name, f"{report.n_cells_matched:,}", f"{report.n_cells:,}", examples)
@@ -270,6 +284,8 @@ def _make_anndata(
     adata = AnnData(obs=obs)
     adata.uns[_keys.FILES] = {_keys.FRAGMENTS: files}
     adata.uns[_keys.REFERENCE_SEQUENCES] = genome.to_frame()
+    if genome.has_own_genes:
+        adata.uns[_keys.REFERENCE_GENES] = genome.genes
     provenance = {**params, "grouped": bool(report.sorted), **report.to_dict(), "version": __version__}
     provenance["n_barcodes_left_out"] = sum(one.n_dropped for one in counted)
     adata.uns[_keys.PROVENANCE] = {_keys.GENOME: genome.name, _keys.FRAGMENTS: provenance}

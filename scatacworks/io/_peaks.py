@@ -12,6 +12,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
+from scatacworks._groups import group_names
 from scatacworks.io._bigwig import file_stems
 
 if TYPE_CHECKING:
@@ -84,16 +85,18 @@ def write_peaks(
     names = _groups_of(table, groups)
     path = Path(path)
     format, compress, is_file = _target(path, format, compress=compress)
+    group = table["group"].astype(str) if names is not None else None
     top = float(table["max"].quantile(0.99)) if "max" in table and len(table) else 1.0
     if is_file:
-        lines = _lines(table if names is None else table[table["group"].isin(names)], format, top)
+        lines = _lines(table if names is None else table[group.isin(names)], format, top)
         _write(path, lines, compress=compress)
         return dict.fromkeys(names or ["peaks"], path)
     ending = _SUFFIX[format] + (".gz" if compress else "")
     stems = file_stems(names or ["peaks"])
     files = {name: path / (stem + ending) for name, stem in zip(names or ["peaks"], stems, strict=True)}
     for name, file in files.items():
-        _write(file, _lines(table if names is None else table[table["group"] == name], format, top), compress=compress)
+        own = table if names is None else table[group == name]
+        _write(file, _lines(own, format, top), compress=compress)
     return files
 
 
@@ -124,12 +127,13 @@ def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] |
             raise KeyError(msg)
         return None
     column = table["group"]
-    known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.unique()
-    unknown = [name for name in groups or () if name not in set(known)]
+    known = group_names(column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.unique())
+    names = known if groups is None else group_names(groups)
+    unknown = [name for name in names if name not in known]
     if unknown:
         msg = f"There are no peaks of group {unknown[0]!r}; the groups are {', '.join(map(repr, known[:8]))}."
         raise KeyError(msg)
-    return [str(name) for name in (known if groups is None else groups)]
+    return names
 
 
 def _target(path: Path, format: str | None, *, compress: bool | None) -> tuple[Format, bool, bool]:

@@ -16,6 +16,7 @@ from scatacworks._core import parsing
 from scatacworks._core.fragments import Piece, group_by_chromosome
 from scatacworks._core.names import Names
 from scatacworks._core.parsing import AT, BAD, COMMENTS, KEPT, LINES, N_TALLY, RUNS, UNMATCHED
+from scatacworks.genome import MITOCHONDRIAL
 from scatacworks.io._chunks import Buffer, Chunk, Text, file_kind, read_chunks
 from scatacworks.io._report import BadLine, FragmentReport
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
 
-MITOCHONDRIAL = ("chrM", "chrMT", "M", "MT")
 _ALL = np.iinfo(np.int32).max
 _MAX_CONTIGS = 4096  # names of sequences outside the genome that are told apart
 _MAX_LINE = 1 << 26

@@ -17,7 +17,7 @@ from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
 from scatacworks._numba import njit
 from scatacworks.genome import Genome
-from scatacworks.io._barcodes import explain_no_match, split_names
+from scatacworks.io._barcodes import explain_no_match, join_names, split_names
 from scatacworks.io._chunks import file_kind
 from scatacworks.io._layout import chromosome_order
 from scatacworks.io._reader import FileReader, Settings
@@ -287,6 +287,8 @@ def open_fragments(
 
 
 def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options: dict[str, Any]) -> FragmentSource:
+    if cells is not None and not options["bulk"]:
+        _check_unique([str(cell) for cell in cells])
     if isinstance(data, str | os.PathLike):
         return FileSource(data, genome, cells, **options)
     if not isinstance(data, Mapping) or not data:
@@ -332,8 +334,8 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
         raise KeyError(msg)
     if genome is None:
         msg = (
-            f"The AnnData knows its fragment file but not its genome: pass genome=, or set "
-            f".uns[{_keys.REFERENCE_SEQUENCES!r}] = sca.Genome('hg38').to_frame()."
+            f"The AnnData knows its fragment file but not its genome: set .uns[{_keys.REFERENCE_SEQUENCES!r}] = "
+            "sca.Genome('hg38').to_frame(), with a chromosome sizes file for any genome that is not built in."
         )
         raise KeyError(msg)
     stored = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.FRAGMENTS, {})
@@ -345,20 +347,38 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
     return _from_paths(files[_keys.FRAGMENTS], genome, names if cells is None else cells, options)
 
 
+def _check_unique(cells: Sequence[str]) -> None:
+    """Refuse cells of one name, whose fragments cannot be told apart."""
+    n_repeats = len(cells) - len(set(cells))
+    if n_repeats:
+        seen: set[str] = set()
+        first = next(cell for cell in cells if cell in seen or seen.add(cell))
+        msg = (
+            f"{n_repeats:,} of {len(cells):,} cells have the name of another one, such as {first!r}, so that their "
+            f"fragments cannot be told apart. Name the cells of several samples {join_names('sample', [first])[0]!r} "
+            f"and give each sample's file: .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}] = {{'sample': path, ...}}."
+        )
+        raise ValueError(msg)
+
+
 def genome_of(adata: AnnData) -> Genome | None:
-    """Return the genome an AnnData states in `.uns["reference_sequences"]`, or `None`."""
+    """Return the genome an AnnData states in `.uns["reference_sequences"]`, with its genes, or `None`."""
     frame = adata.uns.get(_keys.REFERENCE_SEQUENCES)
     if frame is None:
         return None
     name = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.GENOME)
-    return Genome.from_frame(frame, name=None if name is None else str(name))
+    genome = Genome.from_frame(frame, name=None if name is None else str(name))
+    return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
 
 
-def check_not_empty(report: FragmentReport, path: str, genome: Genome, cells: Sequence[str] | None) -> None:
-    """Raise the sentence that says why a pass over a file gave no fragment."""
-    if report.n_fragments:
+def check_not_empty(
+    report: FragmentReport, path: str, genome: Genome, cells: Sequence[str] | None, *, on_genome: int | None = None
+) -> None:
+    """Raise the sentence that says why a pass gave no fragment, or (`on_genome`) mitochondrial ones only."""
+    found = report.n_fragments if on_genome is None else on_genome
+    if found or (report.n_fragments and not report.skipped_contigs):
         return
-    if report.n_unmatched and cells:
+    if report.n_unmatched and cells and not report.n_fragments:
         raise ValueError(explain_no_match(path, cells, report.unmatched_barcodes))
     if report.skipped_contigs:
         shown = ", ".join(map(repr, list(report.skipped_contigs)[:5]))

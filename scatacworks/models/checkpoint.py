@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ZOO = Path(__file__).parent / "zoo"
+TRAINED = "model.safetensors"  # in the folder that a training writes
 _ALIASES = {"default": "accessibility"}
 _METADATA_KEY = "scatacworks"
 _ORIGINAL_SUFFIXES = (".pt", ".pth", ".tar", ".ckpt")
@@ -40,8 +41,9 @@ def load(
     ----------
     name_or_path
         Name of a bundled model (:func:`list_models`; ``"default"`` for the recommended one), the path of a
-        ``.safetensors`` file written by :func:`save`, or of a checkpoint of the original software (``.pth.tar``; its
-        residual network), which is read without running any code in it.
+        ``.safetensors`` file written by :func:`save`, of the folder that :func:`scatacworks.tl.train` wrote, or of a
+        checkpoint of the original software (``.pth.tar``; its residual network), which is read without running any
+        code in it.
     dilation, dilation_class
         Dilation of an original checkpoint's branches, which its file does not record; the classification branch's is
         taken equal when `None`. Ignored for all other files.
@@ -167,7 +169,7 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
         names = ", ".join(sorted(["default", *(file.stem for file in ZOO.glob("*.safetensors"))]))
         msg = f"There is no model {str(name_or_path)!r}: no such file, and the bundled models are {names}."
         raise FileNotFoundError(msg)
-    return require_file(path, "model file")
+    return require_file(path / TRAINED if (path / TRAINED).is_file() else path, "model file")
 
 
 def architectures() -> dict[str, type[Model]]:

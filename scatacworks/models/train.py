@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scatacworks._files import atomic_path
 from scatacworks._threads import torch_threads
 from scatacworks.models._recipes import TrainConfig, recipe
-from scatacworks.models.checkpoint import save
+from scatacworks.models.checkpoint import TRAINED, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ def fit(
     model.cpu().eval()
     result = TrainResult(model, pd.DataFrame(module.history), module.stopped)
     if folder is not None:
-        save(model, folder / "model.safetensors")
+        save(model, folder / TRAINED)
         with atomic_path(folder / "history.csv") as aside:
             result.history.to_csv(aside, index=False)
     return result

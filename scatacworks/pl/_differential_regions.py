@@ -10,7 +10,6 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._core.differential import z_scores
-from scatacworks.genome import Genome
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
-    from scatacworks.genome import Region
+    from scatacworks.genome import Genome, Region
     from scatacworks.tl._differential._store import Background
 
 GAIN, LOSS = "#c0392b", "#2f6fad"
@@ -103,7 +102,7 @@ def differential_regions(
     table, note = _result(adata, result_key)
     name = background or str(note.get("background", _keys.BACKGROUND))
     moments = get_background(adata, name if is_background(adata.uns.get(name)) else f"{name}{_keys.MOMENTS_SUFFIX}")
-    genome = Genome(moments.genome)
+    genome = moments.genome
     place = _default_region(table, moments) if region is None else genome.region(region)
     group = group or str(note["group"])
     signal, mean, sd = _values(adata, key, group, moments, place)
@@ -162,10 +161,9 @@ def _values(
 
 
 def _genes(genome: Genome, place: Region) -> pd.DataFrame:
-    try:
-        table = genome.genes
-    except ValueError:  # the genome has no gene table
+    if not genome.has_genes:
         return pd.DataFrame()
+    table = genome.genes
     inside = (table["chrom"] == place.chrom) & (table["start"] < place.end) & (table["end"] > place.start)
     return table[inside].sort_values("start")
 
@@ -226,4 +224,4 @@ def _dress(axes: list[Axes], place: Region, group: str) -> None:
     axes[0].set_xlim(place.start, place.end)
     axes[0].set_title(f"{group} against its background", fontsize=FONT + 1, color=INK, loc="left")
     axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value / 1e3:,.1f}")
-    axes[-1].set_xlabel(f"{place.chrom} position (kb)", fontsize=FONT, color=INK)
+    axes[-1].set_xlabel(f"position on {place.chrom} (kb)", fontsize=FONT, color=INK)

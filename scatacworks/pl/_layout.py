@@ -184,7 +184,7 @@ class Layout:
         last.tick_params(axis="x", length=2.5, pad=2)
         last.xaxis.set_major_locator(_locator())
         last.xaxis.set_major_formatter(lambda x, _: f"{x / step[0]:,.{step[1]}f}")
-        last.set_xlabel(f"{region.chrom} position ({step[2]})", fontsize=FONT, color=INK, labelpad=3)
+        last.set_xlabel(f"position on {region.chrom} ({step[2]})", fontsize=FONT, color=INK, labelpad=3)
 
     def shade(self, regions: Sequence[Region]) -> None:
         """Shade regions over all lines."""

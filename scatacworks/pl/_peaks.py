@@ -9,6 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._groups import group_names
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish
 
@@ -103,7 +104,7 @@ def _table(adata: AnnData, key: str, groups: Sequence[str] | None) -> tuple[pd.D
         msg = f"There are no peaks in .uns[{key!r}]; run scatacworks.tl.call_peaks first, or name its key_added as key."
         raise KeyError(msg)
     known = list(map(str, pd.Categorical(table["group"]).categories))
-    names = known if groups is None else list(map(str, groups))
+    names = known if groups is None else group_names(groups)
     unknown = [name for name in names if name not in known]
     if unknown:
         msg = f"There are no peaks of group {unknown[0]!r}; the groups are {', '.join(map(repr, known[:8]))}."

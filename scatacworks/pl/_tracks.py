@@ -10,9 +10,10 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks.genome import Genome
+from scatacworks._groups import group_names
 from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
+from scatacworks.io._source import genome_of
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import finish
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
-    from scatacworks.genome import Region
+    from scatacworks.genome import Genome, Region
 
 Layer = Literal["raw", "denoised", "probability", "unguided", "prior", "peaks"]
 LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "unguided", "prior", "peaks")
@@ -129,7 +130,7 @@ def tracks(
     """
     adata = atac(adata, mod=mod)
     source = _Source.find(
-        adata, region, layers=layers, keys=(key, pseudobulk_key, peaks_key), extend=extend, flank=flank
+        adata, region, layers=layers, keys=(key, pseudobulk_key, peaks_key), extend=extend, flank=flank, genes=genes
     )
     names = source.groups(groups)
     panels = [source.panel(group, layer) for group in names for layer in source.layers]
@@ -164,6 +165,7 @@ class _Source:
         keys: tuple[str, str, str],
         extend: int,
         flank: int | None,
+        genes: pd.DataFrame | bool,
     ) -> _Source:
         key, pseudobulk_key, peaks_key = keys
         slots = (pseudobulk_key, key, key, key, key, peaks_key)
@@ -187,9 +189,14 @@ class _Source:
             raise KeyError(msg)
         shown = there if layers is None else list(layers)
         base = [slot for slot in (pseudobulk_key, key) if slot in adata.uns]
-        genome = (
-            get_tracks(adata, key=base[0]).genome if base else Genome.from_frame(adata.uns[_keys.REFERENCE_SEQUENCES])
-        )
+        genome = get_tracks(adata, key=base[0]).genome if base else genome_of(adata)
+        if genome is None:
+            msg = (
+                f"The object names no genome: set .uns[{_keys.REFERENCE_SEQUENCES!r}] = sca.Genome('hg38').to_frame()."
+            )
+            raise KeyError(msg)
+        if isinstance(genes, pd.DataFrame):
+            genome = genome.with_genes(genes[genes["part"] == "transcript"] if "part" in genes else genes)
         return cls(adata, _with_flank(genome, region, flank), genome, shown, keys, extend)
 
     @property
@@ -200,7 +207,7 @@ class _Source:
     def groups(self, groups: Sequence[str] | None) -> list[str]:
         """Return the groups to show: those asked for, or all of the first layer."""
         if groups is not None:
-            return list(map(str, groups))
+            return group_names(groups)
         key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
             return list(map(str, pd.Categorical(self.adata.uns[peaks_key]["group"]).categories))
@@ -272,11 +279,11 @@ def _genes(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tup
     if genes is False:
         return nothing, None
     if genes is True:
-        try:
-            genes = genome.genes
-        except ValueError:  # a genome without a gene table
+        if not genome.has_genes:
             return nothing, None
-    inside = (genes["chrom"] == region.chrom) & (genes["end"] > region.start) & (genes["start"] < region.end)
+        genes = genome.genes
+    here = genome.resolve(genes["chrom"].astype(str)) == genome.code(region.chrom)
+    inside = here & (genes["end"] > region.start) & (genes["start"] < region.end)
     genes = genes[inside]
     if "part" not in genes:
         return genes.sort_values("start"), None

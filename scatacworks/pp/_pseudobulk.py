@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from scatacworks._membership import Membership
     from scatacworks.genome import Genome
 
+_MOST_WITHOUT = 0.1  # share of the cells without a fragment that passes without a word
+
 
 def pseudobulk(
     adata: AnnData | MuData,
@@ -58,7 +60,7 @@ def pseudobulk(
     groupby
         Column of `.obs`, or key of a cells x groups membership in `.obsm` such as :func:`~scatacworks.pp.knn_groups`
         and :func:`~scatacworks.pp.subsample` write; there a cell may be in several groups. Cells with a missing value
-        are left out.
+        are left out. A column that only the `.obs` of a MuData has is copied to the modality.
     convention
         Where the cut sites of a fragment are. `"10x"`: `start` and `end - 1`, right for every file that is shifted
         for Tn5 already. `"atacworks"`: `start + 1` and `end + 1`, as the published AtacWorks models were trained.
@@ -91,19 +93,21 @@ def pseudobulk(
         Cells of every group, and fragments of them.
     `.uns[key_added]["params"]` : dict
         Parameters, version, digest of the counts, and `territory_bp`: the bases that the fragments of all cells
-        cover, which is less than the genome for a file cut to windows.
+        cover, without mitochondria and plastids; less than the genome for a file cut to windows.
 
     Raises
     ------
     KeyError
         If `groupby`, or one of `groups`, does not exist.
     ValueError
-        If no fragment belongs to any group, or `path` is a folder that is not a track store.
+        If `groupby` holds measurements, no fragment belongs to any group, or `path` is a folder that is not a track
+        store.
 
     Warns
     -----
     UserWarning
-        If cells have no group, or groups have no fragment.
+        If cells have no group, groups have no fragment, more than a tenth of the cells have none, or most
+        fragments are one base long.
 
     Examples
     --------
@@ -117,12 +121,14 @@ def pseudobulk(
         msg = f"convention={convention!r} is unknown; expected one of {', '.join(map(repr, CONVENTIONS))}."
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.take_column(result, target, groupby)
     membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)
     source = open_fragments(target)
     counting = _Counting(membership, convention, source.genome)
     chromosomes = counting.run(source.chromosomes(n_jobs=n_jobs, progress=progress))
     stored = _store(chromosomes, membership.groups, source.genome, path)
     logger.info("%s", source.report)
+    _warn_about_fragments(counting)
     empty = membership.groups[counting.n_fragments == 0]
     if len(empty):
         msg = f"{len(empty)} group(s) of {groupby!r} have no fragments, and empty tracks: {listed(empty)}."
@@ -139,6 +145,23 @@ def pseudobulk(
         ),
     }
     return result if copy else None
+
+
+def _warn_about_fragments(counting: CellCounter) -> None:
+    """Tell of cells that look as if their fragments were in another file, and of fragments that look like cut sites."""
+    if 2 * counting.n_of_one_base > counting.per_cell.sum():
+        msg = (
+            "Most fragments are one base long, as if the file held cut sites. Each line counts as two at its base, so "
+            "that coverage and depth are twice what they should be: give tl.denoise half of the depth it finds."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    without, n_cells = int((counting.per_cell[counting.in_a_group] == 0).sum()), int(counting.in_a_group.sum())
+    if without > _MOST_WITHOUT * n_cells:
+        msg = (
+            f"{without:,} of {n_cells:,} cells have no fragment. Are all their samples in "
+            f".uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}], under the barcodes of the file?"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def _store(

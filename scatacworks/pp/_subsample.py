@@ -108,6 +108,7 @@ def subsample(
         msg = f"groupby={groupby!r} goes with n_cells; cut sites are thinned in the groups of .uns[{key!r}]."
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.take_column(result, target, groupby)
     rng = np.random.default_rng(seed)
     params = _step.params(**given, n_repeats=n_repeats, seed=seed if isinstance(seed, int) else None)
     if n_cells is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import anndata as ad
 import numpy as np
@@ -69,6 +70,52 @@ def test_peaks_of_bigwig_files(call, result, tmp_path):
     original = sca.io.read_peaks(result / "peaks" / "B.narrowPeak")[["chrom", "start", "end"]]
     again = sca.io.read_peaks(tmp_path / "p.narrowPeak")[["chrom", "start", "end"]]
     assert again.equals(original)
+
+
+def test_peaks_of_a_folder_are_those_of_its_probabilities(call, result, tmp_path):
+    code, out, _ = call("peaks", result / "bigwig", "--out", tmp_path)
+    assert code == 0
+    assert "B.raw" not in out
+    for group in ("B", "NK_T"):
+        original = sca.io.read_peaks(result / "peaks" / f"{group}.narrowPeak")[["chrom", "start", "end"]]
+        again = sca.io.read_peaks(tmp_path / f"{group}.narrowPeak")[["chrom", "start", "end"]]
+        assert again.equals(original)
+
+
+def test_coverage_is_not_taken_for_a_probability(call, result, tmp_path):
+    arguments = ("peaks", result / "bigwig" / "B.raw.bw", "--out", tmp_path / "p.bed")
+    code, _, err = call(*arguments)
+    assert (code, "is no peak probability" in err) == (1, True)
+    assert not (tmp_path / "p.bed").exists()
+    code, _, _ = call(*arguments, "--threshold", 5)
+    assert code == 0
+    assert len(sca.io.read_peaks(tmp_path / "p.bed")) > 0
+
+
+def test_files_of_an_earlier_run_are_not_taken_for_this_ones(call, result, model, tmp_path):
+    out = tmp_path / "again"
+    shutil.copytree(result, out)
+    arguments = ["denoise", result / "scatacworks.h5ad", "--groups-column", "cell_type", "--model", model, "--out", out]
+    code, said, err = call(*arguments, "--group", "B", "--quiet", "--n-jobs", 1)
+    assert code == 0, err
+    assert "bigwig (3 files)" in said
+    assert "peaks (1 files)" in said
+    assert "bigwig also holds 3 files that this run did not write, such as NK_T.denoised.bw" in err
+
+
+def test_genes_of_a_genome_of_ones_own_can_be_named(call, inputs, model, tmp_path):
+    (tmp_path / "genes.bed").write_text("1\t9000\t11000\tAlpha\t0\t+\n")
+    arguments = [
+        "denoise", inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes",
+        "--model", model, "--out", tmp_path / "out", "--bigwig", "none", "--quiet", "--n-jobs", 1,
+    ]  # fmt: skip
+    code, _, err = call(*arguments, "--regions", "Alpha")
+    assert (code, "No gene table" in err) == (1, True)
+    code, _, err = call(*arguments, "--regions", "Alpha", "--genes", tmp_path / "genes.bed")
+    assert code == 0, err
+    adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")
+    assert adata.uns["denoised"]["regions"].iloc[0].tolist() == ["chr1", 9_000, 11_000]
+    assert adata.uns["reference_genes"]["name"].tolist() == ["Alpha"]
 
 
 def test_an_h5ad_and_a_region_are_taken(call, result, model, tmp_path):

@@ -116,6 +116,22 @@ def test_other_sequences_are_skipped_and_counted(tmp_path, caplog):
     assert adata.uns["scatacworks"]["fragments"]["n_on_skipped_contigs"] == 2
 
 
+def test_a_file_mostly_of_other_sequences_is_warned_of(tmp_path, caplog):
+    """Of a fly read as human only chr4 and chrX would be left."""
+    path = write(tmp_path / "fragments.tsv", [*ROWS, *[("chr2L", 5, 9, "AAAC-1", 1)] * len(ROWS)])
+    with caplog.at_level(logging.WARNING, logger="scatacworks"):
+        read(path)
+    assert "50 % of its lines lie on sequences that" in caplog.text
+    assert "such as chr2L" in caplog.text
+
+
+@pytest.mark.parametrize("barcodes", [None, ["AAAC-1"]])
+def test_mitochondria_alone_do_not_hide_another_genome(tmp_path, barcodes):
+    path = write(tmp_path / "fragments.tsv", [("chrI", 5, 90, "AAAC-1", 1), ("MT", 5, 90, "AAAC-1", 1)])
+    with pytest.raises(ValueError, match=r"No fragment of .* lies on a chromosome of custom; the file has 'chrI'"):
+        sca.io.read_fragments(path, genome={"chr1": 500}, barcodes=barcodes, progress=False)
+
+
 def test_columns_beyond_the_fifth_and_missing_counts(tmp_path):
     path = tmp_path / "fragments.tsv"
     path.write_text("chr1\t1\t5\tA\t3\t+\nchr1\t2\t5\tA\nchr1\t3\t5\tA\t.\t-\n")

@@ -27,6 +27,14 @@ def test_saved_model_comes_back(cls, tmp_path):
     assert models.load(path).card == model.card
 
 
+def test_the_folder_of_a_training_is_taken_for_its_model(tmp_path):
+    model = models.Gaussian()
+    models.save(model, tmp_path / "my_model" / "model.safetensors")
+    assert fingerprint(models.load(tmp_path / "my_model")) == fingerprint(model)
+    with pytest.raises(IsADirectoryError, match="is a folder; expected a model file"):
+        models.load(tmp_path)
+
+
 def test_bundled_models_load_and_describe_themselves():
     table = models.list_models()
     assert "accessibility" in table.index

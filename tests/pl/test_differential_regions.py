@@ -47,7 +47,7 @@ def test_the_group_is_drawn_over_the_background_with_z_below(adata):
     assert signal.lines[0].get_ydata().tolist() == [2.0] * len(values)
     assert z.lines[0].get_ydata().max() == 10.0  # (9 - 2) / 0.5, cut
     assert len(called.collections) == 2
-    assert figure.axes[-1].get_xlabel() == "chr1 position (kb)"
+    assert figure.axes[-1].get_xlabel() == "position on chr1 (kb)"
     plt.close(figure)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks.genome import Region
-from scatacworks.pl._browser import MAX_POINTS, bins_of, gene_lines
+from scatacworks.pl._browser import MAX_POINTS, bins_of, draw_strip, gene_lines
 
 GROUPS = ["A", "B", "C"]
 
@@ -118,6 +118,22 @@ def test_wide_regions_show_the_maximum_of_bins():
     assert len(highest) <= MAX_POINTS
     assert (edges[0], edges[-1]) == (5, 10_006)
     np.testing.assert_array_equal(highest, [values[a - 5 : b - 5].max() for a, b in pairwise(edges)])
+
+
+def test_a_peak_of_one_bin_is_seen_in_the_strip_of_a_chromosome():
+    """Narrow peaks along 4,000 bins, each of which must leave its colour in the picture."""
+    places = np.arange(20, 4_000, 97)
+    values = np.zeros(4_000, np.float32)
+    values[places] = 1
+    figure, ax = plt.subplots(figsize=(6, 0.4), dpi=100)
+    ax.set_position((0, 0, 1, 1))
+    ax.axis("off")
+    draw_strip(ax, np.arange(4_001) * 500, values, "#ff0000")
+    ax.set_xlim(0, 4_000 * 500)
+    figure.canvas.draw()
+    row = np.asarray(figure.canvas.buffer_rgba())[20, :, :3].astype(int)
+    is_red = row[:, 0] - row[:, 1] > 200
+    assert np.count_nonzero(np.diff(is_red.astype(int)) == 1) == len(places)
 
 
 def test_genes_that_would_overlap_go_to_other_lines():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -14,6 +15,10 @@ import scatacworks as sca
 from scatacworks import Genome
 from scatacworks._core.pileup import run_length_coverage
 from scatacworks._depth import depths
+from scatacworks._membership import resolve_groups
+from scatacworks.io._source import open_fragments
+from scatacworks.tl._denoising._samples import depths_of
+from scatacworks.tl._differential._source import read_groups
 
 PAD = 1_000
 
@@ -209,7 +214,7 @@ def test_the_atacworks_convention_moves_both_sites_and_loses_none(toy):
 def test_a_group_without_cells_or_fragments_warns_and_is_empty(toy):
     obs = pd.DataFrame({"type": pd.Categorical(["a", "a", "b"], ["a", "b", "c"])}, index=["A", "B", "unseen"])
     adata = ad.AnnData(obs=obs, uns=toy.uns)
-    with pytest.warns(UserWarning, match="2 group.* no fragments.*: b, c"):
+    with pytest.warns(UserWarning, match="2 group.* no fragments.*: b, c"), pytest.warns(match="1 of 3 cells have no"):
         sca.pp.pseudobulk(adata, "type", progress=False)
     assert adata.uns["pseudobulk"]["n_cells"].tolist() == [2, 1, 0]
     for group in "bc":
@@ -269,6 +274,17 @@ def test_a_mudata_gets_the_result_in_its_modality(toy, mudata):
     assert "pseudobulk" in data.mod["atac"].uns
 
 
+def test_joint_clusters_of_a_mudata_are_taken(toy, mudata):
+    rna = ad.AnnData(obs=pd.DataFrame(index=toy.obs_names[::-1]))
+    data = mudata.MuData({"atac": toy, "rna": rna})
+    data.obs["joint"] = pd.Series({"A": "p", "B": "q"})
+    sca.pp.pseudobulk(data, "joint", progress=False)
+    assert sca.get.tracks(data).groups.tolist() == ["p", "q"]
+    assert toy.obs["joint"].to_dict() == {"A": "p", "B": "q"}
+    sca.pp.subsample(data, n_cells=1, groupby="joint")
+    assert data.mod["atac"].uns["subsample"]["groups"].tolist() == ["p", "q"]
+
+
 def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
     toy.obsm["none"] = sparse.csr_matrix((2, 3))
     with pytest.raises(ValueError, match="No fragment belongs to any group"):
@@ -297,3 +313,75 @@ def test_depth_is_cut_sites_per_reference_genome(pbmc):
     np.testing.assert_allclose(depths(pbmc), expected)
     del pbmc.uns["pseudobulk"]["params"]["territory_bp"]
     assert (depths(pbmc) < expected / 1_000).all(), "without an estimate, the genome is taken"
+
+
+@pytest.fixture
+def two_samples(tmp_path):
+    """Two fragment files that share a barcode, and the cells of both."""
+    lines = {"A": ["chr1\t10\t60\tAAAC-1", "chr1\t20\t90\tTTTG-1"], "B": ["chr1\t30\t70\tAAAC-1"]}
+    files = {sample: tmp_path / f"{sample}.tsv" for sample in lines}
+    for sample, file in files.items():
+        file.write_text("\n".join(lines[sample]) + "\n")
+    obs = pd.DataFrame({"sample": ["A", "A", "B"]}, index=["AAAC-1", "TTTG-1", "AAAC-2"])
+    adata = ad.AnnData(obs=obs)
+    adata.uns["reference_sequences"] = Genome({"chr1": 1_000}).to_frame()
+    return adata, {sample: str(file) for sample, file in files.items()}
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_cells_of_one_name_are_refused(two_samples):
+    adata, files = two_samples
+    adata.uns["files"] = {"fragments": files["A"]}
+    adata.obs_names = ["AAAC-1", "TTTG-1", "AAAC-1"]
+    with pytest.raises(ValueError, match="1 of 3 cells have the name of another one, such as 'AAAC-1'.*sample:AAAC-1"):
+        sca.pp.pseudobulk(adata, "sample", progress=False)
+    adata.uns["files"] = {"fragments": files}
+    adata.obs_names = ["A:AAAC-1", "TTTG-1_A", "B#AAAC-1"]
+    sca.pp.pseudobulk(adata, "sample", progress=False)
+    assert adata.uns["pseudobulk"]["n_fragments"].tolist() == [2, 1]
+    adata.obs_names = ["A:AAAC-1", "A#AAAC-1", "B#AAAC-1"]
+    with pytest.raises(ValueError, match="'A:AAAC-1' and 'A#AAAC-1' are both 'AAAC-1' of the sample 'A'"):
+        sca.pp.pseudobulk(adata, "sample", progress=False)
+
+
+def test_cells_without_a_fragment_are_told(two_samples):
+    adata, files = two_samples
+    adata.uns["files"] = {"fragments": files["A"]}  # the second sample's is forgotten
+    with (
+        pytest.warns(UserWarning, match="1 of 3 cells have no fragment. Are all their samples in"),
+        pytest.warns(UserWarning, match="1 group"),
+    ):
+        sca.pp.pseudobulk(adata, "sample", progress=False)
+
+
+def test_mitochondria_do_not_count_as_depth(tmp_path):
+    """Of two groups with the same nuclear fragments, one has as many mitochondrial ones again."""
+    rng = np.random.default_rng(0)
+    lines = [f"{c}\t{s}\t{s + 50}\t{b}" for b in "ab" for c in ("chr1", "chr2") for s in rng.integers(0, 90_000, 200)]
+    nuclear, with_mito = tmp_path / "nuclear.tsv", tmp_path / "with_mito.tsv"
+    nuclear.write_text("\n".join(lines) + "\n")
+    with_mito.write_text("\n".join([*lines, *(f"chrM\t{s}\t{s + 50}\tb" for s in rng.integers(0, 900, 400))]) + "\n")
+    found = {}
+    for file in (nuclear, with_mito):
+        adata = ad.AnnData(obs=pd.DataFrame({"type": ["a", "b"]}, index=["a", "b"]))
+        adata.uns["reference_sequences"] = Genome({"chr1": 100_000, "chr2": 100_000, "chrM": 1_000}).to_frame()
+        adata.uns["files"] = {"fragments": str(file)}
+        sca.pp.pseudobulk(adata, "type", progress=False)
+        groups = read_groups(
+            resolve_groups(adata, "type"), open_fragments(adata), None, 0, convention="10x", key="type", n_jobs=1
+        )
+        sites = sca.get.tracks(adata)
+        found[file] = depths(adata), groups.depth, [groups.pooled_depth], depths_of(sites, "", None)
+    assert sites.sums().tolist() == [800, 1600], "what is counted stays everything"
+    for without, with_ in zip(found[nuclear], found[with_mito], strict=True):
+        np.testing.assert_array_equal(without, with_)
+    assert found[nuclear][0] == pytest.approx(np.full(2, 3.1e9 * 800 / 1.8e5), rel=0.01)  # starts up to 90 kb
+
+
+def test_a_file_of_cut_sites_is_warned_of(two_samples):
+    adata, files = two_samples
+    lines = [f"chr1\t{at}\t{at + 1}\t{cell}\n" for at in (10, 50, 90) for cell in adata.obs_names]
+    Path(files["A"]).write_text("".join(lines))
+    adata.uns["files"] = {"fragments": files["A"]}
+    with pytest.warns(UserWarning, match="Most fragments are one base long"):
+        sca.pp.pseudobulk(adata, "sample", progress=False)

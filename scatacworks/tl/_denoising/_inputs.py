@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._depth import depths as measured_depths
 from scatacworks._logging import logger
 from scatacworks._membership import listed
 from scatacworks.get import tracks as get_tracks
@@ -63,9 +64,7 @@ def resolve_depth(adata: AnnData, key: str, cut_sites: Tracks, depth: Any) -> np
     """Return cut sites per 3.1e9 bp of every group; float64."""
     names = cut_sites.groups
     if depth is None:
-        from scatacworks._depth import depths
-
-        measured = depths(adata, key)
+        measured = measured_depths(adata, key)
         everything = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
         found = np.asarray(measured, np.float64)[[everything.group_code(name) for name in names]]
     elif hasattr(depth, "keys"):

@@ -9,6 +9,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._core.intervals import merge
 from scatacworks._core.territory import FINEST_TILE_BP, REFERENCE_BP, TILES_BP, count_tiles, occupied, territory
+from scatacworks._depth import depths, nuclear_sums
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tracks import Tracks
@@ -37,19 +38,18 @@ def depths_of(data: Any, key: str, given: Any) -> np.ndarray:
     if given is not None:
         return np.broadcast_to(np.asarray(given, np.float64), sites.groups.shape)
     if not isinstance(data, Tracks):
-        from scatacworks._depth import depths
-
         return np.asarray(depths(data, key), np.float64)
-    return REFERENCE_BP * sites.sums() / _territory_of(sites)
+    return REFERENCE_BP * nuclear_sums(sites) / _territory_of(sites)
 
 
 def _territory_of(sites: Tracks) -> float:
     """Bases that cut sites of all groups cover; files of the original kind may hold windows only."""
     n_occupied = np.zeros(len(TILES_BP), np.int64)
-    for chrom, (_, runs) in enumerate(sites.chromosomes()):
-        starts = np.concatenate([starts for starts, _, _ in runs])
+    nuclear = sites.genome.nuclear
+    for chrom in np.flatnonzero(nuclear):
+        starts = np.concatenate([sites.runs(group, chrom)[0] for group in range(len(sites.groups))])
         n_occupied += occupied(count_tiles(starts, int(sites.genome.lengths[chrom]), FINEST_TILE_BP))
-    return territory(n_occupied, int(sites.sums().sum()), int(sites.genome.lengths.sum()))
+    return territory(n_occupied, int(nuclear_sums(sites).sum()), int(sites.genome.lengths[nuclear].sum()))
 
 
 def intervals(regions: Any, genome: Genome) -> Intervals:

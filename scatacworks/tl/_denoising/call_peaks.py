@@ -10,6 +10,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._core.calling import call_runs, summarise_runs
+from scatacworks._groups import group_names
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def call_peaks(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     called, signal = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
-    names = list(called.groups if groups is None else groups)
+    names = group_names(called.groups if groups is None else groups)
     jobs = [(name, chrom) for name in names for chrom in called.genome.chroms]
 
     def call(job: tuple[str, str]) -> pd.DataFrame:
@@ -113,7 +114,7 @@ def call_peaks(
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
         parts = list(pool.map(call, jobs))
     peaks = pd.concat(parts, ignore_index=True)
-    peaks["group"] = pd.Categorical(peaks["group"], categories=list(map(str, names)))
+    peaks["group"] = pd.Categorical(peaks["group"], categories=names)
     peaks["chrom"] = pd.Categorical(peaks["chrom"], categories=list(called.genome.chroms))
     target.uns[key_added] = peaks
     options = {"key": key, "threshold": threshold, "min_length": min_length, "max_gap": max_gap}

@@ -9,6 +9,7 @@ import numpy as np
 from scatacworks import _keys, metrics
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
+from scatacworks._groups import group_names
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._baselines import coverage, fitted_linear, gaussian, predicted, tuned_gaussian
@@ -130,7 +131,7 @@ def evaluate(
     truth, adata, unsolved, absent = open_pair(truth, adata, raw_key, kind=bigwig, extend=extend, **bars)
     full, shallow = _samples.cut_sites_of(truth, raw_key), _samples.cut_sites_of(adata, raw_key)
     pair = differential if isinstance(differential, tuple) else None
-    names = list((pair or shallow.groups) if groups is None else groups)
+    names = group_names((pair or shallow.groups) if groups is None else groups)
     depths = _samples.depths_of(adata, raw_key, depth)[[shallow.group_code(name) for name in names]]
     deep, shallow = full.select(names), shallow.select(names)
     deep_depths = _samples.depths_of(truth, raw_key, None)[[full.group_code(name) for name in names]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._groups import group_names
 from scatacworks._logging import logger
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._bigwigs import open_pair, present
@@ -163,7 +164,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         msg = f"settings has {taken[0]!r}; give draw= and n_cells= to tl.train instead."
         raise ValueError(msg)
     changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
-    pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": list(clean.groups if groups is None else groups)}
+    names = group_names(clean.groups if groups is None else groups)
+    pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": names}
     pairs |= {"noisy": None if noisy is None else _samples.cut_sites_of(noisy, key)}
     pairs |= {"noisy_depth": None if noisy is None else _samples.depths_of(noisy, key, noisy_depth)}
     if unit != "sites":

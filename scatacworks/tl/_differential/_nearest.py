@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 def add_nearest_gene(table: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     """Add `gene`, and `gene_distance`: start site minus middle of the region, bp; left out without a gene table."""
-    try:
-        genes = genome.genes
-    except ValueError:  # the genome has none
+    if not genome.has_genes:
         return table
+    genes = genome.genes
     middle = (table["start"].to_numpy(np.int64) + table["end"].to_numpy(np.int64)) // 2
     index, distance = intervals.nearest(genome.resolve(table["chrom"].astype(str)), middle, *start_sites(genes, genome))
     names = genes["name"].to_numpy(dtype=object)

@@ -244,9 +244,9 @@ def read_groups(
             keys[block.chrom] = _near(counter.keys(block), regions[block.chrom], reach)
     counter.require_fragments()
     to_depth = 2 * REFERENCE_BP / counter.territory_bp()
-    cells_depth = to_depth * float(counter.per_cell[counter.in_a_group].sum())
+    cells_depth = to_depth * float(counter.nuclear_per_cell[counter.in_a_group].sum())
     provenance = {"groupby": key, "convention": convention}
-    depth = to_depth * counter.n_fragments
+    depth = to_depth * membership.sums(counter.nuclear_per_cell)
     return CellSource(membership.groups, genome, depth, provenance, membership, keys, cells_depth)
 
 

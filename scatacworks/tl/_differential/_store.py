@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,4 +129,5 @@ def get_background(adata: AnnData, key: str) -> Background:
         found = ", ".join(have) or "none"
         msg = f"There is no background in .uns[{key!r}] (tl.background writes one); there are: {found}."
         raise KeyError(msg)
-    return Background.from_slot(slot)
+    background = Background.from_slot(slot)
+    return replace(background, genome=background.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,10 +106,12 @@ def target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:
     groupby = str(slot.get(_keys.PARAMS, {}).get("groupby", "")) if hasattr(slot, "get") else ""
     if not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
         return None
-    if groupby in adata.obs:
-        return (adata.obs[groupby].astype(str) == group).to_numpy()
-    membership = resolve_groups(adata, groupby, groups=[group])
-    return np.asarray(membership.matrix.sum(axis=1)).ravel() > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of cells without a group, said when the pseudobulk was made
+        membership = resolve_groups(adata, groupby)
+    if group not in membership.groups:
+        return None
+    return np.asarray(membership.matrix[:, membership.groups == group].sum(axis=1)).ravel() > 0
 
 
 def check_provenance(params: Mapping, background: Background, tracks: Tracks, key: str) -> None:

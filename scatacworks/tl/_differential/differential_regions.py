@@ -167,6 +167,7 @@ def differential_regions(
     >>> adata.uns["differential_regions"].columns[:5].tolist()
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
+    group, reference = str(group), None if reference is None else str(reference)
     _check(method, fdr, replicates)
     _check_joining(z_threshold, max_gap)
     result, target = _step.begin(adata, mod=mod, copy=copy)

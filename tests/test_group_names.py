@@ -1,0 +1,93 @@
+"""Numeric clusters: a number, or a single name, is always a name and never a position or a list of letters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks._groups import group_names
+from scatacworks.io._barcode_files import cell_table
+from scatacworks.tl._differential._target import target_cells
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """Clusters 10, 2, 1, 0: no name is its own position, and "10" is made of two other names."""
+    adata = sca.datasets.toy(n_cells=40)
+    names = ["10", "2", "1", "0"]
+    adata.obs["leiden"] = pd.Categorical([names[i % 4] for i in range(adata.n_obs)], categories=names)
+    sca.pp.pseudobulk(adata, "leiden", progress=False)
+    sites = sca.get.tracks(adata)
+    steps = {"indptr": sites.indptr, "starts": sites.starts, "lengths": np.ones_like(sites.starts)}
+    steps = sca.Tracks(sites.groups, sites.genome, values=sites.values.astype(np.float32), **steps).to_dict()
+    adata.uns["denoised"] = {"signal": steps, "probability": steps, "params": {}}
+    sca.tl.call_peaks(adata, threshold=0.5, min_length=1)
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [("10", ["10"]), (10, ["10"]), ([10, "2"], ["10", "2"]), (pd.Index([1, 0]), ["1", "0"]), (("a b",), ["a b"])],
+)
+def test_names_are_taken_as_they_are(given, names):
+    assert group_names(given) == names
+
+
+@pytest.mark.parametrize("given", ["10", 10, ["10"], [10]])
+def test_every_function_takes_a_cluster_by_its_name(clusters, tmp_path, given):
+    adata = clusters.copy()
+    whole = sca.get.tracks(adata)
+    own = dict(zip(whole.groups, whole.sums(), strict=True))["10"]
+
+    assert whole.select(given).groups.tolist() == ["10"]
+    assert whole.select(given).sums().tolist() == [own]
+    assert whole.sum_groups(given).sums().tolist() == [own]
+    sca.pp.pseudobulk(adata, "leiden", groups=given, key_added="one", progress=False)
+    assert sca.get.tracks(adata, key="one").sums().tolist() == [own]
+    sca.tl.call_peaks(adata, groups=given, threshold=0.5, min_length=1, key_added="one_peaks")
+    expected = sca.get.peaks(adata, "10").reset_index(drop=True)
+    assert len(expected) > 0
+    for found in (adata.uns["one_peaks"], sca.get.peaks(adata, given)):
+        pd.testing.assert_frame_equal(found.astype({"group": str}), expected.astype({"group": str}))
+    assert list(sca.io.write_bigwig(adata, tmp_path, key="pseudobulk", groups=given, progress=False)) == ["10"]
+    files = sca.io.write_peaks(adata, tmp_path / "peaks.bed", groups=given)
+    assert len(files["10"].read_text().splitlines()) == len(expected)
+
+
+def test_a_number_is_a_name_in_get_track(clusters):
+    region = ("chr1", 0, 100_000)
+    by_name = sca.get.track(clusters, "2", region)
+    assert (sca.get.track(clusters, 2, region) == by_name).all()
+    assert (sca.get.track(clusters, "1", region) != by_name).any()  # the group at position 2
+
+
+def test_peaks_of_numeric_groups_are_written(tmp_path):
+    peaks = pd.DataFrame({"group": [0, 10, 10], "chrom": "chr1", "start": [1, 5, 9], "end": [4, 8, 12]})
+    files = sca.io.write_peaks(peaks, tmp_path / "folder", format="bed")
+    assert {name: len(path.read_text().splitlines()) for name, path in files.items()} == {"0": 1, "10": 2}
+
+
+def test_clusters_that_missing_values_made_floats_keep_their_names(clusters):
+    adata = clusters.copy()
+    adata.obs["cluster"] = [np.nan, 10.0, 2.0, 2.0] * 10
+    with pytest.warns(UserWarning, match="10 of 40 cells have no value"):
+        sca.pp.pseudobulk(adata, "cluster", progress=False)
+    assert sca.get.tracks(adata).groups.tolist() == ["2", "10"]
+    adata.uns["denoised"] = {"params": {"key": "pseudobulk"}}
+    cells = target_cells(adata, "denoised", "2")
+    np.testing.assert_array_equal(cells, adata.obs["cluster"] == 2)
+
+
+def test_measurements_are_no_groups(clusters):
+    adata = clusters.copy()
+    adata.obs["score"] = np.linspace(0, 1, adata.n_obs)
+    with pytest.raises(ValueError, match=r"\.obs\['score'\] is a measurement, with values such as 0\.02564"):
+        sca.pp.pseudobulk(adata, "score", progress=False)
+
+
+def test_cells_of_an_object_are_taken_as_barcodes(clusters):
+    table = cell_table(clusters)
+    assert table.index.tolist() == clusters.obs_names.tolist()
+    assert table["leiden"].tolist() == clusters.obs["leiden"].tolist()
