@@ -229,6 +229,7 @@ class Tracks:
             counts[code * len(groups) : (code + 1) * len(groups)] = [len(starts) for starts, _, _ in runs]
             for part in runs:
                 found.append(*part)
+            del runs, part  # before the next chromosome is made
         starts, lengths, values = found.take()
         indptr = np.concatenate([[0], np.cumsum(counts)])
         return cls(groups, genome, indptr=indptr, starts=starts, lengths=lengths, values=values, fill=fill)
@@ -356,6 +357,7 @@ def _in_order(
             raise ValueError(msg)
         last = code
         yield code, runs
+        del runs
 
 
 def _in_parts(runs: Sequence[Runs]) -> Iterator[tuple[int, list[Runs]]]:

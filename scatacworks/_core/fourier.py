@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 N_FFT = 256
 LANES = 16
+ROWS = N_FFT + 1  # of spectra in memory: channels a power of two apart would compete for the same lines of a cache
 _SIZE = N_FFT * LANES
+_HALF = ROWS * LANES
 _ZERO = np.float32(0)
 # Rounding spreads noise over a frame of zeros, 1e-8 of what is beside it, and layer by layer on to the next frames,
 # until it is denormal, which makes arithmetic many times slower.
@@ -144,9 +146,9 @@ def _transform(x: np.ndarray, row: int, out: np.ndarray, cos: np.ndarray, sin: n
     n_rows = x.shape[2]
     flat, to = x.reshape(-1), out.reshape(-1)
     for channel in range(x.shape[0]):
-        real, at = (channel * 2 * n_rows + row) * LANES, channel * 2 * _SIZE
+        real, at = (channel * 2 * n_rows + row) * LANES, channel * 2 * _HALF
         imaginary = real + n_rows * LANES
-        re, im = to[at : at + _SIZE], to[at + _SIZE : at + 2 * _SIZE]
+        re, im = to[at : at + _SIZE], to[at + _HALF : at + _HALF + _SIZE]
         _f256(flat[real : real + _SIZE], flat[imaginary : imaginary + _SIZE], re, im, cos, sin)
         _f64(re, im, cos, sin)
         _f16(re, im, cos, sin)
@@ -154,7 +156,7 @@ def _transform(x: np.ndarray, row: int, out: np.ndarray, cos: np.ndarray, sin: n
 
 
 def transform(x: np.ndarray, row: int, out: np.ndarray) -> None:
-    """Transform rows `row` to `row + N_FFT` of `x` (channels, 2, rows, LANES) to `out` (channels, 2, N_FFT, LANES)."""
+    """Transform rows `row` to `row + N_FFT` of `x` (channels, 2, rows, LANES) to `out` (channels, 2, ROWS, LANES)."""
     _transform(x, row, out, _COS, _SIN)
 
 
@@ -172,14 +174,9 @@ def _restore(
 ) -> None:
     n_channels, n_rows = out.shape[0], out.shape[2]
     flat, to, added = spectra.reshape(-1), out.reshape(-1), skip.reshape(-1)
-    re, im = np.empty(_SIZE, np.float32), np.empty(_SIZE, np.float32)
     for channel in range(n_channels):
-        for frequency in range(N_FFT):
-            at, a = (frequency * n_channels + channel) * 2 * LANES, frequency * LANES
-            for i in range(LANES):
-                re[a + i] = flat[at + i]
-            for i in range(LANES):
-                im[a + i] = flat[at + LANES + i]
+        at = channel * 2 * _HALF
+        re, im = flat[at : at + _SIZE], flat[at + _HALF : at + _HALF + _SIZE]
         _i4(re, im, cos, sin)
         _i16(re, im, cos, sin)
         _i64(re, im, cos, sin)
@@ -206,7 +203,7 @@ def restore(
     Parameters
     ----------
     spectra
-        (N_FFT, channels, 2, LANES).
+        (channels or more, 2, ROWS, LANES); overwritten.
     drop
         Rows left out before the first that is written: those that the convolution, being circular, spoils.
     bias

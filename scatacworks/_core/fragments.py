@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scatacworks._core import pages
 from scatacworks._numba import njit
 
 __all__ = ["FragmentBlock", "Spool", "group_by_chromosome", "make_block"]
@@ -117,7 +118,7 @@ def make_block(chrom: int, pieces: list[Piece]) -> FragmentBlock:
     """Join pieces of a chromosome and sort them by start and end; ties keep the order. Empties the list of pieces."""
     parts = [list(column) for column in zip(*pieces, strict=True)]
     pieces.clear()  # memory holds one column twice, not all
-    columns = [np.concatenate(parts.pop(0)) for _ in range(4)]
+    columns = [_join(parts.pop(0)) for _ in range(4)]
     start, end = columns[:2]
     if not _is_sorted(start, end):
         order = np.arange(len(start))
@@ -125,6 +126,11 @@ def make_block(chrom: int, pieces: list[Piece]) -> FragmentBlock:
             order = _radix_order(key, order, -(-int(key.max()).bit_length() // 11) or 1)
         columns = [column[order] for column in columns]
     return FragmentBlock(chrom, *columns)
+
+
+def _join(parts: list[np.ndarray]) -> np.ndarray:
+    """Concatenate one column."""
+    return np.concatenate(parts, out=pages.empty(sum(map(len, parts)), parts[0].dtype))
 
 
 class Spool:

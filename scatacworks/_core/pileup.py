@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
+from scatacworks._core import pages
 from scatacworks._numba import njit
 
 CONVENTIONS: dict[str, tuple[int, int]] = {"10x": (0, -1), "atacworks": (1, 1)}
@@ -22,7 +25,7 @@ def sorted_cut_sites(
     They are sorted by position; the order of cells at one position is left open. Sites that a convention puts beyond
     the last base are counted on it, so that none is lost.
     """
-    keys = np.empty(2 * len(start), np.int64)
+    keys = pages.empty(2 * len(start), np.int64)
     _fill_keys(start, end, cell, shifts[0], shifts[1], length - 1, keys)
     keys.sort()
     return keys
@@ -39,23 +42,30 @@ def _fill_keys(
 
 
 @njit
-def _most_sites(keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, n_groups: int) -> np.ndarray:
-    """Return the cut sites of the cells of every group, before equal positions are joined; int64, `(n_groups,)`."""
-    per_cell = np.zeros(len(indptr) - 1, np.int64)
+def _measure(keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, n_groups: int) -> tuple[np.ndarray, int]:
+    """Return how many positions every group has, int64 `(n_groups,)`, and the most cut sites that any has at one."""
+    n_positions = np.zeros(n_groups, np.int64)
+    last, count = np.full(n_groups, -1, np.int32), np.zeros(n_groups, np.int64)
+    most = np.int64(0)
     for key in keys:
-        per_cell[key & 0xFFFFFFFF] += 1
-    out = np.zeros(n_groups, np.int64)
-    for cell in range(len(per_cell)):
+        position = np.int32(key >> 32)
+        cell = key & 0xFFFFFFFF
         for k in range(indptr[cell], indptr[cell + 1]):
-            out[indices[k]] += per_cell[cell]
-    return out
+            group = indices[k]
+            if last[group] == position:
+                count[group] += 1
+            else:
+                last[group], count[group] = position, 1
+                n_positions[group] += 1
+            most = max(most, count[group])
+    return n_positions, most
 
 
 @njit
 def _distribute(
     keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, first: np.ndarray, starts: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
-    """Hand every cut site to the groups of its cell; return where each group's sites end.
+) -> None:
+    """Hand every cut site to the groups of its cell; those of a group begin at its `first`.
 
     The sites arrive in order of position, so each group's list is sorted as it grows and a repeated position is the
     list's last element. The cost is one step per site and membership, whatever the number of groups.
@@ -73,7 +83,6 @@ def _distribute(
                 starts[at] = position
                 counts[at] = 1
                 last[group] = at + 1
-    return last
 
 
 def group_cut_sites(
@@ -95,19 +104,12 @@ def group_cut_sites(
     One `(starts, None, counts)` per group: positions with a cut site (int32, sorted, unique), and how many there are
     (uint16, or uint32 where that does not hold them).
     """
-    first = np.concatenate([[0], np.cumsum(_most_sites(keys, indptr, indices, n_groups))])
-    starts = np.empty(first[-1], np.int32)
-    counts = np.empty(first[-1], np.uint32)
-    last = _distribute(keys, indptr, indices, first[:-1], starts, counts)
-    return [
-        (starts[low:high].copy(), None, _narrowed(counts[low:high]))
-        for low, high in zip(first[:-1].tolist(), last.tolist(), strict=True)
-    ]
-
-
-def _narrowed(counts: np.ndarray) -> np.ndarray:
-    fits = len(counts) == 0 or counts.max() <= np.iinfo(np.uint16).max
-    return counts.astype(np.uint16 if fits else np.uint32)
+    n_positions, most = _measure(keys, indptr, indices, n_groups)
+    bounds = np.concatenate([[0], np.cumsum(n_positions)])
+    starts = pages.empty(bounds[-1], np.int32)
+    counts = pages.empty(bounds[-1], np.uint16 if most <= np.iinfo(np.uint16).max else np.uint32)
+    _distribute(keys, indptr, indices, bounds[:-1], starts, counts)
+    return [(starts[low:high], None, counts[low:high]) for low, high in pairwise(bounds.tolist())]
 
 
 @njit

@@ -86,6 +86,22 @@ def forward(model: Model, inputs: Sequence[Tensor], *, amp: bool) -> tuple[Tenso
 
 
 @contextmanager
+def explain_memory(device: torch.device, batch: str, way_out: str) -> Iterator[None]:
+    """Say what was too large, and the way out, where a device runs out of memory.
+
+    The error stays torch's `OutOfMemoryError` (a `RuntimeError`), or becomes it where a driver's own one came through.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = str(error).splitlines()[0] if str(error) else ""
+        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in first:
+            raise
+        msg = f"The memory of {str(device)!r} does not hold {batch}. {way_out} ({first})"
+        raise torch.OutOfMemoryError(msg) from error
+
+
+@contextmanager
 def ready(model: Model, device: torch.device) -> Iterator[Model]:
     """Put a network on a device and into evaluation mode, and back afterwards."""
     training, home = model.training, next(model.parameters()).device

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scatacworks._core import fourier
-from scatacworks._core.fourier import LANES, N_FFT
+from scatacworks._core import fourier, spectral_product
+from scatacworks._core.fourier import LANES, N_FFT, ROWS
+from scatacworks._core.spectral_product import OUTPUTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -110,13 +111,12 @@ def _layer(layer: nn.Module, x: Tensor, out: Tensor, g: Geometry, skip: Tensor |
     bias = np.zeros(n, np.float32) if conv.bias is None else conv.bias.detach().numpy()
     added = out[:0] if skip is None else skip
     spectra, products = _workspace.spectra(len(x), n)
-    by_frequency = spectra.view(-1, N_FFT, LANES).transpose(0, 1)
-    arrays = [t.numpy() for t in (x, spectra, products.view(N_FFT, n, 2, LANES), added, out)]
+    arrays = [t.numpy() for t in (x, added, out)]
     for first in range(0, g.tile_rows, g.valid):
-        fourier.transform(arrays[0], first, arrays[1])
-        torch.bmm(kernel, by_frequency, out=products)
+        fourier.transform(arrays[0], first, spectra)
+        spectral_product.multiply(kernel, spectra, products)
         size = min(g.valid, g.tile_rows - first)
-        fourier.restore(arrays[2], g.width - 1, bias, arrays[3], arrays[4], g.head + first, size)
+        fourier.restore(products, g.width - 1, bias, arrays[1], arrays[2], g.head + first, size)
     share_borders(out, g)
 
 
@@ -124,15 +124,15 @@ class _Workspace(threading.local):
     """Buffers, kept per thread: fresh memory would cost as much as the arithmetic."""
 
     def __init__(self) -> None:
-        self._spectra: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._spectra: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         self._shape: tuple[int, ...] = ()
         self._activations: list[Tensor] = []
 
-    def spectra(self, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
-        """Return buffers for (inputs, 2, N_FFT, LANES) spectra and (N_FFT, 2 * outputs, LANES) products."""
-        key = inputs, outputs
+    def spectra(self, inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return buffers for the spectra of inputs and for those of outputs, whole tiles of them."""
+        key = inputs, -(-outputs // OUTPUTS) * OUTPUTS
         if key not in self._spectra:
-            self._spectra[key] = torch.empty((inputs, 2, N_FFT, LANES)), torch.empty((N_FFT, 2 * outputs, LANES))
+            self._spectra[key] = tuple(np.zeros((n, 2, ROWS, LANES), np.float32) for n in key)
         return self._spectra[key]
 
     def activations(self, channels: int, g: Geometry, used: Tensor) -> list[Tensor]:
@@ -146,7 +146,7 @@ class _Workspace(threading.local):
 _workspace = _Workspace()
 
 
-def _transformed(conv: nn.Conv1d) -> Tensor:
+def _transformed(conv: nn.Conv1d) -> np.ndarray:
     """Return the kernel's spectrum, kept as long as the weights do not change."""
     weight = conv.weight
     key = (weight.data_ptr(), weight._version)
@@ -157,14 +157,10 @@ def _transformed(conv: nn.Conv1d) -> Tensor:
     return kept[1]
 
 
-def spectrum(weight: Tensor) -> Tensor:
-    """Transform a kernel (O, C, width) to real matrices (N_FFT, 2 O, 2 C), one per frequency.
-
-    They multiply real and imaginary parts one below the other, and undo the factor of the transform.
-    """
-    found = torch.fft.fft(weight.double().flip(-1), n=N_FFT)[..., fourier.ORDER] / N_FFT
-    rows = torch.stack([found.real, -found.imag, found.imag, found.real]).unflatten(0, (2, 2))  # (2, 2, O, C, N_FFT)
-    return rows.permute(4, 2, 0, 3, 1).reshape(N_FFT, 2 * len(weight), -1).float()
+def spectrum(weight: Tensor) -> np.ndarray:
+    """Transform a kernel (O, C, width) for :func:`spectral_product.multiply`, and undo the factor of the transform."""
+    found = np.fft.fft(weight.double().flip(-1).numpy(), n=N_FFT)[..., fourier.ORDER] / N_FFT
+    return spectral_product.arrange(found)
 
 
 def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:

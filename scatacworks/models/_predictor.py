@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import torch
 from scatacworks import _threads
 from scatacworks._core import interpolate
 from scatacworks.models import _device
-from scatacworks.models._engine import Engine, pick_device, ready
+from scatacworks.models._engine import Engine, explain_memory, pick_device, ready
 from scatacworks.models._plan import (
     GroupTape,
     Regions,
@@ -238,7 +238,16 @@ class Predictor:
             tape.fill(counts[i, 0], first - model.halo, model.bin_size)
             counts[i, 0] *= self.gain[tape.group]
         depth = np.array([self.depth[tape.group] for tape, _ in batch], np.float32)
-        return self._engine(counts, depth, self._prior(batch))
+        prior = self._prior(batch)
+        with self._explain_memory():
+            return self._engine(counts, depth, prior)
+
+    def _explain_memory(self) -> AbstractContextManager:
+        batch = f"a batch of {self.batch_size} windows of {self.core:,} bp and their context"
+        way_out = "End what else uses it, or compute on another one, such as device='cpu'."
+        if self.batch_size > 1:
+            way_out = f"Give a smaller one, batch_size={self.batch_size // 2}. Or: {way_out[0].lower()}{way_out[1:]}"
+        return explain_memory(self.device, batch, way_out)
 
     def _prior(self, batch: list[Window]) -> np.ndarray | None:
         """Channels of the prior in windows, float32 `(n_windows, n_channels, n_bins)`."""
@@ -278,7 +287,8 @@ class Predictor:
     def _on_device(self, batch: list[Window]) -> list[Piece]:
         """Denoise one batch, all of it on the device."""
         described, owners = self.describe(batch)
-        found = self._pipeline(described)
+        with self._explain_memory():
+            found = self._pipeline(described)
         pieces, spans = [], _equal(owners)
         for output, pointer in enumerate(found.pointer):
             for low, high in spans:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import pandas as pd
+    import torch
 
     from scatacworks.models.base import Model
     from scatacworks.models.data import Sample
@@ -116,7 +117,8 @@ def fit(
         trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard)
         last = None if folder is None else folder / _LAST
         path = str(last) if resume and last is not None and last.is_file() else None
-        trainer.fit(module, ckpt_path=path, weights_only=True)
+        with _explain_memory(config, trainer.strategy.root_device):
+            trainer.fit(module, ckpt_path=path, weights_only=True)
     kept = module.kept
     if config.select == "best" and module.best[1]:
         kept.load_state_dict(module.best[1])
@@ -188,6 +190,15 @@ def _trainer(
         log_every_n_steps=10,
         **options,
     )
+
+
+def _explain_memory(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager:
+    from scatacworks.models._engine import explain_memory
+
+    core = config.draw.core_bp
+    batch = f"a batch of {config.batch_size} crops of {core:,} bp, their context and their gradients"
+    smaller = f'"batch_size": {config.batch_size // 2}' if config.batch_size > 1 else f'"core_bp": {core // 2}'
+    return explain_memory(device, batch, f"Take less at once: settings={{{smaller}}} in tl.train.")
 
 
 @contextlib.contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from scatacworks.models import BinnedUNet, BinnedUNetConfig
-from scatacworks.models._engine import Engine, pick_device, ready
+from scatacworks.models._engine import Engine, explain_memory, pick_device, ready
 
 
 def small_model():
@@ -51,3 +52,21 @@ def test_a_network_returns_home():
 def test_the_device_is_picked():
     assert pick_device("cpu").type == "cpu"
     assert pick_device(None).type in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "shown"),
+    [
+        (
+            "MPS backend out of memory",
+            torch.OutOfMemoryError,
+            "does not hold it. Take less. (MPS backend out of memory)",
+        ),
+        ("shapes differ", RuntimeError, "shapes differ"),
+    ],
+)
+def test_only_a_lack_of_memory_is_explained(message, kind, shown):
+    with pytest.raises(RuntimeError) as caught, explain_memory(torch.device("cpu"), "it", "Take less."):
+        raise RuntimeError(message)
+    assert caught.type is kind
+    assert str(caught.value).endswith(shown)

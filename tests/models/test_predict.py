@@ -237,6 +237,26 @@ def test_an_absent_device_is_refused(genome):
         Predictor(small_unet(), some_sites(genome), depth=[1, 1], device="cuda:77")
 
 
+@pytest.mark.parametrize("way", ["host", "device"])
+@pytest.mark.parametrize(("batch_size", "way_out"), [(6, "batch_size=3"), (1, "device='cpu'")])
+def test_a_device_whose_memory_is_too_small_is_explained(genome, monkeypatch, way, batch_size, way_out):
+    model, forward = small_unet(), BinnedUNet.forward
+
+    def small_memory(self, counts, depth):
+        if counts.shape[-1] * self.bin_size > 2 * self.halo + self.stride:  # what finds the constants still fits
+            message = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total of …"
+            raise torch.OutOfMemoryError(message)
+        return forward(self, counts, depth)
+
+    monkeypatch.setattr(BinnedUNet, "forward", small_memory)
+    monkeypatch.setattr("scatacworks.models._predictor.stays_there", lambda _: way == "device")
+    options = {"depth": [2e6, 5e5], "device": "cpu", "progress": False, "core": 128 * 300, "batch_size": batch_size}
+    with pytest.raises(torch.OutOfMemoryError, match=f"'cpu' does not hold a batch of {batch_size} windows") as caught:
+        predict(model, some_sites(genome), **options)
+    assert way_out in str(caught.value)
+    assert str(caught.value).endswith("(CUDA out of memory. Tried to allocate 20.00 GiB.)")
+
+
 def small_guided(seed=0):
     model = with_guide(small_unet(seed))
     with torch.no_grad():

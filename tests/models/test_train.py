@@ -159,6 +159,19 @@ def test_crops_hold_what_the_tracks_hold(samples):
     assert crop["exposure"] == pytest.approx(sample.depth / model.target_depth)
 
 
+@pytest.mark.parametrize(
+    ("size", "way_out"), [(2, r'settings=\{"batch_size": 1\}'), (1, r'settings=\{"core_bp": 2048\}')]
+)
+def test_a_device_whose_memory_is_too_small_is_explained(samples, monkeypatch, size, way_out):
+    def too_small(*_):
+        message = "CUDA out of memory. Tried to allocate 20.00 GiB."
+        raise torch.OutOfMemoryError(message)
+
+    monkeypatch.setattr(models.Linear, "forward", too_small)
+    with pytest.raises(torch.OutOfMemoryError, match=f"a batch of {size} crops of 4,096 bp.* {way_out} in tl.train"):
+        run(samples, batch_size=size)
+
+
 def test_thinning_has_the_expected_depth_and_cells_are_drawn_whole(samples):
     sample = samples[0]
     drawer = Drawer([sample], models.Linear(), DrawRules(core_bp=65_536))

@@ -68,7 +68,10 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
         spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
     empty = source.groups[source.n_sites(spans) == 0]
     if len(empty):
-        msg = f"Replicates without any cut site in the regions: {_inputs.listed(empty)}."
+        msg = (
+            f"{len(empty)} of {len(source.groups)} replicates have no cut site in the regions: "
+            f"{_inputs.listed(empty)}. Give more regions, or fewer and larger replicates."
+        )
         raise ValueError(msg)
     denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
     stream = _stream.Stream(source, denoise, spans, None, what.progress)

@@ -177,6 +177,12 @@ def _open(
 def _without_empty(source: GroupSource, spans: dict[int, np.ndarray]) -> GroupSource:
     """Leave out groups without a cut site in the regions, whose signal would be the network's idea of nothing."""
     filled = source.n_sites(spans) > 0
+    if not filled.any():
+        msg = (
+            f"None of the {len(filled)} groups has a cut site in the regions; nothing can be compared there. "
+            "Are they regions of the genome that the fragments were aligned to?"
+        )
+        raise ValueError(msg)
     if filled.all():
         return source
     logger.warning("%d of %d groups have no cut site in the regions and are left out.", (~filled).sum(), len(filled))

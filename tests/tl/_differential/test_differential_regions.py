@@ -185,6 +185,14 @@ def test_bad_arguments_are_explained(adata, model, change, error, message):
         sca.tl.differential_regions(adata, "primed", **{"model": model, "progress": False} | change)
 
 
+def test_replicates_without_cut_sites_in_the_regions_are_named(adata, model):
+    elsewhere = [("chrB", 100, 50_000)]  # no fragment lies on it
+    with pytest.raises(ValueError, match="6 of 6 replicates have no cut site in the regions: .*Give more regions"):
+        sca.tl.differential_regions(
+            adata, "primed", reference="usual", replicates=3, regions=elsewhere, model=model, progress=False
+        )
+
+
 @pytest.mark.parametrize("method", ["default", "paper"])
 def test_a_group_of_all_cells_is_refused(adata, model, method):
     adata.obs["all"] = "everyone"
