@@ -27,6 +27,7 @@ _MAX_LENGTH = 2**31 - 1  # positions are stored as int32
 _REGION = re.compile(r"^(?P<chrom>[^\s:]+)(?::(?P<start>[\d,]+)-(?P<end>[\d,]+))?$")
 GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
 MITOCHONDRIAL = ("chrM", "chrMT", "M", "MT", "Mito", "mitochondrion_genome")
+_OTHER_NAMES = {"grch38": "hg38", "grch37": "hg19", "grcm38": "mm10", "grcm39": "mm39"}
 _PLASTID = ("chrC", "chrPt", "Pt", "chloroplast")
 
 
@@ -338,9 +339,11 @@ def _alias_codes(chroms: Iterable[str]) -> dict[str, int]:
 def _read_sizes(source: str | Path) -> dict[str, int]:
     looks_like_path = isinstance(source, Path) or any(mark in str(source) for mark in "./\\")
     if not looks_like_path and not Path(source).exists():
+        meant = _OTHER_NAMES.get(str(source).lower(), str(source).lower())
+        hint = f" (did you mean {meant!r}?)" if meant in built_in_sizes() else ""
         msg = (
-            f"Unknown genome {source!r}. Built in are {', '.join(built_in_sizes())}; for any other give the path of a "
-            "chromosome sizes or .fai file, or a dict of name -> length."
+            f"Unknown genome {source!r}{hint}. Built in are {', '.join(built_in_sizes())}; for any other give the "
+            "path of a chromosome sizes or .fai file, or a dict of name -> length."
         )
         raise ValueError(msg)
     path = require_file(source, "chromosome sizes file")

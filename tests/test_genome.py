@@ -88,6 +88,12 @@ def test_unknown_genome_lists_the_built_in_ones():
         Genome("hg20")
 
 
+@pytest.mark.parametrize(("name", "meant"), [("GRCh38", "hg38"), ("grcm39", "mm39"), ("HG19", "hg19")])
+def test_other_names_of_built_in_genomes_are_pointed_out(name, meant):
+    with pytest.raises(ValueError, match=rf"Unknown genome '{name}' \(did you mean '{meant}'\?\)"):
+        Genome(name)
+
+
 @pytest.mark.parametrize("source", [None, 38])
 def test_what_is_no_genome_is_refused(source):
     with pytest.raises(TypeError, match=rf"genome is {source}; expected one of hg19, hg38"):

@@ -176,6 +176,21 @@ def test_cut_sites_find_their_own_sample():
     np.testing.assert_allclose(without.weights[1], guidance.weights[1])
 
 
+def test_mitochondria_do_not_tell_which_samples_explain_a_group():
+    """Every sample is open all over the mitochondria, and half of the group's cut sites lie there."""
+    _, peaks = many_rows()
+    genome = sca.Genome({**GENOME.sizes, "chrM": 1_000}, name="small")
+    mito = pd.DataFrame({"chrom": "chrM", "start": 0, "end": 1_000, "sample": sorted(set(peaks["sample"]))})
+    prior = sca.tl.prior(pd.concat([peaks, mito]), genome=genome)
+    on_mito = (np.arange(500, dtype=np.int32), None, np.ones(500, np.uint16))
+    found = [
+        Guidance.make(prior, sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [sites_in(peaks, "s2")]), *more]))
+        for more in ([], [("chrM", [on_mito])])
+    ]
+    np.testing.assert_array_equal(found[1].weights, found[0].weights)
+    np.testing.assert_array_equal(found[1].explained, found[0].explained)
+
+
 def test_equal_weights_give_the_fraction():
     prior, _ = many_rows()
     none = (np.empty(0, np.int32), None, np.empty(0, np.uint16))

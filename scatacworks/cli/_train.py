@@ -24,9 +24,12 @@ def run(source: Path, out: Path, options: dict[str, Any]) -> None:
     require_writable(out)
     noisy = options.pop("noisy", None)
     result = tl.train(_opened(source), noisy=None if noisy is None else _opened(noisy), out=out, **options)
-    save(pl.training(result.history, return_fig=True), out / "training.png")
-    last = result.history.iloc[-1]
-    say(f"Trained for {int(last['step']):,} steps; loss {last['loss']:.4g}, validation score {last['score']:.4g}")
+    if len(result.history):  # a row per validation
+        save(pl.training(result.history, return_fig=True), out / "training.png")
+        last = result.history.iloc[-1]
+        say(f"Trained for {int(last['step']):,} steps; loss {last['loss']:.4g}, validation score {last['score']:.4g}")
+    else:
+        say("Trained without validation (--validation), so that nothing is known of how good the model is.")
     if result.stopped:
         say(f"Stopped early: {result.stopped}")
     say(

@@ -124,6 +124,13 @@ def track(
     return box_coverage(starts, counts, start, end, extend)
 
 
+def is_made_of(adata: AnnData, key: str, source: str) -> bool:
+    """Tell whether tracks were made of the cut sites that `source` holds now; true where that is not known."""
+    made = adata.uns.get(key, {}).get(_keys.PARAMS, {}).get("cut_sites_digest")
+    now = adata.uns.get(source, {}).get(_keys.PARAMS, {}).get("digest")
+    return not made or not now or str(made) == str(now)
+
+
 def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
     """Return the tracks of a slot, and which layer they are."""
     stored = adata.uns.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,7 @@ from scatacworks._anndata import atac
 from scatacworks._groups import group_names
 from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
+from scatacworks.get._track import is_made_of
 from scatacworks.io._source import genome_of
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import group_colors
@@ -197,6 +199,12 @@ class _Source:
             raise KeyError(msg)
         if isinstance(genes, pd.DataFrame):
             genome = genome.with_genes(genes[genes["part"] == "transcript"] if "part" in genes else genes)
+        if "raw" in shown and len(shown) > 1 and not is_made_of(adata, key, pseudobulk_key):
+            msg = (
+                f".uns[{key!r}] was denoised from other cut sites than .uns[{pseudobulk_key!r}] holds now: the "
+                "lines of a group do not belong together. Run tl.denoise again."
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
         return cls(adata, _with_flank(genome, region, flank), genome, shown, keys, extend)
 
     @property

@@ -24,6 +24,18 @@ def test_a_trained_model_denoises(call, result, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+def test_training_without_validation_ends_well(call, result, tmp_path):
+    pytest.importorskip("lightning")
+    options = ["--steps", 10, "--model", "Linear", "--validation", "chr2", "--holdout", "chr2", "--n-jobs", 1, "-q"]
+    code, out, err = call("train", result / "scatacworks.h5ad", "--out", tmp_path, *options)
+    assert code == 0, err
+    assert "Trained without validation" in out
+    assert (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / "training.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_cells_are_drawn_and_bigwigs_taken(call, result, tmp_path):
     pytest.importorskip("lightning")
     import scatacworks as sca

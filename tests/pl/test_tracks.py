@@ -157,6 +157,15 @@ def test_bad_input_is_explained(adata):
         sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], show=False)
 
 
+def test_tracks_of_other_cut_sites_are_told(adata):
+    digest = adata.uns["pseudobulk"]["params"]["digest"]
+    adata.uns["denoised"]["params"]["cut_sites_digest"] = digest
+    sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    sca.pp.pseudobulk(adata, "group", groups=["A", "B", "C"][:2], progress=False)
+    with pytest.warns(UserWarning, match="was denoised from other cut sites"):
+        sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], show=False)
+
+
 def test_global_settings_are_left_alone(adata):
     before = dict(plt.rcParams)
     sca.pl.tracks(adata, "chr1:500-2500", show=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import group_names
 from scatacworks.get import tracks as get_tracks
+from scatacworks.get._track import is_made_of
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._baselines import coverage, fitted_linear, gaussian, predicted, tuned_gaussian
 from scatacworks.tl._denoising._bigwigs import open_pair, present
@@ -145,6 +147,7 @@ def evaluate(
     tune = None if tune_regions is None else _frame(_samples.intervals(tune_regions, deep.genome))
     simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
     rows = []
+    key = _current(adata, key, raw_key)
     for method, signal, score in _methods(adata, shallow, depths, key, (models or {}, simple, run)):
         table = metrics.evaluate_tracks(
             signal, deep, score=score, regions=where, groups=names, threshold=threshold, **options
@@ -179,14 +182,28 @@ def _baselines(
     return found
 
 
+def _current(adata: Any, key: str, raw_key: str) -> str | None:
+    """Return the key of the denoised tracks, or `None` if there are none of these cut sites."""
+    if isinstance(adata, Tracks) or key not in adata.uns:
+        return None
+    if is_made_of(adata, key, raw_key):
+        return key
+    msg = (
+        f".uns[{key!r}] was denoised from other cut sites than .uns[{raw_key!r}] holds now, and is not scored; run "
+        "tl.denoise again."
+    )
+    warnings.warn(msg, UserWarning, stacklevel=3)
+    return None
+
+
 def _methods(
-    adata: Any, shallow: Tracks, depths: np.ndarray, key: str, what: tuple[Any, dict[str, Any], dict[str, Any]]
+    adata: Any, shallow: Tracks, depths: np.ndarray, key: str | None, what: tuple[Any, dict[str, Any], dict[str, Any]]
 ) -> Iterator[tuple[str, Tracks, Tracks | None]]:
     """Everything to score: name, signal and what ranks bases where that is not the signal."""
     models, simple, run = what
     if "raw" in simple:
         yield "raw", coverage(shallow, run["extend"]), None
-    if not isinstance(adata, Tracks) and key in adata.uns:
+    if key is not None:
         kept = [get_tracks(adata, key=key, layer=layer) for layer in (_keys.SIGNAL, _keys.PROBABILITY)]
         yield key, *(tracks.select(list(shallow.groups)) for tracks in kept)
     for name, model in models.items():

@@ -177,11 +177,15 @@ def test_evaluation_scores_what_denoise_wrote(deep):
     import anndata as ad
 
     cells = ad.AnnData(np.zeros((1, 0), np.float32))
-    cells.uns["pseudobulk"] = {"cut_sites": thin(deep, 0.2, 4).to_dict(), "params": {}}
+    cells.uns["pseudobulk"] = {"cut_sites": thin(deep, 0.2, 4).to_dict(), "params": {"digest": "first"}}
     sca.tl.denoise(cells, progress=False, n_jobs=1, depth=5e6, regions=["chr10:0-20,000"])
     table = sca.tl.evaluate(cells, deep, regions=["chr10:0-20,000"], baselines=["raw"], progress=False)
     assert list(table["method"]) == ["raw", "denoised"]
     assert np.isfinite(table["pearson"]).all()
+    cells.uns["pseudobulk"] = {"cut_sites": thin(deep, 0.1, 5).to_dict(), "params": {"digest": "second"}}
+    with pytest.warns(UserWarning, match="was denoised from other cut sites"):
+        table = sca.tl.evaluate(cells, deep, regions=["chr10:0-20,000"], baselines=["raw"], progress=False)
+    assert list(table["method"]) == ["raw"]
 
 
 def test_peaks_per_group_are_told_apart(deep):
