@@ -128,7 +128,8 @@ def _closed_places(
             else:
                 msg = f"{chrom} has too few elements 3 kb from everything else; plant fewer."
                 raise ValueError(msg)
-            if all(start - 3000 > high or start + size + 3000 < low for low, high in spans[chrom]):
+            inside = EDGE_BP <= start <= genome.sizes[chrom] - EDGE_BP - size
+            if inside and all(start - 3000 > high or start + size + 3000 < low for low, high in spans[chrom]):
                 break
         spans[chrom].append([start, start + size])
         rows.append((chrom, start, start + size))

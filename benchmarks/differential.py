@@ -10,7 +10,8 @@ was trained on the sites' source.
         --prior non-blood self                                # the default test with priors beside it, same cells
 
 Priors: the ENCODE samples that are not blood (SCA_SHARED_DATA), or the peaks of the other cells in ten clusters. With
-any, every second new element is planted where many samples that are not blood have one, as every second closed control.
+any, every second new element is planted where more than a fifth of the samples that are not blood have one, as is every
+second closed control; and elements that more than a twentieth have are tested as a third family ("elements too").
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import pandas as pd
 from scipy import sparse, stats
 
 import scatacworks as sca
-from benchmarks._priming import EDGE_BP, Setting, knn_members, read_peaks, read_sites, simulate, to_anndata
+from benchmarks._priming import Setting, knn_members, read_peaks, read_sites, simulate, to_anndata
 from benchmarks.guided import BLOOD, COMMON, encode_peaks
 from scatacworks import _threads
 from scatacworks._core import intervals
@@ -42,7 +43,7 @@ from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
 from scatacworks.tl._differential._target import open_target, stretches
-from scatacworks.tl._differential._universe import as_arrays, merged, peaks_and_tiles
+from scatacworks.tl._differential._universe import as_arrays, clip_to, merged, peaks_and_tiles
 from scatacworks.tl._differential.background import TILE_BP
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ STEP = 8  # bases are scored at every 8th, as the network's bins are no finer
 NOWHERE = 1e3  # in place of a p-value, where nothing was tested
 CHUNK_BP = 2_000_000
 N_CLUSTERS = 10  # of the other cells, whose peaks are the prior "self"
+KNOWN = 0.05  # fraction of the samples beyond which their elements are tested as a family
 SIZES = {
     "small": {"regions": ["chr3:20000-9980000"], "backgrounds": {"250 spread": (250, True)}},
     "large": {
@@ -86,18 +88,18 @@ class Experiment:
 
     def __init__(self, folder: Path, setting: Setting, given: argparse.Namespace) -> None:
         self.clock, self.setting = Clock(), setting
-        genome = read_sites(folder)[0]
-        samples = not_blood(genome) if given.prior else None
-        self.elsewhere = None if samples is None else common_elements(samples)
+        samples = not_blood(read_sites(folder)[0]) if given.prior else None
+        self.elsewhere = shared_elements(samples, COMMON) if given.prior else None
         self.cells = simulate(folder, setting, seed=given.seed, elsewhere=self.elsewhere)
         self.clock("simulate")
         self.n_jobs = _threads.resolve(given.jobs)
         regions = [self.cells.genome.region(region) for region in given.regions]
         shared = {"regions": regions, "model": given.model, "precision": given.precision}
         shared |= {"n_jobs": given.jobs, "progress": given.progress}
-        self.adata, self.backgrounds, self.guided = None, {}, {}
-        universe = self._universe(shared)
+        elements = shared_elements(samples, KNOWN) if given.prior else None
+        universes = self._universes(shared, elements)
         self.clock("pooled peaks")
+        self.adata, self.backgrounds, self.variants = None, {}, {}
         for name, (n_groups, spread) in given.backgrounds.items():
             members = knn_members(self.cells, n_groups=n_groups, spread=spread, seed=given.seed)
             adata = to_anndata(self.cells, members)
@@ -108,14 +110,17 @@ class Experiment:
                 self.clock("denoise subpopulations")
             else:
                 adata.uns["denoised"] = self.adata.uns["denoised"]
-            options = shared | {"universe": universe, "key_added": "background_moments"}
-            sca.tl.background(adata, key="background_sites", **options)
-            self.backgrounds[name] = adata
+            self.backgrounds[name], *more = backgrounds(adata, universes, shared)
             self.clock(f"background, {name}")
+            if adata is self.adata and more:
+                self.variants["default, elements too"] = more[0]
         for name in given.prior:
             prior = samples if name == "non-blood" else self._own_prior(shared)
-            self.guided[f"default, prior {name}"] = self._guide(prior, shared)
+            found = self._guided(prior, shared, elements)
+            names = [f"default, prior {name}", f"default, prior {name}, elements too"]
+            self.variants |= dict(zip(names, found, strict=True))
             self.clock(f"prior {name}")
+        self.adata = next(iter(self.backgrounds.values()))
         found = self.adata.uns["background_moments"]
         self.regions, self.universe = found["regions"], found["universe"]
         self.raw = RawCoverage(self.adata, self.regions, self.n_jobs)
@@ -138,18 +143,18 @@ class Experiment:
         sca.tl.call_peaks(pool, key="pool")
         return sca.tl.prior(pool.uns["peaks"], genome=self.cells.genome)
 
-    def _guide(self, prior: Prior, shared: dict[str, Any]) -> AnnData:
-        """Return the subpopulations and the first background, denoised with a prior."""
-        adata = self.adata.copy()
+    def _guided(self, prior: Prior, shared: dict[str, Any], elements: pd.DataFrame) -> list[AnnData]:
+        """Return the subpopulations and the first background denoised with a prior, for each universe."""
+        adata = to_anndata(self.cells, sparse.csr_array(self.adata.obsm["background"]))
         given = {"prior": prior, **shared}
         sca.tl.denoise(adata, prior_match=False, **given)
-        universe = self._universe(given | {"prior_match": False})
-        options = {"universe": universe, "key_added": "background_moments"}
-        sca.tl.background(adata, key="background_sites", **given, **options)
-        return adata
+        return backgrounds(adata, self._universes(given | {"prior_match": False}, elements), given)
 
-    def _universe(self, options: dict[str, Any]) -> pd.DataFrame:
-        """Return what `tl.background` tests by default when it reads cells: peaks of the other cells, and tiles."""
+    def _universes(self, options: dict[str, Any], elements: pd.DataFrame | None) -> list[pd.DataFrame]:
+        """Return what `tl.background` tests by default when it reads cells: peaks of the other cells, and tiles.
+
+        And the same with elements of other samples, if there are any.
+        """
         others = sparse.csr_array((self.cells.target < 0)[:, None])
         pool = to_anndata(self.cells, others)
         sca.tl.denoise(pool, key="background_sites", key_added="pool", **options)
@@ -158,7 +163,10 @@ class Experiment:
         for chrom, start, end in options["regions"]:
             spans.setdefault(self.cells.genome.code(chrom), []).append([start, end])
         spans = {code: np.array(intervals) for code, intervals in spans.items()}
-        return peaks_and_tiles(pool.uns["peaks"], spans, self.cells.genome, TILE_BP)
+        usual = peaks_and_tiles(pool.uns["peaks"], spans, self.cells.genome, TILE_BP)
+        if elements is None:
+            return [usual]
+        return [usual, with_elements(usual, clip_to(elements, spans, self.cells.genome), self.cells.genome)]
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return scores by method and subpopulation, and how backgrounds agree."""
@@ -174,15 +182,39 @@ def not_blood(genome: Genome) -> Prior:
     return sca.tl.prior(encode_peaks(), exclude=BLOOD, genome=genome)
 
 
-def common_elements(samples: Prior) -> pd.DataFrame:
-    """Return where more than a fifth of the samples have an element, away from the ends of the pieces."""
+def shared_elements(samples: Prior, fraction: float) -> pd.DataFrame:
+    """Return where more than a fraction of the samples have an element."""
     parts = []
     for chrom, size in samples.genome.sizes.items():
-        edges = np.diff((samples.fraction(chrom, 0, size) > COMMON).astype(np.int8), prepend=0, append=0)
+        edges = np.diff((samples.fraction(chrom, 0, size) > fraction).astype(np.int8), prepend=0, append=0)
         start, end = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
-        inside = (start > EDGE_BP) & (end < size - EDGE_BP)
-        parts.append(pd.DataFrame({"chrom": chrom, "start": start[inside], "end": end[inside]}))
+        parts.append(pd.DataFrame({"chrom": chrom, "start": start, "end": end}))
     return pd.concat(parts, ignore_index=True)
+
+
+def with_elements(universe: pd.DataFrame, elements: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    """Put elements that touch no peak, as a third family, in the place of the tiles that they touch."""
+    is_peak = (universe["family"] == "peak").to_numpy()
+    peaks = as_arrays(universe[is_peak], genome)
+    own = elements[~intervals.any_overlap(as_arrays(elements, genome), peaks)].assign(family="element")
+    kept = is_peak | ~intervals.any_overlap(as_arrays(universe, genome), as_arrays(own, genome))
+    both = pd.concat([universe[kept], own], ignore_index=True)
+    return both.iloc[np.lexsort((both["start"], genome.resolve(both["chrom"])))].reset_index(drop=True)
+
+
+def backgrounds(adata: AnnData, universes: list[pd.DataFrame], shared: dict[str, Any]) -> list[AnnData]:
+    """Denoise the background once, and return the cells with what each of the universes takes of it."""
+    where = ["chrom", "start", "end"]
+    tested = pd.concat(universes).drop_duplicates(where)
+    sca.tl.background(adata, key="background_sites", universe=tested, key_added="background_moments", **shared)
+    whole = adata.uns.pop("background_moments")
+    place = pd.Series(np.arange(len(tested)), index=pd.MultiIndex.from_frame(whole["universe"][where]))
+    out = []
+    for universe in universes:
+        kept = place[pd.MultiIndex.from_frame(universe[where])].to_numpy()
+        out.append(adata.copy())
+        out[-1].uns["background_moments"] = whole | {"universe": universe, "signal": whole["signal"][:, kept]}
+    return out
 
 
 class RawCoverage:
@@ -382,14 +414,15 @@ def score_regions(table: pd.DataFrame, where: pd.DataFrame, run: Experiment) -> 
         "down": changed & (fold <= 1),
         "new": np.isin(kind, ["new", "control"]),
     }
+    if "place" in where:
+        places_of = {place: (where["place"] == place).to_numpy() for place in ("common elsewhere", "not so")}
+        classes |= {
+            f"{name}, {place}": at & here for name, at in list(classes.items())[1:] for place, here in places_of.items()
+        }
     for name, at in classes.items():
-        out[f"region AUPRC, {name}"] = auprc(truth[at], score[at])
-        if "place" not in where or name == "changed":
-            continue
-        for place in ("common elsewhere", "not so"):
-            here = at & (where["place"] == place).to_numpy()
-            out[f"region AUPRC, {name}, {place}"] = auprc(truth[here], score[here])
-            out[f"recall, {name}, {place}"] = found[here & truth].mean()
+        if truth[at].any() and not truth[at].all():
+            out[f"region AUPRC, {name}"] = auprc(truth[at], score[at])
+            out[f"recall, {name}"] = found[at & truth].mean()
     for kind, fold in sorted(set(zip(where["kind"][truth], where["fold"][truth], strict=True))):
         at = ((where["kind"] == kind) & (where["fold"] == fold)).to_numpy()
         out[f"recall, {kind} {fold:g}x"] = found[at].mean()
@@ -438,7 +471,7 @@ def evaluate(run: Experiment, target: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     raw_counts = run.counts.test(target)
     results = {
         "default": (default, combined(painted(default, run), thinned(z))),
-        **{name: guided_test(run, adata, group) for name, adata in run.guided.items()},
+        **{name: variant_test(run, adata, group) for name, adata in run.variants.items()},
         "published procedure": (run.adata.uns.pop(f"{group}, paper"), thinned(z)),
         "raw coverage, published procedure": (joined(raw_z), thinned(raw_z)),
         "raw counts, default test": (raw_counts, combined(painted(raw_counts, run), thinned(raw_z))),
@@ -464,8 +497,8 @@ def default_test(adata: AnnData, group: str) -> pd.DataFrame:
     return adata.uns.pop(group)
 
 
-def guided_test(run: Experiment, adata: AnnData, group: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    """Return the table of the default test of guided tracks, and the rank of bases."""
+def variant_test(run: Experiment, adata: AnnData, group: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Return the table of the default test of other tracks or regions, and the rank of bases."""
     table = default_test(adata, group)
     return table, combined(painted(table, run), thinned(denoised_z(adata, group)))
 
@@ -510,10 +543,8 @@ def report(run: Experiment, scores: pd.DataFrame, agreement: pd.DataFrame) -> No
     means.loc["called, null: largest"] = null.max()
     means.loc["called, null: share of tests with any"] = null.agg(lambda called: (called > 0).mean())
     show(f"{run.setting.varying:.0%} of the peaks vary among the other cells", means)
-    if run.guided:
-        show(
-            "guided less unguided: mean over populations (standard error), better in", differences(planted, run.guided)
-        )
+    if run.variants:
+        show("more than the default: mean over populations (standard error), in", differences(planted, run.variants))
     if len(run.backgrounds) > 1:
         names = list(run.backgrounds)
         for nulls, title in ((False, "backgrounds, planted"), (True, "backgrounds, null")):
@@ -532,10 +563,10 @@ def differences(scores: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
     for name in methods:
         more = by_method[name] - by_method["default"]
         error = more.std() / np.sqrt(more.count())
-        n_better = (more > 0).sum()
+        above = (more > 0).sum()
         columns[name] = [
-            f"{mean:+.3f} ({e:.3f}), {better}/{n}"
-            for mean, e, better, n in zip(more.mean(), error, n_better, more.count(), strict=True)
+            f"{mean:+.3f} ({e:.3f}), {n_more}/{n}"
+            for mean, e, n_more, n in zip(more.mean(), error, above, more.count(), strict=True)
         ]
     return pd.DataFrame(columns, index=more.columns)
 
