@@ -101,15 +101,35 @@ def read_peaks(folder: Path, genome: Genome) -> pd.DataFrame:
     return peaks[inside].reset_index(drop=True)
 
 
-def _closed_places(rng: np.random.Generator, like: pd.DataFrame, taken: pd.DataFrame, genome: Genome) -> pd.DataFrame:
-    """Draw places, one of the size and chromosome of each row of `like`, 3 kb from all taken ones and each other."""
+def _closed_places(
+    rng: np.random.Generator,
+    like: pd.DataFrame,
+    taken: pd.DataFrame,
+    genome: Genome,
+    elements: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Draw places, one of the size and chromosome of each row of `like`, 3 kb from all taken ones and each other.
+
+    They lie anywhere, or with `elements` in the middle of one of these.
+    """
     spans = {chrom: part[["start", "end"]].to_numpy().tolist() for chrom, part in taken.groupby("chrom")}
+    middles = {}
+    if elements is not None:
+        shuffled = elements.sample(frac=1, random_state=int(rng.integers(2**31)))
+        middles = {c: ((part["start"] + part["end"]) // 2).tolist() for c, part in shuffled.groupby("chrom")}
     rows = []
     for chrom, begin, end in like[["chrom", "start", "end"]].itertuples(index=False):
         size = end - begin
         while True:
-            start = int(rng.integers(EDGE_BP, genome.sizes[chrom] - EDGE_BP - size))
-            if all(start - 3000 > high or start + size + 3000 < low for low, high in spans[chrom]):
+            if elements is None:
+                start = int(rng.integers(EDGE_BP, genome.sizes[chrom] - EDGE_BP - size))
+            elif middles[chrom]:
+                start = middles[chrom].pop() - size // 2
+            else:
+                msg = f"{chrom} has too few elements 3 kb from everything else; plant fewer."
+                raise ValueError(msg)
+            inside = EDGE_BP <= start <= genome.sizes[chrom] - EDGE_BP - size
+            if inside and all(start - 3000 > high or start + size + 3000 < low for low, high in spans[chrom]):
                 break
         spans[chrom].append([start, start + size])
         rows.append((chrom, start, start + size))
@@ -117,20 +137,39 @@ def _closed_places(rng: np.random.Generator, like: pd.DataFrame, taken: pd.DataF
 
 
 def plant(
-    rng: np.random.Generator, peaks: pd.DataFrame, genome: Genome, *, folds: tuple[float, ...], n_each: int
+    rng: np.random.Generator,
+    peaks: pd.DataFrame,
+    genome: Genome,
+    *,
+    folds: tuple[float, ...],
+    n_each: int,
+    elsewhere: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Choose what differs: peaks that change by a fold, new elements copied from peaks, and closed controls.
 
-    `source` is where the original of a new element begins.
+    `source` is where the original of a new element begins. With `elsewhere`, elements that other samples share, every
+    second new element and control lies in one of these, the others apart from them.
     """
     chosen = peaks.sample(len(folds) * n_each, random_state=int(rng.integers(2**31)))
     changed = chosen.assign(kind="changed", fold=np.repeat(folds, n_each), source=-1)
     originals = peaks.sample(len(STRENGTHS) * n_each, random_state=int(rng.integers(2**31)))
-    new = _closed_places(rng, originals, peaks, genome)
+    new = _new_places(rng, originals, peaks, genome, elsewhere)
     new = new.assign(kind="new", fold=np.repeat(STRENGTHS, n_each), source=originals["start"].to_numpy())
     like = peaks.sample(10 * n_each, random_state=int(rng.integers(2**31)))
-    control = _closed_places(rng, like, pd.concat([peaks, new]), genome).assign(kind="control", fold=1.0, source=-1)
-    return pd.concat([changed, new, control], ignore_index=True)
+    control = _new_places(rng, like, pd.concat([peaks, new]), genome, elsewhere)
+    return pd.concat([changed, new, control.assign(kind="control", fold=1.0, source=-1)], ignore_index=True)
+
+
+def _new_places(
+    rng: np.random.Generator, like: pd.DataFrame, taken: pd.DataFrame, genome: Genome, elsewhere: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Draw closed places; with `elsewhere` every second one in an element of other samples."""
+    if elsewhere is None:
+        return _closed_places(rng, like, taken, genome)
+    known = _closed_places(rng, like[::2], taken, genome, elsewhere)
+    unknown = _closed_places(rng, like[1::2], pd.concat([taken, known, elsewhere]), genome)
+    table = pd.concat([known.set_axis(like.index[::2]), unknown.set_axis(like.index[1::2])])
+    return table.loc[like.index].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -167,8 +206,11 @@ class Setting:
     at_end: int = 0
 
 
-def simulate(folder: Path, setting: Setting, *, seed: int = 0) -> Cells:
-    """Draw cells from the real sites: the other cells without replacement, each subpopulation on its own."""
+def simulate(folder: Path, setting: Setting, *, seed: int = 0, elsewhere: pd.DataFrame | None = None) -> Cells:
+    """Draw cells from the real sites: the other cells without replacement, each subpopulation on its own.
+
+    `elsewhere` are elements that other samples share, for :func:`plant`.
+    """
     rng = np.random.default_rng(seed)
     genome, sites = read_sites(folder)
     peaks = read_peaks(folder, genome)
@@ -182,7 +224,8 @@ def simulate(folder: Path, setting: Setting, *, seed: int = 0) -> Cells:
         latent[target == t] = middle + rng.normal(0, 0.03, (s.n_target, 2))
     size = rng.lognormal(0, 0.4, len(target))
     slope = np.where(rng.random(len(peaks)) < s.varying, rng.choice([-1, 1], len(peaks)) * np.log(s.varying_fold), 0)
-    planted = [plant(rng, peaks, genome, folds=s.folds, n_each=s.n_each) for _ in range(s.n_targets)]
+    what = {"folds": s.folds, "n_each": s.n_each, "elsewhere": elsewhere}
+    planted = [plant(rng, peaks, genome, **what) for _ in range(s.n_targets)]
     for table in planted[s.n_targets - s.n_null :]:
         table["kind"] = "control"
     rate = s.depth / s.n_target * genome.lengths.sum() / REFERENCE_BP / sum(map(len, sites.values()))

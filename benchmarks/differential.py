@@ -6,6 +6,12 @@ was trained on the sites' source.
 
     python -m benchmarks.differential DATA                    # 10 Mb, 250 well-spread groups: 15 minutes on 2 cores
     python -m benchmarks.differential DATA --size large       # 30 Mb, 1,000 random and 250 well-spread groups
+    python -m benchmarks.differential DATA --varying 0.3 --targets 5 --null 5 --model accessibility-holdout \\
+        --prior non-blood self                                # the default test with priors beside it, same cells
+
+Priors: the ENCODE samples that are not blood (SCA_SHARED_DATA), or the peaks of the other cells in ten clusters. With
+any, every second new element is planted where more than a fifth of the samples that are not blood have one, as is every
+second closed control; and elements that more than a twentieth have are tested as a third family ("elements too").
 """
 
 from __future__ import annotations
@@ -24,7 +30,8 @@ import pandas as pd
 from scipy import sparse, stats
 
 import scatacworks as sca
-from benchmarks._priming import Setting, knn_members, read_peaks, simulate, to_anndata
+from benchmarks._priming import Setting, knn_members, read_peaks, read_sites, simulate, to_anndata
+from benchmarks.guided import BLOOD, COMMON, encode_peaks
 from scatacworks import _threads
 from scatacworks._core import intervals
 from scatacworks._core.differential import join_z, two_sided_p, z_scores
@@ -36,19 +43,24 @@ from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
 from scatacworks.tl._differential._target import open_target, stretches
-from scatacworks.tl._differential._universe import as_arrays, merged, peaks_and_tiles
+from scatacworks.tl._differential._universe import as_arrays, clip_to, merged, peaks_and_tiles
 from scatacworks.tl._differential.background import TILE_BP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anndata import AnnData
 
     from benchmarks._priming import Cells
+    from scatacworks import Genome, Prior
 
 EXTEND = 100
 FDR = 0.05
 STEP = 8  # bases are scored at every 8th, as the network's bins are no finer
 NOWHERE = 1e3  # in place of a p-value, where nothing was tested
 CHUNK_BP = 2_000_000
+N_CLUSTERS = 10  # of the other cells, whose peaks are the prior "self"
+KNOWN = 0.05  # fraction of the samples beyond which their elements are tested as a family
 SIZES = {
     "small": {"regions": ["chr3:20000-9980000"], "backgrounds": {"250 spread": (250, True)}},
     "large": {
@@ -76,14 +88,18 @@ class Experiment:
 
     def __init__(self, folder: Path, setting: Setting, given: argparse.Namespace) -> None:
         self.clock, self.setting = Clock(), setting
-        self.cells = simulate(folder, setting, seed=given.seed)
+        samples = not_blood(read_sites(folder)[0]) if given.prior else None
+        self.elsewhere = shared_elements(samples, COMMON) if given.prior else None
+        self.cells = simulate(folder, setting, seed=given.seed, elsewhere=self.elsewhere)
         self.clock("simulate")
         self.n_jobs = _threads.resolve(given.jobs)
         regions = [self.cells.genome.region(region) for region in given.regions]
-        shared = {"regions": regions, "model": given.model, "n_jobs": given.jobs, "progress": given.progress}
-        self.adata, self.backgrounds = None, {}
-        universe = self._universe(shared)
+        shared = {"regions": regions, "model": given.model, "precision": given.precision}
+        shared |= {"n_jobs": given.jobs, "progress": given.progress}
+        elements = shared_elements(samples, KNOWN) if given.prior else None
+        universes = self._universes(shared, elements)
         self.clock("pooled peaks")
+        self.adata, self.backgrounds, self.variants = None, {}, {}
         for name, (n_groups, spread) in given.backgrounds.items():
             members = knn_members(self.cells, n_groups=n_groups, spread=spread, seed=given.seed)
             adata = to_anndata(self.cells, members)
@@ -94,10 +110,17 @@ class Experiment:
                 self.clock("denoise subpopulations")
             else:
                 adata.uns["denoised"] = self.adata.uns["denoised"]
-            options = shared | {"universe": universe, "key_added": "background_moments"}
-            sca.tl.background(adata, key="background_sites", **options)
-            self.backgrounds[name] = adata
+            self.backgrounds[name], *more = backgrounds(adata, universes, shared)
             self.clock(f"background, {name}")
+            if adata is self.adata and more:
+                self.variants["default, elements too"] = more[0]
+        for name in given.prior:
+            prior = samples if name == "non-blood" else self._own_prior(shared)
+            found = self._guided(prior, shared, elements)
+            names = [f"default, prior {name}", f"default, prior {name}, elements too"]
+            self.variants |= dict(zip(names, found, strict=True))
+            self.clock(f"prior {name}")
+        self.adata = next(iter(self.backgrounds.values()))
         found = self.adata.uns["background_moments"]
         self.regions, self.universe = found["regions"], found["universe"]
         self.raw = RawCoverage(self.adata, self.regions, self.n_jobs)
@@ -109,17 +132,41 @@ class Experiment:
         sca.tl.call_peaks(self.adata)
         self.clock("raw coverage and counts")
 
-    def _universe(self, shared: dict[str, Any]) -> pd.DataFrame:
-        """Return what `tl.background` tests by default when it reads cells: peaks of the other cells, and tiles."""
-        others = sparse.csr_array((self.cells.target < 0)[:, None])
-        pool = to_anndata(self.cells, others)
+    def _own_prior(self, shared: dict[str, Any]) -> Prior:
+        """Return the peaks of the other cells in clusters along the axis that some peaks vary with."""
+        others = np.flatnonzero(self.cells.target < 0)
+        ranks = self.cells.latent[others, 0].argsort().argsort()
+        cluster = ranks * N_CLUSTERS // len(others)
+        shape = (len(self.cells.target), N_CLUSTERS)
+        pool = to_anndata(self.cells, sparse.csr_array((np.ones(len(others), bool), (others, cluster)), shape=shape))
         sca.tl.denoise(pool, key="background_sites", key_added="pool", **shared)
         sca.tl.call_peaks(pool, key="pool")
+        return sca.tl.prior(pool.uns["peaks"], genome=self.cells.genome)
+
+    def _guided(self, prior: Prior, shared: dict[str, Any], elements: pd.DataFrame) -> list[AnnData]:
+        """Return the subpopulations and the first background denoised with a prior, for each universe."""
+        adata = to_anndata(self.cells, sparse.csr_array(self.adata.obsm["background"]))
+        given = {"prior": prior, **shared}
+        sca.tl.denoise(adata, prior_match=False, **given)
+        return backgrounds(adata, self._universes(given | {"prior_match": False}, elements), given)
+
+    def _universes(self, options: dict[str, Any], elements: pd.DataFrame | None) -> list[pd.DataFrame]:
+        """Return what `tl.background` tests by default when it reads cells: peaks of the other cells, and tiles.
+
+        And the same with elements of other samples, if there are any.
+        """
+        others = sparse.csr_array((self.cells.target < 0)[:, None])
+        pool = to_anndata(self.cells, others)
+        sca.tl.denoise(pool, key="background_sites", key_added="pool", **options)
+        sca.tl.call_peaks(pool, key="pool")
         spans = {}
-        for chrom, start, end in shared["regions"]:
+        for chrom, start, end in options["regions"]:
             spans.setdefault(self.cells.genome.code(chrom), []).append([start, end])
         spans = {code: np.array(intervals) for code, intervals in spans.items()}
-        return peaks_and_tiles(pool.uns["peaks"], spans, self.cells.genome, TILE_BP)
+        usual = peaks_and_tiles(pool.uns["peaks"], spans, self.cells.genome, TILE_BP)
+        if elements is None:
+            return [usual]
+        return [usual, with_elements(usual, clip_to(elements, spans, self.cells.genome), self.cells.genome)]
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return scores by method and subpopulation, and how backgrounds agree."""
@@ -128,6 +175,46 @@ class Experiment:
         self.clock("test and score")
         scores, agreement = (pd.concat(found, ignore_index=True) for found in zip(*parts, strict=True))
         return scores, agreement
+
+
+def not_blood(genome: Genome) -> Prior:
+    """Return the ENCODE samples other than blood."""
+    return sca.tl.prior(encode_peaks(), exclude=BLOOD, genome=genome)
+
+
+def shared_elements(samples: Prior, fraction: float) -> pd.DataFrame:
+    """Return where more than a fraction of the samples have an element."""
+    parts = []
+    for chrom, size in samples.genome.sizes.items():
+        edges = np.diff((samples.fraction(chrom, 0, size) > fraction).astype(np.int8), prepend=0, append=0)
+        start, end = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
+        parts.append(pd.DataFrame({"chrom": chrom, "start": start, "end": end}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def with_elements(universe: pd.DataFrame, elements: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    """Put elements that touch no peak, as a third family, in the place of the tiles that they touch."""
+    is_peak = (universe["family"] == "peak").to_numpy()
+    peaks = as_arrays(universe[is_peak], genome)
+    own = elements[~intervals.any_overlap(as_arrays(elements, genome), peaks)].assign(family="element")
+    kept = is_peak | ~intervals.any_overlap(as_arrays(universe, genome), as_arrays(own, genome))
+    both = pd.concat([universe[kept], own], ignore_index=True)
+    return both.iloc[np.lexsort((both["start"], genome.resolve(both["chrom"])))].reset_index(drop=True)
+
+
+def backgrounds(adata: AnnData, universes: list[pd.DataFrame], shared: dict[str, Any]) -> list[AnnData]:
+    """Denoise the background once, and return the cells with what each of the universes takes of it."""
+    where = ["chrom", "start", "end"]
+    tested = pd.concat(universes).drop_duplicates(where)
+    sca.tl.background(adata, key="background_sites", universe=tested, key_added="background_moments", **shared)
+    whole = adata.uns.pop("background_moments")
+    place = pd.Series(np.arange(len(tested)), index=pd.MultiIndex.from_frame(whole["universe"][where]))
+    out = []
+    for universe in universes:
+        kept = place[pd.MultiIndex.from_frame(universe[where])].to_numpy()
+        out.append(adata.copy())
+        out[-1].uns["background_moments"] = whole | {"universe": universe, "signal": whole["signal"][:, kept]}
+    return out
 
 
 class RawCoverage:
@@ -280,14 +367,18 @@ def _xlog(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x * np.log(np.maximum(x, 1e-300) / np.maximum(y, 1e-300)), 0.0) - (x - y)
 
 
-def places(cells: Cells, peaks: pd.DataFrame, target: int, regions: pd.DataFrame) -> pd.DataFrame:
+def places(run: Experiment, target: int) -> pd.DataFrame:
     """Return where a region-level score is asked for: planted regions, unchanged peaks and closed controls."""
+    cells, peaks = run.cells, run.peaks
     planted = cells.planted[target]
     real = planted[planted["kind"] != "control"]
     untouched = ~intervals.any_overlap(as_arrays(peaks, cells.genome), as_arrays(real, cells.genome))
     table = pd.concat([planted, peaks[untouched].assign(kind="unchanged", fold=1.0)], ignore_index=True)
-    inside = intervals.covered(as_arrays(table, cells.genome), as_arrays(regions, cells.genome))
+    inside = intervals.covered(as_arrays(table, cells.genome), as_arrays(run.regions, cells.genome))
     table = table[inside == table["end"] - table["start"]].reset_index(drop=True)
+    if run.elsewhere is not None:
+        at = intervals.any_overlap(as_arrays(table, cells.genome), as_arrays(run.elsewhere, cells.genome))
+        table["place"] = np.where(at, "common elsewhere", "not so")
     return table.assign(truth=table["kind"].isin(["changed", "new"]))
 
 
@@ -299,20 +390,39 @@ def best_p(table: pd.DataFrame, where: pd.DataFrame, cells: Cells) -> np.ndarray
     return out
 
 
-def score_regions(table: pd.DataFrame, where: pd.DataFrame, cells: Cells) -> dict[str, float]:
+def score_regions(table: pd.DataFrame, where: pd.DataFrame, run: Experiment) -> dict[str, float]:
     """Ranking of places by p-value; precision of the called regions and recall of the planted ones."""
+    cells = run.cells
     truth = where["truth"].to_numpy()
     called = table[table["q"] < FDR]
     if not truth.any():
         return {"called": len(called)}
+    regions = as_arrays(called, cells.genome)
     score = -np.log10(np.maximum(best_p(table, where, cells), 1e-300))
-    right = intervals.any_overlap(as_arrays(called, cells.genome), as_arrays(where[truth], cells.genome))
-    found = intervals.any_overlap(as_arrays(where, cells.genome), as_arrays(called, cells.genome))
+    right = intervals.any_overlap(regions, as_arrays(where[truth], cells.genome))
+    found = intervals.any_overlap(as_arrays(where, cells.genome), regions)
     out = {"called": len(called), "false": int((~right).sum()), "recall": found[truth].mean()}
     out |= {"region AUROC": auroc(truth, score), "region AUPRC": auprc(truth, score)}
-    for name, kinds in (("changed", ["changed", "unchanged"]), ("new", ["new", "control"])):
-        at = where["kind"].isin(kinds).to_numpy()
-        out[f"region AUPRC, {name}"] = auprc(truth[at], score[at])
+    if run.elsewhere is not None:
+        common = intervals.any_overlap(regions, as_arrays(run.elsewhere, cells.genome))
+        out["false, common elsewhere"] = int((~right & common).sum())
+    kind, fold = where["kind"].to_numpy(str), where["fold"].to_numpy()
+    changed = np.isin(kind, ["changed", "unchanged"])
+    classes = {
+        "changed": changed,
+        "up": changed & (fold >= 1),
+        "down": changed & (fold <= 1),
+        "new": np.isin(kind, ["new", "control"]),
+    }
+    if "place" in where:
+        places_of = {place: (where["place"] == place).to_numpy() for place in ("common elsewhere", "not so")}
+        classes |= {
+            f"{name}, {place}": at & here for name, at in list(classes.items())[1:] for place, here in places_of.items()
+        }
+    for name, at in classes.items():
+        if truth[at].any() and not truth[at].all():
+            out[f"region AUPRC, {name}"] = auprc(truth[at], score[at])
+            out[f"recall, {name}"] = found[at & truth].mean()
     for kind, fold in sorted(set(zip(where["kind"][truth], where["fold"][truth], strict=True))):
         at = ((where["kind"] == kind) & (where["fold"] == fold)).to_numpy()
         out[f"recall, {kind} {fold:g}x"] = found[at].mean()
@@ -353,7 +463,7 @@ def painted(table: pd.DataFrame, run: Experiment) -> list[np.ndarray]:
 def evaluate(run: Experiment, target: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return scores of every method on one subpopulation, and how its tests on the backgrounds agree."""
     group = f"population {target}"
-    where = places(run.cells, run.peaks, target, run.regions)
+    where = places(run, target)
     tested = {name: default_test(adata, group) for name, adata in run.backgrounds.items()}
     default = next(iter(tested.values()))
     raw_z, z = run.raw.z(target), denoised_z(run.adata, group)
@@ -361,6 +471,7 @@ def evaluate(run: Experiment, target: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     raw_counts = run.counts.test(target)
     results = {
         "default": (default, combined(painted(default, run), thinned(z))),
+        **{name: variant_test(run, adata, group) for name, adata in run.variants.items()},
         "published procedure": (run.adata.uns.pop(f"{group}, paper"), thinned(z)),
         "raw coverage, published procedure": (joined(raw_z), thinned(raw_z)),
         "raw counts, default test": (raw_counts, combined(painted(raw_counts, run), thinned(raw_z))),
@@ -370,7 +481,7 @@ def evaluate(run: Experiment, target: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     null = target >= run.setting.n_targets - run.setting.n_null
     rows = []
     for name, (table, bases) in results.items():
-        scores = score_regions(table, where, run.cells) | ({} if null else score_bases(bases, run, where))
+        scores = score_regions(table, where, run) | ({} if null else score_bases(bases, run, where))
         rows.append({"method": name, "target": target, "null": null} | scores)
     truth = intervals.any_overlap(
         as_arrays(default, run.cells.genome), as_arrays(where[where["truth"]], run.cells.genome)
@@ -384,6 +495,12 @@ def default_test(adata: AnnData, group: str) -> pd.DataFrame:
     sca.tl.differential_regions(adata, group, key_added=group, progress=False)
     adata.uns.pop(f"{group}_z")
     return adata.uns.pop(group)
+
+
+def variant_test(run: Experiment, adata: AnnData, group: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Return the table of the default test of other tracks or regions, and the rank of bases."""
+    table = default_test(adata, group)
+    return table, combined(painted(table, run), thinned(denoised_z(adata, group)))
 
 
 def order(table: pd.DataFrame) -> np.ndarray:
@@ -426,6 +543,8 @@ def report(run: Experiment, scores: pd.DataFrame, agreement: pd.DataFrame) -> No
     means.loc["called, null: largest"] = null.max()
     means.loc["called, null: share of tests with any"] = null.agg(lambda called: (called > 0).mean())
     show(f"{run.setting.varying:.0%} of the peaks vary among the other cells", means)
+    if run.variants:
+        show("more than the default: mean over populations (standard error), in", differences(planted, run.variants))
     if len(run.backgrounds) > 1:
         names = list(run.backgrounds)
         for nulls, title in ((False, "backgrounds, planted"), (True, "backgrounds, null")):
@@ -433,6 +552,23 @@ def report(run: Experiment, scores: pd.DataFrame, agreement: pd.DataFrame) -> No
             show(title, found.groupby("background").mean().T[names])
     notes = {name: adata.uns["scatacworks"]["population 0"] for name, adata in run.backgrounds.items()}
     print(json.dumps({"seconds": run.clock.seconds, "tested": len(run.universe), "notes": notes}, default=float))
+
+
+def differences(scores: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
+    """Return what each method has more of than the default, of the same populations."""
+    by_method = {
+        name: part.drop(columns=["method", "null"]).set_index("target") for name, part in scores.groupby("method")
+    }
+    columns = {}
+    for name in methods:
+        more = by_method[name] - by_method["default"]
+        error = more.std() / np.sqrt(more.count())
+        above = (more > 0).sum()
+        columns[name] = [
+            f"{mean:+.3f} ({e:.3f}), {n_more}/{n}"
+            for mean, e, n_more, n in zip(more.mean(), error, above, more.count(), strict=True)
+        ]
+    return pd.DataFrame(columns, index=more.columns)
 
 
 def main() -> None:
@@ -447,6 +583,8 @@ def main() -> None:
         "--varying", type=float, nargs="+", default=[0.0, 0.3], help="share of peaks that vary among the other cells"
     )
     parser.add_argument("--model", default="default")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--prior", nargs="+", choices=["non-blood", "self"], default=[], help="guided tracks, too")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the scores of every subpopulation to this CSV file")

@@ -208,7 +208,7 @@ class BinnedUNet(Model):
         features = self._trunk(counts, depth, edge)
         correction = self.guide(features, counts, self._depth_code(depth), prior[:, :-1])
         fine = _cut(features.fine, self.guide.edge * _LEVEL - self.margin)
-        heads = self.head(fine)[:, :, 0].contiguous()
+        heads = self.head(fine)[:, :, 0].float()  # half under autocast, which the correction is not
         root, logit = self._outputs(heads, features.box)
         root_guided, logit_guided = self._outputs(heads + correction, features.box)
         weight = self.crop(prior[:, -1])

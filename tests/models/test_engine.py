@@ -8,6 +8,8 @@ import torch
 
 from scatacworks.models import BinnedUNet, BinnedUNetConfig
 from scatacworks.models._engine import Engine, explain_memory, pick_device, ready
+from scatacworks.models.guide import with_guide
+from scatacworks.prior import CHANNELS
 
 
 def small_model():
@@ -40,6 +42,16 @@ def test_half_precision_stays_close():
         assert half.dtype == np.float32
         assert np.abs(half - full).max() < 0.05 * np.abs(full).max()
         assert not np.array_equal(half, full)
+
+
+def test_half_precision_stays_close_with_a_prior():
+    model = with_guide(small_model()).eval()
+    counts, depth = batch(model, 2)
+    prior = np.random.default_rng(1).random((2, len(CHANNELS), counts.shape[-1]), np.float32)
+    halves, unguided = Engine(model, amp=True)(counts, depth, prior), Engine(model, amp=True)(counts, depth)[1]
+    for half, full in zip(halves, Engine(model)(counts, depth, prior), strict=True):
+        assert np.abs(half - full).max() < 0.05 * np.abs(full).max()
+    np.testing.assert_allclose(halves[2], unguided, rtol=0.02)
 
 
 def test_a_network_returns_home():
