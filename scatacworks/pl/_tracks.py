@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, genome_of
 from scatacworks._groups import group_names
 from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
-from scatacworks.io._source import genome_of
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import finish
