@@ -1,8 +1,11 @@
-"""The AnnData within what the user holds."""
+"""The AnnData within what the user holds, and its genome."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from scatacworks import _keys
+from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,3 +40,13 @@ def atac(data: Any, mod: str = "atac") -> AnnData:
         return data
     msg = f"Expected an AnnData or a MuData, got {type(data).__name__}."
     raise TypeError(msg)
+
+
+def genome_of(adata: AnnData) -> Genome | None:
+    """Return the genome an AnnData states in `.uns["reference_sequences"]`, with its genes, or `None`."""
+    frame = adata.uns.get(_keys.REFERENCE_SEQUENCES)
+    if frame is None:
+        return None
+    name = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.GENOME)
+    genome = Genome.from_frame(frame, name=None if name is None else str(name))
+    return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))

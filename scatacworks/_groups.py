@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["group_names"]
+__all__ = ["group_name", "group_names"]
 
 
-def group_names(groups: Iterable[Any] | str | int) -> list[str]:
+def group_name(value: Any) -> str:
+    """Return the name that a value stands for; 10.0 is 10, as missing values turn whole numbers into floats."""
+    return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
+
+
+def group_names(groups: Iterable[Any] | str | float) -> list[str]:
     """Return the names asked for; a single one is a list of one, and numbers are names, never positions."""
-    return [str(name) for name in ([groups] if isinstance(groups, str) or np.ndim(groups) == 0 else groups)]
+    single = isinstance(groups, str) or not isinstance(groups, Iterable)
+    return [group_name(value) for value in ([groups] if single else groups)]

@@ -120,8 +120,7 @@ def _names(categories: pd.Index, column: str) -> np.ndarray:
         if len(broken):
             msg = f".obs[{column!r}] is a measurement, with values such as {broken[0]}; expected groups of cells."
             raise ValueError(msg)
-        categories = categories.astype(np.int64)
-    return categories.astype(str).to_numpy(dtype=object)
+    return np.array(group_names(categories), dtype=object)
 
 
 def _from_obsm(adata: AnnData, key: str) -> Membership:

@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
-from scatacworks._groups import group_names
+from scatacworks._groups import group_name, group_names
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Tracks:
         KeyError
             If there is no such group; the names there are given.
         """
-        code = self._group_codes.get(str(group))
+        code = self._group_codes.get(group_name(group))
         if code is None:
             shown = ", ".join(map(repr, self.groups[:8])) + (", …" if len(self.groups) > 8 else "")
             msg = f"There is no group {group!r}; the groups are {shown}."
@@ -227,9 +227,8 @@ class Tracks:
         counts = np.zeros(len(genome) * len(groups), np.int64)
         for code, runs in _in_order(chromosomes, genome, len(groups)):
             counts[code * len(groups) : (code + 1) * len(groups)] = [len(starts) for starts, _, _ in runs]
-            for part in runs:
-                found.append(*part)
-            del runs, part  # before the next chromosome is made
+            found.extend(runs)
+            del runs  # before the next chromosome is made
         starts, lengths, values = found.take()
         indptr = np.concatenate([[0], np.cumsum(counts)])
         return cls(groups, genome, indptr=indptr, starts=starts, lengths=lengths, values=values, fill=fill)
@@ -298,8 +297,7 @@ class Tracks:
                 for group, part in _in_parts(runs):
                     counts[code * len(groups) + group :][: len(part)] = [len(starts) for starts, _, _ in part]
                     joined = GrowingRuns(dtype)
-                    for one in part:
-                        joined.append(*one)
+                    joined.extend(part)
                     starts, run_lengths, values = joined.take()
                     store["starts"].append(starts)
                     store["values"].append(values)

@@ -29,7 +29,17 @@ def clusters():
 
 @pytest.mark.parametrize(
     ("given", "names"),
-    [("10", ["10"]), (10, ["10"]), ([10, "2"], ["10", "2"]), (pd.Index([1, 0]), ["1", "0"]), (("a b",), ["a b"])],
+    [
+        ("10", ["10"]),
+        (10, ["10"]),
+        (10.0, ["10"]),
+        (np.float32(0.5), ["0.5"]),
+        ([10, "2"], ["10", "2"]),
+        (pd.Index([1, 0]), ["1", "0"]),
+        (("a b",), ["a b"]),
+        ({"a b"}, ["a b"]),
+        ({1: "a", 0: "b"}.keys(), ["1", "0"]),
+    ],
 )
 def test_names_are_taken_as_they_are(given, names):
     assert group_names(given) == names
@@ -75,6 +85,8 @@ def test_clusters_that_missing_values_made_floats_keep_their_names(clusters):
     with pytest.warns(UserWarning, match="10 of 40 cells have no value"):
         sca.pp.pseudobulk(adata, "cluster", progress=False)
     assert sca.get.tracks(adata).groups.tolist() == ["2", "10"]
+    for value in adata.obs["cluster"].dropna().unique():
+        assert sca.get.track(adata, value, ("chr1", 0, 100_000)).sum() > 0
     adata.uns["denoised"] = {"params": {"key": "pseudobulk"}}
     cells = target_cells(adata, "denoised", "2")
     np.testing.assert_array_equal(cells, adata.obs["cluster"] == 2)

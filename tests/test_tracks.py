@@ -92,6 +92,11 @@ def test_select_keeps_order_and_fill():
     assert chosen.window("g2", "chr1", -2, 1).tolist() == [3, 3, 1]
 
 
+def test_none_can_be_selected():
+    none = from_dense({c: np.ones((3, n), np.float32) for c, n in GENOME.sizes.items()}).select([])
+    assert (none.groups.tolist(), none.n_runs, none.sums().tolist()) == ([], 0, [])
+
+
 @pytest.mark.parametrize("store", ["h5ad", "zarr"])
 def test_uns_round_trip(tmp_path, store):
     tracks = cut_sites()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FIRST = 1 << 12
 _LARGE = 1 << 24  # elements; such arrays have pages of their own, which grow without being copied
@@ -38,6 +43,11 @@ class GrowingRuns:
             if column is not None:
                 _reserve(column, self._n)
                 column[self._n - len(starts) : self._n] = 1 if part is None else part
+
+    def extend(self, parts: Iterable[tuple[np.ndarray, np.ndarray | None, np.ndarray]]) -> None:
+        """Add the runs of several parts, and hold on to none of them."""
+        for part in parts:
+            self.append(*part)
 
     def take(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Return all runs; nothing can be added afterwards."""

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac, is_mudata
+from scatacworks._anndata import atac, genome_of, is_mudata
 from scatacworks._files import atomic_path, require_file, require_writable
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata, read_groups
 from scatacworks.genome import Genome
-from scatacworks.io._source import genome_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

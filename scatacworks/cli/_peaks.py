@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scatacworks import _keys
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata
@@ -12,20 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from anndata import AnnData
+    from scatacworks.tracks import Tracks
 
 
 def run(
     source: Path, out: Path, limits: dict[str, Any], *, groups: Sequence[str] | None = None, n_jobs: int | None = None
 ) -> None:
     """Call peaks on the tracks of an AnnData or of bigWig files and write them."""
+    from anndata import AnnData
+
     from scatacworks import io, tl
 
-    data = (
-        open_anndata(source)
-        if source.suffix in (".h5ad", ".h5mu")
-        else _from_bigwig(source, limits.get("threshold", 0.5))
-    )
+    if source.suffix in (".h5ad", ".h5mu"):
+        data = open_anndata(source)
+    else:
+        tracks = _read_bigwig(source)
+        _check_threshold(tracks, limits["threshold"])
+        data = AnnData(np.zeros((0, 0), np.float32), uns={_keys.DENOISED: {_keys.SIGNAL: tracks.to_dict()}})
     tl.call_peaks(data, **limits, groups=groups or None, n_jobs=n_jobs)
     files = io.write_peaks(data, out)
     counts = data.uns[_keys.PEAKS]["group"].value_counts()
@@ -33,17 +38,18 @@ def run(
         say(f"{counts.get(group, 0):>9,} peaks of {group}: {path}")
 
 
-def _from_bigwig(source: Path, threshold: float) -> AnnData:
+def _read_bigwig(source: Path) -> Tracks:
     """Return the tracks of a file or a folder; of a folder with peak probabilities, only these."""
-    import numpy as np
-    from anndata import AnnData
-
     from scatacworks.io import read_bigwig
 
     probabilities = sorted(source.glob("*.probability.bw")) if source.is_dir() else []
     if probabilities:
         note(f"Peaks are called on the {len(probabilities)} files {source}/*.probability.bw.")
-    tracks = read_bigwig({file.name.removesuffix(".probability.bw"): file for file in probabilities} or source)
+    return read_bigwig({file.name.removesuffix(".probability.bw"): file for file in probabilities} or source)
+
+
+def _check_threshold(tracks: Tracks, threshold: float) -> None:
+    """Refuse coverage where the threshold is one for probabilities: all that a read covers would be a peak."""
     for group in tracks.groups:
         most = max((np.nanmax(tracks.runs(group, c)[2], initial=0) for c in tracks.genome.chroms), default=0)
         if threshold <= 1 < most:
@@ -52,4 +58,3 @@ def _from_bigwig(source: Path, threshold: float) -> AnnData:
                 f"{threshold} expects. Name the .probability.bw file, or give a --threshold for such heights."
             )
             raise ValueError(msg)
-    return AnnData(np.zeros((0, 0), np.float32), uns={_keys.DENOISED: {_keys.SIGNAL: tracks.to_dict()}})

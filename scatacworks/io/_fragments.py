@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["read_fragments"]
 
 DEFAULT_MIN_FRAGMENTS = 200
+_MOST_ELSEWHERE = 0.1  # share of the lines on sequences the genome lacks that passes without a warning
 
 
 def read_fragments(
@@ -224,9 +225,6 @@ def _count(
     kept = obs[_keys.N_FRAGMENTS] >= least
     _log(source, report, int((~kept).sum()), least, given=table is not None)
     return _Counted(obs.loc[kept], report, int(n.max(initial=0)), int((~kept).sum()))
-
-
-_MOST_ELSEWHERE = 0.1  # share of the lines on sequences the genome lacks that passes without a warning
 
 
 def _log(source: FileSource, report: FragmentReport, n_dropped: int, least: int, *, given: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _anndata, _keys
+from scatacworks._anndata import genome_of
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
 from scatacworks._numba import njit
@@ -359,16 +360,6 @@ def _check_unique(cells: Sequence[str]) -> None:
             f"and give each sample's file: .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}] = {{'sample': path, ...}}."
         )
         raise ValueError(msg)
-
-
-def genome_of(adata: AnnData) -> Genome | None:
-    """Return the genome an AnnData states in `.uns["reference_sequences"]`, with its genes, or `None`."""
-    frame = adata.uns.get(_keys.REFERENCE_SEQUENCES)
-    if frame is None:
-        return None
-    name = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.GENOME)
-    genome = Genome.from_frame(frame, name=None if name is None else str(name))
-    return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
 
 
 def check_not_empty(

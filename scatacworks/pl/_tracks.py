@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, genome_of
 from scatacworks._groups import group_names
 from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of
-from scatacworks.io._source import genome_of
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import finish
@@ -65,7 +64,7 @@ def tracks(
 
     Every group is a block of lines. Raw and denoised coverage are at one depth, that of the denoised signal, so that
     groups of few and of many cells can be compared; without denoised tracks the raw coverage is that of a million
-    fragments. Regions of more than 4,000 bp show the maximum of bins.
+    nuclear fragments. Regions of more than 4,000 bp show the maximum of bins.
 
     Parameters
     ----------
@@ -246,15 +245,17 @@ class _Source:
         return Panel(group, layer, *_browser.bins_of(values, self.region))
 
     def raw_factor(self, group: str) -> float:
-        """Return what brings a group's raw coverage to the depth of its denoised one, or to a million fragments."""
+        """Return what brings a group's raw coverage to its denoised one's depth, or a million nuclear fragments."""
         stored = self.adata.uns.get(self.keys[0], {}).get(_keys.PARAMS, {})
         names = list(map(str, np.atleast_1d(stored.get("groups", ()))))
         if "target_depth" in stored and group in names:
             i = names.index(group)
             depth = float(np.atleast_1d(stored["depth"])[i])
             return float(np.atleast_1d(stored["target_depth"])[i]) / depth if depth > 0 else 0.0
-        pseudobulk = self.adata.uns[self.keys[1]]
-        n_fragments = pseudobulk["n_fragments"][get_tracks(self.adata, key=self.keys[1]).group_code(group)]
+        sites = get_tracks(self.adata, key=self.keys[1])
+        code = sites.group_code(group)
+        elsewhere = sum(int(sites.runs(code, chrom)[2].sum()) for chrom in np.flatnonzero(~sites.genome.nuclear)) / 2
+        n_fragments = self.adata.uns[self.keys[1]]["n_fragments"][code] - elsewhere
         return 1e6 / n_fragments if n_fragments > 0 else 0.0
 
     def unit(self) -> str:
@@ -265,7 +266,7 @@ class _Source:
             return f"coverage (cut sites ± {self.extend} bp) at {depths[0] / 1e6:,.3g} M cut sites per genome"
         if len(depths) > 1:
             return f"coverage (cut sites ± {self.extend} bp)"
-        return f"coverage (cut sites ± {self.extend} bp) per million fragments"
+        return f"coverage (cut sites ± {self.extend} bp) per million nuclear fragments"
 
 
 def _with_flank(genome: Genome, region: str | tuple[str, int, int], flank: int | None) -> Region:

@@ -128,7 +128,7 @@ def pseudobulk(
     chromosomes = counting.run(source.chromosomes(n_jobs=n_jobs, progress=progress))
     stored = _store(chromosomes, membership.groups, source.genome, path)
     logger.info("%s", source.report)
-    _warn_about_fragments(counting)
+    _warn_about_fragments(counting, key_added)
     empty = membership.groups[counting.n_fragments == 0]
     if len(empty):
         msg = f"{len(empty)} group(s) of {groupby!r} have no fragments, and empty tracks: {listed(empty)}."
@@ -147,12 +147,13 @@ def pseudobulk(
     return result if copy else None
 
 
-def _warn_about_fragments(counting: CellCounter) -> None:
+def _warn_about_fragments(counting: CellCounter, key: str) -> None:
     """Tell of cells that look as if their fragments were in another file, and of fragments that look like cut sites."""
     if 2 * counting.n_of_one_base > counting.per_cell.sum():
         msg = (
             "Most fragments are one base long, as if the file held cut sites. Each line counts as two at its base, so "
-            "that coverage and depth are twice what they should be: give tl.denoise half of the depth it finds."
+            "that coverage and depth are twice what they should be. Where all lines are cut sites, halve the counts of "
+            f"convention='10x': .uns[{key!r}][{_keys.CUT_SITES!r}]['values'] //= 2 (not in a store, path=)."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
     without, n_cells = int((counting.per_cell[counting.in_a_group] == 0).sum()), int(counting.in_a_group.sum())

@@ -54,12 +54,26 @@ def test_raw_coverage_is_brought_to_the_depth_of_the_denoised_signal(adata):
     assert heights(figure.axes[1]) == 20
 
 
-def test_raw_coverage_without_denoised_tracks_is_per_million_fragments(adata):
+def test_raw_coverage_without_denoised_tracks_is_per_million_nuclear_fragments(adata):
     del adata.uns["denoised"], adata.uns["peaks"]
     figure = sca.pl.tracks(adata, "chr1:500-9000", groups=["A"], show=False)
     raw = sca.get.track(adata, "A", "chr1:500-9000", extend=100)
     assert heights(figure.axes[0]) == pytest.approx(raw.max() * 1e6 / adata.uns["pseudobulk"]["n_fragments"][0])
-    assert any("per million fragments" in text.get_text() for text in figure.axes[0].texts)
+    assert any("per million nuclear fragments" in text.get_text() for text in figure.axes[0].texts)
+
+
+def test_mitochondria_do_not_lower_raw_coverage(adata):
+    def raw_height(chroms):
+        genome = sca.Genome(dict.fromkeys(chroms, 100_000))
+        sites = [np.array([2_000], np.int32), None, np.array([10], np.uint16)]
+        more = [np.array([50, 70], np.int32), None, np.array([40, 50], np.uint16)]
+        tracks = sca.Tracks.from_chromosomes(["A"], genome, [(0, [sites]), (1, [more])])
+        n_fragments = np.array([50])
+        adata.uns = {"pseudobulk": {"cut_sites": tracks.to_dict(), "n_fragments": n_fragments, "params": {}}}
+        return heights(sca.pl.tracks(adata, f"{chroms[0]}:1500-2500", genes=False, show=False).axes[0])
+
+    assert raw_height(["chr1", "chr2"]) == pytest.approx(10 * 1e6 / 50)
+    assert raw_height(["chr1", "chrM"]) == pytest.approx(10 * 1e6 / 5)
 
 
 def test_groups_share_the_y_scale_unless_declined(adata):

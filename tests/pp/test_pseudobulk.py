@@ -383,5 +383,9 @@ def test_a_file_of_cut_sites_is_warned_of(two_samples):
     lines = [f"chr1\t{at}\t{at + 1}\t{cell}\n" for at in (10, 50, 90) for cell in adata.obs_names]
     Path(files["A"]).write_text("".join(lines))
     adata.uns["files"] = {"fragments": files["A"]}
-    with pytest.warns(UserWarning, match="Most fragments are one base long"):
+    with pytest.warns(
+        UserWarning, match=r"Most fragments are one base.*\.uns\['pseudobulk'\]\['cut_sites'\]\['values'\] //="
+    ):
         sca.pp.pseudobulk(adata, "sample", progress=False)
+    adata.uns["pseudobulk"]["cut_sites"]["values"] //= 2
+    assert sca.get.tracks(adata).sums().tolist() == adata.uns["pseudobulk"]["n_fragments"].tolist() == [6, 3]

@@ -72,7 +72,7 @@ def transfer_labels(
     `None`, or the changed copy. Sets:
 
     `.obs[key_added]` : categorical
-        Label; missing for cells without an embedding, or without a count in the common peaks.
+        Label; missing for cells without an embedding, or without a count in the common peaks that any reference has.
     `.obs[key_added + "_score"]`, `.obs[key_added + "_margin"]` : float32
         How well that reference fits, and how far the best other label is below it. Score and margin are Pearson
         correlations, or natural logarithms of likelihood ratios (the score's against the mean of all references): a
@@ -171,8 +171,9 @@ def _likelihoods(
     profiles = bulk / totals
     mean = profiles.mean(0)
     seen = mean > 0  # a peak without signal in any reference tells nothing
+    present = present[:, np.flatnonzero(seen)]
     ratios = np.log((1 - background) * profiles[:, seen] / mean[seen] + background)
-    found = np.asarray(present[:, np.flatnonzero(seen)] @ ratios.T)
+    found = np.asarray(present @ ratios.T)
     found[np.diff(present.indptr) == 0] = np.nan
     return names, found
 

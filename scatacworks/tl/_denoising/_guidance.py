@@ -11,6 +11,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._core.calling import call_runs
 from scatacworks._core.intervals import merge
+from scatacworks._depth import nuclear_sums
 from scatacworks._logging import logger
 from scatacworks._membership import listed, resolve_groups
 from scatacworks.prior import Guidance, Prior
@@ -57,7 +58,7 @@ def external(source: Any, cut_sites: Tracks, *, strength: float, match: bool) ->
 
 def _warn_about_fit(guidance: Guidance, cut_sites: Tracks) -> None:
     """Name groups whose cut sites the prior explains so little of that it is not followed, or not wholly."""
-    sums = cut_sites.sums()
+    sums = nuclear_sums(cut_sites)  # nothing else is asked what the prior explains
     found = [
         f"{name} ({guidance.explained[group]:.1%})"
         for group, name in enumerate(cut_sites.groups)

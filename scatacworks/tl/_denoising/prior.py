@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
+from scatacworks._anndata import genome_of
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
 from scatacworks._membership import listed
@@ -141,7 +142,7 @@ def _from_path(path: Path, n_samples: int | None) -> Prior:
 def _from_anndata(adata: AnnData) -> Prior:
     """Samples of an index by their peaks, or by its elements where these are other ones; or called peaks."""
     stored = adata.uns.get(_keys.DHS_INDEX)
-    genome = Genome.from_frame(adata.uns[_keys.REFERENCE_SEQUENCES]) if _keys.REFERENCE_SEQUENCES in adata.uns else None
+    genome = genome_of(adata)
     if stored is None and not {"chrom", "start", "end"} <= set(adata.var):
         return _from_peaks(adata, f".uns[{_keys.PEAKS!r}]", genome)
     peaks = None if stored is None else stored.get("peaks")

@@ -10,6 +10,7 @@ import pandas as pd
 from scatacworks import _keys, _step
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
+from scatacworks._groups import group_name
 from scatacworks._regions import as_regions
 from scatacworks.prior import Prior
 from scatacworks.tl._differential._calibrated import calibrated_test
@@ -167,7 +168,7 @@ def differential_regions(
     >>> adata.uns["differential_regions"].columns[:5].tolist()
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
-    group, reference = str(group), None if reference is None else str(reference)
+    group, reference = group_name(group), None if reference is None else group_name(reference)
     _check(method, fdr, replicates)
     _check_joining(z_threshold, max_gap)
     result, target = _step.begin(adata, mod=mod, copy=copy)

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scatacworks import _keys
+from scatacworks._anndata import genome_of
 from scatacworks._core.identifiers import renumber
-from scatacworks.genome import Genome
 from scatacworks.tl._vocabulary._index import build_index, prefix
 from scatacworks.tl._vocabulary._peaks import collect_peaks
 
@@ -71,9 +71,7 @@ def extend_index(
     """
     stored = _stored(index)
     identifiers = checked_identifiers(index)
-    genome = None
-    if _keys.REFERENCE_SEQUENCES in index.uns:
-        genome = Genome.from_frame(index.uns[_keys.REFERENCE_SEQUENCES])
+    genome = genome_of(index)
     added = collect_peaks(peaks, genome)
     again = sorted(set(added.samples) & set(index.obs_names))
     if again:

@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scatacworks import _keys
+from scatacworks._anndata import genome_of
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
-from scatacworks.genome import Genome
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def presence(
         raise ValueError(msg)
     if signal is not None:
         return _from_signal(index, signal, threshold)
-    genome = Genome.from_frame(index.uns[_keys.REFERENCE_SEQUENCES]) if _keys.REFERENCE_SEQUENCES in index.uns else None
-    return _from_peaks(index, collect_peaks(peaks, genome), min_fraction)
+    return _from_peaks(index, collect_peaks(peaks, genome_of(index)), min_fraction)
 
 
 def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnData:
