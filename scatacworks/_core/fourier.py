@@ -48,7 +48,7 @@ def _factors(span: int) -> np.ndarray:
 
 
 _ALL = np.concatenate([_factors(span) for span in _SPANS])
-_COS, _SIN = _ALL.real.astype(np.float32), _ALL.imag.astype(np.float32)
+COS, SIN = _ALL.real.astype(np.float32), _ALL.imag.astype(np.float32)
 _FIRST = np.cumsum([0] + [3 * span // 4 for span in _SPANS]).tolist()
 
 
@@ -142,7 +142,11 @@ _i256, _i64, _i16, _i4 = (_make_pass(_SPANS[i], _FIRST[i], _join) for i in range
 
 
 @njit
-def _transform(x: np.ndarray, row: int, out: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+def transform(x: np.ndarray, row: int, out: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+    """Transform rows `row` to `row + N_FFT` of `x` (channels, 2, rows, LANES) to `out` (channels, 2, ROWS, LANES).
+
+    `cos` and `sin` are `COS` and `SIN`, here and in :func:`restore`.
+    """
     n_rows = x.shape[2]
     flat, to = x.reshape(-1), out.reshape(-1)
     for channel in range(x.shape[0]):
@@ -155,13 +159,8 @@ def _transform(x: np.ndarray, row: int, out: np.ndarray, cos: np.ndarray, sin: n
         _f4(re, im, cos, sin)
 
 
-def transform(x: np.ndarray, row: int, out: np.ndarray) -> None:
-    """Transform rows `row` to `row + N_FFT` of `x` (channels, 2, rows, LANES) to `out` (channels, 2, ROWS, LANES)."""
-    _transform(x, row, out, _COS, _SIN)
-
-
 @njit
-def _restore(
+def restore(
     spectra: np.ndarray,
     drop: int,
     bias: np.ndarray,
@@ -172,6 +171,23 @@ def _restore(
     cos: np.ndarray,
     sin: np.ndarray,
 ) -> None:
+    """Transform spectra back, times `N_FFT`, and write max(x + bias + skip, 0) to rows `row` to `row + n` of `out`.
+
+    Numbers below 1e-25 become 0.
+
+    Parameters
+    ----------
+    spectra
+        (channels or more, 2, ROWS, LANES); overwritten.
+    drop
+        Rows left out before the first that is written: those that the convolution, being circular, spoils.
+    bias
+        One per channel.
+    skip
+        Like `out`; without channels, it adds nothing.
+    out
+        (channels, 2, rows, LANES).
+    """
     n_channels, n_rows = out.shape[0], out.shape[2]
     flat, to, added = spectra.reshape(-1), out.reshape(-1), skip.reshape(-1)
     for channel in range(n_channels):
@@ -191,29 +207,6 @@ def _restore(
                 for i in range(n * LANES):
                     value = values[i] + bias[channel]
                     to[at + i] = value if value > _LEAST else _ZERO
-
-
-def restore(
-    spectra: np.ndarray, drop: int, bias: np.ndarray, skip: np.ndarray, out: np.ndarray, row: int, n: int
-) -> None:
-    """Transform spectra back, times `N_FFT`, and write max(x + bias + skip, 0) to rows `row` to `row + n` of `out`.
-
-    Numbers below 1e-25 become 0.
-
-    Parameters
-    ----------
-    spectra
-        (channels or more, 2, ROWS, LANES); overwritten.
-    drop
-        Rows left out before the first that is written: those that the convolution, being circular, spoils.
-    bias
-        One per channel.
-    skip
-        Like `out`; without channels, it adds nothing.
-    out
-        (channels, 2, rows, LANES).
-    """
-    _restore(spectra, drop, bias, skip, out, row, n, _COS, _SIN)
 
 
 @njit

@@ -130,7 +130,29 @@ def make_block(chrom: int, pieces: list[Piece]) -> FragmentBlock:
 
 def _join(parts: list[np.ndarray]) -> np.ndarray:
     """Concatenate one column."""
-    return np.concatenate(parts, out=pages.empty(sum(map(len, parts)), parts[0].dtype))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, out=pages.empty(sum(map(len, parts)), parts[0].dtype))
+
+
+class _Growing:
+    """Fragments of one chromosome, appended to: pieces that came from other threads can be let go of at once."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._columns = [np.empty(0, kind) for kind in _TYPES]
+
+    def append(self, piece: Piece) -> None:
+        """Add fragments."""
+        before, self.n = self.n, self.n + len(piece.start)
+        for i, part in enumerate(piece):
+            if self.n > len(self._columns[i]):
+                larger = pages.empty(2 * self.n if before else self.n, part.dtype)  # what is not used takes no memory
+                larger[:before] = self._columns[i][:before]
+                self._columns[i] = larger
+            self._columns[i][before : self.n] = part
+
+    def piece(self) -> Piece:
+        """Return all of them."""
+        return Piece(*(column[: self.n] for column in self._columns))
 
 
 class Spool:
@@ -141,7 +163,7 @@ class Spool:
 
     def __init__(self, limit: int = 2 << 30, folder: str | Path | None = None) -> None:
         self.limit, self._folder = limit, folder
-        self._pieces: dict[int, list[Piece]] = {}
+        self._held: dict[int, _Growing] = {}
         self._spilled: dict[int, list[int]] = {}  # chromosome -> fragments of each piece in its file
         self._nbytes = 0
         self._files: tempfile.TemporaryDirectory | None = None
@@ -152,38 +174,41 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         if self._files is not None:
             self._files.cleanup()
-        self._pieces, self._spilled = {}, {}
+        self._held, self._spilled = {}, {}
 
     @property
     def chroms(self) -> list[int]:
         """Chromosomes that have fragments here, in order."""
-        return sorted(self._pieces.keys() | self._spilled.keys())
+        return sorted(self._held.keys() | self._spilled.keys())
 
     def add(self, chrom: int, piece: Piece) -> None:
         """Keep a piece."""
-        self._pieces.setdefault(chrom, []).append(piece)
+        self._held.setdefault(chrom, _Growing()).append(piece)
         self._nbytes += piece.nbytes
         if self._nbytes > self.limit:
-            for code in list(self._pieces):
+            for code in list(self._held):
                 self._spill(code)
 
     def take(self, chrom: int) -> FragmentBlock:
         """Remove a chromosome and return it."""
-        memory = self._pieces.pop(chrom, [])
-        self._nbytes -= sum(piece.nbytes for piece in memory)
-        pieces = [*self._unspill(chrom), *memory]
+        pieces = self._unspill(chrom)
+        if chrom in self._held:
+            pieces.append(self._release(chrom))
         return make_block(chrom, pieces)
+
+    def _release(self, chrom: int) -> Piece:
+        piece = self._held.pop(chrom).piece()
+        self._nbytes -= piece.nbytes
+        return piece
 
     def _spill(self, chrom: int) -> None:
         if self._files is None:
             self._files = tempfile.TemporaryDirectory(prefix="scatacworks-", dir=self._folder)
-        pieces = self._pieces.pop(chrom)
-        self._nbytes -= sum(piece.nbytes for piece in pieces)
+        piece = self._release(chrom)
         with (Path(self._files.name) / str(chrom)).open("ab") as out:
-            for piece in pieces:
-                for column in piece:
-                    out.write(memoryview(np.ascontiguousarray(column)).cast("B"))
-        self._spilled.setdefault(chrom, []).extend(len(piece.start) for piece in pieces)
+            for column in piece:
+                out.write(memoryview(column).cast("B"))
+        self._spilled.setdefault(chrom, []).append(len(piece.start))
 
     def _unspill(self, chrom: int) -> list[Piece]:
         if chrom not in self._spilled:

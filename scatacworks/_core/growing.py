@@ -60,5 +60,5 @@ class GrowingRuns:
 def _reserve(column: np.ndarray, n: int) -> None:
     """Make a column at least `n` long, and somewhat longer: numpy writes to all of it."""
     if n > len(column):
-        spare = len(column) // (64 if len(column) >= _LARGE else 8)
+        spare = len(column) // (256 if len(column) >= _LARGE else 8)
         column.resize(max(n, len(column) + spare, _FIRST), refcheck=False)

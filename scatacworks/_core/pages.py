@@ -1,16 +1,14 @@
-"""Large arrays that come and go, on pages of their own.
-
-What `malloc` is given back it keeps, up to 32 MB a piece, and in threads, whose memory another thread frees, for good:
-over a file of fragments that adds up to a third of what is really held.
-"""
+"""Large arrays that come and go, on pages of their own: what `malloc` is given back it keeps, up to 32 MB a piece."""
 
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 
 import numpy as np
 
 _SMALL = 1 << 18  # bytes below which it does not pay
+_HUGE = 1 << 22  # bytes from which on numpy, too, asks for huge pages, which are faster to get
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 
 
@@ -20,11 +18,8 @@ def empty(n: int, dtype: np.dtype | type) -> np.ndarray:
     n_bytes = int(n) * dtype.itemsize
     if n_bytes < _SMALL:
         return np.empty(n, dtype)
-    return np.frombuffer(mmap.mmap(-1, n_bytes, **_PRIVATE), dtype)
-
-
-def copy(values: np.ndarray) -> np.ndarray:
-    """Return a copy of an array `(n,)`."""
-    out = empty(len(values), values.dtype)
-    out[:] = values
-    return out
+    pages = mmap.mmap(-1, n_bytes, **_PRIVATE)
+    if n_bytes >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, dtype)

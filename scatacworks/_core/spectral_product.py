@@ -1,4 +1,4 @@
-"""The product over channels of a convolution in the frequency domain, in vectors over the lanes.
+"""Convolution over channels in the frequency domain, frame by frame, with the product in vectors over the lanes.
 
 For every frequency, a small complex matrix times the spectra of all lanes: too small for a library's matrix product,
 and numba finds no vectors in the loops. So the innermost tile, some outputs times one vector of lanes, is spelled out:
@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
+from scatacworks._core import fourier
 from scatacworks._core.fourier import LANES, N_FFT, ROWS
 from scatacworks._numba import njit
 
@@ -107,6 +108,63 @@ def multiply(kernel: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
             for lane in range(0, LANES, WIDTH):
                 at = (frequency * LANES + lane) * 4
                 _tile(own, inputs + at, n_inputs, outputs + group * OUTPUTS * step + at, step)
+
+
+@njit
+def _convolve(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    buffers: tuple[np.ndarray, np.ndarray],
+    bias: np.ndarray,
+    skip: np.ndarray,
+    out: np.ndarray,
+    width: int,
+    head: int,
+    n_rows: int,
+    cos: np.ndarray,
+    sin: np.ndarray,
+) -> None:
+    spectra, products = buffers
+    valid = N_FFT - width + 1
+    for first in range(0, n_rows, valid):
+        fourier.transform(x, first, spectra, cos, sin)
+        multiply(kernel, spectra, products)
+        n = min(valid, n_rows - first)
+        fourier.restore(products, width - 1, bias, skip, out, head + first, n, cos, sin)
+
+
+def convolve(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    buffers: tuple[np.ndarray, np.ndarray],
+    bias: np.ndarray,
+    skip: np.ndarray,
+    out: np.ndarray,
+    *,
+    width: int,
+    head: int,
+    n_rows: int,
+) -> None:
+    """Convolve rows with a kernel of `width` rows and write max(x + bias + skip, 0) to `n_rows` rows of `out`.
+
+    The spectra of a frame stay in a core's second cache.
+
+    Parameters
+    ----------
+    x
+        (inputs, 2, rows, LANES), `width - 1` rows of context included; rows for whole frames.
+    kernel
+        Its spectrum divided by N_FFT, laid out by :func:`arrange`.
+    buffers
+        Two arrays for spectra, (inputs, 2, ROWS, LANES) and (outputs, 2, ROWS, LANES), whole tiles of outputs.
+    bias, skip
+        See :func:`~scatacworks._core.fourier.restore`.
+    out
+        (outputs, 2, rows, LANES).
+    head
+        First row of `out` that is written.
+    """
+    _convolve(x, kernel, buffers, bias, skip, out, width, head, n_rows, fourier.COS, fourier.SIN)
 
 
 def arrange(kernel: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _threads
-from scatacworks._core import pages, parsing
+from scatacworks._core import parsing
 from scatacworks._core.fragments import Piece, group_by_chromosome
 from scatacworks._core.names import Names
 from scatacworks._core.parsing import AT, BAD, COMMENTS, KEPT, LINES, N_TALLY, RUNS, UNMATCHED
@@ -148,7 +148,7 @@ class Parser:
         """Return the fragments by chromosome, in the order of the file, and whether each was in one stretch."""
         columns = self.columns
         if n_runs == 1:  # the usual case of a sorted file
-            return [(int(columns.run_chrom[0]), Piece(*(pages.copy(column[:n]) for column in columns[:4])))], True
+            return [(int(columns.run_chrom[0]), Piece(*(column[:n].copy() for column in columns[:4])))], True
         n_chroms = len(self.settings.genome) + 1
         *parts, bounds = group_by_chromosome(
             tuple(columns[:4]), columns.run_chrom, columns.run_from, n_runs, n, n_chroms

@@ -104,19 +104,15 @@ def _block(block: nn.Module, x: Tensor, g: Geometry) -> Tensor:
 
 
 def _layer(layer: nn.Module, x: Tensor, out: Tensor, g: Geometry, skip: Tensor | None = None) -> None:
-    """Convolution, skip and ReLU; frame by frame, the spectra of which stay in a core's second cache."""
+    """Convolution, skip and ReLU."""
     conv = layer.conv_layer
     kernel = _transformed(conv)
     n = len(conv.weight)
     bias = np.zeros(n, np.float32) if conv.bias is None else conv.bias.detach().numpy()
-    spectra, products = _workspace.spectra(len(x), n)
-    source, target = x.numpy(), out.numpy()
-    added = target[:0] if skip is None else skip.numpy()
-    for first in range(0, g.tile_rows, g.valid):
-        fourier.transform(source, first, spectra)
-        spectral_product.multiply(kernel, spectra, products)
-        size = min(g.valid, g.tile_rows - first)
-        fourier.restore(products, g.width - 1, bias, added, target, g.head + first, size)
+    added = out[:0] if skip is None else skip
+    buffers = _workspace.spectra(len(x), n)
+    shape = {"width": g.width, "head": g.head, "n_rows": g.tile_rows}
+    spectral_product.convolve(x.numpy(), kernel, buffers, bias, added.numpy(), out.numpy(), **shape)
     share_borders(out, g)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scatacworks._core import fourier
-from scatacworks._core.fourier import LANES, N_FFT, ORDER, ROWS
+from scatacworks._core.fourier import COS, LANES, N_FFT, ORDER, ROWS, SIN
 
 
 def signals(n_channels, n_rows, seed=0):
@@ -15,7 +15,7 @@ def signals(n_channels, n_rows, seed=0):
 
 def test_transform_equals_numpy():
     x, out = signals(3, 300), np.full((3, 2, ROWS, LANES), 7, np.float32)
-    fourier.transform(x, 20, out)
+    fourier.transform(x, 20, out, COS, SIN)
     assert (out[:, :, N_FFT:] == 7).all()
     out = out[:, :, :N_FFT]
     expected = np.fft.fft((x[:, 0] + 1j * x[:, 1])[:, 20 : 20 + N_FFT].astype(complex), axis=1)[:, ORDER]
@@ -28,9 +28,9 @@ def test_transform_equals_numpy():
 def test_restore_undoes_transform_and_adds(with_skip):
     x, skip, bias = signals(2, N_FFT), signals(2, 400, seed=1), np.array([-0.5, 1], np.float32)
     spectra = np.zeros((2, 2, ROWS, LANES), np.float32)
-    fourier.transform(x, 0, spectra)
+    fourier.transform(x, 0, spectra, COS, SIN)
     out = np.full((2, 2, 400, LANES), 7, np.float32)
-    fourier.restore(spectra / N_FFT, 50, bias, skip if with_skip else skip[:0], out, 100, 150)
+    fourier.restore(spectra / N_FFT, 50, bias, skip if with_skip else skip[:0], out, 100, 150, COS, SIN)
     expected = x[:, :, 50:200] + bias[:, None, None, None] + (skip[:, :, 100:250] if with_skip else 0)
     np.testing.assert_allclose(out[:, :, 100:250], np.maximum(expected, 0), atol=3e-6)
     assert (out[:, :, :100] == 7).all()
@@ -40,20 +40,20 @@ def test_restore_undoes_transform_and_adds(with_skip):
 def test_noise_does_not_become_denormal():
     spectra, out = np.zeros((1, 2, ROWS, LANES), np.float32), np.full((1, 2, N_FFT, LANES), 7, np.float32)
     spectra[:, :, 0] = 1e-30  # a constant
-    fourier.restore(spectra, 0, np.zeros(1, np.float32), out[:0], out, 0, N_FFT)
+    fourier.restore(spectra, 0, np.zeros(1, np.float32), out[:0], out, 0, N_FFT, COS, SIN)
     assert (out == 0).all()
 
 
 def test_frames_convolve_both_halves():
     x, kernel = signals(1, N_FFT), np.random.default_rng(2).normal(size=9)
     spectra = np.empty((1, 2, ROWS, LANES), np.float32)
-    fourier.transform(x, 0, spectra)
+    fourier.transform(x, 0, spectra, COS, SIN)
     re, im = spectra[0, :, :N_FFT]
     product = (re + 1j * im) * np.fft.fft(kernel, N_FFT)[ORDER, None] / N_FFT
     re[:], im[:] = product.real, product.imag
     out = np.empty_like(x)
     n = N_FFT - 8
-    fourier.restore(spectra, 8, np.full(1, 100, np.float32), out[:0], out, 0, n)
+    fourier.restore(spectra, 8, np.full(1, 100, np.float32), out[:0], out, 0, n, COS, SIN)
     for half in (0, 1):
         for lane in (0, 5, LANES - 1):
             expected = np.convolve(x[0, half, :, lane].astype(float), kernel, "valid")
