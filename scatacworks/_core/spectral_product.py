@@ -43,7 +43,8 @@ def make_tile(width: int) -> Callable:
             kernel, x, n_inputs, out, step = args
             fused = cgutils.get_or_insert_function(builder.module, multiply_add, f"llvm.fmuladd.v{width}f32")
             real, imaginary = (
-                [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(OUTPUTS)] for _ in "ab"
+                [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(OUTPUTS)]
+                for _ in range(2)
             )
 
             def shifted(address: Any, n_bytes: int) -> Any:

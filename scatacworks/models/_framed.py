@@ -109,14 +109,14 @@ def _layer(layer: nn.Module, x: Tensor, out: Tensor, g: Geometry, skip: Tensor |
     kernel = _transformed(conv)
     n = len(conv.weight)
     bias = np.zeros(n, np.float32) if conv.bias is None else conv.bias.detach().numpy()
-    added = out[:0] if skip is None else skip
     spectra, products = _workspace.spectra(len(x), n)
-    arrays = [t.numpy() for t in (x, added, out)]
+    source, target = x.numpy(), out.numpy()
+    added = target[:0] if skip is None else skip.numpy()
     for first in range(0, g.tile_rows, g.valid):
-        fourier.transform(arrays[0], first, spectra)
+        fourier.transform(source, first, spectra)
         spectral_product.multiply(kernel, spectra, products)
         size = min(g.valid, g.tile_rows - first)
-        fourier.restore(products, g.width - 1, bias, arrays[1], arrays[2], g.head + first, size)
+        fourier.restore(products, g.width - 1, bias, added, target, g.head + first, size)
     share_borders(out, g)
 
 
