@@ -29,3 +29,8 @@ def test_a_view_outlives_the_array(tmp_path):
     del whole
     ad.AnnData(np.zeros((1, 1), np.float32), uns={"view": view}).write_h5ad(tmp_path / "a.h5ad")
     assert (ad.read_h5ad(tmp_path / "a.h5ad").uns["view"] == 7).all()
+
+
+def test_too_little_memory_is_a_memory_error():
+    with pytest.raises(MemoryError, match="4,398,046,511,104 MiB for an array of 576,460,752,303,423,488 int64"):
+        pages.empty(2**59, np.int64)
