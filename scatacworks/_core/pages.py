@@ -13,13 +13,23 @@ _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MA
 
 
 def empty(n: int, dtype: np.dtype | type) -> np.ndarray:
-    """Return an array `(n,)` like numpy's, whose memory goes back to the system when the array goes."""
+    """Return an array `(n,)` like numpy's, whose memory goes back to the system when the array goes.
+
+    Raises
+    ------
+    MemoryError
+        If the system has too little.
+    """
     dtype = np.dtype(dtype)
     n_bytes = int(n) * dtype.itemsize
     if n_bytes < _SMALL:
         return np.empty(n, dtype)
-    pages = mmap.mmap(-1, n_bytes, **_PRIVATE)
+    try:
+        memory = mmap.mmap(-1, n_bytes, **_PRIVATE)
+    except OSError as error:
+        msg = f"Unable to allocate {n_bytes / 2**20:,.0f} MiB for an array of {n:,} {dtype}."
+        raise MemoryError(msg) from error
     if n_bytes >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without them
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(pages, dtype)
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype)

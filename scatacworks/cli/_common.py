@@ -55,6 +55,8 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
             except Exception as error:
                 if isinstance(error, typer.Exit | typer.Abort) or type(error).__module__.startswith(("typer", "click")):
                     raise
+                if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported
+                    _fail(error, "Error", FAILED)
                 _fail(error, "Unexpected error, please report it with what --debug shows", BROKEN)
 
     return command

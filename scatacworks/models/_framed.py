@@ -109,10 +109,11 @@ def _layer(layer: nn.Module, x: Tensor, out: Tensor, g: Geometry, skip: Tensor |
     kernel = _transformed(conv)
     n = len(conv.weight)
     bias = np.zeros(n, np.float32) if conv.bias is None else conv.bias.detach().numpy()
-    added = out[:0] if skip is None else skip
+    source, target = x.numpy(), out.numpy()
+    added = target[:0] if skip is None else skip.numpy()
     buffers = _workspace.spectra(len(x), n)
     shape = {"width": g.width, "head": g.head, "n_rows": g.tile_rows}
-    spectral_product.convolve(x.numpy(), kernel, buffers, bias, added.numpy(), out.numpy(), **shape)
+    spectral_product.convolve(source, kernel, buffers, bias, added, target, **shape)
     share_borders(out, g)
 
 

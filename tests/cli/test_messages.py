@@ -6,9 +6,10 @@ import signal
 import time
 
 import pytest
+import torch
 import typer
 
-from scatacworks.cli._common import INTERRUPTED, guarded
+from scatacworks.cli._common import FAILED, INTERRUPTED, guarded
 
 
 class _Loses:
@@ -57,6 +58,18 @@ def test_a_full_disk_is_not_told_for_every_object(capsys):
 
     command()
     assert capsys.readouterr().err == ""
+
+
+def test_a_device_without_memory_is_no_fault_of_the_program(capsys):
+    @guarded
+    def command():
+        msg = "The memory of 'cuda:0' does not hold it."
+        raise torch.OutOfMemoryError(msg)
+
+    with pytest.raises(typer.Exit) as end:
+        command()
+    assert end.value.exit_code == FAILED
+    assert capsys.readouterr().err == "Error: The memory of 'cuda:0' does not hold it.\n"
 
 
 def test_models_are_listed_in_lines_that_fit(call):
