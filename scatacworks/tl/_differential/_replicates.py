@@ -13,7 +13,7 @@ from scatacworks._membership import Membership, membership_matrix, resolve_group
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tl._differential import _stream
-from scatacworks.tl._differential._source import read_groups
+from scatacworks.tl._differential._source import nuclear_spans, read_groups
 from scatacworks.tl._differential.background import TILE_BP, find_universe
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
         n_jobs=what.n_jobs,
     )
     if spans is None:
-        spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+        spans = nuclear_spans(source.genome)
     empty = source.groups[source.n_sites(spans) == 0]
     if len(empty):
         msg = (

@@ -16,7 +16,7 @@ from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising._regions import parse_regions, regions_frame
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tl._differential import _stream, _universe
-from scatacworks.tl._differential._source import genome_for, open_groups
+from scatacworks.tl._differential._source import genome_for, nuclear_spans, open_groups
 from scatacworks.tl._differential._store import Background
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def background(
         in `.obsm`, which is then counted from the fragments on the fly, near the regions only.
     regions
         Where to work: what :func:`~scatacworks.tl.regions_around_genes` returns, a DataFrame with `chrom`, `start` and
-        `end`, a BED file, a region, a gene or a list of them. `None`: the whole genome.
+        `end`, a BED file, a region, a gene or a list of them. `None`: the genome without
+        mitochondria and plastids, whose signal would tell how much a group is scaled.
     universe
         What the default test of :func:`~scatacworks.tl.differential_regions` tests: a table or BED file of peaks or of
         an index, or a key of `.uns` such as `"peaks"`. By default the peaks of all groups denoised together, and tiles
@@ -165,7 +166,7 @@ def _open(
     source = open_groups(adata, key, spans, _stream.reach(network), convention=convention, n_jobs=n_jobs)
     _inputs.check_convention(network, source.provenance, key)
     if spans is None:
-        spans = {code: np.array([[0, length]]) for code, length in enumerate(source.genome.lengths.tolist())}
+        spans = nuclear_spans(source.genome)
     source = _without_empty(source, spans)
     if len(source.groups) < 3:
         msg = f"{key!r} has {len(source.groups)} group(s); a standard deviation needs at least 3, better some hundred."

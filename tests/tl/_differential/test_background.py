@@ -194,3 +194,20 @@ def test_groups_without_a_cut_site_are_left_out(adata, model, caplog):
     sca.tl.differential_regions(adata, "primed", progress=False)
     assert np.isfinite(adata.uns["differential_regions"]["z"]).all()
     assert adata.uns["scatacworks"]["differential_regions"]["n_groups"] == 23
+
+
+def test_mitochondria_are_no_part_of_what_signal_is_normalised_to():
+    """Groups of the same nuclear cut sites, the last with far more of mitochondria, have the same background signal."""
+    genome = sca.Genome({"chr1": 20_000, "chrM": 4_000})
+    rng = np.random.default_rng(0)
+    starts = np.unique(rng.integers(0, 20_000, 300)).astype(np.int32)
+    nuclear = (starts, None, np.ones(len(starts), np.uint16))
+    of_mito = [(np.arange(0, 4_000, 7, dtype=np.int32), None, np.full(572, n, np.uint16)) for n in (1, 1, 30)]
+    tracks = sca.Tracks.from_chromosomes(list("abc"), genome, [("chr1", [nuclear] * 3), ("chrM", of_mito)])
+    adata = anndata.AnnData(np.zeros((1, 1), np.float32))
+    adata.uns["pseudobulk"] = {"cut_sites": tracks.to_dict(), "params": {"convention": "10x"}}
+    sca.tl.background(adata, key="pseudobulk", tile=1_000, model=sca.models.Gaussian(), progress=False)
+    background = get_background(adata, "pseudobulk_moments")
+    assert list(background.universe["chrom"].unique()) == ["chr1"]
+    np.testing.assert_allclose(background.signal, background.signal[:1].repeat(3, axis=0), rtol=1e-5)
+    assert (background.signal > 0).all()
