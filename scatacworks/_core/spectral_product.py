@@ -111,7 +111,7 @@ def multiply(kernel: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
 
 
 @njit
-def _convolve(
+def convolve(
     x: np.ndarray,
     kernel: np.ndarray,
     buffers: tuple[np.ndarray, np.ndarray],
@@ -123,27 +123,6 @@ def _convolve(
     n_rows: int,
     cos: np.ndarray,
     sin: np.ndarray,
-) -> None:
-    spectra, products = buffers
-    valid = N_FFT - width + 1
-    for first in range(0, n_rows, valid):
-        fourier.transform(x, first, spectra, cos, sin)
-        multiply(kernel, spectra, products)
-        n = min(valid, n_rows - first)
-        fourier.restore(products, width - 1, bias, skip, out, head + first, n, cos, sin)
-
-
-def convolve(
-    x: np.ndarray,
-    kernel: np.ndarray,
-    buffers: tuple[np.ndarray, np.ndarray],
-    bias: np.ndarray,
-    skip: np.ndarray,
-    out: np.ndarray,
-    *,
-    width: int,
-    head: int,
-    n_rows: int,
 ) -> None:
     """Convolve rows with a kernel of `width` rows and write max(x + bias + skip, 0) to `n_rows` rows of `out`.
 
@@ -157,14 +136,20 @@ def convolve(
         Its spectrum divided by N_FFT, laid out by :func:`arrange`.
     buffers
         Two arrays for spectra, (inputs, 2, ROWS, LANES) and (outputs, 2, ROWS, LANES), whole tiles of outputs.
-    bias, skip
+    bias, skip, cos, sin
         See :func:`~scatacworks._core.fourier.restore`.
     out
         (outputs, 2, rows, LANES).
     head
         First row of `out` that is written.
     """
-    _convolve(x, kernel, buffers, bias, skip, out, width, head, n_rows, fourier.COS, fourier.SIN)
+    spectra, products = buffers
+    valid = N_FFT - width + 1
+    for first in range(0, n_rows, valid):
+        fourier.transform(x, first, spectra, cos, sin)
+        multiply(kernel, spectra, products)
+        n = min(valid, n_rows - first)
+        fourier.restore(products, width - 1, bias, skip, out, head + first, n, cos, sin)
 
 
 def arrange(kernel: np.ndarray) -> np.ndarray:

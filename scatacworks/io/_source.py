@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from scatacworks import _anndata, _keys
 from scatacworks._anndata import genome_of
@@ -350,13 +351,13 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
 
 def _check_unique(cells: Sequence[str]) -> None:
     """Refuse cells of one name, whose fragments cannot be told apart."""
-    n_repeats = len(cells) - len(set(cells))
-    if n_repeats:
-        seen: set[str] = set()
-        first = next(cell for cell in cells if cell in seen or seen.add(cell))
+    names = pd.Index(cells)
+    if not names.is_unique:
+        repeats = names[names.duplicated()]
+        sample_name = join_names("sample", [repeats[0]])[0]
         msg = (
-            f"{n_repeats:,} of {len(cells):,} cells have the name of another one, such as {first!r}, so that their "
-            f"fragments cannot be told apart. Name the cells of several samples {join_names('sample', [first])[0]!r} "
+            f"{len(repeats):,} of {len(cells):,} cells have the name of another one, such as {repeats[0]!r}, so that "
+            f"their fragments cannot be told apart. Name the cells of several samples {sample_name!r} "
             f"and give each sample's file: .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}] = {{'sample': path, ...}}."
         )
         raise ValueError(msg)

@@ -112,8 +112,8 @@ def _layer(layer: nn.Module, x: Tensor, out: Tensor, g: Geometry, skip: Tensor |
     source, target = x.numpy(), out.numpy()
     added = target[:0] if skip is None else skip.numpy()
     buffers = _workspace.spectra(len(x), n)
-    shape = {"width": g.width, "head": g.head, "n_rows": g.tile_rows}
-    spectral_product.convolve(source, kernel, buffers, bias, added, target, **shape)
+    shape = g.width, g.head, g.tile_rows
+    spectral_product.convolve(source, kernel, buffers, bias, added, target, *shape, fourier.COS, fourier.SIN)
     share_borders(out, g)
 
 

@@ -114,12 +114,12 @@ def transfer_labels(
     per_label = pd.DataFrame(values.T, index=names).groupby(level=0, sort=False).max().T
     labels, values = per_label.columns.to_numpy(dtype=object), per_label.to_numpy()
     known = ~np.isnan(values).any(1)
-    ordered = np.sort(np.where(known[:, None], values, 0), axis=1)
-    best = np.where(known, np.where(known[:, None], values, 0).argmax(1), -1)
+    ordered = np.sort(values, axis=1)  # a cell without a label has NaN throughout
+    best = np.where(known, values.argmax(1), -1)
     adata.obs[key_added] = pd.Categorical.from_codes(best, list(labels))
-    adata.obs[f"{key_added}_score"] = np.where(known, ordered[:, -1], np.nan).astype(np.float32)
-    margin = ordered[:, -1] - ordered[:, -2] if len(labels) > 1 else np.nan
-    adata.obs[f"{key_added}_margin"] = np.where(known, margin, np.nan).astype(np.float32)
+    adata.obs[f"{key_added}_score"] = ordered[:, -1].astype(np.float32)
+    margin = ordered[:, -1] - ordered[:, -2] if len(labels) > 1 else np.full(len(ordered), np.nan)
+    adata.obs[f"{key_added}_margin"] = margin.astype(np.float32)
     adata.obsm[f"{key_added}_{method}"] = pd.DataFrame(
         values.astype(np.float32), index=adata.obs_names, columns=list(labels)
     )
