@@ -8,6 +8,7 @@ import numpy as np
 
 from scatacworks._core.pileup import CONVENTIONS, sorted_cut_sites
 from scatacworks._core.territory import FINEST_TILE_BP, TILES_BP, count_tiles, occupied, territory
+from scatacworks._numba import njit
 
 if TYPE_CHECKING:
     from scatacworks._core.fragments import FragmentBlock
@@ -39,9 +40,9 @@ class CellCounter:
     def add(self, block: FragmentBlock) -> None:
         """Count the fragments of one chromosome."""
         length = int(self.genome.lengths[block.chrom])
-        per_cell = np.bincount(block.cell, minlength=len(self.per_cell))
+        per_cell = np.zeros_like(self.per_cell)
+        self.n_of_one_base += int(_count(block.start, block.end, block.cell, per_cell))
         self.per_cell += per_cell
-        self.n_of_one_base += int(np.count_nonzero(block.end - block.start == 1))
         if not self.genome.nuclear[block.chrom]:
             return
         self.nuclear_per_cell += per_cell
@@ -73,3 +74,13 @@ class CellCounter:
         """Return the bases of the nuclear genome that the fragments of all cells cover."""
         n_fragments = int(self.nuclear_per_cell.sum())
         return territory(self.n_occupied, n_fragments, int(self.genome.lengths[self.genome.nuclear].sum()))
+
+
+@njit
+def _count(start: np.ndarray, end: np.ndarray, cell: np.ndarray, per_cell: np.ndarray) -> int:
+    """Add the fragments of every cell to `per_cell`; returns how many are one base long."""
+    n_of_one_base = 0
+    for i in range(len(start)):
+        per_cell[cell[i]] += 1
+        n_of_one_base += end[i] - start[i] == 1
+    return n_of_one_base

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+
+Item = TypeVar("Item")
 
 
 def resolve(n_jobs: int | None = None) -> int:
@@ -38,3 +41,16 @@ def torch_threads(n_jobs: int | None) -> Iterator[int]:
         yield wanted
     finally:
         torch.set_num_threads(before)
+
+
+def ahead(items: Generator[Item]) -> Iterator[Item]:
+    """Yield the items of a generator, the next of which is made by another thread while one is used.
+
+    No item is held on to once it is yielded.
+    """
+    with closing(items), ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming, held = pool.submit(next, items, None), [item]
+            del item
+            yield held.pop()

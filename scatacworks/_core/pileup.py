@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from scatacworks._core import pages
@@ -42,35 +40,32 @@ def _fill_keys(
 
 
 @njit
-def _measure(keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, n_groups: int) -> tuple[np.ndarray, int]:
-    """Return how many positions every group has, int64 `(n_groups,)`, and the most cut sites that any has at one."""
-    n_positions = np.zeros(n_groups, np.int64)
-    last, count = np.full(n_groups, -1, np.int32), np.zeros(n_groups, np.int64)
-    most = np.int64(0)
+def _sites_per_group(keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return how many cut sites every group has; int64, `(n_groups,)`."""
+    per_cell = np.zeros(len(indptr) - 1, np.int64)
     for key in keys:
-        position = np.int32(key >> 32)
-        cell = key & 0xFFFFFFFF
+        per_cell[key & 0xFFFFFFFF] += 1
+    n_sites = np.zeros(n_groups, np.int64)
+    for cell in range(len(per_cell)):
         for k in range(indptr[cell], indptr[cell + 1]):
-            group = indices[k]
-            if last[group] == position:
-                count[group] += 1
-            else:
-                last[group], count[group] = position, 1
-                n_positions[group] += 1
-            most = max(most, count[group])
-    return n_positions, most
+            n_sites[indices[k]] += per_cell[cell]
+    return n_sites
 
 
 @njit
 def _distribute(
     keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, first: np.ndarray, starts: np.ndarray, counts: np.ndarray
-) -> None:
+) -> tuple[np.ndarray, bool]:
     """Hand every cut site to the groups of its cell; those of a group begin at its `first`.
 
     The sites arrive in order of position, so each group's list is sorted as it grows and a repeated position is the
     list's last element. The cost is one step per site and membership, whatever the number of groups.
+
+    Returns
+    -------
+    Where each group's list ends, and whether a count was larger than `counts` holds.
     """
-    last = first.copy()
+    last, overflows = first.copy(), False
     for key in keys:
         position = np.int32(key >> 32)
         cell = key & 0xFFFFFFFF
@@ -79,10 +74,12 @@ def _distribute(
             at = last[group]
             if at > first[group] and starts[at - 1] == position:
                 counts[at - 1] += 1
+                overflows |= counts[at - 1] == 0
             else:
                 starts[at] = position
                 counts[at] = 1
                 last[group] = at + 1
+    return last, overflows
 
 
 def group_cut_sites(
@@ -104,12 +101,15 @@ def group_cut_sites(
     One `(starts, None, counts)` per group: positions with a cut site (int32, sorted, unique), and how many there are
     (uint16, or uint32 where that does not hold them).
     """
-    n_positions, most = _measure(keys, indptr, indices, n_groups)
-    bounds = np.concatenate([[0], np.cumsum(n_positions)])
-    starts = pages.empty(bounds[-1], np.int32)
-    counts = pages.empty(bounds[-1], np.uint16 if most <= np.iinfo(np.uint16).max else np.uint32)
-    _distribute(keys, indptr, indices, bounds[:-1], starts, counts)
-    return [(starts[low:high], None, counts[low:high]) for low, high in pairwise(bounds.tolist())]
+    n_sites = _sites_per_group(keys, indptr, indices, n_groups)
+    first = np.cumsum(n_sites) - n_sites
+    starts = pages.empty(n_sites.sum(), np.int32)  # at most so many positions; what is not used takes no memory
+    counts = pages.empty(n_sites.sum(), np.uint16)
+    last, overflows = _distribute(keys, indptr, indices, first, starts, counts)
+    if overflows:
+        counts = counts.astype(np.uint32)
+        _distribute(keys, indptr, indices, first, starts, counts)
+    return [(starts[low:high], None, counts[low:high]) for low, high in zip(first, last, strict=True)]
 
 
 @njit

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scatacworks import _anndata, _keys
+from scatacworks import _anndata, _keys, _threads
 from scatacworks._anndata import genome_of
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
@@ -52,9 +52,16 @@ class FragmentSource(ABC):
     cells: Sequence[str]
     report: FragmentReport
 
-    @abstractmethod
     def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
-        """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end."""
+        """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end.
+
+        The next chromosome is read while the last one is used.
+        """
+        return _threads.ahead(self._chromosomes(n_jobs=n_jobs, progress=progress))
+
+    @abstractmethod
+    def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
+        """Yield what `chromosomes` does."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.cells):,} cells, {self.genome!r})"
@@ -100,8 +107,8 @@ class FileSource(FragmentSource):
         if self._wanted is None:
             self.cells = reader.names.decode()
 
-    def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
-        """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end.
+    def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
+        """Yield the fragments chromosome by chromosome.
 
         A file that is grouped by chromosome (every sorted one) streams: few chromosomes are in memory at a time. Of
         any other, all fragments are kept (14 bytes each) until its end, in temporary files beyond 2 GB.
@@ -160,9 +167,9 @@ class SamplesSource(FragmentSource):
         self.genome = next(iter(self.sources.values())).genome
         self.report = FragmentReport()
 
-    def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
-        """Yield the fragments of each chromosome that has any, of all samples, in the genome's order, sorted."""
-        streams = {name: source.chromosomes(n_jobs=n_jobs, progress=progress) for name, source in self.sources.items()}
+    def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
+        """Yield the fragments of all samples chromosome by chromosome."""
+        streams = {name: source._chromosomes(n_jobs=n_jobs, progress=progress) for name, source in self.sources.items()}
         heads = {name: next(stream, None) for name, stream in streams.items()}
         while any(block is not None for block in heads.values()):
             chrom = min(block.chrom for block in heads.values() if block is not None)
@@ -192,8 +199,8 @@ class PairedSource(FragmentSource):
         self.matrix, self.stored, self.genome, self.cells = matrix, stored, genome, cells
         self.report = FragmentReport()
 
-    def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
-        """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end."""
+    def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
+        """Yield the fragments chromosome by chromosome."""
         matrix = self.matrix.tocsr()
         start, end, cell, bounds, n_bad = from_rows(matrix.indptr, matrix.indices, matrix.data, self.stored.offsets)
         if n_bad:

@@ -1,0 +1,77 @@
+"""Items made ahead by another thread."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+import pytest
+
+from scatacworks import _threads
+
+
+class Item:
+    pass
+
+
+def test_the_next_item_is_made_while_one_is_used_and_no_more():
+    begun = [threading.Event() for _ in range(4)]
+
+    def items():
+        for i, event in enumerate(begun):
+            event.set()
+            yield i
+
+    found = []
+    for item in _threads.ahead(items()):
+        found.append(item)
+        assert all(event.wait(10) for event in begun[: item + 2])
+        assert not any(event.is_set() for event in begun[item + 2 :])
+    assert found == [0, 1, 2, 3]
+
+
+def test_no_item_is_held_on_to():
+    made = []
+
+    def items():
+        for _ in range(3):
+            item = Item()
+            made.append(weakref.ref(item))
+            held = [item]
+            del item
+            yield held.pop()
+
+    i = 0  # enumerate would hold it
+    for item in _threads.ahead(items()):
+        assert made[i]() is item
+        del item
+        assert made[i]() is None
+        i += 1
+
+
+def test_an_error_comes_where_the_item_would():
+    def items():
+        yield 1
+        msg = "line 7"
+        raise ValueError(msg)
+
+    stream = _threads.ahead(items())
+    assert next(stream) == 1
+    with pytest.raises(ValueError, match="line 7"):
+        next(stream)
+
+
+def test_who_stops_early_closes_the_generator():
+    closed = []
+
+    def items():
+        try:
+            yield from range(5)
+        finally:
+            closed.append(True)
+
+    stream = _threads.ahead(items())
+    next(stream)
+    stream.close()
+    assert closed == [True]
+    assert not any(thread.name.startswith("ahead") for thread in threading.enumerate())
