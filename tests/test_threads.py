@@ -41,12 +41,11 @@ def test_no_item_is_held_on_to():
             del item
             yield held.pop()
 
-    i = 0  # enumerate would hold it
     for item in _threads.ahead(items()):
-        assert made[i]() is item
+        held = made.pop(0)
+        assert held() is item
         del item
-        assert made[i]() is None
-        i += 1
+        assert held() is None
 
 
 def test_an_error_comes_where_the_item_would():

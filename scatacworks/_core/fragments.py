@@ -145,7 +145,7 @@ class _Growing:
         before, self.n = self.n, self.n + len(piece.start)
         for i, part in enumerate(piece):
             if self.n > len(self._columns[i]):
-                larger = pages.empty(2 * self.n if before else self.n, part.dtype)  # what is not used takes no memory
+                larger = pages.empty(4 * self.n if before else self.n, part.dtype)  # what is not used takes no memory
                 larger[:before] = self._columns[i][:before]
                 self._columns[i] = larger
             self._columns[i][before : self.n] = part

@@ -235,7 +235,7 @@ class FileReader:
         try:
             for i, chunk in enumerate(read_chunks(self.path, self.kind, bar.update)):
                 waiting.append(pool.submit(self._parse, chunk, first=i == 0))
-                while len(waiting) > n_jobs + 2 or (waiting and waiting[0].done()):
+                while len(waiting) > 2 * n_jobs + 4 or (waiting and waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
