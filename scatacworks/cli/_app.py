@@ -121,13 +121,16 @@ def peaks(
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
     group: Groups = None,
+    chrom: Annotated[
+        list[str] | None, typer.Option(help="Only this chromosome, such as chrM, else left out; may be repeated.")
+    ] = None,
     n_jobs: Jobs = None,
 ) -> None:
     """Call peaks again, with other limits, or on bigWig tracks."""
     from scatacworks.cli import _peaks
 
     limits = {"threshold": threshold, "min_length": min_length, "max_gap": max_gap}
-    _peaks.run(source, out, limits, groups=group, n_jobs=n_jobs)
+    _peaks.run(source, out, limits, groups=group or None, chroms=chrom or None, n_jobs=n_jobs)
 
 
 @app.command()

@@ -216,7 +216,7 @@ def test_units_hold_every_slot_once_and_are_bounded():
     genome = sca.Genome("hg38")
     units = make_units(genome, 11, unit_bp=10**8)
     slots = [(chrom, group) for unit in units for chrom in unit.chroms for group in unit.groups]
-    assert sorted(slots) == [(c, g) for c in range(len(genome)) for g in range(11)]
+    assert sorted(slots) == [(c, g) for c, chrom in enumerate(genome.chroms) if chrom != "chrM" for g in range(11)]
     sizes = [genome.lengths[list(unit.chroms)].sum() * len(unit.groups) for unit in units]
     assert max(sizes) <= max(10**8, genome.lengths.max())
 

@@ -96,7 +96,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         True peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open) and, where they differ between
         groups, ``group``.
     regions
-        Where to train and validate; the whole genome by default. Give the windows of a file that holds no others.
+        Where to train and validate; the nuclear genome by default. Give the windows of a file that holds no others.
     validation, holdout
         Chromosomes or regions for validation, and to be left alone; by default chr20 (mouse: chr11) and chr10 as in
         the paper :cite:p:`Lal2021`.
