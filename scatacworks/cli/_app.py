@@ -159,7 +159,8 @@ def train(
         list[str] | None, typer.Option(help="Chromosome or region for validation; repeatable.")
     ] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="Chromosome or region to leave alone; repeatable.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out that was stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the earlier run in --out.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights and draws.")] = 0,
     accelerator: Annotated[str, typer.Option(help="Lightning's: auto, cpu, gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="Number of devices.")] = 1,
@@ -170,7 +171,8 @@ def train(
     from scatacworks._files import without_empty_folders
     from scatacworks.cli import _train
 
-    options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions, "resume": resume}
+    options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions}
+    options |= {"resume": resume, "overwrite": overwrite}
     options |= {"settings": None if steps is None else {"steps": steps}, "seed": seed, "n_jobs": n_jobs or 1}
     options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
     options |= {"validation": validation or None, "holdout": holdout or None}
