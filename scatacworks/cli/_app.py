@@ -27,6 +27,9 @@ app = typer.Typer(
 Device = Annotated[
     str | None, typer.Option(help="Torch device, such as cpu or cuda:0; by default a GPU if there is one.")
 ]
+Batch = Annotated[
+    int | None, typer.Option(min=1, help="Windows at once; by default what fits the device. Fewer take less memory.")
+]
 Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Threshold = Annotated[float, typer.Option(help="Smallest probability in a peak.")]
@@ -79,6 +82,7 @@ def denoise(  # noqa: PLR0913 - one for each option
         "raw,denoised,probability"
     ),
     device: Device = None,
+    batch_size: Batch = None,
     n_jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
@@ -98,6 +102,7 @@ def denoise(  # noqa: PLR0913 - one for each option
         show=tuple(show or ()),
         bigwig=_denoise.parse_layers(bigwig),
         device=device,
+        batch_size=batch_size,
         n_jobs=n_jobs,
         progress=not quiet,
     )
@@ -135,7 +140,7 @@ def peaks(
 
 @app.command()
 @guarded
-def train(
+def train(  # noqa: PLR0913 - one for each option
     *,
     source: Annotated[
         Path,
@@ -154,6 +159,9 @@ def train(
     model: Annotated[str, typer.Option(help="Architecture, or a bundled model or path to start from.")] = "BinnedUNet",
     recipe: Annotated[str, typer.Option(help="default or paper.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Updates in all; by default the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Crops per update; by default the recipe's. Fewer take less memory.")
+    ] = None,
     regions: Annotated[str | None, typer.Option(help="Only these: a BED file or a region.")] = None,
     validation: Annotated[
         list[str] | None, typer.Option(help="Chromosome or region for validation; repeatable.")
@@ -173,7 +181,9 @@ def train(
 
     options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions}
     options |= {"resume": resume, "overwrite": overwrite}
-    options |= {"settings": None if steps is None else {"steps": steps}, "seed": seed, "n_jobs": n_jobs or 1}
+    settings = {"steps": steps, "batch_size": batch_size}
+    options |= {"settings": {name: value for name, value in settings.items() if value is not None}}
+    options |= {"seed": seed, "n_jobs": n_jobs or 1}
     options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
     options |= {"validation": validation or None, "holdout": holdout or None}
     options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}

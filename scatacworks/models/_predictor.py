@@ -250,7 +250,9 @@ class Predictor:
         batch = f"a batch of {self.batch_size} windows of {self.core:,} bp and their context"
         way_out = "End what else uses it, or compute on another one, such as device='cpu'."
         if self.batch_size > 1:
-            way_out = f"Give a smaller one, batch_size={self.batch_size // 2}. Or: {way_out[0].lower()}{way_out[1:]}"
+            half = self.batch_size // 2
+            smaller = f"Give a smaller one, batch_size={half} (--batch-size {half} on the command line)."
+            way_out = f"{smaller} Or: {way_out[0].lower()}{way_out[1:]}"
         return explain_memory(self.device, batch, way_out)
 
     def _prior(self, batch: list[Window]) -> np.ndarray | None:

@@ -237,7 +237,10 @@ def _explain_memory(config: TrainConfig, device: torch.device) -> contextlib.Abs
     core = config.draw.core_bp
     batch = f"a batch of {config.batch_size} crops of {core:,} bp, their context and their gradients"
     smaller = f'"batch_size": {config.batch_size // 2}' if config.batch_size > 1 else f'"core_bp": {core // 2}'
-    return explain_memory(device, batch, f"Take less at once: settings={{{smaller}}} in tl.train.")
+    smaller = f"settings={{{smaller}}} in tl.train"
+    if config.batch_size > 1:
+        smaller += f" (--batch-size {config.batch_size // 2} on the command line)"
+    return explain_memory(device, batch, f"Take less at once: {smaller}.")
 
 
 @contextlib.contextmanager

@@ -238,7 +238,7 @@ def test_an_absent_device_is_refused(genome):
 
 
 @pytest.mark.parametrize("way", ["host", "device"])
-@pytest.mark.parametrize(("batch_size", "way_out"), [(6, "batch_size=3"), (1, "device='cpu'")])
+@pytest.mark.parametrize(("batch_size", "way_out"), [(6, "batch_size=3 (--batch-size 3 "), (1, "device='cpu'")])
 def test_a_device_whose_memory_is_too_small_is_explained(genome, monkeypatch, way, batch_size, way_out):
     model, forward = small_unet(), BinnedUNet.forward
 

@@ -164,7 +164,11 @@ def test_crops_hold_what_the_tracks_hold(samples):
 
 
 @pytest.mark.parametrize(
-    ("size", "way_out"), [(2, r'settings=\{"batch_size": 1\}'), (1, r'settings=\{"core_bp": 2048\}')]
+    ("size", "way_out"),
+    [
+        (2, r'settings=\{"batch_size": 1\} in tl.train \(--batch-size 1 on the'),
+        (1, r'settings=\{"core_bp": 2048\} in tl.train'),
+    ],
 )
 def test_a_device_whose_memory_is_too_small_is_explained(samples, monkeypatch, size, way_out):
     def too_small(*_):
@@ -172,7 +176,7 @@ def test_a_device_whose_memory_is_too_small_is_explained(samples, monkeypatch, s
         raise torch.OutOfMemoryError(message)
 
     monkeypatch.setattr(models.Linear, "forward", too_small)
-    with pytest.raises(torch.OutOfMemoryError, match=f"a batch of {size} crops of 4,096 bp.* {way_out} in tl.train"):
+    with pytest.raises(torch.OutOfMemoryError, match=f"a batch of {size} crops of 4,096 bp.* {way_out}"):
         run(samples, batch_size=size)
 
 
