@@ -160,8 +160,8 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
     if (resume and stopped) or not (stopped or finished):
         return
     what = "a finished model" if finished else "a training that was stopped"
-    ways = ["give another folder", *(["resume=True to go on with it"] if stopped else [])]
-    msg = f"{folder} holds {what}; {', '.join(ways)}, or overwrite=True to delete it and start anew."
+    ways = ["give another folder", *(["resume=True (--resume) to go on with it"] if stopped else [])]
+    msg = f"{folder} holds {what}; {', '.join(ways)}, or overwrite=True (--overwrite) to delete it and start anew."
     raise FileExistsError(msg)
 
 
