@@ -52,7 +52,13 @@ class Membership:
 
 
 def resolve_groups(
-    adata: AnnData, groupby: str, *, groups: Sequence[str] | None = None, min_cells: int = 0, stacklevel: int = 3
+    adata: AnnData,
+    groupby: str,
+    *,
+    groups: Sequence[str] | None = None,
+    min_cells: int = 0,
+    tell_missing: bool = True,
+    stacklevel: int = 3,
 ) -> Membership:
     """Return the groups that `groupby` names.
 
@@ -67,6 +73,8 @@ def resolve_groups(
         Names of the groups to keep, in this order; all by default.
     min_cells
         Groups with fewer cells are left out, with a warning; 0 keeps the empty ones too.
+    tell_missing
+        Warn of cells without a group; not where the pseudobulk of the same groups told so already.
     stacklevel
         Where warnings point to.
 
@@ -78,7 +86,7 @@ def resolve_groups(
         If a membership does not fit the cells, a column holds measurements, or no group is left.
     """
     if groupby in adata.obs:
-        membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1)
+        membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1 if tell_missing else None)
     elif groupby in adata.obsm:
         membership = _from_obsm(adata, groupby)
     else:
@@ -101,11 +109,11 @@ def resolve_groups(
     return membership
 
 
-def _from_column(column: pd.Series, name: str, stacklevel: int) -> Membership:
+def _from_column(column: pd.Series, name: str, stacklevel: int | None) -> Membership:
     categories = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
     codes = categories.cat.codes.to_numpy()
     missing = int((codes < 0).sum())
-    if 0 < missing < len(codes):
+    if 0 < missing < len(codes) and stacklevel is not None:
         msg = f"{missing:,} of {len(codes):,} cells have no value in .obs[{name!r}] and are left out of every group."
         warnings.warn(msg, UserWarning, stacklevel=stacklevel)
     cells = np.flatnonzero(codes >= 0)

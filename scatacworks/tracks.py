@@ -160,14 +160,14 @@ class Tracks:
     def sums(self, chrom: str | int | None = None) -> np.ndarray:
         """Return the sum of the runs' values over all bases (of one chromosome); float64, `(n_groups,)`.
 
-        For cut sites, the number of cut sites; bases without a run are left out.
+        For cut sites, the number of cut sites; bases without a run, or that are not known (NaN), are left out.
         """
         chroms = range(len(self.genome)) if chrom is None else [chrom]
         totals = np.zeros(len(self.groups))
         for code in chroms:
             for group in range(len(self.groups)):
                 _, lengths, values = self.runs(group, code)
-                totals[group] += values.sum(dtype=np.float64) if lengths is None else np.dot(lengths, values)
+                totals[group] += values.sum(dtype=np.float64) if lengths is None else np.nansum(lengths * values)
         return totals
 
     def chromosomes(self) -> Iterator[tuple[str, list[Runs]]]:

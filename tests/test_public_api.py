@@ -191,3 +191,17 @@ def test_functions_fit_on_a_screen():
 def body_length(function):
     body = function.body[1:] if ast.get_docstring(function) and len(function.body) > 1 else function.body
     return function.end_lineno - body[0].lineno + 1
+
+
+def test_slots_and_columns_have_one_name_everywhere():
+    """What a function is about is its `key`; another slot or column is named for what it holds."""
+    defaults = {"denoised": set(), "pseudobulk": set(), "differential_regions": set(), "component": set()}
+    for namespace in ("pp", "tl", "pl", "get", "io"):
+        for name in getattr(sca, namespace).__all__:
+            function = getattr(getattr(sca, namespace), name)
+            for parameter in inspect.signature(function).parameters.values() if inspect.isfunction(function) else ():
+                if parameter.name != "key_added" and parameter.default in defaults:
+                    defaults[parameter.default].add(parameter.name)
+    allowed = {kept: {"key", f"{kept}_key"} for kept in ("denoised", "pseudobulk", "differential_regions")}
+    allowed["component"] = {"component_key"}
+    assert {kept: names - allowed[kept] for kept, names in defaults.items()} == {kept: set() for kept in defaults}

@@ -27,6 +27,9 @@ app = typer.Typer(
 Device = Annotated[
     str | None, typer.Option(help="Torch device, such as cpu or cuda:0; by default a GPU if there is one.")
 ]
+Batch = Annotated[
+    int | None, typer.Option(min=1, help="Windows at once; by default what fits the device. Fewer take less memory.")
+]
 Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Threshold = Annotated[float, typer.Option(help="Smallest probability in a peak.")]
@@ -79,6 +82,7 @@ def denoise(  # noqa: PLR0913 - one for each option
         "raw,denoised,probability"
     ),
     device: Device = None,
+    batch_size: Batch = None,
     n_jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
@@ -98,6 +102,7 @@ def denoise(  # noqa: PLR0913 - one for each option
         show=tuple(show or ()),
         bigwig=_denoise.parse_layers(bigwig),
         device=device,
+        batch_size=batch_size,
         n_jobs=n_jobs,
         progress=not quiet,
     )
@@ -121,18 +126,21 @@ def peaks(
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
     group: Groups = None,
+    chrom: Annotated[
+        list[str] | None, typer.Option(help="Only this chromosome, such as chrM, else left out; may be repeated.")
+    ] = None,
     n_jobs: Jobs = None,
 ) -> None:
     """Call peaks again, with other limits, or on bigWig tracks."""
     from scatacworks.cli import _peaks
 
     limits = {"threshold": threshold, "min_length": min_length, "max_gap": max_gap}
-    _peaks.run(source, out, limits, groups=group, n_jobs=n_jobs)
+    _peaks.run(source, out, limits, groups=group or None, chroms=chrom or None, n_jobs=n_jobs)
 
 
 @app.command()
 @guarded
-def train(
+def train(  # noqa: PLR0913 - one for each option
     *,
     source: Annotated[
         Path,
@@ -151,12 +159,16 @@ def train(
     model: Annotated[str, typer.Option(help="Architecture, or a bundled model or path to start from.")] = "BinnedUNet",
     recipe: Annotated[str, typer.Option(help="default or paper.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Updates in all; by default the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Crops per update; by default the recipe's. Fewer take less memory.")
+    ] = None,
     regions: Annotated[str | None, typer.Option(help="Only these: a BED file or a region.")] = None,
     validation: Annotated[
         list[str] | None, typer.Option(help="Chromosome or region for validation; repeatable.")
     ] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="Chromosome or region to leave alone; repeatable.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out that was stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the earlier run in --out.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights and draws.")] = 0,
     accelerator: Annotated[str, typer.Option(help="Lightning's: auto, cpu, gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="Number of devices.")] = 1,
@@ -167,8 +179,11 @@ def train(
     from scatacworks._files import without_empty_folders
     from scatacworks.cli import _train
 
-    options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions, "resume": resume}
-    options |= {"settings": None if steps is None else {"steps": steps}, "seed": seed, "n_jobs": n_jobs or 1}
+    options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions}
+    options |= {"resume": resume, "overwrite": overwrite}
+    settings = {"steps": steps, "batch_size": batch_size}
+    options |= {"settings": {name: value for name, value in settings.items() if value is not None}}
+    options |= {"seed": seed, "n_jobs": n_jobs or 1}
     options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
     options |= {"validation": validation or None, "holdout": holdout or None}
     options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}

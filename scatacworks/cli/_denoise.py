@@ -50,6 +50,7 @@ class Settings:
     groupby: str | None = None  # column whose colours the figures take
     bigwig: tuple[str, ...] = LAYERS
     device: str | None = None
+    batch_size: int | None = None
     n_jobs: int | None = None
     progress: bool = True
 
@@ -194,6 +195,7 @@ def compute(data: AnnData | MuData, settings: Settings) -> None:
         prior_weight=settings.prior_weight,
         path=settings.path,
         device=settings.device,
+        batch_size=settings.batch_size,
         n_jobs=settings.n_jobs,
         progress=settings.progress,
     )

@@ -11,16 +11,16 @@ from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from scatacworks.tracks import Tracks
 
 
-def run(
-    source: Path, out: Path, limits: dict[str, Any], *, groups: Sequence[str] | None = None, n_jobs: int | None = None
-) -> None:
-    """Call peaks on the tracks of an AnnData or of bigWig files and write them."""
+def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None:
+    """Call peaks on the tracks of an AnnData or of bigWig files and write them.
+
+    `options` are those of :func:`~scatacworks.tl.call_peaks`: `groups`, `chroms` and `n_jobs`.
+    """
     from anndata import AnnData
 
     from scatacworks import io, tl
@@ -31,7 +31,7 @@ def run(
         tracks = _read_bigwig(source)
         _check_threshold(tracks, limits["threshold"])
         data = AnnData(np.zeros((0, 0), np.float32), uns={_keys.DENOISED: {_keys.SIGNAL: tracks.to_dict()}})
-    tl.call_peaks(data, **limits, groups=groups or None, n_jobs=n_jobs)
+    tl.call_peaks(data, **limits, **options)
     files = io.write_peaks(data, out)
     counts = data.uns[_keys.PEAKS]["group"].value_counts()
     for group, path in files.items():

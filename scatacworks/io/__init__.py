@@ -16,6 +16,7 @@ _PUBLIC: dict[str, str] = {
     "read_peaks": "_peaks_read",
     "write_bigwig": "_bigwig",
     "write_fragments": "_fragments_write",
+    "write_hub": "_hub",
     "write_ldsc": "_ldsc",
     "write_peaks": "_peaks",
 }

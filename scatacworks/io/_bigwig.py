@@ -133,9 +133,10 @@ def _extended(runs: Runs, size: int, extend: int | None) -> Runs:
 
 
 def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
-    """Fill what no run covers of `[0, size)` with runs of value `fill`, unless that is zero or unknown (NaN)."""
+    """Fill what no run covers of `[0, size)` with runs of value `fill`, unless that is zero; leave out NaN."""
     if fill == 0 or np.isnan(fill):
-        return runs
+        known = ~np.isnan(runs[2])
+        return runs if known.all() else tuple(column[known] for column in runs)
     starts, lengths, values = runs
     lengths = np.ones(len(starts), np.int32) if lengths is None else lengths
     ends = starts + lengths
@@ -144,7 +145,7 @@ def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
     all_starts[0], all_starts[1::2], all_starts[2::2] = 0, starts, ends
     all_ends[:-1:2], all_ends[1::2], all_ends[-1] = starts, ends, size
     all_values[1::2] = values
-    keep = all_ends > all_starts
+    keep = (all_ends > all_starts) & ~np.isnan(all_values)
     return all_starts[keep], (all_ends - all_starts)[keep], all_values[keep]
 
 

@@ -149,11 +149,12 @@ def read_chunks(path: Path, kind: str, progress: Callable[[int], Any] | None = N
         with path.open("rb") as file:
             yield from _read_stream(file, path, file, note)
     else:
-        with path.open("rb") as raw, _open_compressed(raw, kind, path) as file:
+        with path.open("rb") as raw, open_compressed(raw, kind, path) as file:
             yield from _read_stream(file, path, raw, note)
 
 
-def _open_compressed(raw: BinaryIO, kind: str, path: Path) -> BinaryIO:
+def open_compressed(raw: BinaryIO, kind: str, path: Path) -> BinaryIO:
+    """Open a gzip or zstd file for the text in it."""
     if kind == "gzip":
         return _gzip.open(raw, "rb")
     try:

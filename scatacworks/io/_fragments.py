@@ -18,6 +18,7 @@ from scatacworks._numba import njit
 from scatacworks.genome import MITOCHONDRIAL, Genome
 from scatacworks.io._barcode_files import cell_table
 from scatacworks.io._barcodes import join_names, split_names
+from scatacworks.io._bedpe import refuse_bedpe
 from scatacworks.io._report import FragmentReport
 from scatacworks.io._source import FileSource, FragmentSource, Malformed, check_not_empty, open_fragments
 
@@ -103,8 +104,8 @@ def read_fragments(
     FileNotFoundError, IsADirectoryError
         If a file is missing or a folder.
     ValueError
-        If a file is empty, truncated, damaged or not a fragment file; a line is malformed or lies beyond its chromosome
-        (wrong genome?); no barcode matches; or no cell is left.
+        If a file is empty, truncated, damaged or not one of fragments, such as one of read pairs (BEDPE); a line is
+        malformed or lies beyond its chromosome (wrong genome?); no barcode matches; or no cell is left.
 
     Examples
     --------
@@ -128,6 +129,7 @@ def read_fragments(
         table = wanted[sample]
         cells = None if table is None else table.index.tolist()
         source = FileSource(one, genome, cells, bulk=bulk, malformed=malformed, name=sample)
+        refuse_bedpe(source.path)
         counted.append(_count(source, table, least, n_jobs=n_jobs, progress=progress))
     obs = _join_samples(dict(zip(paths, counted, strict=True)), several=isinstance(path, Mapping), bulk=bulk)
     if obs.empty:

@@ -35,7 +35,7 @@ def write_ldsc(
     folder: str | os.PathLike[str],
     *,
     bim: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    groupby: str = _keys.COMPONENT,
+    component_key: str = _keys.COMPONENT,
     core: bool = False,
     name: str = "components",
     genome: Genome | str | None = None,
@@ -54,7 +54,7 @@ def write_ldsc(
     bim
         PLINK `.bim` files of the reference panel: one per chromosome with `@` in place of the number
         (`"1000G.EUR.QC.@.bim"`), or a list of files.
-    groupby
+    component_key
         Column of `.var` with the labels.
     core
         Use the cores (`core_start`, `core_end`) instead of whole elements; elements without a core are left out.
@@ -94,7 +94,7 @@ def write_ldsc(
     [1, 0]
     """
     folder = Path(folder)
-    table = _elements(index, groupby, core=core)
+    table = _elements(index, component_key, core=core)
     labels = list(dict.fromkeys(table["label"]))
     labels = [str(x) for x in table["label"].cat.categories if x in set(labels)]
     safe = _safe_names(labels)
@@ -120,21 +120,22 @@ def write_ldsc(
     return paths
 
 
-def _elements(index: AnnData, groupby: str, *, core: bool) -> pd.DataFrame:
+def _elements(index: AnnData, component_key: str, *, core: bool) -> pd.DataFrame:
     """Return chrom, start, end and label of the labelled elements."""
     start, end = ("core_start", "core_end") if core else ("start", "end")
-    missing = [column for column in ("chrom", start, end, groupby) if column not in index.var]
+    missing = [column for column in ("chrom", start, end, component_key) if column not in index.var]
     if missing:
         msg = f".var lacks the column(s) {missing}; it has {list(index.var.columns)}."
         raise KeyError(msg)
-    table = index.var[["chrom", start, end, groupby]].set_axis(["chrom", "start", "end", "label"], axis=1)
+    table = index.var[["chrom", start, end, component_key]].set_axis(["chrom", "start", "end", "label"], axis=1)
     table = table.dropna().astype({"start": np.int64, "end": np.int64, "chrom": str})
     table["label"] = table["label"].astype(str).astype("category")
-    if isinstance(index.var[groupby].dtype, pd.CategoricalDtype):
-        order = [str(x) for x in index.var[groupby].cat.categories if str(x) in set(table["label"].cat.categories)]
+    if isinstance(index.var[component_key].dtype, pd.CategoricalDtype):
+        used = set(table["label"].cat.categories)
+        order = [str(x) for x in index.var[component_key].cat.categories if str(x) in used]
         table["label"] = table["label"].cat.reorder_categories(order)
     if table.empty:
-        msg = f"No element has a label in .var[{groupby!r}]."
+        msg = f"No element has a label in .var[{component_key!r}]."
         raise ValueError(msg)
     return table.reset_index(drop=True)
 

@@ -86,7 +86,7 @@ def write_peaks(
     path = Path(path)
     format, compress, is_file = _target(path, format, compress=compress)
     group = table["group"].astype(str) if names is not None else None
-    top = float(table["max"].quantile(0.99)) if "max" in table and len(table) else 1.0
+    top = _top(table)
     if is_file:
         lines = _lines(table if names is None else table[group.isin(names)], format, top)
         _write(path, lines, compress=compress)
@@ -148,6 +148,16 @@ def _target(path: Path, format: str | None, *, compress: bool | None) -> tuple[F
         msg = f"format={format!r} is unknown; expected 'bed' or 'narrowPeak'."
         raise ValueError(msg)
     return format, zipped if compress is None else compress, is_file
+
+
+def narrow_peaks(table: pd.DataFrame, *, of: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a narrowPeak file for some peaks; scores are relative to the heights in `of`."""
+    return _lines(table, "narrowPeak", _top(of))
+
+
+def _top(table: pd.DataFrame) -> float:
+    """Return the height that a score of 1000 stands for."""
+    return float(table["max"].quantile(0.99)) if "max" in table and len(table) else 1.0
 
 
 def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:

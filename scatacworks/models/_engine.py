@@ -86,7 +86,7 @@ def forward(model: Model, inputs: Sequence[Tensor], *, amp: bool) -> tuple[Tenso
 
 
 @contextmanager
-def explain_memory(device: torch.device, batch: str, way_out: str) -> Iterator[None]:
+def explain_memory(device: str | torch.device, batch: str, way_out: str) -> Iterator[None]:
     """Say what was too large, and the way out, where a device runs out of memory.
 
     The error stays torch's `OutOfMemoryError` (a `RuntimeError`), or becomes it where a driver's own one came through.

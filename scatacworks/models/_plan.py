@@ -32,10 +32,13 @@ class Unit(NamedTuple):
 
 
 def make_units(genome: Genome, n_groups: int, *, regions: Regions | None = None, unit_bp: int = UNIT_BP) -> list[Unit]:
-    """Divide the work: small chromosomes together, the groups of large ones apart; genome order, then group order."""
+    """Divide the work: small chromosomes together, the groups of large ones apart; genome order, then group order.
+
+    Without `regions` that is the nuclear genome.
+    """
     blocks: list[list[int]] = []
     filled = np.inf
-    for code, size in enumerate(genome.lengths.tolist()):
+    for code, size in enumerate(np.where(genome.nuclear, genome.lengths, 0).tolist()):
         if regions is not None:
             size = int(np.diff(regions[code]).sum()) if code in regions else 0
         if not size:

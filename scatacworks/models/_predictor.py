@@ -68,7 +68,7 @@ class Predictor:
     depth
         Cut sites per 3.1e9 bp of territory of every group, `(n_groups,)`.
     regions
-        Chromosome code -> sorted, disjoint intervals; everything if `None`.
+        Chromosome code -> sorted, disjoint intervals; the nuclear genome if `None`.
     device, batch_size, n_jobs
         See :func:`predict`.
     skip
@@ -155,6 +155,10 @@ class Predictor:
     def units(self) -> list[Unit]:
         """Return the units in which the work is divided."""
         return make_units(self.cut_sites.genome, len(self.cut_sites.groups), regions=self.regions)
+
+    def leaves_out(self, chrom: int) -> bool:
+        """Tell whether a chromosome is not computed because no regions name it: one of mitochondria or plastids."""
+        return self.regions is None and not self.cut_sites.genome.nuclear[chrom]
 
     def unit_bp(self, unit: Unit) -> int:
         """Bases x groups of a unit."""
@@ -246,7 +250,9 @@ class Predictor:
         batch = f"a batch of {self.batch_size} windows of {self.core:,} bp and their context"
         way_out = "End what else uses it, or compute on another one, such as device='cpu'."
         if self.batch_size > 1:
-            way_out = f"Give a smaller one, batch_size={self.batch_size // 2}. Or: {way_out[0].lower()}{way_out[1:]}"
+            half = self.batch_size // 2
+            smaller = f"Give a smaller one, batch_size={half} (--batch-size {half} on the command line)."
+            way_out = f"{smaller} Or: {way_out[0].lower()}{way_out[1:]}"
         return explain_memory(self.device, batch, way_out)
 
     def _prior(self, batch: list[Window]) -> np.ndarray | None:

@@ -58,8 +58,8 @@ def predict(
     target_depth
         Depth (same unit) that the signal is scaled to, one number or `(n_groups,)`; by default the model's own.
     regions
-        Chromosome code -> sorted, disjoint, half-open intervals, int64 `(n, 2)`; elsewhere the tracks are NaN.
-        Everything by default.
+        Chromosome code -> sorted, disjoint, half-open intervals, int64 `(n, 2)`; elsewhere the tracks are NaN. By
+        default the nuclear genome; mitochondria and plastids are NaN then.
     device
         Torch device; by default CUDA, else Apple's, where there is one, else the CPU.
     batch_size
@@ -137,11 +137,15 @@ def _one_track(
     """Decode one output of all chromosomes and groups, each in its place."""
     groups, genome = predictor.cut_sites.groups, predictor.cut_sites.genome
     slots = [(chrom, group) for chrom in range(len(genome)) for group in range(len(groups))]
-    indptr = np.cumsum([0, *(len(runs[slot][0]) if slot in runs else 0 for slot in slots)])
+    n_runs = (1 if predictor.leaves_out(slot[0]) else len(runs[slot][0]) if slot in runs else 0 for slot in slots)
+    indptr = np.cumsum([0, *n_runs])
     starts, lengths, values = (np.empty(indptr[-1], dtype) for dtype in (np.int32, np.int32, np.float32))
 
     def put(i: int) -> None:
-        own, group = slice(indptr[i], indptr[i + 1]), slots[i][1]
+        own, (chrom, group) = slice(indptr[i], indptr[i + 1]), slots[i]
+        if predictor.leaves_out(chrom):
+            starts[own], lengths[own], values[own] = _unknown(predictor, chrom)
+            return
         starts[own], lengths[own], levels = runs.pop(slots[i])
         predictor.rounding.decode(predictor.kinds[output], levels, scale[group], values[own])
 
@@ -169,7 +173,15 @@ def fills(predictor: Predictor, output: int, scale: np.ndarray) -> np.ndarray:
     return np.array([float(predictor.rounding.decode(kind, *pair)) for pair in zip(levels, scale, strict=True)])
 
 
-def decode_one(predictor: Predictor, output: int, encoded: Encoded | None, scale: float) -> Runs:
-    """Return runs with float32 values."""
+def decode_one(predictor: Predictor, output: int, chrom: int, encoded: Encoded | None, scale: float) -> Runs:
+    """Return runs of a chromosome with float32 values."""
+    if predictor.leaves_out(chrom):
+        return _unknown(predictor, chrom)
     starts, lengths, levels = encoded or (np.empty(0, np.int32),) * 3
     return starts, lengths, predictor.rounding.decode(predictor.kinds[output], levels, scale)
+
+
+def _unknown(predictor: Predictor, chrom: int) -> Runs:
+    """Return one run of NaN as long as a chromosome, which would else seem to have no cut sites."""
+    length = int(predictor.cut_sites.genome.lengths[chrom])
+    return np.zeros(1, np.int32), np.array([length], np.int32), np.array([np.nan], np.float32)

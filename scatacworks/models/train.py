@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainConfig", "TrainResult", "fit", "recipe", "start"]
 
-_LAST = "last.ckpt"
+_LAST, _HISTORY = "last.ckpt", "history.csv"
 
 
 @dataclasses.dataclass
@@ -56,6 +56,7 @@ def fit(
     config: TrainConfig | None = None,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     seed: int = 0,
     accelerator: str = "auto",
     devices: int | str = 1,
@@ -81,7 +82,9 @@ def fit(
         Folder for ``last.ckpt`` (to resume), ``history.csv`` and ``model.safetensors`` with its card. Nothing is
         written when `None`.
     resume
-        Go on from ``last.ckpt`` in `out` where there is one.
+        Go on from ``last.ckpt`` in `out` where there is one; a finished run is returned as it ended.
+    overwrite
+        Delete an earlier run in `out` first. Without this and `resume` it is refused.
     seed
         Seed of all draws. The initial weights are the caller's.
     accelerator, devices, num_nodes, precision
@@ -99,6 +102,8 @@ def fit(
 
     Raises
     ------
+    FileExistsError
+        If `out` holds an earlier run, finished or not, and neither `resume` nor `overwrite` says what to do with it.
     ImportError
         If Lightning is not installed.
     ValueError
@@ -107,6 +112,7 @@ def fit(
     import pandas as pd
 
     config = config or TrainConfig()
+    check_folder(out, resume=resume, overwrite=overwrite)
     with _lightning_imported():
         from scatacworks.models._module import TrainingModule
 
@@ -115,6 +121,8 @@ def fit(
     folder = None if out is None else Path(out)
     with torch_threads(n_jobs), _quiet():
         trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard)
+        if folder is not None and overwrite:
+            _remove_run(folder)
         last = None if folder is None else folder / _LAST
         path = str(last) if resume and last is not None and last.is_file() else None
         with _explain_memory(config, trainer.strategy.root_device):
@@ -127,9 +135,40 @@ def fit(
     result = TrainResult(model, pd.DataFrame(module.history), module.stopped)
     if folder is not None:
         save(model, folder / TRAINED)
-        with atomic_path(folder / "history.csv") as aside:
+        with atomic_path(folder / _HISTORY) as aside:
             result.history.to_csv(aside, index=False)
     return result
+
+
+def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder with an earlier run, which takes hours to repeat, unless it is said what to do with it.
+
+    Raises
+    ------
+    FileExistsError
+        If there is one.
+    ValueError
+        If it is to be both gone on with and overwritten.
+    """
+    if resume and overwrite:
+        msg = "resume=True goes on with the earlier run in the folder, overwrite=True deletes it; give one of them."
+        raise ValueError(msg)
+    if out is None or overwrite:
+        return
+    folder = Path(out)
+    stopped, finished = (folder / _LAST).is_file(), (folder / TRAINED).is_file()
+    if (resume and stopped) or not (stopped or finished):
+        return
+    what = "a finished model" if finished else "a training that was stopped"
+    ways = ["give another folder", *(["resume=True (--resume) to go on with it"] if stopped else [])]
+    msg = f"{folder} holds {what}; {', '.join(ways)}, or overwrite=True (--overwrite) to delete it and start anew."
+    raise FileExistsError(msg)
+
+
+def _remove_run(folder: Path) -> None:
+    """Delete what a run leaves, but nothing else that is in the folder."""
+    for name in (_LAST, _HISTORY, TRAINED, Path(TRAINED).with_suffix(".json")):
+        (folder / name).unlink(missing_ok=True)
 
 
 def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
@@ -198,7 +237,10 @@ def _explain_memory(config: TrainConfig, device: torch.device) -> contextlib.Abs
     core = config.draw.core_bp
     batch = f"a batch of {config.batch_size} crops of {core:,} bp, their context and their gradients"
     smaller = f'"batch_size": {config.batch_size // 2}' if config.batch_size > 1 else f'"core_bp": {core // 2}'
-    return explain_memory(device, batch, f"Take less at once: settings={{{smaller}}} in tl.train.")
+    smaller = f"settings={{{smaller}}} in tl.train"
+    if config.batch_size > 1:
+        smaller += f" (--batch-size {config.batch_size // 2} on the command line)"
+    return explain_memory(device, batch, f"Take less at once: {smaller}.")
 
 
 @contextlib.contextmanager

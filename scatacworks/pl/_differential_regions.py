@@ -37,8 +37,8 @@ def differential_regions(
     *,
     group: str | None = None,
     background: str | None = None,
-    key: str = _keys.DENOISED,
-    result_key: str = _keys.DIFFERENTIAL_REGIONS,
+    key: str = _keys.DIFFERENTIAL_REGIONS,
+    denoised_key: str = _keys.DENOISED,
     genes: bool = True,
     mod: str = "atac",
     figsize: tuple[float, float] | None = None,
@@ -60,8 +60,8 @@ def differential_regions(
         background; by default the result's region with the smallest p-value, and 2 kb to either side.
     group, background
         What was tested against what; by default as in the result.
-    key, result_key
-        Slots of `.uns` with the denoised tracks and with the result.
+    key, denoised_key
+        Slots of `.uns` with the result and with the denoised tracks.
     genes
         Draw the genes where the genome has a gene table.
     mod
@@ -99,13 +99,13 @@ def differential_regions(
     ['coverage', 'z', 'called']
     """
     adata = atac(adata, mod=mod)
-    table, note = _result(adata, result_key)
+    table, note = _result(adata, key)
     name = background or str(note.get("background", _keys.BACKGROUND))
     moments = get_background(adata, name if is_background(adata.uns.get(name)) else f"{name}{_keys.MOMENTS_SUFFIX}")
     genome = moments.genome
     place = _default_region(table, moments) if region is None else genome.region(region)
     group = group or str(note["group"])
-    signal, mean, sd = _values(adata, key, group, moments, place)
+    signal, mean, sd = _values(adata, denoised_key, group, moments, place)
     gene_table = _genes(genome, place) if genes else pd.DataFrame()
     figure, axes = _axes(_browser.count_lines(gene_table, place), figsize)
     x = place.start + np.arange(len(signal))

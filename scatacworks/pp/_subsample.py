@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._depth import nuclear_sums
 from scatacworks._membership import Membership, membership_matrix, resolve_groups
 from scatacworks.get._track import tracks
 from scatacworks.tracks import Runs, Tracks
@@ -48,8 +49,9 @@ def subsample(
     n_cells
         Cells to draw, of every group where `groupby` is given. A smaller group is taken whole, with a warning.
     n_fragments
-        Fragments to keep of every group, in expectation: twice as many cut sites. A smaller group is kept whole, with
-        a warning.
+        Nuclear fragments to keep of every group, in expectation: twice as many cut sites. Those of mitochondria and
+        plastids come on top, thinned alike, so that all groups end up equally deep, whatever they have of these. A
+        smaller group is kept whole, with a warning.
     fraction
         Share of cut sites to keep, in (0, 1].
     groupby
@@ -79,7 +81,7 @@ def subsample(
         `params`.
 
     and for cut sites `.uns[key_added]` in the form of :func:`~scatacworks.pp.pseudobulk`, with `source_group` and
-    `repeat` beside; `n_fragments` there is half the cut sites kept, rounded.
+    `repeat` beside; `n_fragments` there is half of all cut sites kept, rounded.
 
     Raises
     ------
@@ -169,11 +171,12 @@ def _shares(sites: Tracks, n_fragments: int | None, fraction: float | None) -> n
     """Return the probability with which the cut sites of each group are kept."""
     if fraction is not None:
         return np.full(len(sites.groups), float(fraction))
-    total = sites.sums()
+    total = nuclear_sums(sites)
     small = sites.groups[total < 2 * n_fragments]
     if len(small):
         msg = (
-            f"{len(small)} group(s) have fewer than n_fragments={n_fragments} and are kept whole, such as {small[0]!r}."
+            f"{len(small)} group(s) have fewer than n_fragments={n_fragments} nuclear fragments and are kept whole, "
+            f"such as {small[0]!r}."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
     return np.minimum(2 * n_fragments / np.maximum(total, 1), 1)

@@ -170,6 +170,20 @@ def test_problems_with_the_input_are_one_sentence(*, call, inputs, model, tmp_pa
     assert "fragments of" not in err or "group" in change  # all but the groups is known before the fragments are read
 
 
+def test_the_batch_size_reaches_the_network(call, inputs, model, tmp_path, monkeypatch):
+    from scatacworks.models._predictor import Predictor
+
+    def small_memory(self, unit, progress=None):
+        msg = f"batches of {self.batch_size}"
+        raise MemoryError(msg)
+
+    monkeypatch.setattr(Predictor, "run", small_memory)
+    options = ["--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes", "--model", model, "-q"]
+    code, _, err = call("denoise", inputs / "fragments.tsv", "--out", tmp_path / "o", "--batch-size", 3, *options)
+    assert code == 1
+    assert "batches of 3" in err
+
+
 def test_debug_shows_the_error_itself(call, tmp_path, monkeypatch):
     monkeypatch.setenv("SCATACWORKS_DEBUG", "")
     with pytest.raises(FileNotFoundError):

@@ -17,6 +17,14 @@ def test_a_trained_model_denoises(call, result, tmp_path):
     model = tmp_path / "t" / "model.safetensors"
     assert model.exists()
     assert (tmp_path / "t" / "training.png").exists()
+    again = ["train", result / "scatacworks.h5ad", "--out", tmp_path / "t", *options, "-q"]
+    code, _, err = call(*again)
+    assert code == 1
+    assert "holds a finished model" in err
+    assert "--overwrite" in err
+    for more in (["--resume"], ["--overwrite", "--batch-size", 2]):
+        code, _, err = call(*again, *more)
+        assert code == 0, err
     arguments = ["--groups-column", "cell_type", "--model", model, "--bigwig", "none", "-q"]
     code, _, err = call("denoise", result / "scatacworks.h5ad", "--out", tmp_path / "d", *arguments)
     assert code == 0, err

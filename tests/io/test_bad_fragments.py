@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
+import subprocess
 
 import anndata as ad
 import numpy as np
@@ -112,6 +114,30 @@ def test_paired_matrix_without_a_genome():
     adata.obsm["fragment_paired"] = np.zeros((1, 10), np.uint32)
     with pytest.raises(KeyError, match=r"no .uns\['reference_sequences'\]: set it to the genome.*to_frame\(\)"):
         open_fragments(adata)
+
+
+@pytest.mark.parametrize("write", [bytes, gzip.compress, as_bgzf], ids=["text", "gzip", "bgzf"])
+@pytest.mark.parametrize("options", [{}, {"bulk": True}, {"barcodes": ["AAAC"]}], ids=["found", "bulk", "given"])
+def test_pairs_of_reads_are_no_fragments(tmp_path, write, options):
+    pairs = [f"chr1\t{s}\t{s + 50}\tchr1\t{s + 90}\t{s + 140}\tAAAC\t60\t+\t-" for s in range(99)]
+    path = tmp_path / "pairs.bedpe"
+    path.write_bytes(write("\n".join(["# made by bedtools", *pairs, ""]).encode()))
+    with pytest.raises(ValueError, match=r"pairs.bedpe, line 2: .*is a pair of reads \(BEDPE\).*bulk=True") as caught:
+        read(path, **options)
+    command = ["awk", "-v", "OFS=\t", re.search(r"'({.*})'", str(caught.value))[1]]
+    if shutil.which("awk") is None:
+        pytest.skip("needs awk, which the message names")
+    made = subprocess.run(command, input="\n".join(pairs), capture_output=True, text=True, check=True)
+    (tmp_path / "fragments.tsv").write_text(made.stdout)
+    adata = read(tmp_path / "fragments.tsv", in_memory=True)
+    assert adata.obs["n_fragments"].to_dict() == {"AAAC": 99}
+    assert set(adata.obsm["fragment_paired"].data) == {140}
+
+
+def test_cells_named_as_chromosomes_are_cells(tmp_path):
+    path = tmp_path / "f.tsv"
+    path.write_text("1\t10\t90\t1\t4\n1\t10\t90\t2\t1\textra\n")
+    assert read(path).obs_names.tolist() == ["1", "2"]
 
 
 def test_one_endless_line(tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def test_errors(index, bim, tmp_path):
     with pytest.raises(ValueError, match="six columns"):
         write_ldsc(index, tmp_path / "o", bim=tmp_path / "x.bim")
     with pytest.raises(KeyError, match="nothing"):
-        write_ldsc(index, tmp_path / "o", bim=bim, groupby="nothing")
+        write_ldsc(index, tmp_path / "o", bim=bim, component_key="nothing")
     (tmp_path / "r.results").write_text("a\tb\n1\t2\n")
     with pytest.raises(ValueError, match="print-coefficients"):
         read_ldsc(tmp_path / "r.results")

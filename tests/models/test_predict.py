@@ -216,7 +216,7 @@ def test_units_hold_every_slot_once_and_are_bounded():
     genome = sca.Genome("hg38")
     units = make_units(genome, 11, unit_bp=10**8)
     slots = [(chrom, group) for unit in units for chrom in unit.chroms for group in unit.groups]
-    assert sorted(slots) == [(c, g) for c in range(len(genome)) for g in range(11)]
+    assert sorted(slots) == [(c, g) for c, chrom in enumerate(genome.chroms) if chrom != "chrM" for g in range(11)]
     sizes = [genome.lengths[list(unit.chroms)].sum() * len(unit.groups) for unit in units]
     assert max(sizes) <= max(10**8, genome.lengths.max())
 
@@ -238,7 +238,7 @@ def test_an_absent_device_is_refused(genome):
 
 
 @pytest.mark.parametrize("way", ["host", "device"])
-@pytest.mark.parametrize(("batch_size", "way_out"), [(6, "batch_size=3"), (1, "device='cpu'")])
+@pytest.mark.parametrize(("batch_size", "way_out"), [(6, "batch_size=3 (--batch-size 3 "), (1, "device='cpu'")])
 def test_a_device_whose_memory_is_too_small_is_explained(genome, monkeypatch, way, batch_size, way_out):
     model, forward = small_unet(), BinnedUNet.forward
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -38,11 +40,13 @@ def samples():
     return [Sample(tracks, "A", depth, {chrom: whole}) for chrom in ("chr1", "chr2")]
 
 
-def run(samples, out=None, *, architecture=models.Linear, resume=False, accelerator="auto", **settings):
+def run(
+    samples, out=None, *, architecture=models.Linear, resume=False, overwrite=False, accelerator="auto", **settings
+):
     torch.manual_seed(0)
     settings = {"steps": 6, "epochs": 3, "core_bp": 4096, "batch_size": 2, "warmup": 2} | settings
     config = recipe(validation_depths=(samples[0].depth / 10,), **settings)
-    how = {"out": out, "resume": resume, "progress": False, "accelerator": accelerator}
+    how = {"out": out, "resume": resume, "overwrite": overwrite, "progress": False, "accelerator": accelerator}
     return fit(architecture(), samples[:1], samples[1:], config=config, **how)
 
 
@@ -160,7 +164,11 @@ def test_crops_hold_what_the_tracks_hold(samples):
 
 
 @pytest.mark.parametrize(
-    ("size", "way_out"), [(2, r'settings=\{"batch_size": 1\}'), (1, r'settings=\{"core_bp": 2048\}')]
+    ("size", "way_out"),
+    [
+        (2, r'settings=\{"batch_size": 1\} in tl.train \(--batch-size 1 on the'),
+        (1, r'settings=\{"core_bp": 2048\} in tl.train'),
+    ],
 )
 def test_a_device_whose_memory_is_too_small_is_explained(samples, monkeypatch, size, way_out):
     def too_small(*_):
@@ -168,7 +176,7 @@ def test_a_device_whose_memory_is_too_small_is_explained(samples, monkeypatch, s
         raise torch.OutOfMemoryError(message)
 
     monkeypatch.setattr(models.Linear, "forward", too_small)
-    with pytest.raises(torch.OutOfMemoryError, match=f"a batch of {size} crops of 4,096 bp.* {way_out} in tl.train"):
+    with pytest.raises(torch.OutOfMemoryError, match=f"a batch of {size} crops of 4,096 bp.* {way_out}"):
         run(samples, batch_size=size)
 
 
@@ -275,3 +283,38 @@ def test_a_gpu_trains_as_the_cpu_does(samples, architecture, monkeypatch):
         [(a - b.cpu()).abs().flatten() for a, b in zip(weights(one).values(), weights(other).values(), strict=True)]
     )
     assert (difference > 1e-4).float().mean() < 0.05  # where a gradient is near zero, its sign may differ
+
+
+@pytest.mark.parametrize(("finished", "match"), [(True, "a finished model"), (False, "a training that was stopped")])
+def test_an_earlier_run_is_not_written_over(samples, tmp_path, monkeypatch, finished, match):
+    step = _module.TrainingModule.training_step
+    if not finished:
+
+        def killed(self, batch, i):
+            if self.global_step == 5:
+                raise KeyboardInterrupt
+            return step(self, batch, i)
+
+        monkeypatch.setattr(_module.TrainingModule, "training_step", killed)
+    with contextlib.nullcontext() if finished else pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(samples, tmp_path)
+    monkeypatch.setattr(_module.TrainingModule, "training_step", step)
+    (tmp_path / "mine.txt").write_text("notes")
+    before = {path: path.read_bytes() for path in tmp_path.glob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match=f"{match}; give another folder, resume=True .* or overwrite=True"):
+        run(samples, tmp_path)
+    with pytest.raises(ValueError, match="give one of them"):
+        run(samples, tmp_path, resume=True, overwrite=True)
+    assert {path: path.read_bytes() for path in before} == before
+    other = run(samples, steps=3)
+    assert_equal(run(samples, tmp_path, overwrite=True, steps=3), other)
+    assert torch.equal(next(models.load(tmp_path).parameters()), next(other.model.parameters()))
+    assert (tmp_path / "mine.txt").read_text() == "notes"
+
+
+def test_a_finished_run_is_taken_up_as_it_ended(samples, tmp_path):
+    first = run(samples, tmp_path)
+    assert_equal(run(samples, tmp_path, resume=True), first)
+    (tmp_path / "last.ckpt").unlink()
+    with pytest.raises(FileExistsError, match="give another folder, or overwrite=True"):
+        run(samples, tmp_path, resume=True)

@@ -85,3 +85,17 @@ def test_a_volcano_of_one_family(adata):
     with pytest.raises(KeyError, match="no regions of family 'given'; there are 'peak', 'tile'"):
         sca.pl.volcano(adata, family="given", ax=ax)
     plt.close(figure)
+
+
+def test_the_slots_of_result_and_tracks_can_be_named(adata):
+    other = adata.copy()
+    other.uns["mine"], other.uns["tracks"] = other.uns.pop("differential_regions"), other.uns.pop("denoised")
+    other.uns["scatacworks"] = {**other.uns["scatacworks"], "mine": other.uns["scatacworks"]["differential_regions"]}
+    names = {"key": "mine", "denoised_key": "tracks"}
+    for drawn, expected in [(sca.pl.differential_regions, names), (sca.pl.volcano, {"key": "mine"})]:
+        kept, moved = drawn(adata, return_fig=True), drawn(other, return_fig=True, **expected)
+        for left, right in zip(kept.axes, moved.axes, strict=True):
+            for one, two in zip(left.lines, right.lines, strict=True):
+                np.testing.assert_array_equal(one.get_xydata(), two.get_xydata())
+        with pytest.raises(KeyError):
+            drawn(other)

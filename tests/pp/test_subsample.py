@@ -77,6 +77,27 @@ def test_fragments_to_keep_are_met_in_expectation(cells):
     np.testing.assert_allclose(kept, 400, rtol=0.05)
 
 
+def test_groups_end_equally_deep_whatever_they_have_of_mitochondria(cells):
+    genome = sca.Genome({"chr1": 5_000, "MT": 1_000})
+    rng = np.random.default_rng(0)
+    counts = {"chr1": [3_000, 3_000, 100], "MT": [0, 2_000, 2_000]}  # fragments
+
+    def sites(n, size):
+        at, number = np.unique(rng.integers(0, size, 2 * n).astype(np.int32), return_counts=True)
+        return at, None, number.astype(np.uint32)
+
+    chromosomes = [(c, [sites(n, genome.sizes[c]) for n in numbers]) for c, numbers in counts.items()]
+    tracks = sca.Tracks.from_chromosomes(["none", "many", "small"], genome, chromosomes)
+    cells.uns["pseudobulk"] = {"cut_sites": tracks.to_dict(), "n_cells": np.array([20, 20, 20]), "params": {}}
+    with pytest.warns(UserWarning, match=r"1 group\(s\) .* fewer than n_fragments=1000 nuclear .* 'small'"):
+        sca.pp.subsample(cells, n_fragments=1_000, n_repeats=20)
+    thin = sca.get.tracks(cells, key="subsample")
+    nuclear, mito = (thin.sums(chrom).reshape(3, 20).mean(1) / 2 for chrom in ("chr1", "MT"))
+    np.testing.assert_allclose(nuclear, [1_000, 1_000, 100], rtol=0.02)
+    np.testing.assert_allclose(mito, [0, 2_000 / 3, 2_000], rtol=0.03)
+    np.testing.assert_allclose(cells.uns["subsample"]["n_fragments"], thin.sums() / 2, atol=0.5)
+
+
 def test_the_whole_is_the_whole(cells):
     sca.pp.pseudobulk(cells, "type", progress=False)
     sca.pp.subsample(cells, fraction=1.0)

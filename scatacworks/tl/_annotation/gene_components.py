@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._anndata import genome_of
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
 from scatacworks.io._genes import read_genes
@@ -64,7 +65,8 @@ def gene_components(
     fdr
         Genes are labelled at q-values up to this.
     genome
-        Chromosome lengths at which landscapes end; without it they end at the last gene or element only at 0.
+        Chromosome lengths at which landscapes end; by default those of the index's own genome. Where that is not known
+        either, landscapes end only at 0.
     biotypes
         Only genes of these biotypes.
     component_key
@@ -112,6 +114,7 @@ def gene_components(
     ['Lymphoid']
     """
     index = index.copy() if copy else index
+    genome = genome_of(index) if genome is None else genome
     elements = elements_of(index.var, genome=genome)
     labels, components = labels_of(index, component_key)
     table, codes = on_chromosomes(read_genes(genes, biotypes=biotypes), elements.chroms, what="The gene table")

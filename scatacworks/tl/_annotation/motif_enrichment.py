@@ -30,7 +30,7 @@ def motif_enrichment(
     *,
     motifs: str | os.PathLike[str] | Sequence[Motif] | None = None,
     sequences: str | os.PathLike[str] = "sequence",
-    groupby: str = _keys.COMPONENT,
+    component_key: str = _keys.COMPONENT,
     p_value: float = 1e-4,
     width: int | None = None,
     background: Sequence[float] | None = None,
@@ -52,10 +52,10 @@ def motif_enrichment(
         Elements in `.var`, with labels.
     motifs
         A motif file or the result of :func:`scatacworks.io.read_motifs`. `None` reuses the matches stored by an
-        earlier call, for another `groupby`.
+        earlier call, for another `component_key`.
     sequences
         Column of `.var` with sequences, or a FASTA file of the genome (read lazily through its index).
-    groupby
+    component_key
         Column of `.var` with the groups of elements.
     p_value
         Probability of a match at one position of a random sequence.
@@ -105,7 +105,7 @@ def motif_enrichment(
     [['GATA1', 'Myeloid']]
     """
     index = index.copy() if copy else index
-    labels, components = labels_of(index, groupby)
+    labels, components = labels_of(index, component_key)
     if motifs is not None:
         loaded = load_motifs(motifs)
         index.varm[_keys.MOTIF_MATCHES] = match(
@@ -130,7 +130,7 @@ def motif_enrichment(
         "table": table,
         "motifs": np.array(names, dtype=object),
         "factors": np.array(factors, dtype=object),
-        _keys.PARAMS: {"p_value": p_value, "groupby": groupby, "sequences": str(sequences), "width": width},
+        _keys.PARAMS: {"p_value": p_value, "component_key": component_key, "sequences": str(sequences), "width": width},
     }
     return index if copy else None
 

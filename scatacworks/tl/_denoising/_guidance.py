@@ -136,9 +136,7 @@ def _sharing(adata: AnnData, key: str, groups: np.ndarray) -> np.ndarray:
     groupby = str(adata.uns[key].get(_keys.PARAMS, {}).get("groupby", ""))
     if groupby not in adata.obs and groupby not in adata.obsm:
         return np.eye(len(groups), dtype=bool)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said when the pseudobulk was made
-        members = resolve_groups(adata, groupby, groups=list(groups)).matrix.astype(np.int64)
+    members = resolve_groups(adata, groupby, groups=list(groups), tell_missing=False).matrix.astype(np.int64)
     return ((members.T @ members).toarray() > 0) | np.eye(len(groups), dtype=bool)
 
 

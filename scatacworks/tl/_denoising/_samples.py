@@ -72,14 +72,14 @@ def split(
     """Regions to train on and to validate on; the hold-out is in neither.
 
     `validation` and `holdout` are chromosomes or regions. Defaults are the paper's: validation chr20 of human and chr11
-    of mouse, hold-out chr10, where the genome has them.
+    of mouse, hold-out chr10, where the genome has them. Without `regions`, mitochondria and plastids are in neither.
     """
     known = set(genome.chroms)
     if validation is None:
         validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
     if holdout is None:
         holdout = [c for c in ("chr10", "10") if c in known]
-    everything = {c: np.array([[0, n]]) for c, n in genome.sizes.items()}
+    everything = {c: np.array([[0, genome.sizes[c]]]) for c in np.array(genome.chroms)[genome.nuclear].tolist()}
     usable = everything if regions is None else intervals(regions, genome)
     kept = intervals(list(validation), genome) if validation else {}
     out = intervals(list(holdout), genome) if holdout else {}

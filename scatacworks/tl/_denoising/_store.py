@@ -137,7 +137,7 @@ class _Chromosome(Sequence):
             raise IndexError(group)
         unit = self.owner.get(group)
         encoded = None if unit is None else self.parts.load(unit, self.output, (self.chrom, group))
-        return decode_one(self.predictor, self.output, encoded, self.scale[group])
+        return decode_one(self.predictor, self.output, self.chrom, encoded, self.scale[group])
 
 
 def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from scatacworks.genome import Genome
     from scatacworks.tracks import Tracks
 
 LIMITS = (0.5, 200, 30)  # threshold, least length, largest gap: the defaults, for peaks that are called on the way
@@ -34,6 +35,7 @@ def call_peaks(
     min_length: int = LIMITS[1],
     max_gap: int = LIMITS[2],
     groups: Sequence[str] | None = None,
+    chroms: Sequence[str] | str | None = None,
     key_added: str = _keys.PEAKS,
     mod: str = "atac",
     n_jobs: int | None = None,
@@ -62,6 +64,9 @@ def call_peaks(
         Largest stretch below the threshold within a peak, bp.
     groups
         Groups to call; all by default.
+    chroms
+        Chromosomes to call on. By default those of the nucleus, and those of mitochondria or plastids that were named
+        in the `regions` of :func:`~scatacworks.tl.denoise`.
     key_added
         Slot of `.uns` to write.
     mod
@@ -86,7 +91,7 @@ def call_peaks(
     Raises
     ------
     KeyError
-        If there are no tracks under `key`; run :func:`~scatacworks.tl.denoise` first.
+        If there are no tracks under `key`; run :func:`~scatacworks.tl.denoise` first. Or no such group or chromosome.
     ValueError
         If a limit is out of range, or the layer holds cut sites rather than a track.
 
@@ -105,7 +110,8 @@ def call_peaks(
     called, signal = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
     names = group_names(called.groups if groups is None else groups)
-    jobs = [(name, chrom) for name in names for chrom in called.genome.chroms]
+    wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
+    jobs = [(name, chrom) for name in names for chrom in wanted]
 
     def call(job: tuple[str, str]) -> pd.DataFrame:
         peaks = _call_one(called, signal, *job, (threshold, min_length, max_gap))
@@ -129,6 +135,16 @@ def _check_limits(threshold: float, min_length: int, max_gap: int) -> None:
     if min_length < 1 or max_gap < 0:
         msg = f"min_length is {min_length} and max_gap {max_gap}; expected at least 1 and 0 bp."
         raise ValueError(msg)
+
+
+def _chosen(genome: Genome, chroms: Sequence[str] | str | None, regions: pd.DataFrame | None) -> list[str]:
+    """Return the chromosomes to call on, in the genome's order and spelling."""
+    if chroms is not None:
+        codes = sorted({genome.code(chrom) for chrom in ([chroms] if isinstance(chroms, str) else chroms)})
+    else:
+        named = set() if regions is None else set(genome.resolve(regions["chrom"].astype(str)).tolist())
+        codes = [code for code, nuclear in enumerate(genome.nuclear) if nuclear or code in named]
+    return [genome.chroms[code] for code in codes]
 
 
 def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tuple[Tracks, Tracks]:

@@ -77,7 +77,8 @@ def denoise(
         Groups to denoise, in this order; all by default.
     regions
         Limit the work to these: a region (`"chr1:1,000-2,000"`), a gene, a list of them, a BED file or a DataFrame with
-        the columns `chrom`, `start`, `end`. Elsewhere the tracks are NaN. By default the whole genome.
+        the columns `chrom`, `start`, `end`. Elsewhere the tracks are NaN. By default the nuclear genome: mitochondria
+        and plastids, which have no nucleosomes and many copies, are computed only where named (`"chrM"`).
     depth
         Cut sites per 3.1e9 bp of territory of each group: one number, one per group, or a mapping. By default
         measured from the data.

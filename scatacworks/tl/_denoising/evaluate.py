@@ -37,7 +37,7 @@ def evaluate(
     *,
     bigwig: Literal["coverage", "cut_sites"] = "coverage",
     key: str = _keys.DENOISED,
-    raw_key: str = _keys.PSEUDOBULK,
+    pseudobulk_key: str = _keys.PSEUDOBULK,
     groups: Sequence[str] | None = None,
     peaks: pd.DataFrame | None = None,
     differential: tuple[str, str] | pd.DataFrame | None = None,
@@ -69,7 +69,7 @@ def evaluate(
     bigwig
         What bigWig files hold: ``"coverage"`` of cut sites extended by `extend`, or ``"cut_sites"``; see
         :func:`~scatacworks.tl.train`.
-    key, raw_key
+    key, pseudobulk_key
         Slots of `.uns` with the denoised tracks (scored when there) and the cut sites.
     groups
         Groups to score; all by default, or those of `differential`.
@@ -130,13 +130,13 @@ def evaluate(
     import pandas as pd
 
     bars = {"n_jobs": n_jobs, "progress": progress}
-    truth, adata, unsolved, absent = open_pair(truth, adata, raw_key, kind=bigwig, extend=extend, **bars)
-    full, shallow = _samples.cut_sites_of(truth, raw_key), _samples.cut_sites_of(adata, raw_key)
+    truth, adata, unsolved, absent = open_pair(truth, adata, pseudobulk_key, kind=bigwig, extend=extend, **bars)
+    full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)
     pair = differential if isinstance(differential, tuple) else None
     names = group_names((pair or shallow.groups) if groups is None else groups)
-    depths = _samples.depths_of(adata, raw_key, depth)[[shallow.group_code(name) for name in names]]
+    depths = _samples.depths_of(adata, pseudobulk_key, depth)[[shallow.group_code(name) for name in names]]
     deep, shallow = full.select(names), shallow.select(names)
-    deep_depths = _samples.depths_of(truth, raw_key, None)[[full.group_code(name) for name in names]]
+    deep_depths = _samples.depths_of(truth, pseudobulk_key, None)[[full.group_code(name) for name in names]]
     peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
     apart = differential if pair is None else peaks_of_one(peaks, pair)
     regions = present(regions, deep.genome, absent)
@@ -147,7 +147,7 @@ def evaluate(
     tune = None if tune_regions is None else _frame(_samples.intervals(tune_regions, deep.genome))
     simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
     rows = []
-    key = _current(adata, key, raw_key)
+    key = _current(adata, key, pseudobulk_key)
     for method, signal, score in _methods(adata, shallow, depths, key, (models or {}, simple, run)):
         table = metrics.evaluate_tracks(
             signal, deep, score=score, regions=where, groups=names, threshold=threshold, **options
@@ -182,15 +182,15 @@ def _baselines(
     return found
 
 
-def _current(adata: Any, key: str, raw_key: str) -> str | None:
+def _current(adata: Any, key: str, pseudobulk_key: str) -> str | None:
     """Return the key of the denoised tracks, or `None` if there are none of these cut sites."""
     if isinstance(adata, Tracks) or key not in adata.uns:
         return None
-    if is_made_of(adata, key, raw_key):
+    if is_made_of(adata, key, pseudobulk_key):
         return key
     msg = (
-        f".uns[{key!r}] was denoised from other cut sites than .uns[{raw_key!r}] holds now, and is not scored; run "
-        "tl.denoise again."
+        f".uns[{key!r}] was denoised from other cut sites than .uns[{pseudobulk_key!r}] holds now, and is not scored; "
+        "run tl.denoise again."
     )
     warnings.warn(msg, UserWarning, stacklevel=3)
     return None

@@ -52,6 +52,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     card: Mapping[str, Any] | None = None,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     seed: int = 0,
     accelerator: str = "auto",
     devices: int | str = 1,
@@ -96,7 +97,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         True peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open) and, where they differ between
         groups, ``group``.
     regions
-        Where to train and validate; the whole genome by default. Give the windows of a file that holds no others.
+        Where to train and validate; the nuclear genome by default. Give the windows of a file that holds no others.
     validation, holdout
         Chromosomes or regions for validation, and to be left alone; by default chr20 (mouse: chr11) and chr10 as in
         the paper :cite:p:`Lal2021`.
@@ -111,9 +112,11 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     card
         Entries for the model's card: ``data``, ``licence``, ``genome``, ``limits``…
     out
-        Folder for the checkpoint, the history and the model.
+        Folder for the checkpoint, the history and the model; one with an earlier run is refused.
     resume
-        Continue an interrupted run in `out`.
+        Go on with the run in `out` that was stopped, or start one where there is none.
+    overwrite
+        Delete the earlier run in `out`, finished or not, and start anew.
     seed
         Seed of the initial weights and of all draws.
     accelerator, devices, num_nodes, precision, tensorboard, n_jobs, progress
@@ -130,6 +133,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         genome, a bigWig file holds NaN or lacks a chromosome of `regions`, or cells are to be drawn without any.
     KeyError
         If a group is missing.
+    FileExistsError
+        If `out` holds an earlier run and neither `resume` nor `overwrite` is given.
 
     Warns
     -----
@@ -148,6 +153,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     """
     from scatacworks.models import train as training
 
+    training.check_folder(out, resume=resume, overwrite=overwrite)
     network = training.start(model, seed)
     bar = {"n_jobs": n_jobs, "progress": progress}
     opened = open_pair(adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar)
@@ -187,7 +193,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     network.card.update(_describe(config, where, train_on, card))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     options |= {"tensorboard": tensorboard, **bar}
-    return training.fit(network, train_on, validate_on, config=config, out=out, resume=resume, seed=seed, **options)
+    options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}
+    return training.fit(network, train_on, validate_on, config=config, **options)
 
 
 def _make(

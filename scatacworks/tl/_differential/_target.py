@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,9 +105,7 @@ def target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:
     groupby = str(slot.get(_keys.PARAMS, {}).get("groupby", "")) if hasattr(slot, "get") else ""
     if not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of cells without a group, said when the pseudobulk was made
-        membership = resolve_groups(adata, groupby)
+    membership = resolve_groups(adata, groupby, tell_missing=False)
     if group not in membership.groups:
         return None
     return np.asarray(membership.matrix[:, membership.groups == group].sum(axis=1)).ravel() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,3 +31,13 @@ def choose(device: str | None, patterns: Patterns, k: int) -> tuple[Callable[...
 
     chosen = pick_device(device or "cuda")
     return partial(TorchDescent, device=chosen), str(chosen)
+
+
+def memory_explained(device: str, patterns: Patterns, k: int) -> AbstractContextManager:
+    """Say the way out where the memory of a GPU does not hold a factorisation."""
+    if device == "cpu":
+        return nullcontext()
+    from scatacworks.models._engine import explain_memory
+
+    what = f"the loadings of {len(patterns.count):,} distinct elements on {k} components and some of their ones"
+    return explain_memory(device, what, "Give device='cpu', which computes the same, or end what else uses it.")

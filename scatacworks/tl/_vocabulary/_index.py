@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scatacworks import _keys
+from scatacworks._anndata import genome_of
 from scatacworks._core.delineate import Peaks, Rules
 from scatacworks._core.identifiers import number
 from scatacworks._core.index import MODES, ChromosomeIndex, index_chromosomes
@@ -64,8 +65,8 @@ def dhs_index(
         the highest signal wins, as in ArchR and SnapATAC2) and `"union"` (overlapping or touching peaks become one).
         Both ignore `overlap`.
     genome
-        Chromosome order, spelling and lengths (see :class:`~scatacworks.Genome`). Without it chromosomes are in natural
-        order and the last element stands for the end of the chromosome in the numbering.
+        Chromosome order, spelling and lengths (see :class:`~scatacworks.Genome`). By default that of an AnnData that
+        states it (`.uns["reference_sequences"]`); where it is not known, chromosomes are in natural order.
     clump_gap
         Largest distance between neighbouring summits of a clump, in bp.
     window
@@ -100,6 +101,8 @@ def dhs_index(
     `uns["dhs_index"]` :
         `peaks`, the peaks with the row of their `element`; `edges`, the two names per chromosome that belong to its
         ends; `retired`, names no longer in use; and `params`.
+    `uns["reference_sequences"]`, `uns["scatacworks"]["genome"]`, `uns["reference_genes"]` :
+        The genome, its name and its own genes, where known. An index is no prior for cells of another genome.
 
     Raises
     ------
@@ -129,7 +132,10 @@ def dhs_index(
     [[1, 0], [1, 1]]
     """
     _check_choices(overlap, method, compat)
-    genome = genome if genome is None or isinstance(genome, Genome) else Genome(genome)
+    if genome is None:
+        genome = genome_of(peaks) if isinstance(peaks, AnnData) else None
+    elif not isinstance(genome, Genome):
+        genome = Genome(genome)
     table = collect_peaks(peaks, genome)
     params = {
         "overlap": overlap,
@@ -191,6 +197,9 @@ def build_index(
     }
     if genome is not None:
         index.uns[_keys.REFERENCE_SEQUENCES] = genome.to_frame()
+        index.uns[_keys.PROVENANCE] = {_keys.GENOME: genome.name}
+        if genome.has_own_genes:
+            index.uns[_keys.REFERENCE_GENES] = genome.genes
     return index
 
 

@@ -13,7 +13,7 @@ from scatacworks._core.nmf import factorize
 from scatacworks._core.reconstruction import confusion
 from scatacworks._core.stats import area_over_thresholds, reconstruction_scores
 from scatacworks._threads import resolve
-from scatacworks.tl._vocabulary._device import choose
+from scatacworks.tl._vocabulary._device import choose, memory_explained
 from scatacworks.tl._vocabulary._matrix import patterns_of
 from scatacworks.tl._vocabulary._vocabulary import explained, start_of
 
@@ -105,8 +105,9 @@ def vocabulary_scan(
     curves, variance = [], []
     for k in tqdm(sizes, desc="vocabulary sizes", disable=not progress, leave=False):
         start = start_of(patterns, k, "nndsvd", rng, n_jobs)
-        solver, _ = choose(device, patterns, k)
-        factors = factorize(patterns, *start, max_iter=max_iter, tol=tol, n_jobs=n_jobs, solver=solver)
+        solver, used = choose(device, patterns, k)
+        with memory_explained(used, patterns, k):
+            factors = factorize(patterns, *start, max_iter=max_iter, tol=tol, n_jobs=n_jobs, solver=solver)
         variance.append(explained(patterns, float(factors.errors[-1])))
         counts = confusion(patterns, factors.rows, factors.columns, thresholds, n_jobs=n_jobs).sum(axis=1)
         curves.append(pd.DataFrame(dict(zip(("tp", "fp", "tn", "fn"), counts, strict=True))).assign(n_components=k))

@@ -13,7 +13,7 @@ from scatacworks._core.nndsvd import nndsvd
 from scatacworks._files import require_writable
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
-from scatacworks.tl._vocabulary._device import choose
+from scatacworks.tl._vocabulary._device import choose, memory_explained
 from scatacworks.tl._vocabulary._matrix import component_names, dominant, patterns_of
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def vocabulary(
     ValueError
         If `n_components` exceeds the number of samples or elements, values are negative, nothing is present, or the
         device cannot be used.
+    torch.OutOfMemoryError
+        If the memory of the device is too small; with the way out.
 
     Examples
     --------
@@ -125,11 +127,12 @@ def vocabulary(
     solver, used = choose(device, patterns, n_components)
     start = start_of(patterns, n_components, init, np.random.default_rng(seed), n_jobs)
     scale = index.n_vars, index.n_obs
-    factors = fit(
-        patterns, start, max_iter=max_iter, tol=tol, dtype=dtype, n_jobs=n_jobs, progress=progress, solver=solver,
-        l1=(alpha_W * l1_ratio * scale[0], alpha_H * l1_ratio * scale[1]),
-        l2=(alpha_W * (1 - l1_ratio) * scale[0], alpha_H * (1 - l1_ratio) * scale[1]),
-    )  # fmt: skip
+    with memory_explained(used, patterns, n_components):
+        factors = fit(
+            patterns, start, max_iter=max_iter, tol=tol, dtype=dtype, n_jobs=n_jobs, progress=progress, solver=solver,
+            l1=(alpha_W * l1_ratio * scale[0], alpha_H * l1_ratio * scale[1]),
+            l2=(alpha_W * (1 - l1_ratio) * scale[0], alpha_H * (1 - l1_ratio) * scale[1]),
+        )  # fmt: skip
     params: dict[str, Any] = {
         "n_components": int(n_components),
         "init": "given" if given else init,

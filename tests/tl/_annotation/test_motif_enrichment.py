@@ -55,7 +55,7 @@ def test_p_equals_scipys_fisher(index):
 def test_matches_are_reused_for_another_grouping_and_unlabelled_elements_are_left_out(index):
     sca.tl.motif_enrichment(index, motifs=[GATA], progress=False)
     index.var["half"] = pd.Categorical(np.where(np.arange(600) < 300, "first", None), categories=["first", "second"])
-    sca.tl.motif_enrichment(index, groupby="half", key_added="by_half")
+    sca.tl.motif_enrichment(index, component_key="half", key_added="by_half")
     assert index.uns["by_half"]["table"]["n_component"].tolist() == [300]
 
 

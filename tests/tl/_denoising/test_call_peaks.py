@@ -117,3 +117,15 @@ def test_cut_sites_are_refused():
     adata.uns["pseudobulk"] = {"cut_sites": sca.Tracks.from_chromosomes(["a"], genome, [(0, [sites])]).to_dict()}
     with pytest.raises(ValueError, match="holds cut sites"):
         sca.tl.call_peaks(adata, key="pseudobulk")
+
+
+def test_peaks_of_raw_coverage_are_nuclear_unless_chromosomes_are_named():
+    genome = sca.Genome({"chr1": 1_000, "MT": 1_000, "chrPt": 1_000})
+    high = (np.array([100], np.int32), np.array([300], np.int32), np.array([50], np.float32))
+    tracks = sca.Tracks.from_chromosomes(["a"], genome, [(chrom, [high]) for chrom in genome.chroms])
+    adata = ad.AnnData(obs=pd.DataFrame(index=["x"]), uns={"raw": {"signal": tracks.to_dict()}})
+    for chroms, expected in [(None, ["chr1"]), ("chrM", ["MT"]), (["chrPt", "1"], ["chr1", "chrPt"])]:
+        sca.tl.call_peaks(adata, key="raw", threshold=20, chroms=chroms)
+        assert adata.uns["peaks"]["chrom"].tolist() == expected
+    with pytest.raises(KeyError, match="'chr7' is not in the genome"):
+        sca.tl.call_peaks(adata, key="raw", threshold=20, chroms=["chr7"])

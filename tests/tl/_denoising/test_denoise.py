@@ -234,3 +234,49 @@ def test_regions_come_in_many_forms(tmp_path):
         assert {chrom: x.tolist() for chrom, x in found.items()} == {0: [[10, 30], [50, 90]], 1: [[0, 5]]}
     assert parse_regions("chr2", genome)[1].tolist() == [[0, 500]]
     assert parse_regions(("chr2", 1, 3), genome)[1].tolist() == [[1, 3]]
+
+
+@pytest.fixture
+def with_mito(make_pseudobulk):
+    """Cut sites with many on chrM beside the nuclear ones, which are as without them."""
+    adata = make_pseudobulk()
+    nuclear = sca.get.tracks(adata)
+    at, counts = np.unique(np.random.default_rng(0).normal(2_000, 150, 600).astype(np.int32), return_counts=True)
+    mito = (at, None, counts.astype(np.uint32))
+    genome = sca.Genome({**nuclear.genome.sizes, "chrM": 4_000}, name="toy")
+    chromosomes = [*nuclear.chromosomes(), ("chrM", [mito] * 3)]
+    both = sca.Tracks.from_chromosomes(nuclear.groups, genome, chromosomes)
+    adata.uns["pseudobulk"]["cut_sites"] = both.to_dict()
+    return adata
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_mitochondria_are_left_out_unless_they_are_named(adata, with_mito, model_file, tmp_path, stored):
+    denoise(adata, model_file)
+    denoise(with_mito, model_file, path=tmp_path / "store" if stored else None)
+    for nuclear, found in zip(layers(adata), layers(with_mito), strict=True):
+        for group in GROUPS:
+            assert np.isnan(found.window(group, "chrM", 0, 4_000)).all()
+            for chrom, size in nuclear.genome.sizes.items():
+                where = (group, chrom, 0, size)
+                np.testing.assert_array_equal(found.window(*where), nuclear.window(*where))
+        np.testing.assert_allclose(found.sums(), nuclear.sums())
+    sca.tl.call_peaks(adata, min_length=1)
+    sca.tl.call_peaks(with_mito, min_length=1)
+    columns = ["start", "end", "summit", "mean", "max"]
+    pd.testing.assert_frame_equal(with_mito.uns["peaks"][columns], adata.uns["peaks"][columns])
+    files = sca.io.write_bigwig(with_mito, tmp_path, progress=False)
+    with pytest.importorskip("pyBigWig").open(str(files["B"])) as written:
+        assert not written.intervals("chrM")
+        assert written.intervals("chr1")
+
+
+def test_mitochondria_that_are_named_are_denoised_and_called(with_mito, model_file, network):
+    denoise(with_mito, model_file, regions=["chr3", "MT"])
+    sites = sca.get.tracks(with_mito).select(GROUPS)
+    where = {2: np.array([[0, 900]]), 3: np.array([[0, 4_000]])}
+    expected = predict(network, sites, depth=[5e6, 5e5], regions=where, progress=False)
+    assert_same(layers(with_mito), expected)
+    assert not np.isnan(sca.get.track(with_mito, "B", "chrM", key="denoised")).any()
+    sca.tl.call_peaks(with_mito, threshold=0, min_length=1)
+    assert set(with_mito.uns["peaks"]["chrom"]) == {"chr3", "chrM"}

@@ -8,7 +8,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks._core.pileup import run_length_coverage
-from scatacworks.tl._denoising import _bigwigs, _cells
+from scatacworks.tl._denoising import _bigwigs, _cells, _samples
 
 SETTINGS = {"steps": 1, "epochs": 1, "core_bp": 8192, "batch_size": 1, "warmup": 0}
 QUICK = {"model": "Linear", "progress": False}
@@ -229,3 +229,11 @@ def test_lost_coverage_is_that_of_the_group_that_is_named(tmp_path):
     with pytest.warns(UserWarning, match=r"100 covered bases of 'short' \(5\.24%\)"):
         found = read({name: tmp_path / f"{name}.bw" for name in lost}, "coverage")
     assert [len(found.sites.runs(group, "chr1")[0]) for group in ("long", "short")] == [74, 9]
+
+
+def test_mitochondria_are_trained_on_only_where_named():
+    genome = sca.Genome({"chr1": 1_000, "chr20": 500, "chrM": 100})
+    for regions, expected in [(None, ["chr1"]), (["chr1:5-90", "chrM"], ["chr1", "chrM"])]:
+        train, validation = _samples.split(genome, regions, None, None)
+        assert sorted(train) == expected
+        assert sorted(validation) == (["chr20"] if regions is None else [])

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scatacworks as sca
+from scatacworks._anndata import genome_of
 from scatacworks._core.delineate import Peaks
 from scatacworks._core.index import index_chromosomes
 
@@ -322,3 +323,39 @@ def test_iterative_keeps_the_best_of_overlapping_windows(peaks):
         assert mine["summit"].tolist() == expected
         assert mine["start"].tolist() == [max(summit - 250, 0) for summit in expected]
         assert mine["end"].tolist() == [summit + 251 for summit in expected]
+
+
+def of_genome(peaks, genome):
+    """An object with peaks that states its genome."""
+    uns = {"peaks": peaks, "reference_sequences": genome.to_frame(), "scatacworks": {"genome": genome.name}}
+    return anndata.AnnData(obs=pd.DataFrame(index=["cell"]), uns=uns)
+
+
+def test_the_index_knows_the_genome_of_the_object(peaks, tmp_path):
+    genes = pd.DataFrame([["chr1", 10, 90, "G", "+"]], columns=["chrom", "start", "end", "name", "strand"])
+    genome = sca.Genome({"chr2": 1_000_000, "chr1": 900_000}, name="fish")
+    adata = of_genome(peaks, genome)
+    adata.uns["reference_genes"] = genes
+    index = sca.tl.dhs_index(adata)
+    index.write_h5ad(tmp_path / "index.h5ad")
+    for kept in (index, anndata.read_h5ad(tmp_path / "index.h5ad")):
+        assert genome_of(kept) == genome
+        assert genome_of(kept).name == "fish"
+        assert genome_of(kept).gene("G").end == 90
+        assert list(kept.var["chrom"].unique()) == ["chr2", "chr1"]
+    extended, _ = sca.tl.extend_index(index, of_genome(peaks.assign(sample="new"), genome))
+    assert genome_of(extended).name == "fish"
+    assert "reference_sequences" not in sca.tl.dhs_index(peaks).uns
+
+
+def test_an_index_is_no_prior_for_another_assembly(peaks):
+    hg19, hg38 = sca.Genome("hg19"), sca.Genome("hg38")
+    index = sca.tl.dhs_index(of_genome(peaks, hg19))
+    assert genome_of(index).name == "hg19"
+    assert sca.tl.prior(index, genome="hg19").genome == hg19
+    with pytest.raises(ValueError, match="which has 248,956,422 bp in 'hg38'; it is of another genome"):
+        sca.tl.prior(index, genome=hg38)
+    with pytest.raises(ValueError, match="peaks are of 'hg38'.* not of 'hg19'"):
+        sca.tl.extend_index(index, of_genome(peaks.assign(sample="new"), hg38))
+    with pytest.raises(ValueError, match="peaks are of 'hg19'.* not of 'hg38'"):
+        sca.tl.dhs_index(of_genome(peaks, hg19), genome="hg38")

@@ -125,6 +125,25 @@ def test_a_backed_index_is_read_in_blocks(index, tmp_path):
     backed.file.close()
 
 
+@pytest.mark.parametrize("step", [sca.tl.vocabulary, sca.tl.vocabulary_scan])
+def test_a_gpu_whose_memory_is_too_small_is_explained(monkeypatch, step):
+    torch = pytest.importorskip("torch")
+    from scatacworks.models import _nmf
+    from scatacworks.tl._vocabulary import _device
+
+    def too_small(*_):
+        message = "CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has a total of …"
+        raise torch.OutOfMemoryError(message)
+
+    monkeypatch.setattr(_nmf, "_descend", too_small)  # the CPU stands in for the GPU
+    monkeypatch.setattr("scatacworks.models._engine.pick_device", lambda _: torch.device("cpu"))
+    monkeypatch.setattr(_device, "str", lambda _: "cuda:0", raising=False)
+    index = planted()
+    with pytest.raises(torch.OutOfMemoryError, match=r"'cuda:0' does not hold the loadings.* Give device='cpu'"):
+        step(index, n_components=4 if step is sca.tl.vocabulary else [4], device="cuda:0", progress=False)
+    assert list(index.uns) == []
+
+
 def test_rows_and_columns_without_ones_have_no_component():
     index = planted()
     matrix = index.X.tolil()

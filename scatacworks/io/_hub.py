@@ -1,0 +1,286 @@
+"""Write a track hub: the tracks and peaks of all groups as one entry of the UCSC Genome Browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from scatacworks import _keys
+from scatacworks._anndata import atac
+from scatacworks._files import atomic_path
+from scatacworks._groups import group_names
+from scatacworks._logging import logger
+from scatacworks._palette import cycle
+from scatacworks.genome import built_in_sizes
+from scatacworks.io._bigwig import write_bigwig
+from scatacworks.io._peaks import narrow_peaks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from anndata import AnnData
+    from mudata import MuData
+
+    from scatacworks.genome import Genome
+
+_AUTOSQL: Final = """table bigNarrowPeak
+"Peaks of one group, heights relative to all groups"
+(
+string chrom; "Chromosome"
+uint chromStart; "Start, 0-based"
+uint chromEnd; "End, half-open"
+string name; "Name of the peak"
+uint score; "Height, 0 to 1000"
+char[1] strand; "Strand"
+float signalValue; "Highest signal"
+float pValue; "Not used, -1"
+float qValue; "Not used, -1"
+int peak; "Summit, bp from the start"
+)
+"""
+_SIGNAL, _PEAKS = "signal", "peaks"
+_VIEWS: Final = {
+    _SIGNAL: {"shortLabel": "Signal", "visibility": "full", "autoScale": "group", "maxHeightPixels": "100:32:8"},
+    _PEAKS: {"shortLabel": "Peaks", "visibility": "dense"},
+}
+_TYPES: Final = {_SIGNAL: "bigWig", _PEAKS: "bigNarrowPeak"}
+
+
+def write_hub(
+    adata: AnnData | MuData,
+    path: str | PathLike[str],
+    *,
+    key: str = _keys.DENOISED,
+    layer: str | None = None,
+    peaks_key: str | None = _keys.PEAKS,
+    groups: Sequence[str] | None = None,
+    groupby: str | None = None,
+    genome: str | None = None,
+    name: str = "scatacworks",
+    email: str | None = None,
+    n_jobs: int | None = None,
+    progress: bool = True,
+    mod: str = "atac",
+) -> Path:
+    """Write the tracks and peaks of all groups as a track hub for the UCSC Genome Browser.
+
+    Put the folder on a web server and give the address of its `hub.txt` under My Data > Track Hubs. The hub is one
+    composite track that has, of every group and in its colour, the signal (bigWig) and the peaks (bigBed), where there
+    are any. The folder appears whole or not at all.
+
+    Parameters
+    ----------
+    adata
+        Cells, after :func:`~scatacworks.tl.denoise`.
+    path
+        The folder to write; one that holds an earlier hub, and nothing else, is replaced.
+    key, layer
+        Which tracks, as for :func:`scatacworks.get.tracks`: by default the denoised signal. Cut sites are written as
+        coverage of ±100 bp.
+    peaks_key
+        Slot of `.uns` with the peaks; left out where it is missing, or `None`.
+    groups
+        Groups to write, in this order; all by default.
+    groupby
+        Column of `.obs` whose colours, `.uns[f"{groupby}_colors"]`, the groups take; by default that of the pseudobulk.
+        Groups without one take colours of the package.
+    genome
+        The browser's name of the assembly; by default the object's. The browser knows hg38, hg19, mm10, mm39 and
+        others. For any but these four a note goes to the log: where the browser does not know the name, the hub shows
+        nothing until `genomes.txt` gets the sequence of the assembly (`twoBitPath`).
+    name
+        Name of the hub and of its composite track.
+    email
+        Whom users of the hub may ask.
+    n_jobs
+        Threads that compress.
+    progress
+        Show a progress bar for every group.
+    mod
+        Modality to use where `adata` is a MuData.
+
+    Returns
+    -------
+    Path of `hub.txt`. Beside it are `genomes.txt` and a folder named as the genome with `trackDb.txt` and the files.
+
+    Raises
+    ------
+    KeyError
+        If there are no such tracks or groups.
+    FileExistsError
+        If the folder holds something else than a hub.
+    ValueError
+        If the peaks do not say of which group they are.
+    ImportError
+        If there are peaks and `pybigtools`, which writes bigBed, is not installed.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    >>> hub = sca.io.write_hub(adata, mkdtemp() + "/hub", key="pseudobulk", groups=["pDCs"], progress=False)
+    >>> sorted(file.name for file in (hub.parent / "hg38").iterdir())
+    ['signal_pDCs.bw', 'trackDb.txt']
+    """
+    from scatacworks.get import tracks as get_tracks
+
+    adata = atac(adata, mod=mod)
+    tracks = get_tracks(adata, key=key, layer=layer)
+    names = group_names(tracks.groups if groups is None else groups)
+    for group in names:
+        tracks.group_code(group)
+    peaks = None if peaks_key is None else adata.uns.get(peaks_key)
+    if peaks is not None and "group" not in peaks:
+        msg = f"The peaks in .uns[{peaks_key!r}] have no column 'group'; name those of the groups, or peaks_key=None."
+        raise ValueError(msg)
+    writer = None if peaks is None else _bigbed_writer()
+    genome = genome or tracks.genome.name
+    if genome not in built_in_sizes():
+        logger.warning(
+            "Whether the UCSC browser knows %r is not known here; give its name of the assembly as genome=, or add "
+            "twoBitPath to genomes.txt.",
+            genome,
+        )
+    path = _free_folder(Path(path), safe_names([genome])[0])
+    colors = _colors(adata, groupby or _groupby_of(adata, key), names)
+    stems = dict(zip(names, safe_names(names), strict=True))
+    with atomic_path(path) as aside:
+        folder = aside / safe_names([genome])[0]
+        folder.mkdir(parents=True)
+        files: dict[str, list[str]] = {_SIGNAL: [], _PEAKS: []}
+        for group in names:
+            file = folder / f"{_SIGNAL}_{stems[group]}.bw"
+            write_bigwig(tracks, file, groups=[group], n_jobs=n_jobs, progress=progress)
+            files[_SIGNAL].append(group)
+            own = None if peaks is None else peaks[peaks["group"].astype(str) == group]
+            if own is not None and len(own):
+                _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", own, peaks, tracks.genome)
+                files[_PEAKS].append(group)
+        (folder / "trackDb.txt").write_text(_track_db(_line(name), files, stems, colors), encoding="utf-8")
+        (aside / "genomes.txt").write_text(_stanza({"genome": genome, "trackDb": f"{folder.name}/trackDb.txt"}))
+        hub = {"hub": safe_names([name])[0], "shortLabel": _line(name), "longLabel": _line(name)}
+        hub |= {"genomesFile": "genomes.txt"} | ({"email": email} if email else {})
+        (aside / "hub.txt").write_text(_stanza(hub), encoding="utf-8")
+    return path / "hub.txt"
+
+
+def _free_folder(path: Path, genome: str) -> Path:
+    """Return a folder that may be replaced: none, an empty one or an earlier hub."""
+    if path.is_dir():
+        inside = {file.name for file in path.iterdir()}
+        if inside and (inside - {genome} != {"hub.txt", "genomes.txt"}):
+            msg = f"{path} holds something else than a hub of {genome}, which would be lost; give another folder."
+            raise FileExistsError(msg)
+    elif path.exists():
+        msg = f"{path} is a file; give a folder for the hub."
+        raise FileExistsError(msg)
+    return path
+
+
+def safe_names(names: Sequence[str]) -> list[str]:
+    """Return names of letters, digits and `_`, as tracks and addresses need; clashes get a number."""
+    out: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        stem = re.sub(r"[^A-Za-z0-9]+", "_", str(name)).strip("_")[:100] or "group"
+        unique, number = stem, 2
+        while unique.lower() in taken:
+            unique, number = f"{stem}_{number}", number + 1
+        taken.add(unique.lower())
+        out.append(unique)
+    return out
+
+
+def _groupby_of(adata: AnnData, key: str) -> str:
+    """Return the column that the groups are of, as far as the slots tell."""
+    params = adata.uns[key].get(_keys.PARAMS, {})
+    source = adata.uns.get(str(params.get("key", "")), {})
+    return str(params.get("groupby", source.get(_keys.PARAMS, {}).get("groupby", "")))
+
+
+def _colors(adata: AnnData, groupby: str, names: Sequence[str]) -> dict[str, str]:
+    """Return group -> `red,green,blue`: the object's own colours where it has them."""
+    from matplotlib.colors import to_rgb
+
+    colors = dict(zip(names, cycle(len(names)), strict=True))
+    stored = list(adata.uns.get(f"{groupby}_colors", ()))
+    column = adata.obs.get(groupby)
+    if column is not None and isinstance(column.dtype, pd.CategoricalDtype):
+        colors |= dict(zip(group_names(column.cat.categories), map(str, stored), strict=False))
+    return {name: ",".join(str(round(255 * part)) for part in to_rgb(colors[name])) for name in names}
+
+
+def _bigbed_writer() -> object:
+    try:
+        import pybigtools
+    except ImportError as error:
+        error.add_note("Peaks of a hub are bigBed files: pip install 'scatacworks[hub]', or give peaks_key=None.")
+        raise
+    return pybigtools
+
+
+def _write_bigbed(writer: object, path: Path, own: pd.DataFrame, peaks: pd.DataFrame, genome: Genome) -> None:
+    """Write the peaks of one group, sorted as the format wants it."""
+    lines = narrow_peaks(own, of=peaks).astype({"chrom": str}).sort_values(["chrom", "start", "end"], kind="stable")
+    rest = lines.iloc[:, 3:].astype(str).agg("\t".join, axis=1)
+    rows = zip(lines["chrom"], lines["start"].astype(int), lines["end"].astype(int), rest, strict=True)
+    handle = writer.open(str(path), "w")
+    handle.write(dict(sorted(genome.sizes.items())), rows, _AUTOSQL)
+
+
+def _track_db(name: str, files: dict[str, list[str]], stems: dict[str, str], colors: dict[str, str]) -> str:
+    """Return the composite track, its views, and the tracks of every group in them."""
+    top = safe_names([name])[0]
+    views = {view: groups for view, groups in files.items() if groups}
+    composite = {
+        "track": top,
+        "compositeTrack": "on",
+        "shortLabel": name,
+        "longLabel": f"{name}: {len(stems)} groups",
+        "type": "bed 3",
+        "subGroup1": "view View " + " ".join(f"{view}={_VIEWS[view]['shortLabel']}" for view in views),
+        "subGroup2": "group Group " + " ".join(f"{stem}={_label(group)}" for group, stem in stems.items()),
+        "dimensions": "dimX=view dimY=group",
+        "sortOrder": "group=+ view=+",
+        "visibility": "full",
+    }
+    stanzas = [_stanza(composite)]
+    for view, groups in views.items():
+        parent = f"{top}_{view}"
+        label = f"{name} {view}"
+        shown = {"track": parent, "parent": top, "view": view, "type": _TYPES[view], "longLabel": label}
+        stanzas.append(_stanza(shown | _VIEWS[view], 4))
+        for group in groups:
+            track = f"{view}_{stems[group]}"
+            one = {
+                "track": f"{top}_{track}",
+                "parent": f"{parent} on",
+                "type": _TYPES[view],
+                "bigDataUrl": f"{track}.{'bw' if view == _SIGNAL else 'bb'}",
+                "shortLabel": _line(group),
+                "longLabel": f"{_line(group)}, {view}",
+                "color": colors[group],
+                "subGroups": f"view={view} group={stems[group]}",
+            }
+            stanzas.append(_stanza(one, 8))
+    return "\n".join(stanzas)
+
+
+def _stanza(settings: dict[str, str], indent: int = 0) -> str:
+    return "".join(f"{' ' * indent}{name} {value}\n" for name, value in settings.items())
+
+
+def _line(text: str) -> str:
+    """Return a label without line breaks."""
+    return " ".join(str(text).split())
+
+
+def _label(group: str) -> str:
+    """Return a label of a subgroup, which blanks and signs of equality would end."""
+    return re.sub(r"[\s=]+", "_", group.strip())
