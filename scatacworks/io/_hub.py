@@ -20,6 +20,7 @@ from scatacworks.io._peaks import narrow_peaks
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+    from types import ModuleType
 
     import pandas as pd
     from anndata import AnnData
@@ -201,7 +202,7 @@ def _colors(adata: AnnData, groupby: str, names: Sequence[str]) -> dict[str, str
     return {name: ",".join(str(round(255 * part)) for part in to_rgb(colors[name])) for name in names}
 
 
-def _bigbed_writer() -> object:
+def _bigbed_writer() -> ModuleType:
     try:
         import pybigtools
     except ImportError as error:
@@ -210,7 +211,7 @@ def _bigbed_writer() -> object:
     return pybigtools
 
 
-def _write_bigbed(writer: object, path: Path, own: pd.DataFrame, peaks: pd.DataFrame, genome: Genome) -> None:
+def _write_bigbed(writer: ModuleType, path: Path, own: pd.DataFrame, peaks: pd.DataFrame, genome: Genome) -> None:
     """Write the peaks of one group, sorted as the format wants it."""
     lines = narrow_peaks(own, of=peaks).astype({"chrom": str}).sort_values(["chrom", "start", "end"], kind="stable")
     rest = lines.iloc[:, 3:].astype(str).agg("\t".join, axis=1)
