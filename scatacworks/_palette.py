@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import pandas as pd
+
+from scatacworks._groups import group_names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -24,6 +28,25 @@ COMPONENT_COLORS: Final = (
 def cycle(n: int) -> list[str]:
     """Return `n` colours, from the start again after the last."""
     return [PALETTE[i % len(PALETTE)] for i in range(n)]
+
+
+def category_colors(uns: Mapping[str, Any], column: pd.Series | None) -> dict[str, str]:
+    """Return a colour per category of a column of `.obs`: those of `.uns`, scanpy's convention, where all have one.
+
+    Nothing for what is no column of categories.
+    """
+    if column is None or not isinstance(column.dtype, pd.CategoricalDtype):
+        return {}
+    names = group_names(column.cat.categories)
+    stored = [str(color) for color in uns.get(f"{column.name}_colors", ())]
+    return dict(zip(names, stored if len(stored) >= len(names) else cycle(len(names)), strict=False))
+
+
+def with_others(colors: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Add the names that have no colour yet, with those of the palette that are free, in turn."""
+    free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
+    others = [name for name in names if name not in colors]
+    return {**colors, **{name: free[i % len(free)] for i, name in enumerate(others)}}
 
 
 def component_colors(uns: Mapping[str, Any], names: Sequence[str], *, key: str = "component") -> dict[str, str]:

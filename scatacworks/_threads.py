@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 Item = TypeVar("Item")
+_END = object()
 
 
 def resolve(n_jobs: int | None = None) -> int:
@@ -49,8 +50,8 @@ def ahead(items: Generator[Item]) -> Iterator[Item]:
     No item is held on to once it is yielded.
     """
     with closing(items), ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming, held = pool.submit(next, items, None), [item]
+        coming = pool.submit(next, items, _END)
+        while (item := coming.result()) is not _END:
+            coming, held = pool.submit(next, items, _END), [item]
             del item
             yield held.pop()

@@ -167,7 +167,7 @@ class Tracks:
         for code in chroms:
             for group in range(len(self.groups)):
                 _, lengths, values = self.runs(group, code)
-                totals[group] += values.sum(dtype=np.float64) if lengths is None else np.nansum(lengths * values)
+                totals[group] += np.nansum(values if lengths is None else lengths * values, dtype=np.float64)
         return totals
 
     def chromosomes(self) -> Iterator[tuple[str, list[Runs]]]:

@@ -38,6 +38,13 @@ def test_any_window_equals_the_dense_array(dense, start, length):
             np.testing.assert_array_equal(window, padded[start + 10 : start + 10 + length])
 
 
+@pytest.mark.parametrize("lengths", [None, [1, 4, 2]])
+def test_sums_leave_out_what_is_not_known(lengths):
+    run = np.array([2, 4, 9], np.int32), lengths and np.array(lengths, np.int32), np.array([3, np.nan, 5], np.float32)
+    tracks = Tracks.from_chromosomes(["a"], Genome({"chr1": 20}), [("chr1", [run])])
+    assert tracks.sums() == np.nansum(tracks.window("a", "chr1", 0, 20), dtype=float)
+
+
 @given(dense=dense_tracks)
 def test_sums_and_group_sum_equal_the_dense_ones(dense):
     tracks = from_dense(dense)

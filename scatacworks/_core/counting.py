@@ -93,6 +93,12 @@ def _list_counts(
 
 
 @njit
+def _larger(a: float, b: float) -> float:
+    """Return the larger number, or NaN where either is, which `max` gives only where it comes first."""
+    return a if a >= b or np.isnan(a) else b
+
+
+@njit
 def add_to_regions(
     starts: np.ndarray,
     lengths: np.ndarray,
@@ -103,7 +109,10 @@ def add_to_regions(
     sums: np.ndarray,
     maxima: np.ndarray,
 ) -> None:
-    """Write the sum and the maximum of a step function over every region; `lengths` of one element holds for all."""
+    """Write the sum and the maximum of a step function over every region, NaN where a base of it is.
+
+    `lengths` of one element holds for all.
+    """
     constant = len(lengths) == 1
     first = np.searchsorted(starts, region_start)
     for i in range(len(region_start)):
@@ -115,8 +124,9 @@ def add_to_regions(
             if shared > 0:
                 covered += shared
                 total += shared * values[j]
-                highest = max(highest, values[j])
+                highest = _larger(highest, values[j])
             j += 1
         rest = region_end[i] - region_start[i] - covered
-        sums[i] = total + rest * fill
-        maxima[i] = max(highest, fill) if rest > 0 else highest
+        if rest > 0:
+            total, highest = total + rest * fill, _larger(highest, fill)
+        sums[i], maxima[i] = total, highest

@@ -45,7 +45,8 @@ def regions_matrix(
     key, layer
         As for :func:`~scatacworks.get.tracks`.
     statistic
-        Over the bases of a region: `"sum"` (of cut sites: their number), `"mean"` or `"max"`.
+        Over the bases of a region: `"sum"` (of cut sites: their number), `"mean"` or `"max"`; NaN
+        where a base is not known.
     mod
         Modality to use where `adata` is a MuData.
 

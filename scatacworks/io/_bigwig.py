@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from scatacworks._core import bigwig as format_
 from scatacworks._core import pileup
 from scatacworks._files import atomic_path
 from scatacworks._groups import group_names
+from scatacworks.io._names import file_stems
 from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
@@ -159,20 +158,3 @@ def _files_for(names: Sequence[str], path: Path, ending: str) -> dict[str, Path]
             raise ValueError(msg)
         return {names[0]: path}
     return {name: path / f"{stem}{ending}" for name, stem in zip(names, file_stems(names), strict=True)}
-
-
-def file_stems(names: Sequence[str]) -> list[str]:
-    """Return a file name stem for every group: what file systems cannot hold becomes `_`, clashes get a number."""
-    stems: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        stem = re.sub(r"[\x00-\x1f<>:\"/\\|?*\s]+", "_", unicodedata.normalize("NFC", name)).strip("._")
-        while len(stem.encode()) > 200:
-            stem = stem[:-1]
-        stem = stem or "group"
-        unique, number = stem, 2
-        while unique.casefold() in taken:
-            unique, number = f"{stem}_{number}", number + 1
-        taken.add(unique.casefold())
-        stems.append(unique)
-    return stems

@@ -6,22 +6,23 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import pandas as pd
-
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._files import atomic_path
 from scatacworks._groups import group_names
 from scatacworks._logging import logger
-from scatacworks._palette import cycle
+from scatacworks._palette import category_colors, with_others
 from scatacworks.genome import built_in_sizes
 from scatacworks.io._bigwig import write_bigwig
+from scatacworks.io._names import safe_names
 from scatacworks.io._peaks import narrow_peaks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+    from types import ModuleType
 
+    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -147,11 +148,12 @@ def write_hub(
             "twoBitPath to genomes.txt.",
             genome,
         )
-    path = _free_folder(Path(path), safe_names([genome])[0])
+    assembly = safe_names([genome])[0]
+    path = _free_folder(Path(path), assembly)
     colors = _colors(adata, groupby or _groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
     with atomic_path(path) as aside:
-        folder = aside / safe_names([genome])[0]
+        folder = aside / assembly
         folder.mkdir(parents=True)
         files: dict[str, list[str]] = {_SIGNAL: [], _PEAKS: []}
         for group in names:
@@ -163,7 +165,9 @@ def write_hub(
                 _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", own, peaks, tracks.genome)
                 files[_PEAKS].append(group)
         (folder / "trackDb.txt").write_text(_track_db(_line(name), files, stems, colors), encoding="utf-8")
-        (aside / "genomes.txt").write_text(_stanza({"genome": genome, "trackDb": f"{folder.name}/trackDb.txt"}))
+        (aside / "genomes.txt").write_text(
+            _stanza({"genome": genome, "trackDb": f"{assembly}/trackDb.txt"}), encoding="utf-8"
+        )
         hub = {"hub": safe_names([name])[0], "shortLabel": _line(name), "longLabel": _line(name)}
         hub |= {"genomesFile": "genomes.txt"} | ({"email": email} if email else {})
         (aside / "hub.txt").write_text(_stanza(hub), encoding="utf-8")
@@ -183,20 +187,6 @@ def _free_folder(path: Path, genome: str) -> Path:
     return path
 
 
-def safe_names(names: Sequence[str]) -> list[str]:
-    """Return names of letters, digits and `_`, as tracks and addresses need; clashes get a number."""
-    out: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        stem = re.sub(r"[^A-Za-z0-9]+", "_", str(name)).strip("_")[:100] or "group"
-        unique, number = stem, 2
-        while unique.lower() in taken:
-            unique, number = f"{stem}_{number}", number + 1
-        taken.add(unique.lower())
-        out.append(unique)
-    return out
-
-
 def _groupby_of(adata: AnnData, key: str) -> str:
     """Return the column that the groups are of, as far as the slots tell."""
     params = adata.uns[key].get(_keys.PARAMS, {})
@@ -205,18 +195,14 @@ def _groupby_of(adata: AnnData, key: str) -> str:
 
 
 def _colors(adata: AnnData, groupby: str, names: Sequence[str]) -> dict[str, str]:
-    """Return group -> `red,green,blue`: the object's own colours where it has them."""
+    """Return group -> `red,green,blue`, as figures have them."""
     from matplotlib.colors import to_rgb
 
-    colors = dict(zip(names, cycle(len(names)), strict=True))
-    stored = list(adata.uns.get(f"{groupby}_colors", ()))
-    column = adata.obs.get(groupby)
-    if column is not None and isinstance(column.dtype, pd.CategoricalDtype):
-        colors |= dict(zip(group_names(column.cat.categories), map(str, stored), strict=False))
+    colors = with_others(category_colors(adata.uns, adata.obs.get(groupby)), names)
     return {name: ",".join(str(round(255 * part)) for part in to_rgb(colors[name])) for name in names}
 
 
-def _bigbed_writer() -> object:
+def _bigbed_writer() -> ModuleType:
     try:
         import pybigtools
     except ImportError as error:
@@ -225,7 +211,7 @@ def _bigbed_writer() -> object:
     return pybigtools
 
 
-def _write_bigbed(writer: object, path: Path, own: pd.DataFrame, peaks: pd.DataFrame, genome: Genome) -> None:
+def _write_bigbed(writer: ModuleType, path: Path, own: pd.DataFrame, peaks: pd.DataFrame, genome: Genome) -> None:
     """Write the peaks of one group, sorted as the format wants it."""
     lines = narrow_peaks(own, of=peaks).astype({"chrom": str}).sort_values(["chrom", "start", "end"], kind="stable")
     rest = lines.iloc[:, 3:].astype(str).agg("\t".join, axis=1)
@@ -237,6 +223,7 @@ def _write_bigbed(writer: object, path: Path, own: pd.DataFrame, peaks: pd.DataF
 def _track_db(name: str, files: dict[str, list[str]], stems: dict[str, str], colors: dict[str, str]) -> str:
     """Return the composite track, its views, and the tracks of every group in them."""
     top = safe_names([name])[0]
+    top = top if top[0].isalpha() else f"hub_{top}"  # the name of a track begins with a letter
     views = {view: groups for view, groups in files.items() if groups}
     composite = {
         "track": top,

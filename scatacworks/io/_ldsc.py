@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from scatacworks._core.intervals import any_overlap, merge
 from scatacworks._files import atomic_path, require_file, require_writable
 from scatacworks._logging import logger
 from scatacworks.genome import Genome
+from scatacworks.io._names import safe_names
 
 if TYPE_CHECKING:
     import os
@@ -97,7 +97,7 @@ def write_ldsc(
     table = _elements(index, component_key, core=core)
     labels = list(dict.fromkeys(table["label"]))
     labels = [str(x) for x in table["label"].cat.categories if x in set(labels)]
-    safe = _safe_names(labels)
+    safe = dict(zip(labels, safe_names(labels, taken=[_ALL]), strict=True))
     chroms = Genome(dict.fromkeys(map(str, table["chrom"].unique()), 2**31 - 1))
     sets = {_ALL: table} | {safe[label]: table[table["label"] == label] for label in labels}
     merged = {key: merge(chroms.resolve(rows["chrom"]), rows["start"], rows["end"]) for key, rows in sets.items()}
@@ -138,18 +138,6 @@ def _elements(index: AnnData, component_key: str, *, core: bool) -> pd.DataFrame
         msg = f"No element has a label in .var[{component_key!r}]."
         raise ValueError(msg)
     return table.reset_index(drop=True)
-
-
-def _safe_names(labels: list[str]) -> dict[str, str]:
-    """Return names without blanks and slashes, all different."""
-    safe: dict[str, str] = {}
-    for label in labels:
-        base = re.sub(r"[^A-Za-z0-9.\-]+", "_", label).strip("_.") or "component"
-        taken, number = set(safe.values()) | {_ALL}, 1
-        while (candidate := base if number == 1 else f"{base}_{number}") in taken:
-            number += 1
-        safe[label] = candidate
-    return safe
 
 
 def _read_bims(bim: Any) -> list[pd.DataFrame]:

@@ -13,7 +13,7 @@ from scatacworks import _keys
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import group_names
-from scatacworks.io._bigwig import file_stems
+from scatacworks.io._names import file_stems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from scatacworks._palette import PALETTE, cycle
+from scatacworks._palette import category_colors, with_others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,16 +20,7 @@ def group_colors(adata: AnnData, groupby: str | None, groups: Sequence[str]) -> 
     Those of `.uns[f"{groupby}_colors"]`, scanpy's convention, which is written where it is missing; groups that are no
     category of `.obs[groupby]` take colours of the palette in turn.
     """
-    colors: dict[str, str] = {}
-    column = adata.obs.get(groupby) if groupby is not None else None
-    if column is not None and isinstance(column.dtype, pd.CategoricalDtype):
-        categories = list(map(str, column.cat.categories))
-        slot = f"{groupby}_colors"
-        stored = list(map(str, adata.uns.get(slot, ())))
-        if len(stored) < len(categories):
-            stored = cycle(len(categories))
-            adata.uns[slot] = stored
-        colors = dict(zip(categories, stored, strict=False))
-    free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
-    others = [group for group in groups if group not in colors]
-    return colors | {group: free[i % len(free)] for i, group in enumerate(others)}
+    colors = category_colors(adata.uns, None if groupby is None else adata.obs.get(groupby))
+    if len(adata.uns.get(f"{groupby}_colors", ())) < len(colors):
+        adata.uns[f"{groupby}_colors"] = list(colors.values())
+    return with_others(colors, groups)

@@ -8,7 +8,8 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks.pl._colors import GREY, PALETTE
+from scatacworks._palette import PALETTE
+from scatacworks.pl._colors import GREY
 from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, finish
 
 if TYPE_CHECKING:

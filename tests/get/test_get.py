@@ -101,6 +101,21 @@ def test_regions_equal_the_dense_arrays(denoised, statistic):
     assert matrix.var["start"].tolist() == table["start"].tolist()
 
 
+@pytest.mark.parametrize("statistic", ["sum", "mean", "max"])
+@pytest.mark.parametrize("fill", [0.1, np.nan])
+def test_regions_with_a_base_that_is_not_known_are_not_known(statistic, fill):
+    genome = sca.Genome({"chr1": 40, "chrM": 10})
+    known = (np.array([5, 20], np.int32), np.array([10, 10], np.int32), np.array([3, np.nan], np.float32))
+    unknown = (np.array([0], np.int32), np.array([10], np.int32), np.array([np.nan], np.float32))
+    tracks = sca.Tracks.from_chromosomes(["B"], genome, [("chr1", [known]), ("chrM", [unknown])], fill=fill)
+    adata = ad.AnnData(uns={"denoised": {"signal": tracks.to_dict()}})
+    regions = [("chr1", 6, 9), ("chr1", 0, 8), ("chr1", 8, 22), ("chr1", 25, 28), ("chr1", 32, 39), ("chrM", 2, 5)]
+    table = pd.DataFrame(regions, columns=["chrom", "start", "end"])
+    found = sca.get.regions_matrix(adata, table, key="denoised", statistic=statistic)
+    expected = [getattr(tracks.window("B", *region), statistic)() for region in regions]
+    np.testing.assert_allclose(found.X[0], expected, rtol=1e-6)
+
+
 def test_cut_sites_in_regions_are_numbers_of_cut_sites(toy):
     halves = sca.get.regions_matrix(toy, ["chr1:0-100,000", "chr1:100,000-200,000", "chr2"])
     np.testing.assert_array_equal(np.asarray(halves.X).sum(1), sca.get.tracks(toy).sums())

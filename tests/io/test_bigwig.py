@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scatacworks as sca
-from scatacworks.io._bigwig import file_stems, with_gaps
+from scatacworks.io._bigwig import with_gaps
+from scatacworks.io._names import file_stems
 
 GENOME = sca.Genome({"chr1": 60_000, "chr2": 5_000, "chr10": 20_000, "chrEmpty": 10}, name="toy")
 NO_RUNS = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))

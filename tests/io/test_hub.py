@@ -8,9 +8,11 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 import scatacworks as sca
 from scatacworks.io import _hub
+from scatacworks.pl._colors import group_colors
 
 pybigtools = pytest.importorskip("pybigtools")
 GROUPS = ["CD4 T", "CD4+T", "β=1\nodd", "nothing"]
@@ -117,6 +119,11 @@ def test_groups_without_colours_take_those_of_the_package(tmp_path):
     assert len(set(colors[:4])) == 4
     assert colors[:3] == colors[4:]
     assert "type_colors" not in adata.uns
+    sca.io.write_hub(adata, tmp_path / "one", groups=["nothing"], peaks_key=None, name="1 group", progress=False)
+    top, *_, one = stanzas(tmp_path / "one" / "hg38" / "trackDb.txt")
+    assert top["track"] == "hub_1_group", "names of tracks begin with a letter"
+    drawn = to_rgb(group_colors(adata, "type", GROUPS)["nothing"])
+    assert one["color"] == colors[3] == ",".join(str(round(255 * part)) for part in drawn)
 
 
 def test_a_genome_that_the_browser_may_not_know_is_noted(tmp_path, caplog):

@@ -58,6 +58,13 @@ def test_order_schema_and_membership_equal_brute_force(index, bim, tmp_path):
     assert (bed[1].diff()[bed[0].eq(bed[0].shift())] > 0).all()
 
 
+def test_files_of_labels_that_differ_in_case_are_apart_on_every_system(index, bim, tmp_path):
+    index.var["component"] = pd.Categorical(np.resize(["NK", "nk", "All elements"], 120))
+    paths = write_ldsc(index, tmp_path / "out", bim=bim)
+    names = pd.read_csv(paths["names"], sep="\t").set_index("label")["name"]
+    assert names.to_dict() == {"All elements": "All_elements_2", "NK": "NK", "nk": "nk_2"}
+
+
 def test_cores(index, bim, tmp_path):
     index.var.loc["0", "core_start"] = np.nan
     paths = write_ldsc(index, tmp_path / "out", bim=bim, core=True)

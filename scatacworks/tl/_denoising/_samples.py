@@ -52,6 +52,11 @@ def _territory_of(sites: Tracks) -> float:
     return territory(n_occupied, int(nuclear_sums(sites).sum()), int(sites.genome.lengths[nuclear].sum()))
 
 
+def nuclear(genome: Genome) -> Intervals:
+    """All of the genome but mitochondria and plastids."""
+    return {chrom: np.array([[0, genome.sizes[chrom]]]) for chrom in np.array(genome.chroms)[genome.nuclear].tolist()}
+
+
 def intervals(regions: Any, genome: Genome) -> Intervals:
     """Regions in any form as chromosome -> (n, 2) starts and ends."""
     return {genome.chroms[code]: rows for code, rows in parse_regions(regions, genome).items()}
@@ -79,8 +84,7 @@ def split(
         validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
     if holdout is None:
         holdout = [c for c in ("chr10", "10") if c in known]
-    everything = {c: np.array([[0, genome.sizes[c]]]) for c in np.array(genome.chroms)[genome.nuclear].tolist()}
-    usable = everything if regions is None else intervals(regions, genome)
+    usable = nuclear(genome) if regions is None else intervals(regions, genome)
     kept = intervals(list(validation), genome) if validation else {}
     out = intervals(list(holdout), genome) if holdout else {}
     train = {c: subtract(subtract(rows, kept.get(c)), out.get(c)) for c, rows in usable.items()}

@@ -93,7 +93,7 @@ def call_peaks(
     KeyError
         If there are no tracks under `key`; run :func:`~scatacworks.tl.denoise` first. Or no such group or chromosome.
     ValueError
-        If a limit is out of range, or the layer holds cut sites rather than a track.
+        If a limit is out of range, the layer holds cut sites rather than a track, or one of `chroms` was not denoised.
 
     Examples
     --------
@@ -111,6 +111,8 @@ def call_peaks(
     guided = _guided(target, key)
     names = group_names(called.groups if groups is None else groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
+    if chroms is not None:
+        _check_known(called, names, wanted, key)
     jobs = [(name, chrom) for name in names for chrom in wanted]
 
     def call(job: tuple[str, str]) -> pd.DataFrame:
@@ -145,6 +147,18 @@ def _chosen(genome: Genome, chroms: Sequence[str] | str | None, regions: pd.Data
         named = set() if regions is None else set(genome.resolve(regions["chrom"].astype(str)).tolist())
         codes = [code for code, nuclear in enumerate(genome.nuclear) if nuclear or code in named]
     return [genome.chroms[code] for code in codes]
+
+
+def _check_known(tracks: Tracks, groups: Sequence[str], chroms: Sequence[str], key: str) -> None:
+    """Refuse chromosomes that were asked for but not denoised, where no peaks would look like a finding."""
+    for chrom in chroms:
+        for group in groups:
+            _, lengths, values = tracks.runs(group, chrom)
+            n_covered = len(values) if lengths is None else lengths.sum()
+            rest = np.nan if n_covered == tracks.genome.sizes[chrom] else tracks.fill[tracks.group_code(group)]
+            if np.isnan(values).all() and np.isnan(rest):
+                msg = f"The tracks of {group!r} in .uns[{key!r}] were not made on {chrom}; name it in tl.denoise."
+                raise ValueError(msg)
 
 
 def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tuple[Tracks, Tracks]:

@@ -79,7 +79,7 @@ def evaluate(
         Two groups, whose peaks that do not overlap any of the other's are scored apart as well; or such intervals
         (``chrom``, ``start``, ``end``, maybe ``group``). A track that shows an average of groups fails there.
     regions
-        Where to score, such as a hold-out chromosome; the whole genome by default.
+        Where to score, such as a hold-out chromosome; the nuclear genome by default.
     exclude
         Intervals to leave out.
     baselines
@@ -141,6 +141,7 @@ def evaluate(
     apart = differential if pair is None else peaks_of_one(peaks, pair)
     regions = present(regions, deep.genome, absent)
     where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
+    scored = _frame(_samples.nuclear(deep.genome)) if where is None else where
     exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
     run = {"regions": where, "extend": extend, **bars}
@@ -150,7 +151,7 @@ def evaluate(
     key = _current(adata, key, pseudobulk_key)
     for method, signal, score in _methods(adata, shallow, depths, key, (models or {}, simple, run)):
         table = metrics.evaluate_tracks(
-            signal, deep, score=score, regions=where, groups=names, threshold=threshold, **options
+            signal, deep, score=score, regions=scored, groups=names, threshold=threshold, **options
         )
         if score is None:
             table[["f1", "precision", "recall"]] = np.nan

@@ -43,7 +43,7 @@ def presence(
     peaks
         Peaks of the new samples, in any form :func:`~scatacworks.tl.dhs_index` takes.
     signal
-        Tracks of the new samples, instead of peaks.
+        Tracks of the new samples, instead of peaks. Where they are not known (NaN), no element is present.
     min_fraction
         Least share of a peak inside the element, above 0 and at most 1.
     threshold
@@ -119,11 +119,11 @@ def _highest(sample: np.ndarray, element: np.ndarray, signal: np.ndarray, shape:
 
 def signal_at_elements(index: AnnData, tracks: Tracks) -> np.ndarray:
     """Signal of every track at the centroid of every element; float32 (n_groups, n_elements)."""
-    values = np.full((len(tracks.groups), index.n_vars), np.float32(tracks.fill))
+    values = np.repeat(tracks.fill.astype(np.float32)[:, None], index.n_vars, axis=1)
     chrom, summit = index.var["chrom"].astype(str).to_numpy(), index.var["summit"].to_numpy(np.int64)
     for name in pd.unique(chrom):
         if tracks.genome.resolve([name])[0] < 0:
-            logger.warning("The tracks' genome has no chromosome %s; its elements count as %g.", name, tracks.fill)
+            logger.warning("The tracks' genome has no chromosome %s; its elements count as far from any signal.", name)
             continue
         of = np.flatnonzero(chrom == name)
         for group in range(len(tracks.groups)):
@@ -139,13 +139,14 @@ def signal_at_elements(index: AnnData, tracks: Tracks) -> np.ndarray:
 def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> AnnData:
     """Presence by the signal at the centroids."""
     values = signal_at_elements(index, tracks)
+    known = np.nan_to_num(values)
     if threshold is None:
         wanted = int(np.median(np.diff(sp.csr_matrix(index.X).indptr)))
-        level = np.sort(values, axis=1)[:, ::-1][:, min(max(wanted, 1), index.n_vars) - 1][:, None]
-        present = (values >= level) & (values > 0)
+        level = np.sort(known, axis=1)[:, ::-1][:, min(max(wanted, 1), index.n_vars) - 1][:, None]
+        present = (known >= level) & (known > 0)
     else:
-        present = values >= threshold
+        present = values >= threshold  # not where it is NaN
     obs = pd.DataFrame(index=pd.Index([str(group) for group in tracks.groups]))
     found = AnnData(sp.csr_matrix(present.astype(np.uint8)), obs=obs, var=index.var)
-    found.layers[_keys.SIGNAL] = sp.csr_matrix(values)
+    found.layers[_keys.SIGNAL] = sp.csr_matrix(known)
     return found

@@ -265,6 +265,8 @@ def test_mitochondria_are_left_out_unless_they_are_named(adata, with_mito, model
     sca.tl.call_peaks(with_mito, min_length=1)
     columns = ["start", "end", "summit", "mean", "max"]
     pd.testing.assert_frame_equal(with_mito.uns["peaks"][columns], adata.uns["peaks"][columns])
+    with pytest.raises(ValueError, match=r"'denoised'\] were not made on chrM; name it in tl\.denoise"):
+        sca.tl.call_peaks(with_mito, chroms=["chr1", "MT"])
     files = sca.io.write_bigwig(with_mito, tmp_path, progress=False)
     with pytest.importorskip("pyBigWig").open(str(files["B"])) as written:
         assert not written.intervals("chrM")
@@ -280,3 +282,7 @@ def test_mitochondria_that_are_named_are_denoised_and_called(with_mito, model_fi
     assert not np.isnan(sca.get.track(with_mito, "B", "chrM", key="denoised")).any()
     sca.tl.call_peaks(with_mito, threshold=0, min_length=1)
     assert set(with_mito.uns["peaks"]["chrom"]) == {"chr3", "chrM"}
+    sca.tl.call_peaks(with_mito, threshold=0, min_length=1, chroms="chrM")
+    assert set(with_mito.uns["peaks"]["chrom"]) == {"chrM"}
+    with pytest.raises(ValueError, match="not made on chr1"):
+        sca.tl.call_peaks(with_mito, chroms="chr1")

@@ -100,6 +100,23 @@ def test_evaluation_has_the_baselines_beside_the_model(deep):
     assert table.loc["raw", "mse_scaled"] == pytest.approx(metrics.mse(truth, raw, scale="best"), rel=1e-5)
 
 
+def test_mitochondria_are_scored_only_where_named(deep):
+    chromosomes = [("chr1", [deep.runs(0, "chr1")]), ("chrM", [deep.runs(0, "chr10")])]
+    nuclear = sca.Tracks.from_chromosomes(["A"], sca.Genome({"chr1": LENGTH}), chromosomes[:1])
+    both = sca.Tracks.from_chromosomes(["A"], sca.Genome({"chr1": LENGTH, "chrM": LENGTH}), chromosomes)
+
+    def scores(tracks, regions=None):
+        options = {"depth": 1e6, "regions": regions, "progress": False, "n_jobs": 1}
+        return sca.tl.evaluate(thin(tracks, 0.1, 2), tracks, **options).set_index("method")
+
+    found = scores(both)
+    pd.testing.assert_frame_equal(found, scores(nuclear))
+    assert found["n_bases"].tolist() == [LENGTH] * 2
+    named = scores(both, ["chrM"])
+    assert named["n_bases"].tolist() == [LENGTH] * 2
+    assert not np.isnan(named["pearson"]).any()
+
+
 def test_gaussian_width_is_chosen_apart_from_what_is_scored(deep):
     shallow = thin(deep, 0.02, 3)
     tuned = sca.tl.evaluate(

@@ -231,6 +231,13 @@ def test_lost_coverage_is_that_of_the_group_that_is_named(tmp_path):
     assert [len(found.sites.runs(group, "chr1")[0]) for group in ("long", "short")] == [74, 9]
 
 
+def test_mitochondria_stay_out_where_a_file_lacks_a_chromosome():
+    genome = sca.Genome({"chr1": 1_000, "chr2": 500, "chrM": 100})
+    with pytest.warns(UserWarning, match="lacks them: chr2"):
+        assert _bigwigs.present(None, genome, {"chr2"}) == ["chr1"]
+    assert _bigwigs.present(["chrM"], genome, {"chr2"}) == ["chrM"]
+
+
 def test_mitochondria_are_trained_on_only_where_named():
     genome = sca.Genome({"chr1": 1_000, "chr20": 500, "chrM": 100})
     for regions, expected in [(None, ["chr1"]), (["chr1:5-90", "chrM"], ["chr1", "chrM"])]:

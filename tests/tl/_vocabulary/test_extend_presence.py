@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,6 +153,21 @@ def test_presence_from_tracks(peaks):
         assert signal[at] == tracks.window("a", row.chrom, row.summit, row.summit + 1)[0]
     np.testing.assert_array_equal(found.X.toarray()[0], signal >= 2.5)
     assert sca.tl.presence(index, signal=tracks).X.nnz <= (signal > 0).sum()
+
+
+@pytest.mark.parametrize("threshold", [None, 0.2, 0.0])
+def test_presence_from_tracks_of_several_groups_that_do_not_know_mitochondria(threshold):
+    """The organelle is NaN as `tl.denoise` leaves it, and each group has its own value far from any cut site."""
+    genome = sca.Genome({"chr1": 1_000, "chrM": 500}, name="toy")
+    unknown = (np.array([0], np.int32), np.array([500], np.int32), np.array([np.nan], np.float32))
+    runs = [(np.array([at], np.int32), np.array([100], np.int32), np.array([3], np.float32)) for at in (100, 600)]
+    tracks = sca.Tracks.from_chromosomes("ab", genome, [("chr1", runs), ("chrM", [unknown] * 2)], fill=[0.1, 0.3])
+    var = pd.DataFrame({"chrom": ["chr1", "chr1", "chrM", "chrM"], "summit": [150, 650, 20, 90]}, index=list("wxyz"))
+    index = anndata.AnnData(np.array([[1, 0, 0, 0]], np.float32), var=var)
+    found = sca.tl.presence(index, signal=tracks, threshold=threshold)
+    np.testing.assert_allclose(found.layers["signal"].toarray(), [[3, 0.1, 0, 0], [0.3, 3, 0, 0]])
+    expected = {None: [[1, 0, 0, 0], [0, 1, 0, 0]], 0.2: [[1, 0, 0, 0], [1, 1, 0, 0]], 0.0: [[1, 1, 0, 0]] * 2}
+    assert found.X.toarray().tolist() == expected[threshold]
 
 
 def test_presence_wants_one_source(peaks):
