@@ -39,7 +39,7 @@ def meta_tracks(index: AnnData, tracks: Tracks, *, n: int = 15) -> Tracks:
     Raises
     ------
     ValueError
-        If none of the top samples has a track.
+        If none of the top samples has a track, or one of theirs is known in some regions only.
 
     Examples
     --------
@@ -70,6 +70,13 @@ def meta_tracks(index: AnnData, tracks: Tracks, *, n: int = 15) -> Tracks:
     fills = np.broadcast_to(np.asarray(tracks.fill, float), (len(tracks.groups),))
     codes = {name: [tracks.group_code(sample) for sample in samples] for name, samples in members.items()}
     fill = np.array([fills[group].mean() for group in codes.values()], np.float32)
+    if np.isnan(fill).any():
+        partly = next(tracks.groups[code] for group in codes.values() for code in group if np.isnan(fills[code]))
+        msg = (
+            f"The track of {partly!r} is known in some regions only, as tl.denoise(regions=...) leaves it, and no mean can "
+            "be taken elsewhere; give tracks of the whole genome."
+        )
+        raise ValueError(msg)
     return Tracks.from_chromosomes(list(members), tracks.genome, _means(tracks, codes, fills), fill=fill)
 
 

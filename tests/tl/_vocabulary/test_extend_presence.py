@@ -161,7 +161,7 @@ def test_presence_from_tracks_of_several_groups_that_do_not_know_mitochondria(th
     genome = sca.Genome({"chr1": 1_000, "chrM": 500}, name="toy")
     unknown = (np.array([0], np.int32), np.array([500], np.int32), np.array([np.nan], np.float32))
     runs = [(np.array([at], np.int32), np.array([100], np.int32), np.array([3], np.float32)) for at in (100, 600)]
-    tracks = sca.Tracks.from_chromosomes("ab", genome, [("chr1", runs), ("chrM", [unknown] * 2)], fill=[0.1, 0.3])
+    tracks = sca.Tracks.from_chromosomes(["a", "b"], genome, [("chr1", runs), ("chrM", [unknown] * 2)], fill=[0.1, 0.3])
     var = pd.DataFrame({"chrom": ["chr1", "chr1", "chrM", "chrM"], "summit": [150, 650, 20, 90]}, index=list("wxyz"))
     index = anndata.AnnData(np.array([[1, 0, 0, 0]], np.float32), var=var)
     found = sca.tl.presence(index, signal=tracks, threshold=threshold)

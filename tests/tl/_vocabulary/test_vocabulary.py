@@ -459,3 +459,6 @@ def test_meta_tracks_are_means_of_the_top_samples(index):
     for component, of in index.uns["top_samples"].groupby("component", observed=True):
         mean = np.mean([tracks.window(sample, "chr1", 0, 5000) for sample in of["sample"]], axis=0)
         np.testing.assert_allclose(meta.window(str(component), "chr1", 0, 5000), mean, atol=1e-6)
+    partly = sca.Tracks.from_chromosomes(index.obs_names.tolist(), genome, [("chr1", runs)], fill=np.nan)
+    with pytest.raises(ValueError, match="is known in some regions only"):
+        sca.tl.meta_tracks(index, partly, n=5)
