@@ -73,8 +73,8 @@ def meta_tracks(index: AnnData, tracks: Tracks, *, n: int = 15) -> Tracks:
     if np.isnan(fill).any():
         partly = next(tracks.groups[code] for group in codes.values() for code in group if np.isnan(fills[code]))
         msg = (
-            f"The track of {partly!r} is known in some regions only, as tl.denoise(regions=...) leaves it, so that there "
-            "is no mean elsewhere; give tracks of the whole genome."
+            f"The track of {partly!r} is known in some regions only, as tl.denoise(regions=...) leaves it: there "
+            "is no mean elsewhere. Give tracks of the whole genome."
         )
         raise ValueError(msg)
     return Tracks.from_chromosomes(list(members), tracks.genome, _means(tracks, codes, fills), fill=fill)
