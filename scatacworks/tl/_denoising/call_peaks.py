@@ -10,7 +10,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._core.calling import call_runs, summarise_runs
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def call_peaks(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     called, signal = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
-    names = group_names(called.groups if groups is None else groups)
+    names = chosen_groups(groups, called.groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     jobs = [(name, chrom) for name in names for chrom in wanted]
 
