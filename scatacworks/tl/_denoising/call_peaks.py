@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
     from mudata import MuData
@@ -93,7 +93,7 @@ def call_peaks(
     KeyError
         If there are no tracks under `key`; run :func:`~scatacworks.tl.denoise` first. Or no such group or chromosome.
     ValueError
-        If a limit is out of range, or the layer holds cut sites rather than a track.
+        If a limit is out of range, the layer holds cut sites rather than a track, or a chromosome was not denoised.
 
     Examples
     --------
@@ -111,6 +111,8 @@ def call_peaks(
     guided = _guided(target, key)
     names = chosen_groups(groups, called.groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
+    if chroms is not None:
+        _check_denoised(target.uns[key], called.genome, wanted, key)
     jobs = [(name, chrom) for name in names for chrom in wanted]
 
     def call(job: tuple[str, str]) -> pd.DataFrame:
@@ -145,6 +147,20 @@ def _chosen(genome: Genome, chroms: Sequence[str] | str | None, regions: pd.Data
         named = set() if regions is None else set(genome.resolve(regions["chrom"].astype(str)).tolist())
         codes = [code for code, nuclear in enumerate(genome.nuclear) if nuclear or code in named]
     return [genome.chroms[code] for code in codes]
+
+
+def _check_denoised(slot: Mapping[str, Any], genome: Genome, chroms: Sequence[str], key: str) -> None:
+    """Refuse chromosomes that were named and not denoised: that they have no peak would be no finding."""
+    if "model" not in slot.get(_keys.PARAMS, {}):
+        return
+    computed = _chosen(genome, None, slot.get("regions"))
+    if slot.get("regions") is not None:
+        there = set(genome.resolve(slot["regions"]["chrom"].astype(str)).tolist())
+        computed = [chrom for chrom in computed if genome.code(chrom) in there]
+    missing = [chrom for chrom in chroms if chrom not in computed]
+    if missing:
+        msg = f"{missing[0]} was not denoised in .uns[{key!r}]; name it in the regions= of tl.denoise first."
+        raise ValueError(msg)
 
 
 def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tuple[Tracks, Tracks]:
