@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["group_name", "group_names"]
+__all__ = ["chosen_groups", "group_name", "group_names"]
 
 
 def group_name(value: Any) -> str:
@@ -19,3 +19,18 @@ def group_names(groups: Iterable[Any] | str | float) -> list[str]:
     """Return the names asked for; a single one is a list of one, and numbers are names, never positions."""
     single = isinstance(groups, str) or not isinstance(groups, Iterable)
     return [group_name(value) for value in ([groups] if single else groups)]
+
+
+def chosen_groups(groups: Iterable[Any] | str | float | None, known: Iterable[Any]) -> list[str]:
+    """Return the names asked for, by default all that are known.
+
+    Raises
+    ------
+    ValueError
+        If none is asked for, as a selection that found nothing does: that is not meant to be no work, or all.
+    """
+    names = group_names(known if groups is None else groups)
+    if groups is not None and not names:
+        msg = "groups is empty; name at least one group, or leave it out for all."
+        raise ValueError(msg)
+    return names

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups, group_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,7 +164,7 @@ def membership_matrix(cells: np.ndarray, groups: np.ndarray, shape: tuple[int, i
 
 def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.ndarray:
     known = {name: position for position, name in enumerate(names)}
-    wanted = group_names(wanted)
+    wanted = chosen_groups(wanted, names)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         msg = f"{groupby!r} has no group {listed(map(repr, unknown))}; it has {listed(map(repr, names))}."

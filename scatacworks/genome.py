@@ -161,8 +161,10 @@ class Genome:
         """
         code = self._codes.get(str(chrom))
         if code is None:
+            meant = next((name for name in self.chroms if name.lower() == str(chrom).lower()), None)
+            hint = "" if meant is None else f" Did you mean {meant!r}?"
             shown = ", ".join(self.chroms[:5]) + (", …" if len(self) > 5 else "")
-            msg = f"Chromosome {chrom!r} is not in the genome {self.name!r}, which has {shown}."
+            msg = f"Chromosome {chrom!r} is not in the genome {self.name!r}, which has {shown}.{hint}"
             raise KeyError(msg)
         return code
 
@@ -176,7 +178,7 @@ class Genome:
         Raises
         ------
         ValueError
-            If it is neither a region nor a gene, is empty, or lies outside the genome.
+            If it is neither a region nor a gene, is empty, lies outside the genome, or begins or ends within a base.
         """
         if isinstance(region, str):
             match = _REGION.match(region.strip())
@@ -188,7 +190,7 @@ class Genome:
             start, end = (int(match[key].replace(",", "")) for key in ("start", "end"))
         else:
             chrom, start, end = region
-            code, start, end = self._chrom_of(chrom, region), int(start), int(end)
+            code, start, end = self._chrom_of(chrom, region), _base(start, region), _base(end, region)
         length = int(self.lengths[code])
         if not 0 <= start < end <= length:
             msg = (
@@ -220,6 +222,8 @@ class Genome:
 
             close = get_close_matches(name.upper(), genes["name"].str.upper().unique(), n=3)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            if name.lower().startswith("chr") or ":" in name:  # no gene was meant
+                hint = f" The chromosomes are {', '.join(self.chroms[:5])}, …; a region has a start and an end."
             msg = f"{name!r} is neither a region like 'chr1:1000-2000' nor a gene of {self.name}.{hint}"
             raise ValueError(msg)
         chrom, start, end = genes.loc[hits[0], ["chrom", "start", "end"]]
@@ -334,6 +338,14 @@ def _alias_codes(chroms: Iterable[str]) -> dict[str, int]:
         for alias in _aliases(chrom):
             codes.setdefault(alias, code)
     return codes
+
+
+def _base(position: object, region: object) -> int:
+    """Return a position as the whole number that it is, whatever its type."""
+    if isinstance(position, float | np.floating) and not float(position).is_integer():
+        msg = f"The region {region!r} has the position {position}; expected a whole number of bp."
+        raise ValueError(msg)
+    return int(position)
 
 
 def _read_sizes(source: str | Path) -> dict[str, int]:

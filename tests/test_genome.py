@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from scatacworks import Genome, Region
@@ -151,3 +152,22 @@ def test_genes_from_a_bed_file(tmp_path):
     (tmp_path / "g.bed").write_text("1\t5\t9\tAbc\t0\t+\nchrUn\t5\t9\tLost\t0\t-\n")
     genome = Genome({"chr1": 100}, genes=tmp_path / "g.bed")
     assert genome.genes.to_dict("records") == [{"chrom": "chr1", "start": 5, "end": 9, "name": "Abc", "strand": "+"}]
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ("Chr11:5-10", "Did you mean 'chr11'"),
+        ("chr99", "The chromosomes are chr1, chr2.*has a start and an end"),
+        ("chr11:60,000,000", "a region has a start and an end"),
+        (("chr1", 10.5, 20), "10.5; expected a whole number"),
+        (("chr1", 10, np.float32(20.5)), "20.5; expected a whole number"),
+    ],
+)
+def test_a_region_that_is_misspelled_says_how_it_is_written(region, message):
+    with pytest.raises(ValueError, match=message):
+        Genome("hg38").region(region)
+
+
+def test_whole_numbers_of_any_type_are_positions():
+    assert Genome("hg38").region(("chr1", np.float64(10), "20")) == ("chr1", 10, 20)

@@ -49,6 +49,21 @@ def test_names_are_taken_as_they_are(given, names):
     assert group_names(given) == names
 
 
+def test_an_empty_selection_is_refused(clusters, tmp_path):
+    adata = clusters.copy()
+    with pytest.raises(ValueError, match="groups is empty"):
+        sca.pp.pseudobulk(adata, "leiden", groups=[], progress=False)
+    with pytest.raises(ValueError, match="groups is empty"):
+        sca.tl.denoise(adata, groups=np.array([]), progress=False)
+    with pytest.raises(ValueError, match="groups is empty"):
+        sca.tl.call_peaks(adata, groups=pd.Index([]))
+    for write in (sca.io.write_bigwig, sca.io.write_hub, sca.io.write_peaks):
+        with pytest.raises(ValueError, match="groups is empty"):
+            write(adata, tmp_path / "out", groups=[])
+    assert not any(tmp_path.iterdir())
+    assert sca.get.tracks(adata, key="denoised").groups.tolist() == ["10", "2", "1", "0"]  # as before
+
+
 @pytest.mark.parametrize("given", ["10", 10, ["10"], [10]])
 def test_every_function_takes_a_cluster_by_its_name(clusters, tmp_path, given):
     adata = clusters.copy()

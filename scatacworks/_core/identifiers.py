@@ -43,7 +43,9 @@ def _ranks(n: int) -> np.ndarray:
 def number(n: int) -> tuple[np.ndarray, tuple[str, str]]:
     """Name `n` sorted elements of a chromosome anew.
 
-    Returns ------- Digits after the point of the elements (text, sorted), and those of the two ends of the
+    Returns
+    -------
+    Digits after the point of the elements (text, sorted), and those of the two ends of the
     chromosome, which belong to no element but keep room for later ones.
     """
     names = _ranks(n + 2).astype(np.str_)

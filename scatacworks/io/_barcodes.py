@@ -90,7 +90,17 @@ def guess_change(cells: Sequence[str], found: Sequence[str]) -> str:
         if name in endings or name.rsplit("-", 1)[0] in found:
             there = endings.get(name, name.rsplit("-", 1)[0])
             return f" They differ in the ending: {name!r} here is {there!r} there."
-    return " Are they of the same sample?"
+    return _unlike(cells, found) + " Are they of the same sample?"
+
+
+def _unlike(cells: Sequence[str], found: Sequence[str]) -> str:
+    """Return a sentence where all names of a side have the same around the bases and the other side's differ."""
+    kinds = [{(n.split(c, 1)[0], n.split(c, 1)[1]) for n in names if (c := _core(n))} for names in (cells, found)]
+    if kinds[0] == kinds[1] or any(len(kind) != 1 for kind in kinds):
+        return ""
+    mine, (before, after) = cells[0], kinds[1].pop()
+    there = f"{before}{_core(mine)}{after}"
+    return f" Names there are formed otherwise: {mine!r} would be {there!r}{_difference(mine, there)}."
 
 
 def _core(name: str) -> str | None:

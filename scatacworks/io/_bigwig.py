@@ -13,7 +13,7 @@ from scatacworks import _keys, _threads
 from scatacworks._core import bigwig as format_
 from scatacworks._core import pileup
 from scatacworks._files import atomic_path
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 from scatacworks.io._names import file_stems
 from scatacworks.tracks import Runs, Tracks
 
@@ -98,7 +98,7 @@ def write_bigwig(
     array([1.5, 1.5, 0. ], dtype=float32)
     """
     tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer, mod)
-    names = group_names(tracks.groups if groups is None else groups)
+    names = chosen_groups(groups, tracks.groups)
     codes = [tracks.group_code(name) for name in names]
     files = _files_for(names, Path(path), ending)
     with (

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._files import atomic_path
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
+from scatacworks._membership import listed
 from scatacworks._palette import category_colors, with_others
 from scatacworks.genome import built_in_sizes
 from scatacworks.io._bigwig import write_bigwig
@@ -111,7 +112,7 @@ def write_hub(
     Raises
     ------
     KeyError
-        If there are no such tracks or groups.
+        If there are no such tracks or groups, or `groupby` is no column.
     FileExistsError
         If the folder holds something else than a hub.
     ValueError
@@ -133,7 +134,7 @@ def write_hub(
 
     adata = atac(adata, mod=mod)
     tracks = get_tracks(adata, key=key, layer=layer)
-    names = group_names(tracks.groups if groups is None else groups)
+    names = chosen_groups(groups, tracks.groups)
     for group in names:
         tracks.group_code(group)
     peaks = None if peaks_key is None else adata.uns.get(peaks_key)
@@ -148,6 +149,9 @@ def write_hub(
             "twoBitPath to genomes.txt.",
             genome,
         )
+    if groupby is not None and groupby not in adata.obs and f"{groupby}_colors" not in adata.uns:
+        msg = f"groupby={groupby!r} is no column of .obs and has no colours; the columns are {listed(adata.obs)}."
+        raise KeyError(msg)
     assembly = safe_names([genome])[0]
     path = _free_folder(Path(path), assembly)
     colors = _colors(adata, groupby or _groupby_of(adata, key), names)

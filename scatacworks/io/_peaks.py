@@ -12,7 +12,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups, group_names
 from scatacworks.io._names import file_stems
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] |
         return None
     column = table["group"]
     known = group_names(column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.unique())
-    names = known if groups is None else group_names(groups)
+    names = chosen_groups(groups, known)
     unknown = [name for name in names if name not in known]
     if unknown:
         msg = f"There are no peaks of group {unknown[0]!r}; the groups are {', '.join(map(repr, known[:8]))}."

@@ -335,7 +335,7 @@ def explain(bad: BadLine, genome: Genome, *, first: bool) -> str:
             f"{bad.path}, line {bad.number:,} has three columns and no barcode: {bad.text!r}. If the whole file is one "
             "sample, read it with bulk=True."
         )
-    return f"{bad}. Mend the file, or pass malformed='skip' to leave such lines out and count them."
+    return f"{bad}. Mend the file, or pass malformed='skip' (--malformed skip) to leave such lines out and count them."
 
 
 def _first_line(bad: BadLine) -> str:
@@ -358,9 +358,12 @@ def _explain_beyond(bad: BadLine, fields: list[str], genome: Genome) -> str:
         and end <= Genome(name).sizes.get(chrom, 0)
     ]
     guess = (
-        f" It fits {' and '.join(fits)}: is the file of that assembly? Then pass genome={fits[0]!r}." if fits else ""
+        f" It fits {' and '.join(fits)}: is it of that assembly? Then pass genome={fits[0]!r} (--genome {fits[0]})."
+        if fits
+        else ""
     )
     return (
         f"{bad.path}, line {bad.number:,} ends at {end:,}, beyond {chrom} of {genome.name} "
-        f"({int(genome.lengths[code]):,} bp): {bad.text!r}.{guess} Or pass malformed='skip' to leave such lines out."
+        f"({int(genome.lengths[code]):,} bp): {bad.text!r}.{guess} Or pass malformed='skip' "
+        "(--malformed skip) to leave such lines out."
     )

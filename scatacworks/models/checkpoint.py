@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ZOO = Path(__file__).parent / "zoo"
-TRAINED = "model.safetensors"  # in the folder that a training writes
+TRAINED, LAST = "model.safetensors", "last.ckpt"  # in the folder that a training writes: the end, and where to go on
 _ALIASES = {"default": "accessibility"}
 _METADATA_KEY = "scatacworks"
 _ORIGINAL_SUFFIXES = (".pt", ".pth", ".tar", ".ckpt")
@@ -168,6 +168,9 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
     if not path.exists():
         names = ", ".join(sorted(["default", *(file.stem for file in ZOO.glob("*.safetensors"))]))
         msg = f"There is no model {str(name_or_path)!r}: no such file, and the bundled models are {names}."
+        raise FileNotFoundError(msg)
+    if (path / LAST).is_file() and not (path / TRAINED).is_file():
+        msg = f"{path} holds a training that was stopped, and no model yet; finish it with tl.train(…, resume=True)."
         raise FileNotFoundError(msg)
     return require_file(path / TRAINED if (path / TRAINED).is_file() else path, "model file")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scatacworks._files import atomic_path
 from scatacworks._threads import torch_threads
 from scatacworks.models._recipes import TrainConfig, recipe
-from scatacworks.models.checkpoint import TRAINED, save
+from scatacworks.models.checkpoint import LAST, TRAINED, save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainConfig", "TrainResult", "fit", "recipe", "start"]
 
-_LAST, _HISTORY = "last.ckpt", "history.csv"
+_HISTORY = "history.csv"
 
 
 @dataclasses.dataclass
@@ -106,6 +107,8 @@ def fit(
         If `out` holds an earlier run, finished or not, and neither `resume` nor `overwrite` says what to do with it.
     ImportError
         If Lightning is not installed.
+    KeyboardInterrupt
+        If it was stopped (Ctrl-C), as anywhere else. `resume` takes it up from the last epoch.
     ValueError
         If the output dies or a checkpoint does not fit.
     """
@@ -123,9 +126,9 @@ def fit(
         trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard)
         if folder is not None and overwrite:
             _remove_run(folder)
-        last = None if folder is None else folder / _LAST
+        last = None if folder is None else folder / LAST
         path = str(last) if resume and last is not None and last.is_file() else None
-        with _explain_memory(config, trainer.strategy.root_device):
+        with _stoppable(last), _explain_memory(config, trainer.strategy.root_device):
             trainer.fit(module, ckpt_path=path, weights_only=True)
     kept = module.kept
     if config.select == "best" and module.best[1]:
@@ -156,7 +159,7 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
     if out is None or overwrite:
         return
     folder = Path(out)
-    stopped, finished = (folder / _LAST).is_file(), (folder / TRAINED).is_file()
+    stopped, finished = (folder / LAST).is_file(), (folder / TRAINED).is_file()
     if (resume and stopped) or not (stopped or finished):
         return
     what = "a finished model" if finished else "a training that was stopped"
@@ -167,8 +170,25 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
 
 def _remove_run(folder: Path) -> None:
     """Delete what a run leaves, but nothing else that is in the folder."""
-    for name in (_LAST, _HISTORY, TRAINED, Path(TRAINED).with_suffix(".json")):
+    for name in (LAST, _HISTORY, TRAINED, Path(TRAINED).with_suffix(".json")):
         (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _stoppable(last: Path | None) -> Iterator[None]:
+    """Hand on a Ctrl-C, which Lightning turns into the end of Python and ignores from then on."""
+    usual = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, usual)
+        is_kept = last is not None and last.is_file()
+        msg = "The training was stopped; " + (
+            f"resume=True (--resume) goes on from {last}." if is_kept else "nothing of it was kept."
+        )
+        raise KeyboardInterrupt(msg) from None
 
 
 def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
@@ -193,7 +213,11 @@ def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
     from scatacworks.models.guide import without_guide
 
     if isinstance(model, Base) or str(model) not in architectures():
-        network = model if isinstance(model, Base) else load(model)
+        try:
+            network = model if isinstance(model, Base) else load(model)
+        except FileNotFoundError as error:
+            msg = f"{error} Architectures to start anew are {', '.join(architectures())}."
+            raise FileNotFoundError(msg) from None
         return without_guide(network) if network.has_guide else network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

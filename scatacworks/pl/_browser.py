@@ -36,6 +36,15 @@ def draw_area(ax: Axes, edges: np.ndarray, values: np.ndarray, color: str) -> No
     ax.fill_between(edges, steps, step="post", color=color, linewidth=0, alpha=0.9)
 
 
+def draw_unknown(ax: Axes, edges: np.ndarray, values: np.ndarray) -> None:
+    """Hatch what is not known (NaN), so that it is not taken for zero."""
+    changes = np.flatnonzero(np.diff(np.isnan(values).astype(np.int8), prepend=0, append=0))
+    if len(changes):
+        spans = [(start, end - start) for start, end in edges[changes].reshape(-1, 2)]
+        look = {"facecolor": "none", "edgecolor": "#d9dbe0", "hatch": "/////", "linewidth": 0}
+        ax.broken_barh(spans, (0, 1), transform=ax.get_xaxis_transform(), **look)
+
+
 def draw_strip(ax: Axes, edges: np.ndarray, values: np.ndarray, color: str) -> None:
     """Shade a strip by a probability: pale grey is 0, the full colour 1; the highest value of up to 500 parts."""
     from matplotlib.colors import LinearSegmentedColormap

@@ -57,7 +57,7 @@ def differential_regions(
         Cells, after :func:`~scatacworks.tl.differential_regions` with a background.
     region
         `"chr1:1,000-2,000"`, `("chr1", 1000, 2000)` (0-based, half-open) or a gene name, within one region of the
-        background; by default the result's region with the smallest p-value, and 2 kb to either side.
+        background; by default the result's region with the smallest q-value, and 2 kb to either side.
     group, background
         What was tested against what; by default as in the result.
     key, denoised_key
@@ -129,11 +129,11 @@ def _result(adata: AnnData, key: str) -> tuple[pd.DataFrame, dict]:
 
 
 def _default_region(table: pd.DataFrame, moments: Background) -> Region:
-    """Return the region with the smallest p-value and a flank, cut at the background's region."""
+    """Return the region with the smallest q-value, then p-value, and a flank, cut at the background's region."""
     if len(table) == 0:
         msg = "The result has no regions; name one to show."
         raise ValueError(msg)
-    row = table.iloc[int(np.argmin(table["p"]))]
+    row = table.iloc[int(np.lexsort((table["p"], table["q"]))[0])]  # kinds weigh differently: p alone may be no call
     regions = moments.regions
     own = regions[
         (regions["chrom"] == row["chrom"]) & (regions["start"] <= row["start"]) & (regions["end"] >= row["end"])
@@ -150,7 +150,14 @@ def _values(
     regions = moments.regions
     same = (regions["chrom"] == place.chrom) & (regions["start"] <= place.start) & (regions["end"] >= place.end)
     if not same.any():
-        msg = f"{place} is not within one region of the background; it has {len(regions)} regions."
+        from scatacworks.genome import Region
+
+        touched = regions[
+            (regions["chrom"] == place.chrom) & (regions["start"] < place.end) & (regions["end"] > place.start)
+        ]
+        parts = [str(Region(*row)) for row in touched[["chrom", "start", "end"]].itertuples(index=False)][:3]
+        way_out = f"name a part of {', '.join(parts)}" if parts else f"none of its {len(regions)} regions is near"
+        msg = f"{place} is not within one region of the background; {way_out}."
         raise ValueError(msg)
     number = int(np.flatnonzero(same)[0])
     low = int(moments.offsets[number]) + place.start - int(regions["start"].iloc[number])

@@ -103,6 +103,7 @@ class Layout:
             color = colors[panel.group]
             if panel.is_coverage:
                 _browser.draw_area(ax, panel.edges, panel.values, GREY if panel.layer == "raw" else color)
+                _browser.draw_unknown(ax, panel.edges, panel.values)
                 ax.set_ylim(0, top)
                 shown = not share_y or panel.group == self.panels[0].group
                 ax.set_yticks([0, top], ["", f"{top:g}" if shown else ""], fontsize=SMALL)

@@ -65,6 +65,7 @@ def tracks(
     Every group is a block of lines. Raw and denoised coverage are at one depth, that of the denoised signal, so that
     groups of few and of many cells can be compared; without denoised tracks the raw coverage is that of a million
     nuclear fragments. Regions of more than 4,000 bp show the maximum of bins.
+    Hatched parts were not denoised (`regions` of :func:`~scatacworks.tl.denoise`).
 
     Parameters
     ----------

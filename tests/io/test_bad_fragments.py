@@ -195,9 +195,7 @@ def test_line_numbers_are_right_far_into_the_file(tmp_path, monkeypatch):
 def test_another_assembly_is_named(tmp_path):
     path = tmp_path / "f.tsv"
     path.write_text("chr1\t249000000\t249000100\tA\t1\n")
-    with pytest.raises(
-        ValueError, match=r"beyond chr1 of hg38 .*It fits hg19: is the file of that assembly\? .*'hg19'"
-    ):
+    with pytest.raises(ValueError, match=r"beyond chr1 of hg38 .*It fits hg19: is it of that assembly\? .*'hg19'"):
         read(path, genome="hg38")
 
 
@@ -216,6 +214,7 @@ def test_no_chromosome_in_common(tmp_path):
         ("AAACGAAAGACGTCAG-2", "remove the suffix '-2' and add the suffix '-1'"),
         ("CTGACGTCTTTCGTTT-1", "reverse complements"),
         ("cell_12", "Are they of the same sample"),
+        ("TTACGAAAGACGTCAT", "'TTACGAAAGACGTCAT' would be 'TTACGAAAGACGTCAT-1' (add the suffix '-1'). Are they of"),
     ],
 )
 def test_no_barcode_matches(tmp_path, cell, guess):

@@ -35,6 +35,12 @@ def test_the_folder_of_a_training_is_taken_for_its_model(tmp_path):
         models.load(tmp_path)
 
 
+def test_a_training_that_was_stopped_is_no_model_yet(tmp_path):
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(FileNotFoundError, match="training that was stopped, and no model yet.*resume=True"):
+        models.load(tmp_path)
+
+
 def test_bundled_models_load_and_describe_themselves():
     table = models.list_models()
     assert "accessibility" in table.index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import scatacworks as sca
 from scatacworks import models
 from scatacworks.models import _module
 from scatacworks.models.data import CellSites, Drawer, DrawRules, Sample, depth_of
-from scatacworks.models.train import fit, recipe
+from scatacworks.models.train import fit, recipe, start
 
 LENGTH = 200_000
 
@@ -79,6 +80,29 @@ def test_training_is_deterministic_and_resumes_exactly(samples, tmp_path, monkey
     assert_equal(resumed, type(resumed)(models.load(tmp_path / "model"), resumed.history, None))
     with pytest.raises(ValueError, match="another network, recipe or seed"):
         run(samples, tmp_path, resume=True, steps=9)
+
+
+def test_ctrl_c_stops_the_training_and_not_python(samples, tmp_path, monkeypatch):
+    step, usual = _module.TrainingModule.training_step, signal.getsignal(signal.SIGINT)
+
+    def stopped(self, batch, i):
+        if self.global_step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch, i)
+
+    monkeypatch.setattr(_module.TrainingModule, "training_step", stopped)
+    with pytest.raises(KeyboardInterrupt, match=r"resume=True \(--resume\) goes on from .*last.ckpt"):
+        run(samples, tmp_path)
+    assert signal.getsignal(signal.SIGINT) is usual  # the next one is heard, too
+    with pytest.raises(KeyboardInterrupt, match="nothing of it was kept"):
+        run(samples)
+    monkeypatch.setattr(_module.TrainingModule, "training_step", step)
+    assert_equal(run(samples, tmp_path, resume=True), run(samples))
+
+
+def test_a_name_that_is_no_network_tells_of_both_kinds():
+    with pytest.raises(FileNotFoundError, match="bundled models are .* Architectures to start anew are BinnedUNet, "):
+        start("BinnedUnet")
 
 
 @pytest.mark.parametrize("architecture", [models.BinnedUNet, models.Gaussian, models.UNet])

@@ -32,7 +32,12 @@ def adata() -> AnnData:
         "params": params | {"groupby": ""},
     }
     columns = {"chrom": "chr1", "start": [2_000, 3_000, 4_000], "end": [2_500, 3_500, 4_500], "direction": [1, -1, 1]}
-    columns |= {"p": [1e-9, 1e-4, 0.5], "log2fc": [2.0, -1.0, 0.1], "significant": [True, True, False]}
+    columns |= {
+        "p": [1e-9, 1e-4, 0.5],
+        "q": [1e-7, 1e-3, 1.0],
+        "log2fc": [2.0, -1.0, 0.1],
+        "significant": [True, True, False],
+    }
     out.uns["differential_regions"] = pd.DataFrame(columns | {"family": ["peak", "tile", "tile"]})
     out.uns["scatacworks"] = {"differential_regions": {"group": "rare", "background": "background"}}
     return out
@@ -57,9 +62,19 @@ def test_a_region_can_be_named(adata):
     plt.close(figure)
 
 
+def test_the_best_region_is_one_that_is_called(adata):
+    table = adata.uns["differential_regions"]
+    table["p"], table["q"] = [1e-4, 1e-2, 1e-5], [0.01, 1.0, 0.2]  # the tile's p is the smallest, and not enough
+    figure = sca.pl.differential_regions(adata, show=False)
+    assert figure.axes[0].get_xlim() == (1_000, 4_500)  # around the first, not the last
+    plt.close(figure)
+
+
 def test_a_region_outside_the_background_is_refused(adata):
-    with pytest.raises(ValueError, match="not within one region of the background"):
+    with pytest.raises(ValueError, match="not within one region of the background; name a part of chr1:1,?000-"):
         sca.pl.differential_regions(adata, "chr1:100-2,600", show=False)
+    with pytest.raises(ValueError, match="none of its 1 regions is near"):
+        sca.pl.differential_regions(adata, "chr1:100-200", show=False)
 
 
 @pytest.mark.parametrize("plot", [sca.pl.differential_regions, sca.pl.volcano])

@@ -157,6 +157,17 @@ def test_genes_that_would_overlap_go_to_other_lines():
     assert gene_lines(genes, region, 200.0).tolist() == [0, 1, 2]
 
 
+def test_what_was_not_denoised_is_hatched_and_not_zero(adata):
+    adata.uns["denoised"]["signal"]["fill"] = np.full(3, np.nan, np.float32)
+    figure = sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], layers=["raw", "denoised"], show=False)
+    raw, denoised = figure.axes[:2]
+    assert [collection.get_hatch() for collection in raw.collections] == [None]
+    hatched = [c for c in denoised.collections if c.get_hatch()]
+    spans = [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for c in hatched for path in c.get_paths()]
+    assert spans == [(500, 1_000), (1_500, 2_500)]  # the only run is 1,000-1,500
+    plt.close(figure)
+
+
 def test_bad_input_is_explained(adata):
     with pytest.raises(ValueError, match="outside the genome|nor a gene|not within"):
         sca.pl.tracks(adata, "chr1:500-900000", show=False)

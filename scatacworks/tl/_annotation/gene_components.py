@@ -13,7 +13,14 @@ from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
 from scatacworks.io._genes import read_genes
 from scatacworks.tl._annotation._binomial import binomial_table, label_columns
-from scatacworks.tl._annotation._elements import Elements, Intervals, elements_of, labels_of, on_chromosomes
+from scatacworks.tl._annotation._elements import (
+    Elements,
+    Intervals,
+    check_assembly,
+    elements_of,
+    labels_of,
+    on_chromosomes,
+)
 
 if TYPE_CHECKING:
     import os
@@ -98,7 +105,7 @@ def gene_components(
     KeyError
         If `.var` lacks positions or labels.
     ValueError
-        If genes and elements share no chromosome.
+        If genes and elements share no chromosome, or `genes` are a built-in genome's of another assembly.
 
     Examples
     --------
@@ -114,6 +121,7 @@ def gene_components(
     ['Lymphoid']
     """
     index = index.copy() if copy else index
+    check_assembly(index, genes)
     genome = genome_of(index) if genome is None else genome
     elements = elements_of(index.var, genome=genome)
     labels, components = labels_of(index, component_key)

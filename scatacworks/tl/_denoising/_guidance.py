@@ -36,7 +36,7 @@ def check(model: Model, strength: float) -> None:
     if not model.has_guide:
         msg = (
             f"The model {model.card['name']!r} has no guide, so it cannot use a prior; take a bundled model that has "
-            "one, or prior=None."
+            "one, teach it (models.guide_training.fit_guide), or prior=None."
         )
         raise ValueError(msg)
     if not isinstance(strength, Real) or not 0 <= strength <= 1:

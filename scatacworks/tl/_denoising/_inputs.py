@@ -92,8 +92,8 @@ def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
     shallow = ~empty & (depths < low)
     if shallow.any():
         msg = (
-            f"The model was trained on at least {low:,.0f} cut sites per 3.1e9 bp; fewer "
-            f"({depths[shallow].min():,.0f} and more) have {listed(cut_sites.groups[shallow])}."
+            f"Groups with fewer cut sites than the model was trained on, {low:,.0f} per 3.1e9 bp (the least has "
+            f"{depths[shallow].min():,.0f}): {listed(cut_sites.groups[shallow])}."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
     deep = depths > high

@@ -10,7 +10,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._core.calling import call_runs, summarise_runs
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def call_peaks(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     called, signal = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
-    names = group_names(called.groups if groups is None else groups)
+    names = chosen_groups(groups, called.groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     if chroms is not None:
         _check_known(called, names, wanted, key)
@@ -157,7 +157,7 @@ def _check_known(tracks: Tracks, groups: Sequence[str], chroms: Sequence[str], k
             n_covered = len(values) if lengths is None else lengths.sum()
             rest = np.nan if n_covered == tracks.genome.sizes[chrom] else tracks.fill[tracks.group_code(group)]
             if np.isnan(values).all() and np.isnan(rest):
-                msg = f"The tracks of {group!r} in .uns[{key!r}] were not made on {chrom}; name it in tl.denoise."
+                msg = f"{chrom} was not denoised in .uns[{key!r}]; name it in the regions= of tl.denoise first."
                 raise ValueError(msg)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _guidance, _inputs
@@ -173,7 +174,7 @@ def denoise(
     path = None if path is None else _free_store(target, Path(path).resolve(), key_added)
     network, name = _inputs.resolve_model(model)
     cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
-    cut_sites = cut_sites if groups is None else cut_sites.select(groups)
+    cut_sites = cut_sites if groups is None else cut_sites.select(chosen_groups(groups, cut_sites.groups))
     _inputs.check_convention(network, target.uns[key].get(_keys.PARAMS, {}), key)
     depths = _inputs.resolve_depth(target, key, cut_sites, depth)
     _inputs.warn_about(network, cut_sites, depths)

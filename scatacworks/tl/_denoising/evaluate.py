@@ -10,7 +10,7 @@ import numpy as np
 from scatacworks import _keys, metrics
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of
 from scatacworks.tl._denoising import _samples
@@ -133,7 +133,7 @@ def evaluate(
     truth, adata, unsolved, absent = open_pair(truth, adata, pseudobulk_key, kind=bigwig, extend=extend, **bars)
     full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)
     pair = differential if isinstance(differential, tuple) else None
-    names = group_names((pair or shallow.groups) if groups is None else groups)
+    names = chosen_groups(groups, pair or shallow.groups)
     depths = _samples.depths_of(adata, pseudobulk_key, depth)[[shallow.group_code(name) for name in names]]
     deep, shallow = full.select(names), shallow.select(names)
     deep_depths = _samples.depths_of(truth, pseudobulk_key, None)[[full.group_code(name) for name in names]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._bigwigs import open_pair, present
@@ -170,7 +170,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         msg = f"settings has {taken[0]!r}; give draw= and n_cells= to tl.train instead."
         raise ValueError(msg)
     changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
-    names = group_names(clean.groups if groups is None else groups)
+    names = chosen_groups(groups, clean.groups)
     pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": names}
     pairs |= {"noisy": None if noisy is None else _samples.cut_sites_of(noisy, key)}
     pairs |= {"noisy_depth": None if noisy is None else _samples.depths_of(noisy, key, noisy_depth)}
@@ -184,6 +184,9 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     train_on = _make(clean, where[0], left_out, peaks, pairs)
     validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
     if not validate_on:
+        if validation:
+            msg = f"Nothing of validation={validation!r} is left: it lies in holdout= or outside regions=."
+            raise ValueError(msg)
         logger.warning("There is no validation region: the network is trained without being watched.")
     if recipe == "paper" and "steps" not in changes:
         n_crops = _n_crops(train_on, int(changes.get("core_bp", 50_000)))

@@ -271,6 +271,9 @@ def _listed(regions: Any) -> Any:
 
 def _touching(table: pd.DataFrame, regions: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     kept = intervals.any_overlap(as_arrays(table, genome), as_arrays(regions, genome))
+    if not kept.any():
+        msg = f"regions= touches none of the {len(table):,} regions tested; name places within those of the background."
+        raise ValueError(msg)
     return table[kept].reset_index(drop=True)
 
 

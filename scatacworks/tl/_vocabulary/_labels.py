@@ -46,7 +46,9 @@ def label_components(
     copy
         Return a changed copy instead of changing `index`.
 
-    Returns ------- `None` if `copy=False`, else the copy. Sets `uns[key_added]`, a DataFrame with `key`, `category`,
+    Returns
+    -------
+    `None` if `copy=False`, else the copy. Sets `uns[key_added]`, a DataFrame with `key`, `category`,
     `n_samples`, `component` (categorical), `p_value`, `score`, and `best` (bool: the component with the highest score
     of the category).
 

@@ -70,6 +70,9 @@ def presence(
     >>> sca.tl.presence(sca.tl.dhs_index(old), new).X.toarray().tolist()
     [[1, 0]]
     """
+    if not hasattr(index, "var_names"):
+        msg = f"index is a {type(index).__name__}; expected the AnnData of tl.dhs_index, and then the peaks."
+        raise TypeError(msg)
     if (peaks is None) == (signal is None):
         msg = "Give either peaks or signal, not both and not neither."
         raise ValueError(msg)

@@ -48,7 +48,7 @@ def project_vocabulary(
     Parameters
     ----------
     adata
-        New samples, groups or cells x elements or regions.
+        New samples, groups or cells x elements or regions; of peaks, what :func:`~scatacworks.tl.presence` returns.
     reference
         Index with a vocabulary, from :func:`~scatacworks.tl.vocabulary`.
     method
@@ -80,6 +80,8 @@ def project_vocabulary(
     ------
     KeyError
         If the reference has no vocabulary.
+    TypeError
+        If `adata` is no AnnData.
     ValueError
         If no element is shared, or a value is negative.
 
@@ -97,6 +99,9 @@ def project_vocabulary(
     if method not in METHODS:
         msg = f"method is {method!r}; expected one of {METHODS}."
         raise ValueError(msg)
+    if not hasattr(adata, "var_names"):
+        msg = f"adata is no AnnData but a {type(adata).__name__}; peaks become one by tl.presence(reference, peaks)."
+        raise TypeError(msg)
     adata = adata.copy() if copy else adata
     columns, loads = element_loadings(adata, reference)
     used = loads.any(axis=1)

@@ -36,7 +36,9 @@ def top_samples(
     copy
         Return a changed copy instead of changing `index`.
 
-    Returns ------- `None` if `copy=False`, else the copy. Sets `uns[key_added]`, a DataFrame with `component`
+    Returns
+    -------
+    `None` if `copy=False`, else the copy. Sets `uns[key_added]`, a DataFrame with `component`
     (categorical), `rank` (from 1), `sample` and `loading` (float64), by component and falling loading. Loadings of
     zero are never listed.
 

@@ -160,3 +160,15 @@ def test_errors(make_index):
     bad = pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [2], "posterior": [1.5]})
     with pytest.raises(ValueError, match="between 0 and 1"):
         sca.tl.annotate_regions(make_index(), traits={"x": bad})
+
+
+def test_genes_of_another_assembly_are_refused():
+    index = anndata.AnnData(np.ones((1, 1)), var=regions((10_000, 10_200)).set_index(pd.Index(["element"])))
+    index.uns["reference_sequences"] = sca.Genome("hg19").to_frame()
+    with pytest.raises(ValueError, match="chr1 has 248,956,422 bp in hg38, whose genes are given, and 249,250,621 bp"):
+        sca.tl.annotate_regions(index, genes="hg38")
+    with pytest.raises(ValueError, match="give genes of this assembly"):
+        sca.tl.gene_components(index, genes=sca.Genome("hg38"))
+    assert "nearest_gene" not in index.var
+    sca.tl.annotate_regions(index, genes="hg19")
+    assert index.var["nearest_gene"].tolist() == ["DDX11L1"]

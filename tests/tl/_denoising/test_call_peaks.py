@@ -119,6 +119,21 @@ def test_cut_sites_are_refused():
         sca.tl.call_peaks(adata, key="pseudobulk")
 
 
+@pytest.mark.parametrize(("regions", "chroms", "missing"), [(None, "chrM", "MT"), (["chr1"], ["chr1", "chr2"], "chr2")])
+def test_chromosomes_that_were_not_denoised_are_not_said_to_have_no_peak(regions, chroms, missing):
+    genome = sca.Genome({"chr1": 1_000, "chr2": 1_000, "MT": 1_000})
+    low = (np.array([100], np.int32), np.array([300], np.int32), np.array([0.1], np.float32))
+    tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [low])], fill=[np.nan]).to_dict()
+    slot = {"signal": tracks, "probability": tracks, "params": {"model": "accessibility"}}
+    if regions:
+        slot["regions"] = pd.DataFrame({"chrom": regions, "start": 0, "end": 500})
+    adata = ad.AnnData(obs=pd.DataFrame(index=["x"]), uns={"denoised": slot})
+    with pytest.raises(ValueError, match=f"{missing} was not denoised in .uns.'denoised'.; name it in the regions="):
+        sca.tl.call_peaks(adata, chroms=chroms)
+    sca.tl.call_peaks(adata, chroms="chr1")
+    assert len(adata.uns["peaks"]) == 0
+
+
 def test_peaks_of_raw_coverage_are_nuclear_unless_chromosomes_are_named():
     genome = sca.Genome({"chr1": 1_000, "MT": 1_000, "chrPt": 1_000})
     high = (np.array([100], np.int32), np.array([300], np.int32), np.array([50], np.float32))

@@ -80,6 +80,11 @@ def test_nothing_left_to_train_on_is_said(deep):
         sca.tl.train(deep, regions=["chr10"], progress=False)
 
 
+def test_a_validation_that_lies_in_the_holdout_is_refused(deep):
+    with pytest.raises(ValueError, match="Nothing of validation=.* is left"):
+        sca.tl.train(deep, model="Linear", validation=["chr20"], holdout=["chr20"], progress=False)
+
+
 def test_swapped_tracks_are_noticed(deep):
     shallow = thin(deep, 0.1, 1)
     with pytest.raises(ValueError, match="must be deeper"):

@@ -174,5 +174,9 @@ def test_presence_wants_one_source(peaks):
     index = sca.tl.dhs_index(peaks)
     with pytest.raises(ValueError, match="either peaks or signal"):
         sca.tl.presence(index)
+    with pytest.raises(TypeError, match="index is a DataFrame; expected the AnnData of tl.dhs_index"):
+        sca.tl.presence(peaks, index)
+    with pytest.raises(TypeError, match="peaks become one by tl.presence"):
+        sca.tl.project_vocabulary(peaks, index)
     with pytest.raises(ValueError, match="min_fraction"):
         sca.tl.presence(index, peaks, min_fraction=0)
