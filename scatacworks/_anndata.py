@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scatacworks import _keys
 from scatacworks.genome import Genome
 
@@ -50,3 +52,31 @@ def genome_of(adata: AnnData) -> Genome | None:
     name = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.GENOME)
     genome = Genome.from_frame(frame, name=None if name is None else str(name))
     return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
+
+
+def require_assembly(own: Genome | None, other: Genome | None, what: str) -> None:
+    """Refuse to take what is of one genome together with another: their nuclear chromosomes differ in length.
+
+    Parameters
+    ----------
+    own, other
+        The genomes; where one is not known, nothing is refused.
+    what
+        What is of `own`, as the error's sentence begins.
+
+    Raises
+    ------
+    ValueError
+        If a chromosome that both have has two lengths.
+    """
+    if own is None or other is None:
+        return
+    codes = other.resolve(own.chroms)
+    differ = np.flatnonzero((codes >= 0) & own.nuclear & (other.lengths[codes] != own.lengths))
+    if len(differ):
+        chrom, ours, theirs = own.chroms[differ[0]], own.lengths[differ[0]], other.lengths[codes[differ[0]]]
+        msg = (
+            f"{what} of {own.name!r}, whose {chrom} has {ours:,} bp, not of {other.name!r} ({theirs:,} bp); "
+            "lift over one of the two, or give the genome that both are of."
+        )
+        raise ValueError(msg)

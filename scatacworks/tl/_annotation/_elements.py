@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._files import require_file
 from scatacworks._logging import logger
 from scatacworks.genome import Genome, built_in_sizes
@@ -71,28 +71,11 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
     return Elements(chroms, codes, start, end, np.clip(summit, start, np.maximum(end - 1, start)))
 
 
-def check_assembly(data: object, genes: object) -> None:
-    """Refuse the genes of a built-in genome for an object that states another assembly.
-
-    Raises
-    ------
-    ValueError
-        If a chromosome that both have has two lengths.
-    """
+def check_genes(data: object, genes: object) -> None:
+    """Refuse the genes of a built-in genome for an object that states another assembly."""
     is_genome = isinstance(genes, Genome) or (isinstance(genes, str) and genes in built_in_sizes())
-    own = genome_of(data) if is_genome and isinstance(data, AnnData) else None
-    if own is None:
-        return
-    other = Genome(genes)
-    codes = other.resolve(own.chroms)
-    differ = (codes >= 0) & (other.lengths[codes] != own.lengths)
-    if differ.any():
-        at = int(np.argmax(differ))
-        msg = (
-            f"{own.chroms[at]} has {int(other.lengths[codes[at]]):,} bp in {other.name}, whose genes are given, and "
-            f"{int(own.lengths[at]):,} bp in {own.name}, that of the regions; give genes of this assembly."
-        )
-        raise ValueError(msg)
+    if is_genome and isinstance(data, AnnData):
+        require_assembly(genome_of(data), Genome(genes), "The regions are")
 
 
 def _with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scatacworks import _keys
 from scatacworks._core.intervals import covered, largest_overlap, nearest
 from scatacworks.io._genes import read_genes
-from scatacworks.tl._annotation._elements import Elements, check_assembly, elements_of, on_chromosomes, read_bed
+from scatacworks.tl._annotation._elements import Elements, check_genes, elements_of, on_chromosomes, read_bed
 from scatacworks.tl._annotation._joins import component_columns, motif_column, region_components, trait_column
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def annotate_regions(
     elements = elements_of(table, genome=genome, what=what)
     columns: dict[str, Any] = {}
     if genes is not None:
-        check_assembly(data, genes)
+        check_genes(data, genes)
         columns |= _gene_columns(elements, genes, promoter)
     for name, source in (classes or {}).items():
         columns |= _class_columns(elements, source, name)

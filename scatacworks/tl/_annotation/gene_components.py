@@ -16,7 +16,7 @@ from scatacworks.tl._annotation._binomial import binomial_table, label_columns
 from scatacworks.tl._annotation._elements import (
     Elements,
     Intervals,
-    check_assembly,
+    check_genes,
     elements_of,
     labels_of,
     on_chromosomes,
@@ -121,7 +121,7 @@ def gene_components(
     ['Lymphoid']
     """
     index = index.copy() if copy else index
-    check_assembly(index, genes)
+    check_genes(index, genes)
     genome = genome_of(index) if genome is None else genome
     elements = elements_of(index.var, genome=genome)
     labels, components = labels_of(index, component_key)

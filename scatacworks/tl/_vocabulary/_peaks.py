@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._core.index import order_by
 from scatacworks._logging import logger
 
@@ -71,7 +71,7 @@ def collect_peaks(
         if _keys.PEAKS not in peaks.uns:
             msg = f"There is no .uns[{_keys.PEAKS!r}] (found: {sorted(peaks.uns)}); run tl.call_peaks first."
             raise KeyError(msg)
-        _check_assembly(genome_of(peaks), genome)
+        require_assembly(genome_of(peaks), genome, "The peaks are")
         peaks = peaks.uns[_keys.PEAKS]
     elif isinstance(peaks, Mapping):
         peaks, empty = _from_mapping(peaks)
@@ -79,21 +79,6 @@ def collect_peaks(
         msg = f"Peaks are a {type(peaks).__name__}; expected a DataFrame, a mapping of samples or an AnnData."
         raise TypeError(msg)
     return _from_frame(peaks, genome, empty)
-
-
-def _check_assembly(own: Genome | None, genome: Genome | None) -> None:
-    """Refuse an object of another assembly: one that has a nuclear chromosome of another length."""
-    if own is None or genome is None:
-        return
-    codes = genome.resolve(own.chroms)
-    differ = np.flatnonzero((codes >= 0) & own.nuclear & (genome.lengths[codes] != own.lengths))
-    if len(differ):
-        chrom, ours, theirs = own.chroms[differ[0]], own.lengths[differ[0]], genome.lengths[codes[differ[0]]]
-        msg = (
-            f"The peaks are of {own.name!r}, whose {chrom} has {ours:,} bp, not of {genome.name!r} ({theirs:,} bp); "
-            "lift them over, or give the genome that they are of."
-        )
-        raise ValueError(msg)
 
 
 def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
