@@ -14,13 +14,27 @@ from scatacworks._files import require_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scatacworks.genome import Genome
+    from scatacworks.genome import Genome, Region
 
+_FLANK, _LEAST_FLANK = 0.25, 2_000  # of a gene's length and in bp, to either side
 _NAMES = {
     "chrom": ("chrom", "chr", "chromosome", "seqnames"),
     "start": ("start", "chromstart"),
     "end": ("end", "chromend", "stop"),
 }
+
+
+def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | None = None) -> Region:
+    """Return a region with a flank in bp to either side, cut at the chromosome's ends.
+
+    By default a gene has a quarter of its length, at least 2 kb, so that its promoter is in it; any other region none.
+    """
+    found = genome.region(region)
+    size = genome.sizes[found.chrom]
+    if flank is None:
+        is_gene = isinstance(region, str) and ":" not in region and found.end - found.start < size
+        flank = max(_LEAST_FLANK, int(_FLANK * (found.end - found.start))) if is_gene else 0
+    return genome.region((found.chrom, max(0, found.start - flank), min(size, found.end + flank)))
 
 
 def as_regions(regions: Any, genome: Genome, *, uns: Mapping[str, Any] | None = None) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac, genome_of
 from scatacworks._groups import group_names
+from scatacworks._regions import flanked
 from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 Layer = Literal["raw", "denoised", "probability", "unguided", "prior", "peaks"]
 LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "unguided", "prior", "peaks")
 _PROBABILITIES = {"probability": _keys.PROBABILITY, "unguided": _keys.UNGUIDED}
-_FLANK = 0.25  # of a gene's length, shown to either side
 
 
 def tracks(
@@ -205,7 +205,7 @@ class _Source:
                 "lines of a group do not belong together. Run tl.denoise again."
             )
             warnings.warn(msg, UserWarning, stacklevel=3)
-        return cls(adata, _with_flank(genome, region, flank), genome, shown, keys, extend)
+        return cls(adata, flanked(genome, region, flank), genome, shown, keys, extend)
 
     @property
     def bp(self) -> int:
@@ -268,14 +268,6 @@ class _Source:
         if len(depths) > 1:
             return f"coverage (cut sites ± {self.extend} bp)"
         return f"coverage (cut sites ± {self.extend} bp) per million nuclear fragments"
-
-
-def _with_flank(genome: Genome, region: str | tuple[str, int, int], flank: int | None) -> Region:
-    found = genome.region(region)
-    if flank is None:
-        is_gene = isinstance(region, str) and ":" not in region and found.end - found.start < genome.sizes[found.chrom]
-        flank = max(2_000, int(_FLANK * (found.end - found.start))) if is_gene else 0
-    return genome.region((found.chrom, max(0, found.start - flank), min(genome.sizes[found.chrom], found.end + flank)))
 
 
 def _title(region: str | tuple[str, int, int], found: Region) -> str:

@@ -114,7 +114,7 @@ def test_genes_of_a_genome_of_ones_own_can_be_named(call, inputs, model, tmp_pat
     code, _, err = call(*arguments, "--regions", "Alpha", "--genes", tmp_path / "genes.bed")
     assert code == 0, err
     adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")
-    assert adata.uns["denoised"]["regions"].iloc[0].tolist() == ["chr1", 9_000, 11_000]
+    assert adata.uns["denoised"]["regions"].iloc[0].tolist() == ["chr1", 7_000, 13_000]
     assert adata.uns["reference_genes"]["name"].tolist() == ["Alpha"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks._core.intervals import merge
+from scatacworks._regions import flanked
 
 if TYPE_CHECKING:
     from scatacworks.genome import Genome
@@ -18,7 +19,7 @@ def parse_regions(regions: Any, genome: Genome) -> dict[int, np.ndarray]:
     """Return sorted, disjoint intervals (n, 2) by chromosome code.
 
     `regions` is a region, gene or BED path, a list of regions, genes or (chrom, start, end), or a DataFrame with the
-    columns `chrom`, `start`, `end`.
+    columns `chrom`, `start`, `end`. A gene has its flanks with it (:func:`~scatacworks._regions.flanked`).
     """
     table = _table(regions, genome)
     if table.empty:
@@ -51,6 +52,6 @@ def _table(regions: Any, genome: Genome) -> pd.DataFrame:
         regions = list(zip(regions["chrom"].astype(str), regions["start"], regions["end"], strict=True))
     elif isinstance(regions, str) or (isinstance(regions, tuple) and len(regions) == 3 and isinstance(regions[0], str)):
         regions = [regions]
-    found = [genome.region(region) for region in regions]
+    found = [flanked(genome, region) for region in regions]
     rows = [(genome.code(region.chrom), region.start, region.end) for region in found]
     return pd.DataFrame(rows, columns=["code", "start", "end"])

@@ -77,8 +77,9 @@ def denoise(
     groups
         Groups to denoise, in this order; all by default.
     regions
-        Limit the work to these: a region (`"chr1:1,000-2,000"`), a gene, a list of them, a BED file or a DataFrame with
-        the columns `chrom`, `start`, `end`. Elsewhere the tracks are NaN. By default the nuclear genome: mitochondria
+        Limit the work to these: a region (`"chr1:1,000-2,000"`), a gene (and a quarter of it, at least 2 kb, to either
+        side, as :func:`~scatacworks.pl.tracks` shows it), a list of them, a BED file or a DataFrame with the columns
+        `chrom`, `start`, `end`. Elsewhere the tracks are NaN. By default the nuclear genome: mitochondria
         and plastids, which have no nucleosomes and many copies, are computed only where named (`"chrM"`).
     depth
         Cut sites per 3.1e9 bp of territory of each group: one number, one per group, or a mapping. By default

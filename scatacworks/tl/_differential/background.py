@@ -72,8 +72,8 @@ def background(
         in `.obsm`, which is then counted from the fragments on the fly, near the regions only.
     regions
         Where to work: what :func:`~scatacworks.tl.regions_around_genes` returns, a DataFrame with `chrom`, `start` and
-        `end`, a BED file, a region, a gene or a list of them. `None`: the genome without
-        mitochondria and plastids, whose signal would tell how much a group is scaled.
+        `end`, a BED file, a region, a gene (with flanks, as for :func:`~scatacworks.tl.denoise`) or a list of them.
+        `None`: the genome without mitochondria and plastids, whose signal would tell how much a group is scaled.
     universe
         What the default test of :func:`~scatacworks.tl.differential_regions` tests: a table or BED file of peaks or of
         an index, or a key of `.uns` such as `"peaks"`. By default the peaks of all groups denoised together, and tiles

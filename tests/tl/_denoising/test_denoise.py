@@ -286,3 +286,15 @@ def test_mitochondria_that_are_named_are_denoised_and_called(with_mito, model_fi
     assert set(with_mito.uns["peaks"]["chrom"]) == {"chrM"}
     with pytest.raises(ValueError, match="chr1 was not denoised"):
         sca.tl.call_peaks(with_mito, chroms="chr1")
+
+
+def test_a_gene_is_denoised_as_far_as_it_is_shown():
+    """A quarter of its length, at least 2 kb, to either side, so that its promoter's peak is whole."""
+    genome = sca.Genome("hg38")
+    shown = {"MS4A1": 3_736, "FOXE1": 2_000}
+    for name, flank in shown.items():
+        gene = genome.region(name)
+        found = parse_regions([name], genome)[genome.code(gene.chrom)]
+        assert found.tolist() == [[gene.start - flank, gene.end + flank]]
+    coordinates = parse_regions(str(genome.region("MS4A1")), genome)
+    assert coordinates[genome.code("chr11")].tolist() == [list(genome.region("MS4A1")[1:])]
