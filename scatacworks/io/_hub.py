@@ -84,7 +84,8 @@ def write_hub(
         Which tracks, as for :func:`scatacworks.get.tracks`: by default the denoised signal. Cut sites are written as
         coverage of ±100 bp.
     peaks_key
-        Slot of `.uns` with the peaks; left out where it is missing, or `None`.
+        Slot of `.uns` with the peaks, which need not be those of the tracks in `key`. `None` writes none; nor does the
+        default where there are none yet.
     groups
         Groups to write, in this order; all by default.
     groupby
@@ -112,7 +113,7 @@ def write_hub(
     Raises
     ------
     KeyError
-        If there are no such tracks or groups, or `groupby` is no column.
+        If there are no such tracks, peaks or groups, or `groupby` is no column.
     FileExistsError
         If the folder holds something else than a hub.
     ValueError
@@ -137,6 +138,9 @@ def write_hub(
     names = chosen_groups(groups, tracks.groups)
     for group in names:
         tracks.group_code(group)
+    if peaks_key not in (None, _keys.PEAKS) and peaks_key not in adata.uns:
+        msg = f"There is no .uns[{peaks_key!r}] with peaks; name that of tl.call_peaks (key_added), or peaks_key=None."
+        raise KeyError(msg)
     peaks = None if peaks_key is None else adata.uns.get(peaks_key)
     if peaks is not None and "group" not in peaks:
         msg = f"The peaks in .uns[{peaks_key!r}] have no column 'group'; name those of the groups, or peaks_key=None."

@@ -171,6 +171,8 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         sca.io.write_hub(adata, tmp_path / "hub", key="other", progress=False)
     with pytest.raises(KeyError, match="'cells' is no column of .obs"):
         sca.io.write_hub(adata, tmp_path / "hub", groupby="cells", progress=False)
+    with pytest.raises(KeyError, match="no .uns.*peeks.* with peaks; name that of tl.call_peaks"):
+        sca.io.write_hub(adata, tmp_path / "hub", peaks_key="peeks", progress=False)
     adata.uns["peaks"] = adata.uns["peaks"].drop(columns="group")
     with pytest.raises(ValueError, match="no column 'group'"):
         sca.io.write_hub(adata, tmp_path / "hub", progress=False)
