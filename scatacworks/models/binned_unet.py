@@ -129,7 +129,8 @@ class BinnedUNet(Model):
             from scatacworks.models.guide import EVIDENCE_BP, PRIOR_BP, REACH_BP, Guide
 
             self.guide = Guide(config.channels)
-            self.halo = round_up(max(self.receptive_field() + REACH_BP, EVIDENCE_BP + PRIOR_BP), self.stride)
+            self.trunk_halo = round_up(self.receptive_field() + REACH_BP, self.stride)
+            self.halo = max(self.trunk_halo, round_up(EVIDENCE_BP + PRIOR_BP, self.stride))
 
     def _build(self, config: BinnedUNetConfig, n_smooth: int) -> None:
         """Create the trainable layers; tensors are (B, C, 1, n), the layout in which the CPU convolves fastest."""
@@ -177,7 +178,8 @@ class BinnedUNet(Model):
         edge = self._shallow_edge()
         features = self._trunk(counts, depth, edge)
         final = self.halo // self.bin_size - self.margin - edge * _LEVEL
-        root, logit = self._outputs(self.head(_cut(features.fine, final))[:, :, 0].contiguous(), features.box)
+        heads = self.head(_cut(features.fine, final))[:, :, 0].contiguous()
+        root, logit = self._outputs(heads, self._amplitude(self.crop(features.box)))
         return root.square(), logit
 
     def guided(self, counts: Tensor, depth: Tensor, prior: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -204,13 +206,15 @@ class BinnedUNet(Model):
             If the network has no guide, or the shapes do not fit.
         """
         self._check_prior(counts, prior)
-        edge = self.halo // (self.bin_size * _LEVEL) - self.guide.edge
-        features = self._trunk(counts, depth, edge)
+        spare = self.halo - self.trunk_halo  # which the guide alone looks at
+        edge = self.trunk_halo // (self.bin_size * _LEVEL) - self.guide.edge
+        features = self._trunk(_cut(counts, spare // self.bin_size), depth, edge)
         correction = self.guide(features, counts, self._depth_code(depth), prior[:, :-1])
         fine = _cut(features.fine, self.guide.edge * _LEVEL - self.margin)
         heads = self.head(fine)[:, :, 0].float()  # half under autocast, which the correction is not
-        root, logit = self._outputs(heads, features.box)
-        root_guided, logit_guided = self._outputs(heads + correction, features.box)
+        raw = self._amplitude(_centred(features.box, heads.shape[-1]))
+        root, logit = self._outputs(heads, raw)
+        root_guided, logit_guided = self._outputs(correction.add_(heads), raw)
         weight = self.crop(prior[:, -1])
         return torch.lerp(root, root_guided, weight).square(), torch.lerp(logit, logit_guided, weight), logit
 
@@ -277,11 +281,13 @@ class BinnedUNet(Model):
         z = torch.log10(depth.clamp(*self.config.depth_limits) / self.config.reference_depth)[:, None]
         return torch.cat([z, z.square() / 2, torch.sin(z * (math.pi / 2))], dim=1)
 
-    def _outputs(self, heads: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-        """Square root of the signal, and logit, from the heads (B, 3, n) and the scaled input coverage (B, n_bins)."""
+    def _amplitude(self, box: Tensor) -> Tensor:
+        """Square root of the input coverage at the target depth, from that at the reference depth."""
+        return torch.sqrt(box * (self.target_depth / self.config.reference_depth))
+
+    def _outputs(self, heads: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Square root of the signal, and logit, from the heads (B, 3, n) and what :meth:`_amplitude` gives (B, n)."""
         amplitude, gate, logit = heads.unbind(dim=1)
-        ratio = self.target_depth / self.config.reference_depth
-        raw = torch.sqrt(self.crop(box) * ratio)
         # softplus keeps the gradient of the empty background alive where ReLU would die
         return F.softplus(amplitude) + torch.sigmoid(gate) * raw, logit
 
@@ -340,6 +346,11 @@ def _add_coarser(x: Tensor, coarser: Tensor) -> Tensor:
 def _cut(x: Tensor, edge: int) -> Tensor:
     """Drop `edge` bins on either side."""
     return x[..., edge : x.shape[-1] - edge] if edge else x
+
+
+def _centred(x: Tensor, n: int) -> Tensor:
+    """Keep the `n` bins in the middle."""
+    return _cut(x, (x.shape[-1] - n) // 2)
 
 
 def _filter_bank(bin_size: int, config: BinnedUNetConfig) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scatacworks.models.binned_unet import _LEVEL, _add_coarser, _Conv, _cut, _image
+from scatacworks.models.binned_unet import _LEVEL, _add_coarser, _centred, _Conv, _cut, _from_rows, _image
 from scatacworks.prior import CHANNELS, N_MAPS
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ class Guide(nn.Module):
         pooled, sites = F.avg_pool1d(prior, _LEVEL), F.avg_pool1d(counts[:, :1].float(), _LEVEL)[:, 0] * _LEVEL
         wide = self._wide(features.coarse, pooled, halo // _LEVEL, wider)
         evidence = _image(torch.log1p(_around(sites, beside)))
-        x = self.middle_in(wide, _folded(features.fine), _cut(features.middle, beside), evidence)
+        x = self.middle_in(wide, _folded(features.fine), _centred(features.middle, evidence.shape[-1]), evidence)
         maps = _folded(_image(_cut(prior[:, :N_MAPS], _LEVEL * (beside - 2))))
         near = torch.cat([maps, _image(_cut(pooled[:, N_MAPS:], beside - 2))], dim=1)
-        x = x + _cut(self.middle_prior(near), 2)
+        x.add_(_cut(self.middle_prior(near), 2))
         x = self.middle(F.relu_(torch.addcmul(shift, x, 1 + gain)))
         correction = _unfolded(self.head(_cut(x, self.edge - 1)))
         offset = F.pad(self.offset(depth_code), (2, 0))[:, :, None]  # of the logit alone
@@ -110,8 +110,9 @@ class Guide(nn.Module):
         gain, shift = modulation
         edge = halo - _EDGE - 2  # what the block below needs
         pooled = _image(_cut(F.avg_pool1d(prior, _LEVEL), edge - 2))
-        joined = torch.cat([_cut(features, edge), _cut(pooled, 2)], dim=1)
-        x = self.coarse_in(joined) + _cut(self.coarse_prior(pooled), 2)
+        near = _cut(pooled, 2)
+        joined = torch.cat([_centred(features, near.shape[-1]), near], dim=1)
+        x = self.coarse_in(joined).add_(_cut(self.coarse_prior(pooled), 2))
         return _cut(self.coarse(F.relu_(torch.addcmul(shift, x, 1 + gain))), 2)
 
     def _gate(self, counts: Tensor, edge: int) -> Tensor:
@@ -129,11 +130,11 @@ class _Join(_Conv):
 
     def forward(self, coarser: Tensor, *own: Tensor) -> Tensor:
         """Mix `own`, parts of the level's channels, which joining would only move, and those of the coarser level."""
-        *here, above = self.weight.split([*(part.shape[1] for part in own), coarser.shape[1]], dim=1)
-        mixed = F.conv2d(own[0], here[0], self.bias)
+        *here, above = self.weight[:, :, 0, 0].split([*(part.shape[1] for part in own), coarser.shape[1]], dim=1)
+        mixed = F.linear(_rows(own[0]), here[0], self.bias)
         for part, weight in zip(own[1:], here[1:], strict=True):
-            mixed = mixed + F.conv2d(part, weight)
-        return _add_coarser(mixed, F.conv2d(coarser, above))
+            mixed = torch.baddbmm(mixed, _rows(part), weight.T.expand(len(part), -1, -1))
+        return _add_coarser(_from_rows(mixed), _from_rows(F.linear(_rows(coarser), above)))
 
 
 class _Block(nn.Module):
@@ -147,6 +148,11 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu_(self.conv_2(F.relu_(self.conv_1(x))).add_(x))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """View (B, C, 1, n) as (B, n, C), as it lies in memory."""
+    return x[:, :, 0].transpose(1, 2)
 
 
 def _folded(x: Tensor) -> Tensor:
