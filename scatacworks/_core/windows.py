@@ -1,8 +1,8 @@
 """Active windows: only what has a cut site within a model's reach is computed, packed without gaps onto tapes.
 
 A *tape* is the concatenation of genome intervals. Every interval reaches at least a model's halo beyond its outermost
-cut sites, so neighbours on the tape see exactly the zeros they would see in the genome, and tapes can be cut into
-windows of any length without regard to intervals or chromosomes.
+cut sites, or beyond what is wanted of it, so neighbours on the tape see exactly the zeros they would see in the genome,
+and tapes can be cut into windows of any length without regard to intervals or chromosomes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def active_intervals(
     if regions is None:
         return np.column_stack([blocks, np.maximum(blocks[:, 0], 0), np.minimum(blocks[:, 1], size)])
     wanted = _intersect(blocks, np.asarray(regions, np.int64))
-    return _with_halo(wanted, halo, stride)
+    return _with_halo(wanted, blocks, halo, stride)
 
 
 @njit
@@ -105,10 +105,16 @@ def _intersect(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out[:n].copy()
 
 
-def _with_halo(wanted: np.ndarray, halo: int, stride: int) -> np.ndarray:
-    """Give every wanted interval its own context on the grid, so that nothing on the tape reaches it from outside."""
+def _with_halo(wanted: np.ndarray, blocks: np.ndarray, halo: int, stride: int) -> np.ndarray:
+    """Give wanted intervals their context on the grid, so that nothing on the tape reaches them from outside.
+
+    Between two that end where their blocks do, no cut site is within the halo of either: they need none.
+    """
     low, high = wanted.T
-    return np.column_stack([low // stride * stride - halo, -(-high // stride) * stride + halo, low, high])
+    free = np.isin(high[:-1], blocks[:, 1]) & np.isin(low[1:], blocks[:, 0])
+    before, after = np.full(len(wanted), halo), np.full(len(wanted), halo)
+    before[1:][free], after[:-1][free] = 0, 0
+    return np.column_stack([low // stride * stride - before, -(-high // stride) * stride + after, low, high])
 
 
 def window_starts(tape: Tape, core: int) -> np.ndarray:

@@ -54,6 +54,14 @@ def test_every_block_of_a_tape_of_regions_sees_the_genome_around_it(sites, core,
         assert (tape.high - tape.low).sum() == 2 * np.diff(regions).sum()
 
 
+@given(sites=sites_of)
+def test_naming_the_whole_chromosome_computes_no_more_than_naming_nothing(sites):
+    plain = windows.active_intervals(sites, 2000, HALO, STRIDE)
+    named = windows.active_intervals(sites, 2000, HALO, STRIDE, regions=np.array([[0, 2000]]))
+    np.testing.assert_array_equal(named[:, 2:], plain[:, 2:])
+    assert (named[:, 1] - named[:, 0]).sum() <= (plain[:, 1] - plain[:, 0]).sum() + 2 * HALO
+
+
 def check_contexts(tape, sites, core):
     pointer = np.array([0, len(sites[0]), len(sites[0]) + len(sites[1])])
     joined = np.concatenate(sites)
