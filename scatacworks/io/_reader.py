@@ -69,7 +69,6 @@ class Parser:
             codes.setdefault(name, len(settings.genome))
         ends = np.append(settings.genome.lengths, _ALL)
         self.chroms = Names(codes, room=_MAX_CONTIGS)
-        self.n_known = len(self.chroms)
         self.chrom_counts = np.zeros(len(self.chroms.table.offsets) + 1, np.int64)
         n_cells = _ALL if settings.cells is None or settings.bulk else len(settings.cells)
         self.names = Names(() if settings.bulk or settings.cells is None else settings.cells)
