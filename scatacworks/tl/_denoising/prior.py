@@ -12,6 +12,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
+from scatacworks._arguments import whole
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
 from scatacworks._membership import listed
@@ -171,7 +172,7 @@ def _from_peaks(peaks: Any, source: str, genome: Genome | None = None) -> Prior:
 def _from_elements(table: pd.DataFrame, n_samples: int | None, source: str) -> Prior:
     """One row per component, the fraction of samples in its elements."""
     _check_elements(table, source)
-    total = PUBLISHED_SAMPLES if n_samples is None else int(n_samples)
+    total = PUBLISHED_SAMPLES if n_samples is None else whole(n_samples, "n_samples")
     if table["n_samples"].max() > total:
         msg = f"{source} has elements in {table['n_samples'].max()} samples, more than {total}; give n_samples."
         raise ValueError(msg)

@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
+from scatacworks._arguments import whole
 from scatacworks._core.delineate import Peaks, Rules
 from scatacworks._core.identifiers import number
 from scatacworks._core.index import MODES, ChromosomeIndex, index_chromosomes
@@ -140,12 +141,12 @@ def dhs_index(
     params = {
         "overlap": overlap,
         "method": method,
-        "clump_gap": int(clump_gap),
-        "window": int(window),
+        "clump_gap": whole(clump_gap, "clump_gap", least=0),
+        "window": whole(window, "window"),
         "core_quantiles": np.asarray(core_quantiles, float),
-        "min_multi_samples": int(min_multi_samples),
+        "min_multi_samples": whole(min_multi_samples, "min_multi_samples", least=0),
         "compat": compat or "none",
-        "half_width": int(half_width),
+        "half_width": whole(half_width, "half_width"),
     }
     return build_index(table, params, genome, n_jobs=n_jobs)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.stats import rank_sum_greater
 from scatacworks.tl._vocabulary._matrix import loadings_of, names_of
 
@@ -75,6 +76,7 @@ def label_components(
     if missing:
         msg = f".obs has no column {missing}; it has {list(index.obs.columns)}."
         raise KeyError(msg)
+    max_categories = whole(max_categories, "max_categories")
     index = index.copy() if copy else index
     loadings, names = loadings_of(index, "obsm"), names_of(index)
     frames = [_tests(index.obs[key], loadings, names, max_categories) for key in keys]
