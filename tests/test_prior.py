@@ -51,7 +51,7 @@ def test_an_index_gives_its_samples():
     fewer = sca.tl.prior(index[["liver", "lung"]].copy(), genome=GENOME)
     np.testing.assert_array_equal(dense(fewer), expected()[1:])
     elements = sca.tl.prior(index[:, index.var["chrom"] == "chr1"].copy(), genome=GENOME)
-    assert set(elements.rows) == {"liver", "lung"}
+    assert elements.rows.tolist() == ["heart", "liver", "lung"]  # a sample of the index, whose elements are elsewhere
     with pytest.raises(ValueError, match="no samples"):
         sca.tl.prior(index[[]][:, :1].copy())
 

@@ -149,21 +149,21 @@ def _from_anndata(adata: AnnData) -> Prior:
     peaks = None if stored is None else stored.get("peaks")
     if peaks is not None and int(peaks["element"].max()) + 1 == adata.n_vars:
         peaks = peaks[peaks["sample"].isin(adata.obs_names)]
-        return _from_peaks(peaks.assign(sample=peaks["sample"].astype(str)), "index", genome)
+        return _from_peaks(peaks.assign(sample=peaks["sample"].astype(str)), "index", genome, named=adata.obs_names)
     if adata.n_obs == 0 or adata.X is None:
         msg = "The index has no samples, so how common its elements are is not known; give one with samples in X."
         raise ValueError(msg)
     rows, columns = adata.X.nonzero()
     of = adata.var[["chrom", "start", "end"]].iloc[columns].reset_index(drop=True)
-    return _from_peaks(of.assign(sample=adata.obs_names.to_numpy()[rows]), "index", genome)
+    return _from_peaks(of.assign(sample=adata.obs_names.to_numpy()[rows]), "index", genome, named=adata.obs_names)
 
 
-def _from_peaks(peaks: Any, source: str, genome: Genome | None = None) -> Prior:
-    """One row per sample, 1 in its peaks."""
+def _from_peaks(peaks: Any, source: str, genome: Genome | None = None, *, named: Sequence[str] = ()) -> Prior:
+    """One row per sample, 1 in its peaks; also for those of `named` that have none."""
     if isinstance(peaks, pd.DataFrame):
         column = "sample" if "sample" in peaks else "group"
         peaks = peaks[["chrom", "start", "end", column]].assign(summit=0, signal=1.0)
-    table: PeakTable = collect_peaks(peaks, None)
+    table: PeakTable = collect_peaks(peaks, None, named=named)
     parts = (table.chrom, table.start, table.end, table.sample.astype(np.int64), np.ones(len(table.start), np.float32))
     tracks = _tracks(parts, list(table.chroms), list(table.samples), genome)
     return Prior(tracks, provenance={"source": source})

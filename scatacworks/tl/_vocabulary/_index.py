@@ -57,7 +57,9 @@ def dhs_index(
         optionally `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and
         `signal` (or `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to
         such a frame or to a BED, narrowPeak or broadPeak file; or an AnnData with `.uns["peaks"]`. 0-based, half-open.
-        Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence.
+        Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence. A key of
+        the mapping, or a group that peaks were called for, keeps an empty row where it has no peak; a DataFrame has
+        the samples of its rows.
     overlap
         `"all"` is the recommended index, whose elements may overlap at their edges. In `"core"` no two cores overlap,
         in `"any"` no two elements.
