@@ -10,7 +10,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
-from scatacworks.pl._differential_regions import GAIN, LOSS
+from scatacworks._palette import GAIN, LOSS
 from scatacworks.pl._figure import INK, LINE, SMALL, dress
 
 if TYPE_CHECKING:

@@ -145,8 +145,8 @@ def differential_regions(
     `.uns[f"{key_added}_z"]` : dict
         Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for
         :func:`~scatacworks.get.track`, and for a bigWig file by
-        `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file by
-        `io.write_peaks(table, "regions.bed")`.
+        `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file, with all its
+        columns, by `io.write_peaks(table, "regions.bed")`, and back by `io.read_peaks`.
     `.uns["scatacworks"][key_added]` : dict
         Parameters, number of background groups and what they are worth, and the variance of the tested group over
         theirs that its number of fragments lets expect.
