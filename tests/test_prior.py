@@ -65,6 +65,26 @@ def test_files_of_peaks_make_a_prior(tmp_path):
     np.testing.assert_array_equal(dense(one), expected()[2:])
 
 
+@pytest.mark.parametrize("column", ["sample", "group"])
+def test_a_first_line_says_which_column_has_the_samples(tmp_path, column, caplog):
+    table = PEAKS.assign(signal=1.0).rename(columns={"sample": column, "chrom": "#chrom"})
+    table.to_csv(tmp_path / "peaks.bed.gz", sep="\t", index=False)
+    prior = sca.tl.prior(tmp_path / "peaks.bed.gz", genome=GENOME)
+    assert prior.rows.tolist() == ["heart", "liver", "lung"]
+    np.testing.assert_array_equal(dense(prior), expected())
+    assert caplog.text == ""
+
+
+def test_peaks_of_one_file_without_such_a_line_are_one_sample_and_told_so(tmp_path, caplog):
+    PEAKS.to_csv(tmp_path / "peaks.bed", sep="\t", index=False, header=False)
+    with pytest.warns(UserWarning, match=r"single sample \(peaks\)"):
+        prior = sca.tl.prior(tmp_path / "peaks.bed", genome=GENOME)
+    np.testing.assert_array_equal(dense(prior), expected().max(0, keepdims=True))
+    assert "All 5 peaks of" in caplog.text
+    assert "are taken as one sample, 'peaks'. Its fourth column repeats liver, lung, heart." in caplog.text
+    assert "'#chrom start end sample'" in caplog.text
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_the_published_table_has_components_of_fractions(tmp_path, zipped):
     path = tmp_path / ("index.txt.gz" if zipped else "index.txt")

@@ -15,7 +15,7 @@ from scatacworks._anndata import genome_of
 from scatacworks._arguments import whole
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._membership import counted, listed
 from scatacworks.genome import Genome
 from scatacworks.prior import NOTE, Prior
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural
@@ -48,6 +48,9 @@ def prior(
         - the published index, as :func:`~scatacworks.io.read_dhs_index` returns it, or the path of its file: it has one
           row per component, and says only in how many samples an element is;
         - a folder of peak files, one per sample, or one written by :meth:`Prior.to_zarr`;
+        - a BED file whose first line names its columns, among them the sample: `#chrom start end sample` (separated by
+          tabs, as :func:`~scatacworks.io.read_peaks` reads them). Without such a line the file is one sample's, and
+          the log says so;
         - a :class:`~scatacworks.Prior`.
     exclude
         Rows to leave out: above all the sample that will be denoised, and samples of the same individual.
@@ -136,8 +139,24 @@ def _from_path(path: Path, n_samples: int | None) -> Prior:
 
         return _from_anndata(read_h5ad(path))
     if path.name.lower().removesuffix(".gz").endswith((".bed", ".narrowpeak", ".broadpeak")):
-        return _from_peaks({path.name.split(".")[0]: path}, str(path))
+        return _from_file(path)
     return _from_elements(read_dhs_index(path), n_samples, str(path))
+
+
+def _from_file(path: Path) -> Prior:
+    """Samples of one file of peaks, which its first line may say; else it is taken as one sample's."""
+    from scatacworks.io import read_peaks
+
+    table = read_peaks(path)
+    if "sample" not in table and "group" not in table:
+        name = path.name.split(".")[0]
+        repeated = "name" in table and table["name"].duplicated().any()
+        found = f" Its fourth column repeats {listed(table['name'].unique())}." if repeated else ""
+        msg = "All %s of %s are taken as one sample, %r.%s Where a column has the samples, say so in a first line, %s."
+        line = "'#chrom start end sample' and so on, separated by tabs"
+        logger.warning(msg, counted(len(table), "peak"), path, name, found, line)
+        table = table.assign(sample=name)
+    return _from_peaks(table, str(path))
 
 
 def _from_anndata(adata: AnnData) -> Prior:
