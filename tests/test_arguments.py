@@ -104,6 +104,35 @@ def test_parameters_of_an_index_are_not_cut_to_whole_numbers():
             sca.tl.dhs_index(peaks, **{name: 20.7})
 
 
+GENES = pd.DataFrame([["chr1", 2_000, 4_000, "G", "+"]], columns=["chrom", "start", "end", "name", "strand"])
+TRACKS = sca.Tracks.from_chromosomes(
+    ["A"], sca.Genome({"chr1": 1000}), [("chr1", [(np.array([10], np.int32), None, np.array([2], np.int32))])]
+)
+DISTANCES = {
+    "tl.gene_components upstream": lambda x, n, _: sca.tl.gene_components(x, genes=GENES, upstream=n),
+    "tl.gene_components downstream": lambda x, n, _: sca.tl.gene_components(x, genes=GENES, downstream=n),
+    "tl.gene_components tss": lambda x, n, _: sca.tl.gene_components(x, genes=GENES, tss=n),
+    "tl.annotate_regions promoter": lambda x, n, _: sca.tl.annotate_regions(x, genes=GENES, promoter=n),
+    "tl.regions_around_genes flank": lambda _, n, __: sca.tl.regions_around_genes(["MS4A1"], "hg38", flank=n),
+    "tl.gene_scores reach": lambda _, n, __: sca.tl.gene_scores(
+        sca.datasets.toy(n_cells=9), genes=GENES, reach=n, progress=False
+    ),
+    "io.write_bigwig extend": lambda _, n, path: sca.io.write_bigwig(TRACKS, path / "a.bw", extend=n, progress=False),
+}
+
+
+@pytest.mark.parametrize("call", DISTANCES)
+def test_distances_are_whole_numbers_of_0_or_more(call, tmp_path):
+    name, run = call.split()[1], DISTANCES[call]
+    for wrong in (1000.5, "4", True):
+        with pytest.raises(TypeError, match=rf"^{name} is .*expected a whole number of 0 or more"):
+            run(make_index(), wrong, tmp_path)
+    with pytest.raises(ValueError, match=rf"^{name} is -1; expected a whole number of 0 or more"):
+        run(make_index(), -1, tmp_path)
+    assert not list(tmp_path.iterdir())
+    run(make_index(), np.uint16(100), tmp_path)
+
+
 def test_threads_are_whole_numbers():
     with pytest.raises(TypeError, match=r"n_jobs is 2\.0"):
         _threads.resolve(2.0)
