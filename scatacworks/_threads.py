@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from scatacworks._arguments import whole
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -23,6 +25,7 @@ def resolve(n_jobs: int | None = None) -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_jobs is None:
         n_jobs = int(os.environ.get("SCATACWORKS_NUM_THREADS", available))
+    n_jobs = whole(n_jobs, "n_jobs", least=None)
     if n_jobs < 0:
         n_jobs = max(1, available + 1 + n_jobs)
     if n_jobs == 0:

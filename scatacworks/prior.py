@@ -12,7 +12,7 @@ import numpy as np
 
 from scatacworks._core import prior as kernels
 from scatacworks._files import atomic_path
-from scatacworks._membership import listed
+from scatacworks._membership import counted, listed
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Prior:
         self._segments: dict[int, Segments] = {}  # of the chromosomes asked for last
 
     def __repr__(self) -> str:
-        return f"Prior({self.n_samples} samples in {len(self.rows)} rows, {self.genome!r})"
+        return f"Prior({counted(self.n_samples, 'sample')} in {counted(len(self.rows), 'row')}, {self.genome!r})"
 
     @property
     def rows(self) -> np.ndarray:

@@ -10,6 +10,7 @@ from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
 from scatacworks._groups import group_name, group_names
+from scatacworks._membership import counted
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Tracks:
             raise ValueError(msg)
 
     def __repr__(self) -> str:
-        return f"Tracks({len(self.groups)} groups, {self.genome!r}, {self.n_runs:,} runs)"
+        return f"Tracks({counted(len(self.groups), 'group')}, {self.genome!r}, {counted(self.n_runs, 'run')})"
 
     @property
     def n_runs(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._annotation import name_points
 from scatacworks.pl._figure import FONT, INK, SMALL, create_axes, dress, finish
@@ -83,6 +84,7 @@ def gene_components(
     if key not in index.uns:
         msg = f"No .uns[{key!r}]; run sca.tl.{key if key in (_keys.GENE_SET_COMPONENTS,) else 'gene_components'} first."
         raise KeyError(msg)
+    n_top = whole(n_top, "n_top")
     stored = index.uns[key]
     table = stored["genes" if "genes" in stored else "gene_sets"].reset_index(drop=True)
     labelled = table[table["component"] != ""]

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from scatacworks import _keys, _step
+from scatacworks._arguments import whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -97,6 +98,7 @@ def lsi(
     """
     from scipy.sparse.linalg import svds
 
+    n_components = whole(n_components, "n_components")
     result, target = _step.begin(adata, mod=mod, copy=copy)
     counts = _counts(target, layer)
     n_computed = n_components + (max_depth_correlation is not None)

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import require_file
 from scatacworks._logging import logger
@@ -93,6 +94,7 @@ def gene_set_components(
         msg = f".uns[{genes_key!r}] is missing; run sca.tl.gene_components(index, genes=...) first."
         raise KeyError(msg)
     index = index.copy() if copy else index
+    min_genes = whole(min_genes, "min_genes")
     stored = index.uns[genes_key]
     params, genes = stored[_keys.PARAMS], stored["genes"]
     labels, components = labels_of(index, params["component_key"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, metrics
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import chosen_groups
@@ -129,6 +130,7 @@ def evaluate(
     """
     import pandas as pd
 
+    extend = whole(extend, "extend", least=0)
     bars = {"n_jobs": n_jobs, "progress": progress}
     truth, adata, unsolved, absent = open_pair(truth, adata, pseudobulk_key, kind=bigwig, extend=extend, **bars)
     full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)

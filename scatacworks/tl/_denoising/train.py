@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks.tl._denoising import _samples
@@ -163,7 +164,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     if not where[0]:
         msg = "No region is left to train on; give regions=, or other validation= and holdout= chromosomes."
         raise ValueError(msg)
-    numbers = [] if n_cells is None else np.atleast_1d(n_cells).tolist()
+    given = [] if n_cells is None else [n_cells] if np.ndim(n_cells) == 0 else n_cells
+    numbers = [whole(n, "n_cells") for n in given]
     unit = choose_unit(adata, key, draw, numbers)
     taken = sorted({"unit", "n_cells"} & set(settings or {}))
     if taken:

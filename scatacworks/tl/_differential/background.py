@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
+from scatacworks._arguments import whole
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions
 from scatacworks.tl._denoising import _guidance, _inputs
@@ -137,6 +138,7 @@ def background(
     >>> list(adata.uns["part_moments"]["universe"].columns)
     ['chrom', 'start', 'end', 'family']
     """
+    tile = None if tile is None else whole(tile, "tile")
     result, target = _step.begin(adata, mod=mod, copy=copy)
     network, name = _inputs.resolve_model(model)
     source, spans = _open(target, key, regions, network, n_jobs)
