@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
+
 __all__ = ["whole"]
 
 
@@ -14,7 +16,7 @@ def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = No
     Parameters
     ----------
     value
-        What was given: any integer type (those of numpy too); not a float, not text, not a bool.
+        What was given: any integer type, those of numpy too, or a float that is whole, such as `1e5`; no text, no bool.
     name
         The argument's name.
     least, most
@@ -25,7 +27,7 @@ def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = No
     Raises
     ------
     TypeError
-        If it is of another type.
+        If it is anything else.
     ValueError
         If it is out of range.
     """
@@ -35,7 +37,8 @@ def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = No
     elif least is not None:
         expected += f" of {least} or more"
     try:
-        number = operator.index(value)
+        whole_float = isinstance(value, float | np.floating) and value.is_integer()
+        number = int(value) if whole_float else operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):

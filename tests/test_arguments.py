@@ -1,4 +1,4 @@
-"""Whole numbers: every integer type is taken, anything else is refused by name."""
+"""Whole numbers: every integer type and whole floats are taken, anything else is refused by name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import scatacworks as sca
 from scatacworks import _threads
 from scatacworks._arguments import whole
 
-NOT_WHOLE = [4.0, "4", True, np.True_, np.float32(4), None, [4], np.array([4, 5])]
+NOT_WHOLE = [4.5, np.nan, np.inf, "4", True, np.True_, np.float32(4.5), None, [4], np.array([4, 5])]
 
 
-@pytest.mark.parametrize("value", [4, np.int8(4), np.uint64(4), np.array(4)], ids=repr)
-def test_every_integer_type_is_taken_as_an_int(value):
+@pytest.mark.parametrize("value", [4, np.int8(4), np.uint64(4), np.array(4), 4.0, np.float32(4)], ids=repr)
+def test_whole_numbers_of_every_type_are_taken_as_an_int(value):
     assert type(whole(value, "n", least=4, most=4)) is int
 
 
 @pytest.mark.parametrize("value", NOT_WHOLE, ids=repr)
-def test_what_is_no_integer_is_refused(value):
+def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(TypeError, match=r"^n is .* \(\w+\); expected a whole number of 1 or more\.$"):
         whole(value, "n")
 
@@ -82,7 +82,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 def test_every_function_names_the_argument_that_is_no_whole_number(call):
     name, run = call.split()[1], CALLS[call]
-    for wrong in (4.0, "4", True):
+    for wrong in (4.5, "4", True):
         with pytest.raises(TypeError, match=rf"^{name} is .*expected a whole number"):
             run(make_index(), wrong)
     with pytest.raises(ValueError, match=rf"^{name} is -1; expected a whole number"):
@@ -134,6 +134,6 @@ def test_distances_are_whole_numbers_of_0_or_more(call, tmp_path):
 
 
 def test_threads_are_whole_numbers():
-    with pytest.raises(TypeError, match=r"n_jobs is 2\.0"):
-        _threads.resolve(2.0)
+    with pytest.raises(TypeError, match=r"n_jobs is 2\.5"):
+        _threads.resolve(2.5)
     assert _threads.resolve(np.int64(2)) == 2
