@@ -79,7 +79,8 @@ def evaluate(
         Two groups, whose peaks that do not overlap any of the other's are scored apart as well; or such intervals
         (``chrom``, ``start``, ``end``, maybe ``group``). A track that shows an average of groups fails there.
     regions
-        Where to score, such as a hold-out chromosome; the nuclear genome by default.
+        Where to score, such as a hold-out chromosome; by default the nuclear genome, or of a file that was cut to
+        windows of it the stretches where `truth` holds cut sites, with a warning.
     exclude
         Intervals to leave out.
     baselines
@@ -139,8 +140,8 @@ def evaluate(
     deep_depths = _samples.depths_of(truth, pseudobulk_key, None)[[full.group_code(name) for name in names]]
     peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
     apart = differential if pair is None else peaks_of_one(peaks, pair)
-    regions = present(regions, deep.genome, absent)
-    where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
+    found = present(regions, truth, pseudobulk_key, absent)
+    where = None if found is None else _frame(found)
     scored = _frame(_samples.nuclear(deep.genome)) if where is None else where
     exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}

@@ -70,7 +70,8 @@ def test_split_leaves_the_holdout_alone():
     train, validate = _samples.split(genome, None, None, None)
     assert set(train) == {"chr1"}
     assert set(validate) == {"chr20"}
-    train, validate = _samples.split(genome, ["chr1"], ["chr1:40-60"], ["chr1:50-70"])
+    chr1 = _samples.intervals(["chr1"], genome)
+    train, validate = _samples.split(genome, chr1, ["chr1:40-60"], ["chr1:50-70"])
     np.testing.assert_array_equal(train["chr1"], [[0, 40], [70, 100]])
     np.testing.assert_array_equal(validate["chr1"], [[40, 50]])
 
