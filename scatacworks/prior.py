@@ -182,8 +182,14 @@ class Prior:
         return cls(Tracks.from_dict(stored["tracks"]), **json.loads(str(stored["note"])))
 
     def to_zarr(self, path: str | PathLike[str]) -> None:
-        """Write a zarr store (a folder); it appears whole or not at all."""
-        with atomic_path(path) as aside:
+        """Write a zarr store (a folder); it appears whole or not at all.
+
+        Raises
+        ------
+        FileExistsError, NotADirectoryError
+            If `path` is a folder with anything else than such a store, which is replaced, or a file.
+        """
+        with atomic_path(path, holds=NOTE) as aside:
             self.tracks.to_zarr(aside)
             (aside / NOTE).write_text(json.dumps(self._note()), encoding="utf-8")
 

@@ -162,7 +162,7 @@ def write_hub(
     path = _free_folder(Path(path), assembly)
     colors = _colors(adata, groupby or _groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
-    with atomic_path(path) as aside:
+    with atomic_path(path, holds="hub.txt") as aside:
         folder = aside / assembly
         folder.mkdir(parents=True)
         files: dict[str, list[str]] = {_SIGNAL: [], _PEAKS: []}

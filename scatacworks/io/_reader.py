@@ -233,6 +233,7 @@ class FileReader:
         pool = ThreadPoolExecutor(n_jobs, thread_name_prefix="fragments")
         try:
             for i, chunk in enumerate(read_chunks(self.path, self.kind, bar.update)):
+                _threads.require_reader()
                 waiting.append(pool.submit(self._parse, chunk, first=i == 0))
                 while len(waiting) > 2 * n_jobs + 4 or (waiting and waiting[0].done()):
                     yield waiting.popleft().result()

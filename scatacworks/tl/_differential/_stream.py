@@ -13,10 +13,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks._core.calling import call_dense
-from scatacworks._files import atomic_path, require_writable
+from scatacworks._files import atomic_path, require_replaceable, require_writable
 from scatacworks._logging import logger
 from scatacworks.prior import Guidance
 from scatacworks.tl._denoising.call_peaks import LIMITS
+from scatacworks.tl._differential._store import KNOWN_BY
 from scatacworks.tl._differential._universe import as_arrays
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ class Stream:
 
 def open_folder(path: Path, description: dict[str, Any]) -> Path:
     """Return the hidden folder beside `path` where unfinished work waits; work of other parameters is refused."""
+    require_replaceable(path, KNOWN_BY)
     folder = path.with_name(f".{path.name}.unfinished")
     note, text = folder / "parameters.json", json.dumps(description, sort_keys=True)
     if note.exists():

@@ -91,8 +91,8 @@ def background(
     device, batch_size, n_jobs, precision
         As in :func:`~scatacworks.tl.denoise`. The group of interest must be denoised with the same precision.
     path
-        Write the large arrays to a zarr store (a folder). A run that was stopped goes on where it was, up to a minute
-        or a batch of groups before, when it is repeated.
+        Write the large arrays to a zarr store (a folder), in place of an earlier one. A run that was stopped goes on
+        where it was, up to a minute or a batch of groups before, when it is repeated.
     key_added
         Slot of `.uns` to write; by default `key` with `"_moments"` appended.
     mod
@@ -128,6 +128,8 @@ def background(
         If there are no such groups.
     ValueError
         If there are fewer than three groups, none has a cut site in the regions, or an argument is out of range.
+    FileExistsError, NotADirectoryError, PermissionError
+        If `path` holds something else, is a file or cannot be written to.
 
     Examples
     --------
