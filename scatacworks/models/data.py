@@ -83,7 +83,10 @@ class Sample:
         if self.peaks is None:
             self.peaks = self._call()
         if not any(_meet(rows, self.peaks[chrom]) for chrom, rows in self.regions.items() if chrom in self.peaks):
-            msg = f"{self.name!r} has no peak in {', '.join(self.regions)}; give peaks= or a deeper clean track."
+            msg = (
+                f"{self.name!r} has no peak in {', '.join(self.regions)}; give other regions= or validation=, peaks= "
+                "or a deeper track."
+            )
             raise ValueError(msg)
 
     def _check_pair(self) -> None:

@@ -63,7 +63,7 @@ class TrainResult:
         if len(self.history) and self.history["score"].notna().any():
             best = self.history.loc[self.history["score"].idxmax()]
             parts.append(f"best validation score {best['score']:.3f} at step {int(best['step']):,}")
-        parts += [f"stopped because of {self.stopped}"] if self.stopped else []
+        parts += [f"stopped early: {self.stopped}"] if self.stopped else []
         parts += [f"in {self.path}"] if self.path else []
         return f"TrainResult({', '.join(parts)})"
 

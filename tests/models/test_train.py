@@ -147,7 +147,7 @@ def test_a_run_is_described_in_a_line(samples, tmp_path):
     assert repr(run(samples[:1])) == "TrainResult(Linear after 6 steps)"
     assert run(samples, tmp_path, resume=True).steps == 6
     early = dataclasses.replace(result, stopped="no better auprc for 2 epochs", path=None)
-    assert repr(early).endswith(", stopped because of no better auprc for 2 epochs)")
+    assert repr(early).endswith(", stopped early: no better auprc for 2 epochs)")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -80,10 +80,11 @@ def windows(data: Any, key: str) -> Intervals | None:
     territory, so that what is learned or scored there has the depth it is said to have.
     """
     sites = cut_sites_of(data, key)
-    known = None if isinstance(data, Tracks) else atac(data).uns[key].get(_keys.PARAMS, {}).get("territory_bp")
-    if not isinstance(data, Tracks) and known is None:
-        return None
-    if (_territory_of(sites) if known is None else float(known)) >= _nuclear_bp(sites.genome) / 2:
+    if isinstance(data, Tracks):
+        covered = _territory_of(sites)
+    else:
+        covered = float(atac(data).uns[key].get(_keys.PARAMS, {}).get("territory_bp", np.inf))
+    if covered >= _nuclear_bp(sites.genome) / 2:
         return None
     counts = _tile_counts(sites)
     found = {}
