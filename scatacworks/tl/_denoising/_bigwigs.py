@@ -13,7 +13,7 @@ import numpy as np
 from scatacworks._core.boxes import sites_of_boxes
 from scatacworks._membership import listed
 from scatacworks.io._bigwig_read import read_complete
-from scatacworks.tl._denoising._samples import cut_sites_of, intervals, nuclear, union
+from scatacworks.tl._denoising._samples import cut_sites_of, intervals, union
 from scatacworks.tl._denoising.call_peaks import with_lengths
 from scatacworks.tracks import Tracks
 
@@ -171,7 +171,7 @@ def present(regions: Any, genome: Genome, absent: set[str]) -> Any:
     if regions is None:
         msg = f"Left out, because a bigWig file lacks them: {listed(sorted(absent))}."
         warnings.warn(msg, UserWarning, stacklevel=3)
-        return [chrom for chrom in nuclear(genome) if chrom not in absent]
+        return [chrom for chrom in intervals(None, genome) if chrom not in absent]
     lost = sorted(absent & set(intervals(regions, genome)))
     if lost:
         msg = f"A bigWig file lacks {listed(lost)}, which regions= asks for; leave that out, or give a complete file."

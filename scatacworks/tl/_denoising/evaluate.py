@@ -141,7 +141,7 @@ def evaluate(
     apart = differential if pair is None else peaks_of_one(peaks, pair)
     regions = present(regions, deep.genome, absent)
     where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
-    scored = _frame(_samples.nuclear(deep.genome)) if where is None else where
+    scored = _frame(_samples.intervals(None, deep.genome)) if where is None else where
     exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
     run = {"regions": where, "extend": extend, **bars}

@@ -10,10 +10,10 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._core.region_test import many_against_many, normalise
 from scatacworks._membership import Membership, membership_matrix, resolve_groups
+from scatacworks._regions import as_spans, nuclear_spans
 from scatacworks.tl._denoising import _inputs
-from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tl._differential import _stream
-from scatacworks.tl._differential._source import nuclear_spans, read_groups
+from scatacworks.tl._differential._source import read_groups
 from scatacworks.tl._differential.background import TILE_BP, find_universe
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     network, name = _inputs.resolve_model(what.model)
     membership, first = _replicates(adata, what)
     fragments = open_fragments(adata)
-    spans = None if what.regions is None else parse_regions(what.regions, fragments.genome)
+    spans = None if what.regions is None else as_spans(what.regions, fragments.genome, uns=adata.uns)
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
     source = read_groups(
         *(membership, fragments, spans, _stream.reach(network)),

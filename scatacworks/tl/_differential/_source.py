@@ -165,11 +165,6 @@ def genome_for(adata: AnnData, key: str) -> Genome:
     return open_fragments(adata).genome
 
 
-def nuclear_spans(genome: Genome) -> dict[int, np.ndarray]:
-    """Return all of the genome to which signal may be normalised: by code, each nuclear chromosome as one interval."""
-    return {code: np.array([[0, int(genome.lengths[code])]]) for code in np.flatnonzero(genome.nuclear).tolist()}
-
-
 def open_groups(
     adata: AnnData,
     key: str,

@@ -98,8 +98,8 @@ def differential_regions(
     reference
         Another group, to compare with instead of a background.
     regions
-        Limit the test to the tested regions that touch these; a table, BED file, gene, region or list. With
-        `reference`, where to work.
+        Limit the test to the tested regions that touch these; in any form that :func:`~scatacworks.tl.denoise` takes.
+        With `reference`, where to work.
     method
         Which test, see above.
     key
@@ -192,7 +192,8 @@ def differential_regions(
             _keys.PARAMS: _step.params(group=group, background=background),
         }
         genome = moments.genome
-        table = table if regions is None else _touching(table, as_regions(_listed(regions), genome), genome)
+        if regions is not None:
+            table = _touching(table, as_regions(regions, genome, uns=target.uns, gene_flanks=True), genome)
     if min_coverage is None:
         min_coverage = level if method == "paper" and reference is None else 0.0
     target.uns[key_added] = _finished(table, genome, level, min_coverage, fdr)
@@ -260,13 +261,6 @@ def _ensure_background(
     precision = str(params.get("precision", "float32"))
     make_background(adata, key=name, regions=regions, model=model, precision=precision, **shared, **prior)
     return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
-
-
-def _listed(regions: Any) -> Any:
-    """Return a single region or gene as a list; a path stays one."""
-    from pathlib import Path
-
-    return [regions] if isinstance(regions, str) and not Path(regions).is_file() else regions
 
 
 def _touching(table: pd.DataFrame, regions: pd.DataFrame, genome: Genome) -> pd.DataFrame:

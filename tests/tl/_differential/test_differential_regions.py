@@ -151,6 +151,10 @@ def test_regions_limit_the_test(adata):
     table = adata.uns["differential_regions"]
     assert ((table["end"] > 40_000) & (table["start"] < 80_000)).all()
     assert len(table) > 50
+    adata.uns["here"] = pd.DataFrame({"chrom": ["chrA"], "start": [40_000], "end": [80_000]})
+    sca.tl.differential_regions(adata, "primed", regions="here", progress=False)
+    pd.testing.assert_frame_equal(adata.uns["differential_regions"], table)
+    table = adata.uns["differential_regions"]
     with pytest.raises(ValueError, match="regions= touches none of the"):
         sca.tl.differential_regions(adata, "primed", regions="chrA:0-10", progress=False)
     assert adata.uns["differential_regions"] is table
