@@ -11,7 +11,7 @@ from scatacworks._anndata import atac
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._membership import groupby_of, listed
 from scatacworks._palette import category_colors, with_others
 from scatacworks.genome import built_in_sizes
 from scatacworks.io._bigwig import write_bigwig
@@ -158,7 +158,7 @@ def write_hub(
         raise KeyError(msg)
     assembly = safe_names([genome])[0]
     path = _free_folder(Path(path), assembly)
-    colors = _colors(adata, groupby or _groupby_of(adata, key), names)
+    colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
     with atomic_path(path) as aside:
         folder = aside / assembly
@@ -193,13 +193,6 @@ def _free_folder(path: Path, genome: str) -> Path:
         msg = f"{path} is a file; give a folder for the hub."
         raise FileExistsError(msg)
     return path
-
-
-def _groupby_of(adata: AnnData, key: str) -> str:
-    """Return the column that the groups are of, as far as the slots tell."""
-    params = adata.uns[key].get(_keys.PARAMS, {})
-    source = adata.uns.get(str(params.get("key", "")), {})
-    return str(params.get("groupby", source.get(_keys.PARAMS, {}).get("groupby", "")))
 
 
 def _colors(adata: AnnData, groupby: str, names: Sequence[str]) -> dict[str, str]:
