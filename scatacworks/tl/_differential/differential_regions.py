@@ -11,6 +11,7 @@ from scatacworks import _keys, _step
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._groups import group_name
+from scatacworks._membership import has_groups
 from scatacworks._regions import as_regions
 from scatacworks.prior import Prior
 from scatacworks.tl._differential._calibrated import calibrated_test
@@ -239,18 +240,18 @@ def _ensure_background(
     adata: AnnData, name: str, regions: Any, key: str, model: Any, *, shared: dict[str, Any]
 ) -> Background:
     """Return the background, made first if only its groups are there."""
-    for slot in (name, f"{name}{_keys.MOMENTS_SUFFIX}"):
-        if is_background(adata.uns.get(slot)):
-            return get_background(adata, slot)
-    if name not in adata.obs and name not in adata.obsm:
-        return get_background(adata, name)
+    slots = (name, f"{name}{_keys.MOMENTS_SUFFIX}")
+    slot = next((slot for slot in slots if is_background(adata.uns.get(slot))), None)
+    _check_steps(adata, key, name, made=slot is not None)
+    if slot is not None:
+        return get_background(adata, slot)
     if regions is None:
         msg = (
             f"There is no background for {name!r} yet; name the regions to make it for, or call "
             f'tl.background(adata, key="{name}", regions=...) first.'
         )
         raise ValueError(msg)
-    tracks = adata.uns.get(key, {})
+    tracks = adata.uns[key]
     params = tracks.get(_keys.PARAMS, {})
     if isinstance(model, str) and model == "default":
         model = str(params.get("model", model))
@@ -260,7 +261,28 @@ def _ensure_background(
         prior = {"prior": Prior.from_dict(tracks[_keys.PRIOR]), "prior_weight": float(params["prior_weight"])}
     precision = str(params.get("precision", "float32"))
     make_background(adata, key=name, regions=regions, model=model, precision=precision, **shared, **prior)
-    return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
+    return get_background(adata, slots[-1])
+
+
+def _check_steps(adata: AnnData, key: str, name: str, *, made: bool) -> None:
+    """Say what to run, in order, where there are no tracks, or neither a background nor groups to make it of."""
+    no_tracks, no_groups = key not in adata.uns, not made and not has_groups(adata, name)
+    if not no_tracks and not no_groups:
+        return
+    have = ", ".join(repr(slot) for slot, value in adata.uns.items() if is_background(value)) or "none"
+    told = {
+        f"There are no denoised tracks in .uns[{key!r}].": no_tracks,
+        f"There is no background {name!r} (there are: {have}).": not made,
+    }
+    steps = {
+        "sca.pp.pseudobulk(adata, groupby=...)": no_tracks and _keys.PSEUDOBULK not in adata.uns,
+        f"sca.tl.denoise(adata, key_added={key!r})": no_tracks,
+        f"sca.pp.knn_groups(adata, key_added={name!r})": no_groups,
+        f"sca.tl.background(adata, key={name!r})": not made,
+    }
+    missing, needed = ([text for text, holds in each.items() if holds] for each in (told, steps))
+    msg = f"{' '.join(missing)} Run first, in this order: {'; '.join(needed)}."
+    raise KeyError(msg)
 
 
 def _touching(table: pd.DataFrame, regions: pd.DataFrame, genome: Genome) -> pd.DataFrame:

@@ -173,6 +173,35 @@ def test_two_groups_are_compared_by_replicates(adata, model, replicates):
     assert len(false) <= max(2, 0.2 * len(called))
 
 
+NO_TRACKS = "There are no denoised tracks in .uns['denoised']."
+NO_BACKGROUND = "There is no background 'background' (there are: none)."
+STEPS = (
+    "sca.pp.pseudobulk(adata, groupby=...)",
+    "sca.tl.denoise(adata, key_added='denoised')",
+    "sca.pp.knn_groups(adata, key_added='background')",
+    "sca.tl.background(adata, key='background')",
+)
+
+
+@pytest.mark.parametrize(
+    ("gone", "told", "steps"),
+    [
+        (["pseudobulk", "denoised", "background_moments"], [NO_TRACKS, NO_BACKGROUND], STEPS),
+        (["denoised"], [NO_TRACKS], STEPS[1:2]),
+        (["background_moments"], [NO_BACKGROUND], STEPS[2:]),
+    ],
+)
+def test_what_was_not_run_is_named_in_order(adata, gone, told, steps):
+    """Also before the time is spent that making the background takes."""
+    for slot in gone:
+        del adata.uns[slot]
+    if "background_moments" in gone:
+        del adata.obsm["background"]
+    with pytest.raises(KeyError) as error:
+        sca.tl.differential_regions(adata, "primed", regions=REGIONS, progress=False)
+    assert error.value.args[0] == f"{' '.join(told)} Run first, in this order: {'; '.join(steps)}."
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
