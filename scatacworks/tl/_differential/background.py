@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
+from scatacworks._files import unfinished_folder
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
@@ -147,12 +149,12 @@ def background(
     stream = _stream.Stream(source, denoiser, spans, None, progress)
     path = None if path is None else Path(path).resolve()
     if path is not None:
-        stream.folder = _stream.open_folder(path, _resume_key(params, source, universe, tile))
+        stream.folder = unfinished_folder(path, _resume_key(params, source, universe, tile))
     tested = find_universe(stream, target, universe, tile, spans)
     found = _run(stream, tested, params)
     target.uns[f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
     if stream.folder is not None:
-        _stream.remove_folder(stream.folder)
+        shutil.rmtree(stream.folder)
     return result if copy else None
 
 
