@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arrays import embedding_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,15 +71,7 @@ def smooth(
     """
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
-    if use_rep not in adata.obsm:
-        msg = (
-            f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.pp.lsi(adata) or name another by use_rep."
-        )
-        raise KeyError(msg)
-    points = np.asarray(adata.obsm[use_rep], np.float32)
-    if not np.isfinite(points).all():
-        msg = f".obsm[{use_rep!r}] has values that are not finite."
-        raise ValueError(msg)
+    points = embedding_of(adata, use_rep)
     if not 1 <= n_neighbors <= len(points):
         msg = f"n_neighbors is {n_neighbors}; expected 1 to the number of cells, {len(points)}."
         raise ValueError(msg)
