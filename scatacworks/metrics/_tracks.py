@@ -10,7 +10,7 @@ import numpy as np
 from scatacworks._core.intervals import painted
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._groups import group_names
-from scatacworks._regions import as_regions
+from scatacworks._regions import as_regions, with_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -264,10 +264,7 @@ def _of_group(peaks: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def _intervals(table: pd.DataFrame, genome: Genome) -> dict[str, np.ndarray]:
     """Starts and ends per chromosome under the genome's names, (n, 2) int64; unknown chromosomes are left out."""
-    missing = [column for column in ("chrom", "start", "end") if column not in table.columns]
-    if missing:
-        msg = f"The table of intervals has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}."
-        raise KeyError(msg)
+    table = with_positions(table, "The table of intervals")
     codes = genome.resolve(table["chrom"].astype(str))
     ends = table[["start", "end"]].to_numpy(np.int64)
     return {genome.chroms[code]: ends[codes == code] for code in np.unique(codes) if code >= 0}
