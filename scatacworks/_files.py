@@ -25,24 +25,29 @@ _REFUSAL = "Cannot write "
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], *, holds: str | None = None) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it takes the final name only when the block ends without an error.
 
-    Works for files and for folders (a zarr store). The parent folder is made when missing.
+    Works for files and for folders (a zarr store). The parent folder is made when missing. An earlier file is replaced;
+    an earlier folder only where it is empty or holds a file of the name `holds`, by which its kind is known.
 
     Raises
     ------
+    FileExistsError
+        If there is a folder with something else.
     PermissionError, NotADirectoryError
         If the folder cannot be written to, naming it.
     OSError
         If the disk is full or the system refuses the file otherwise, naming the file.
     """
     final = Path(path)
+    if holds is not None:
+        require_replaceable(final, holds)
     require_writable(final.parent)
     aside = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.part{''.join(final.suffixes[-1:])}")
     try:
         yield aside
-        if aside.is_dir() and final.is_dir():
+        if holds is not None and final.is_dir():
             shutil.rmtree(final)
         aside.replace(final)
     except (OSError, RuntimeError) as error:  # HDF5 raises either
@@ -80,11 +85,12 @@ def without_empty_folders(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except BaseException:
         if missing:
-            _remove_empty(missing[-1])
+            remove_empty_folders(missing[-1])
         raise
 
 
-def _remove_empty(top: Path) -> None:
+def remove_empty_folders(top: Path) -> None:
+    """Remove `top` and what is below it as far as there are no files in it."""
     for path, _, _ in os.walk(top, topdown=False):
         with suppress(OSError):  # what is not empty stays
             Path(path).rmdir()
@@ -117,22 +123,37 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
 
 def require_writable(folder: str | os.PathLike[str]) -> Path:
     """Make `folder` when missing and check that files can be written to it."""
-    folder = Path(folder)
+    folder = require_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        msg = f"Cannot write into {folder}: it, or a folder above it, is a file. Give another output folder."
-        raise NotADirectoryError(msg) from error
-    except PermissionError as error:
-        msg = f"Cannot make the folder {folder}: no permission. Give a folder you may write to."
-        raise PermissionError(msg) from error
     except OSError as error:
         cause = _CAUSES.get(error.errno, (error.strerror or "the system refused").lower())
         msg = f"Cannot make the folder {folder}: {cause}. Give another output folder."
         raise OSError(error.errno, msg) from error
-    if not os.access(folder, os.W_OK):
-        msg = f"Cannot write into {folder}: no permission. Give a folder you may write to."
+    return folder
+
+
+def require_place(folder: str | os.PathLike[str]) -> Path:
+    """Check, before long work, that `folder` can be written to or be made; nothing is made yet."""
+    folder = Path(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        what = "it" if there == folder else there
+        msg = f"Cannot write into {folder}: {what} is a file. Give another output folder."
+        raise NotADirectoryError(msg)
+    if not os.access(there, os.W_OK):
+        what = f"Cannot write into {folder}" if there == folder else f"Cannot make the folder {folder}"
+        msg = f"{what}: no permission. Give a folder you may write to."
         raise PermissionError(msg)
+    return folder
+
+
+def require_replaceable(folder: str | os.PathLike[str], holds: str) -> Path:
+    """Check, before long work, that `folder` is free, empty or known by a file `holds` to be of the kind to write."""
+    folder = require_place(folder)
+    if folder.is_dir() and not (folder / holds).exists() and any(folder.iterdir()):
+        msg = f"{folder} is a folder with something else in it, which would be lost; give a path that is free."
+        raise FileExistsError(msg)
     return folder
 
 

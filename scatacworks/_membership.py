@@ -204,6 +204,11 @@ def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.nda
     return np.array([known[name] for name in wanted], np.int64)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number and what it counts: `1 group`, `2,000 groups`."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
 def listed(names: Any) -> str:
     names = [str(name) for name in names]
     if not names:

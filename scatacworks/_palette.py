@@ -17,6 +17,9 @@ PALETTE: Final = (
     *("#332288", "#aa4499", "#117733", "#ddaa33", "#44aa99", "#cc6677", "#6699cc", "#661100"),
 )
 
+GAIN: Final = "#c0392b"  # more accessible than the background
+LOSS: Final = "#2f6fad"
+
 # sixteen hues with alternating lightness, so that neighbours differ also without hue; the first stands for the broad
 # component that a decomposition usually finds first
 COMPONENT_COLORS: Final = (

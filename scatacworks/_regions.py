@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import merge
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | Non
     if flank is None:
         is_gene = isinstance(region, str) and ":" not in region and found.end - found.start < size
         flank = max(_LEAST_FLANK, int(_FLANK * (found.end - found.start))) if is_gene else 0
+    flank = whole(flank, "flank", least=0)
     return genome.region((found.chrom, max(0, found.start - flank), min(size, found.end + flank)))
 
 

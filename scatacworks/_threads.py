@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
+
+from scatacworks._arguments import whole
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 Item = TypeVar("Item")
 _END = object()
+_here = threading.local()  # `left`: set when the reader of what this thread makes has gone
 
 
 def resolve(n_jobs: int | None = None) -> int:
@@ -23,6 +27,7 @@ def resolve(n_jobs: int | None = None) -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_jobs is None:
         n_jobs = int(os.environ.get("SCATACWORKS_NUM_THREADS", available))
+    n_jobs = whole(n_jobs, "n_jobs", least=None)
     if n_jobs < 0:
         n_jobs = max(1, available + 1 + n_jobs)
     if n_jobs == 0:
@@ -47,11 +52,23 @@ def torch_threads(n_jobs: int | None) -> Iterator[int]:
 def ahead(items: Generator[Item]) -> Iterator[Item]:
     """Yield the items of a generator, the next of which is made by another thread while one is used.
 
-    No item is held on to once it is yielded.
+    No item is held on to once it is yielded. Where the reader leaves early (Ctrl-C, an error), the item that is being
+    made is given up at the generator's next :func:`require_reader`.
     """
-    with closing(items), ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        coming = pool.submit(next, items, _END)
-        while (item := coming.result()) is not _END:
-            coming, held = pool.submit(next, items, _END), [item]
-            del item
-            yield held.pop()
+    left = threading.Event()
+    with closing(items), ThreadPoolExecutor(1, "ahead", setattr, (_here, "left", left)) as pool:
+        try:
+            coming = pool.submit(next, items, _END)
+            while (item := coming.result()) is not _END:
+                coming, held = pool.submit(next, items, _END), [item]
+                del item
+                yield held.pop()
+        finally:
+            left.set()
+
+
+def require_reader() -> None:
+    """Give up an item of :func:`ahead` that nobody waits for any more; called now and then by what makes long ones."""
+    left = getattr(_here, "left", None)
+    if left is not None and left.is_set():
+        raise CancelledError

@@ -12,7 +12,7 @@ import numpy as np
 
 from scatacworks._core import prior as kernels
 from scatacworks._files import atomic_path
-from scatacworks._membership import listed
+from scatacworks._membership import counted, listed
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Prior:
         self._segments: dict[int, Segments] = {}  # of the chromosomes asked for last
 
     def __repr__(self) -> str:
-        return f"Prior({self.n_samples} samples in {len(self.rows)} rows, {self.genome!r})"
+        return f"Prior({counted(self.n_samples, 'sample')} in {counted(len(self.rows), 'row')}, {self.genome!r})"
 
     @property
     def rows(self) -> np.ndarray:
@@ -182,8 +182,14 @@ class Prior:
         return cls(Tracks.from_dict(stored["tracks"]), **json.loads(str(stored["note"])))
 
     def to_zarr(self, path: str | PathLike[str]) -> None:
-        """Write a zarr store (a folder); it appears whole or not at all."""
-        with atomic_path(path) as aside:
+        """Write a zarr store (a folder); it appears whole or not at all.
+
+        Raises
+        ------
+        FileExistsError, NotADirectoryError
+            If `path` is a folder with anything else than such a store, which is replaced, or a file.
+        """
+        with atomic_path(path, holds=NOTE) as aside:
             self.tracks.to_zarr(aside)
             (aside / NOTE).write_text(json.dumps(self._note()), encoding="utf-8")
 

@@ -10,6 +10,7 @@ from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
 from scatacworks._groups import group_name, group_names
+from scatacworks._membership import counted
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Tracks:
             raise ValueError(msg)
 
     def __repr__(self) -> str:
-        return f"Tracks({len(self.groups)} groups, {self.genome!r}, {self.n_runs:,} runs)"
+        return f"Tracks({counted(len(self.groups), 'group')}, {self.genome!r}, {counted(self.n_runs, 'run')})"
 
     @property
     def n_runs(self) -> int:
@@ -264,7 +265,13 @@ class Tracks:
         )
 
     def to_zarr(self, path: str | PathLike[str]) -> None:
-        """Write a zarr store (a folder), chunked along the runs; it appears whole or not at all."""
+        """Write a zarr store (a folder), chunked along the runs; it appears whole or not at all.
+
+        Raises
+        ------
+        FileExistsError, NotADirectoryError
+            If `path` is a folder with anything else than such a store, which is replaced, or a file.
+        """
         options = {"fill": self.fill, "dtype": self.values.dtype, "lengths": self.lengths is not None}
         Tracks.write_zarr(path, self.groups, self.genome, self.chromosomes(), **options)
 
@@ -288,7 +295,7 @@ class Tracks:
         import zarr
 
         counts = np.zeros(len(genome) * len(groups), np.int64)
-        with atomic_path(path) as aside:
+        with atomic_path(path, holds="starts/zarr.json") as aside:
             store = zarr.open_group(aside, mode="w")
             dtypes = {"starts": np.int32, "values": np.dtype(dtype)} | ({"lengths": np.int32} if lengths else {})
             for name, kind in dtypes.items():

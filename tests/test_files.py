@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scatacworks._files import atomic_path, require_writable, without_empty_folders
+import scatacworks as sca
+from scatacworks._files import atomic_path, require_place, require_writable, without_empty_folders
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -123,3 +124,85 @@ def test_finished_files_and_earlier_folders_stay(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "mine")
     assert (tmp_path / "mine" / "empty").is_dir()
+
+
+def test_a_place_is_checked_and_nothing_made(tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert require_place(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    monkeypatch.chdir(tmp_path)
+    assert require_place("a") == Path("a")
+    with pytest.raises(NotADirectoryError, match=r"Cannot write into notes\.txt: it is a file\. Give another output"):
+        require_place("notes.txt")
+    with pytest.raises(NotADirectoryError, match=r"into .*/a/b: .*/notes\.txt is a file\. Give another output folder"):
+        require_place(tmp_path / "notes.txt" / "a" / "b")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"Cannot make the folder .*/a: no permission\. Give a folder you may"):
+        require_place(tmp_path / "a")
+
+
+def write_store(path):
+    with atomic_path(path, holds="data") as aside:
+        aside.mkdir()
+        (aside / "data").write_text("new")
+
+
+def test_only_a_folder_of_the_same_kind_is_replaced(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "free", "free"):
+        write_store(tmp_path / name)
+        assert [file.name for file in (tmp_path / name).iterdir()] == ["data"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(
+        FileExistsError, match=r"mine is a folder with something else in it, .*give a path that is free"
+    ):
+        write_store(tmp_path / "mine")
+    with pytest.raises(NotADirectoryError, match=r"notes\.txt: it is a file"):
+        write_store(tmp_path / "mine" / "notes.txt")
+    with (
+        pytest.raises(OSError, match=r"Cannot write .*mine: directory not empty"),
+        atomic_path(tmp_path / "mine") as aside,
+    ):
+        aside.mkdir()
+    assert [file.read_text() for file in (tmp_path / "mine").iterdir()] == ["mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "free", "mine"]
+
+
+def store_tracks(path):
+    sca.Tracks.from_chromosomes(["A"], sca.Genome({"chr1": 9}), []).to_zarr(path)
+
+
+def store_background(path):
+    adata = sca.datasets.toy(n_cells=30)
+    sca.tl.background(adata, key="group", regions="chr1:0-20,000", path=path, progress=False)
+
+
+def store_denoised(path):
+    adata = sca.datasets.toy(n_cells=30)
+    sca.pp.pseudobulk(adata, "group", progress=False)
+    sca.tl.denoise(adata, regions="chr1:0-20,000", path=path, progress=False)
+
+
+def store_cut_sites(path):
+    sca.pp.pseudobulk(sca.datasets.toy(n_cells=30), "group", path=path, progress=False)
+
+
+def write_bigwigs(path):
+    tracks = sca.Tracks.from_chromosomes(["A"], sca.Genome({"chr1": 9}), [])
+    sca.io.write_bigwig(tracks, path, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:Groups with fewer cut sites")
+@pytest.mark.parametrize("write", [store_tracks, store_background, store_denoised, store_cut_sites, write_bigwigs])
+def test_what_a_user_has_there_is_kept(tmp_path, write):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("mine")
+    for taken in ("mine/notes", "mine/notes/below"):
+        with pytest.raises((NotADirectoryError, ValueError), match=rf"{tmp_path}/mine/notes.*[Gg]ive"):
+            write(tmp_path / taken)
+    if write is not write_bigwigs:  # which adds its files to the folder
+        with pytest.raises((FileExistsError, ValueError), match=rf"{tmp_path}/mine .*give a path that is free"):
+            write(tmp_path / "mine")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes"]
+    assert (tmp_path / "mine" / "notes").read_text() == "mine"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 import weakref
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -77,3 +80,46 @@ def test_who_stops_early_closes_the_generator():
     stream.close()
     assert closed == [True]
     assert not any(thread.name.startswith("ahead") for thread in threading.enumerate())
+
+
+def endless(ends):
+    """Make an item that takes until somebody says that nobody waits for it, or too long."""
+    late = time.monotonic() + 10
+    try:
+        while time.monotonic() < late:
+            _threads.require_reader()
+        ends.append("too late")
+    except CancelledError:
+        ends.append("given up")
+        raise
+
+
+def test_an_item_that_nobody_waits_for_is_given_up():
+    begun, ends = threading.Event(), []
+
+    def items():
+        yield 0
+        begun.set()
+        endless(ends)
+
+    stream = _threads.ahead(items())
+    assert next(stream) == 0
+    assert begun.wait(10)
+    stream.close()
+    assert ends == ["given up"]
+    assert not any(thread.name.startswith("ahead") for thread in threading.enumerate())
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread")
+def test_ctrl_c_leaves_an_item_that_is_being_made():
+    ends = []
+
+    def items():
+        yield 0
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        endless(ends)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(_threads.ahead(items()))
+    assert ends == ["given up"]
+    _threads.require_reader()  # concerns the threads of `ahead` only

@@ -155,10 +155,6 @@ class Names:
         _add_all(table, old.arena, old.offsets[:n], old.sizes[:n], np.empty(n, np.int32))
         self.table = table
 
-    def grow(self) -> None:
-        """Double the room."""
-        self.reserve(2 * len(self.table.offsets), 2 * len(self.table.arena))
-
     def packed(self, first: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return copies of (text, offsets, sizes) of the names from `first` on."""
         n, filled = self.table.used

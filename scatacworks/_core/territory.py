@@ -14,6 +14,7 @@ REFERENCE_BP = 3.1e9
 FINEST_TILE_BP = 1_000
 TILES_BP = (1_000, 2_000, 5_000, 10_000)
 FRAGMENTS_PER_TILE = 20  # enough that a tile inside the territory is hardly ever empty
+EMPTY_TILES = 5  # in a row that a quiet place inside a window may have
 
 
 @njit
@@ -59,11 +60,48 @@ def territory(n_occupied: np.ndarray, n_fragments: int, genome_bp: int) -> float
     """
     if n_fragments == 0:
         return float(genome_bp)
-    filled = [n_fragments >= FRAGMENTS_PER_TILE * tiles for tiles in n_occupied]
-    chosen = filled.index(True) if any(filled) else len(TILES_BP) - 1
+    chosen = _choose(n_occupied, n_fragments)
     tile_bp = TILES_BP[chosen]
     tiles = _solve(int(n_occupied[chosen]), n_fragments, genome_bp / tile_bp)
     return float(min(tiles * tile_bp, genome_bp))
+
+
+def stretches(counts: list[np.ndarray], n_fragments: int) -> list[np.ndarray]:
+    """Return where a file that holds only some windows of a genome has fragments.
+
+    Parameters
+    ----------
+    counts
+        Of every chromosome, how many start in each of the finest tiles; see :func:`count_tiles`.
+    n_fragments
+        Number of fragments.
+
+    Returns
+    -------
+    Of every chromosome, starts and ends of stretches of occupied tiles (of the size that :func:`territory` takes),
+    joined over up to five empty ones: int64, `(n, 2)`, sorted. The last may reach over the chromosome's end.
+
+    Examples
+    --------
+    >>> stretches([np.array([0, 90, 80, 0, 70, 0, 0])], 240)[0].tolist()
+    [[1000, 5000]]
+    """
+    n_occupied = sum((occupied(one) for one in counts), np.zeros(len(TILES_BP), np.int64))
+    tile_bp = TILES_BP[_choose(n_occupied, n_fragments)]
+    found = []
+    for one in counts:
+        tiles = np.unique(np.flatnonzero(one) * FINEST_TILE_BP // tile_bp)
+        far = 2 * EMPTY_TILES + len(one)
+        first = tiles[np.diff(tiles, prepend=-far) > EMPTY_TILES + 1]
+        last = tiles[np.diff(tiles, append=far + len(one)) > EMPTY_TILES + 1]
+        found.append(np.column_stack([first, last + 1]) * tile_bp)
+    return found
+
+
+def _choose(n_occupied: np.ndarray, n_fragments: int) -> int:
+    """Index of the smallest tile that the fragments fill, or of the largest."""
+    filled = [n_fragments >= FRAGMENTS_PER_TILE * tiles for tiles in n_occupied]
+    return filled.index(True) if any(filled) else len(TILES_BP) - 1
 
 
 def _solve(n_occupied: int, n: int, most: float) -> float:

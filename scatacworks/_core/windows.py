@@ -106,15 +106,17 @@ def _intersect(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _with_halo(wanted: np.ndarray, blocks: np.ndarray, halo: int, stride: int) -> np.ndarray:
-    """Give wanted intervals their context on the grid, so that nothing on the tape reaches them from outside.
-
-    Between two that end where their blocks do, no cut site is within the halo of either: they need none.
-    """
-    low, high = wanted.T
-    free = np.isin(high[:-1], blocks[:, 1]) & np.isin(low[1:], blocks[:, 0])
-    before, after = np.full(len(wanted), halo), np.full(len(wanted), halo)
-    before[1:][free], after[:-1][free] = 0, 0
-    return np.column_stack([low // stride * stride - before, -(-high // stride) * stride + after, low, high])
+    """Give wanted intervals their context on the grid, so that nothing on the tape reaches them from outside."""
+    low, high = wanted[:, 0] // stride * stride, -(-wanted[:, 1] // stride) * stride
+    start, end = low - halo, high + halo
+    before, after, gap = slice(None, -1), slice(1, None), low[1:] - high[:-1]
+    # between two that end where their blocks do, no cut site is within the halo of either: they need no context
+    free = np.isin(wanted[before, 1], blocks[:, 1]) & np.isin(wanted[after, 0], blocks[:, 0])
+    end[before][free], start[after][free] = high[before][free], low[after][free]
+    # two that are near share theirs: the tape goes on from one to the other as the genome does
+    near = ~free & (gap >= 0) & (gap < 2 * halo)
+    end[before][near] = start[after][near] = high[before][near]
+    return np.column_stack([start, end, wanted])
 
 
 def window_starts(tape: Tape, core: int) -> np.ndarray:

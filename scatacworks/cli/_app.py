@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="scatacworks",
     help="Denoised base-resolution tracks and peaks of groups of cells, from scATAC-seq fragments.",
-    epilog="Exit codes: 0 done, 1 a problem with the input, 2 wrong usage, 130 stopped. --debug shows tracebacks.",
+    epilog=(
+        "Exit codes: 0 done, 1 a problem with the input, 2 wrong usage, 70 a fault of the program, "
+        "130 stopped (Ctrl-C). --debug shows tracebacks."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

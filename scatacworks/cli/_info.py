@@ -61,6 +61,7 @@ def _names(listed: Any) -> list[str]:
 
 def _anndata(path: Path) -> None:
     from scatacworks._anndata import atac
+    from scatacworks._membership import counted
     from scatacworks.get import tracks
 
     adata = atac(open_anndata(path))
@@ -69,7 +70,7 @@ def _anndata(path: Path) -> None:
         if key in adata.uns:
             kept = tracks(adata, key=key)
             names = ", ".join(map(str, kept.groups[:5])) + (", …" if len(kept.groups) > 5 else "")
-            rows[key] = f"{len(kept.groups)} groups ({names}), {kept.n_runs:,} runs"
+            rows[key] = f"{counted(len(kept.groups), 'group')} ({names}), {counted(kept.n_runs, 'run')}"
     params = adata.uns.get(_keys.DENOISED, {}).get(_keys.PARAMS, {})
     rows |= {name: params[name] for name in ("model", "genome", "version") if name in params}
     if _keys.PEAKS in adata.uns:

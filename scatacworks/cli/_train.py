@@ -13,6 +13,8 @@ from scatacworks.io._bigwig import SUFFIXES
 if TYPE_CHECKING:
     from pathlib import Path
 
+_FIGURE = "training.png"
+
 
 def run(source: Path, out: Path, options: dict[str, Any]) -> None:
     """Train, which writes model and history, and draw the history."""
@@ -25,10 +27,11 @@ def run(source: Path, out: Path, options: dict[str, Any]) -> None:
     noisy = options.pop("noisy", None)
     result = tl.train(_opened(source), noisy=None if noisy is None else _opened(noisy), out=out, **options)
     if len(result.history):  # a row per validation
-        save(pl.training(result.history, return_fig=True), out / "training.png")
+        save(pl.training(result.history, return_fig=True), out / _FIGURE)
         last = result.history.iloc[-1]
         say(f"Trained for {int(last['step']):,} steps; loss {last['loss']:.4g}, validation score {last['score']:.4g}")
     else:
+        (out / _FIGURE).unlink(missing_ok=True)  # of an earlier run
         say("Trained without validation (--validation), so that nothing is known of how good the model is.")
     if result.stopped:
         say(f"Stopped early: {result.stopped}")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -65,9 +66,8 @@ def toy(
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
-    if min(n_cells, n_groups, n_fragments) < 1:
-        msg = f"n_cells={n_cells}, n_groups={n_groups}, n_fragments={n_fragments}: expected positive numbers."
-        raise ValueError(msg)
+    n_cells, n_groups = whole(n_cells, "n_cells"), whole(n_groups, "n_groups")
+    n_fragments = whole(n_fragments, "n_fragments")
     rng = np.random.default_rng(seed)
     genome = Genome(_SIZES, name="toy")
     summits = np.concatenate([np.arange(_SPACING, size - 1, _SPACING) + genome.offsets[i] for i, size in _enumerated()])

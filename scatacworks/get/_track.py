@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import whole
 from scatacworks._core.pileup import box_coverage
 from scatacworks.tracks import Tracks
 
@@ -112,9 +113,7 @@ def track(
     >>> sca.get.track(adata, "naive B", "MS4A1").dtype
     dtype('float32')
     """
-    if extend < 0:
-        msg = f"extend={extend} is negative; expected a number of bases, or 0 for the cut sites themselves."
-        raise ValueError(msg)
+    extend = whole(extend, "extend", least=0)
     kept, layer = _open(atac(adata, mod=mod), key, layer)
     code = kept.group_code(group)
     chrom, start, end = kept.genome.region(region)

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _threads
+from scatacworks._arguments import whole
 from scatacworks._core import bigwig as format_
 from scatacworks._core import pileup
 from scatacworks._files import atomic_path
@@ -97,6 +98,7 @@ def write_bigwig(
     >>> sca.io.read_bigwig(written["NK/T"]).window("NK_T", "chr1", 13, 16)
     array([1.5, 1.5, 0. ], dtype=float32)
     """
+    extend = None if extend is None else whole(extend, "extend", least=0)
     tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer, mod)
     names = chosen_groups(groups, tracks.groups)
     codes = [tracks.group_code(name) for name in names]

@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tqdm.auto import tqdm
+
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
-from scatacworks._membership import groupby_of, listed
+from scatacworks._membership import counted, groupby_of, listed
 from scatacworks._palette import category_colors, with_others
 from scatacworks.genome import built_in_sizes
 from scatacworks.io._bigwig import write_bigwig
@@ -102,7 +104,7 @@ def write_hub(
     n_jobs
         Threads that compress.
     progress
-        Show a progress bar for every group.
+        Show a progress bar.
     mod
         Modality to use where `adata` is a MuData.
 
@@ -160,13 +162,13 @@ def write_hub(
     path = _free_folder(Path(path), assembly)
     colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
-    with atomic_path(path) as aside:
+    with atomic_path(path, holds="hub.txt") as aside:
         folder = aside / assembly
         folder.mkdir(parents=True)
         files: dict[str, list[str]] = {_SIGNAL: [], _PEAKS: []}
-        for group in names:
+        for group in tqdm(names, desc="Writing hub", unit="group", disable=not progress):
             file = folder / f"{_SIGNAL}_{stems[group]}.bw"
-            write_bigwig(tracks, file, groups=[group], n_jobs=n_jobs, progress=progress)
+            write_bigwig(tracks, file, groups=[group], n_jobs=n_jobs, progress=False)
             files[_SIGNAL].append(group)
             own = None if peaks is None else peaks[peaks["group"].astype(str) == group]
             if own is not None and len(own):
@@ -230,7 +232,7 @@ def _track_db(name: str, files: dict[str, list[str]], stems: dict[str, str], col
         "track": top,
         "compositeTrack": "on",
         "shortLabel": name,
-        "longLabel": f"{name}: {len(stems)} groups",
+        "longLabel": f"{name}: {counted(len(stems), 'group')}",
         "type": "bed 3",
         "subGroup1": "view View " + " ".join(f"{view}={_VIEWS[view]['shortLabel']}" for view in views),
         "subGroup2": "group Group " + " ".join(f"{stem}={_label(group)}" for group, stem in stems.items()),

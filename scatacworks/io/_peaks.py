@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from scatacworks import _keys
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_names
+from scatacworks._palette import GAIN, LOSS
 from scatacworks.io._names import file_stems
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 Format = Literal["bed", "narrowPeak"]
+_MISSING = "."  # as in the columns of BED
 _SUFFIX = {"bed": ".bed", "narrowPeak": ".narrowPeak"}
 
 
@@ -36,17 +38,23 @@ def write_peaks(
     compress: bool | None = None,
     mod: str = "atac",
 ) -> dict[str, Path]:
-    r"""Write peaks to BED or narrowPeak files.
+    r"""Write peaks, or differential regions, to BED or narrowPeak files.
 
     The score column is the peak's maximum relative to the 99th percentile of all written maxima, times 1000, at most
     1000. narrowPeak's signal is the maximum, its p and q values are -1 (not computed), its last column the summit's
     distance from the start. Lines are in the order of the table; files appear whole or not at all.
 
+    A table with the column `p` or `q`, as :func:`~scatacworks.tl.differential_regions` makes it, is a table of tests.
+    Its BED file has nine columns, with the colour of gain or loss where there is a `direction`, and behind them all
+    other columns of the table (BED9+), their names in a first line `#chrom start end …`. Genome browsers and tabix pass
+    over that line, and :func:`~scatacworks.io.read_peaks` reads it: nothing is lost. Its narrowPeak file has -log10 of
+    `p` and `q` where the format has them. Without `max`, `|top_z|` (or `|z|`) stands for the height.
+
     Parameters
     ----------
     data
         Annotated data after :func:`~scatacworks.tl.call_peaks`, or a table with the columns `chrom`, `start`, `end`
-        (0-based, half-open) and, where there are any, `group`, `name`, `summit`, `max`.
+        (0-based, half-open) and, where there are any, `group`, `name`, `summit`, `max`, and those of tests.
     path
         A file, to hold the peaks of all groups; or a folder, which then gets one file per group.
     key
@@ -54,8 +62,8 @@ def write_peaks(
     groups
         Groups to write; all by default.
     format
-        `"bed"` (six columns) or `"narrowPeak"` (ten columns). By default that of the file's suffix; narrowPeak for a
-        folder.
+        `"bed"` (six columns; of tests more) or `"narrowPeak"` (ten columns). By default that of the file's suffix;
+        narrowPeak for a folder.
     compress
         Compress by blocks (bgzip), as `tabix` wants it. By default where the file ends in `.gz`.
     mod
@@ -157,22 +165,50 @@ def narrow_peaks(table: pd.DataFrame, *, of: pd.DataFrame) -> pd.DataFrame:
 
 def _top(table: pd.DataFrame) -> float:
     """Return the height that a score of 1000 stands for."""
-    return float(table["max"].quantile(0.99)) if "max" in table and len(table) else 1.0
+    height = _heights(table)
+    return float(np.nanquantile(height, 0.99)) if np.isfinite(height).any() else 1.0
+
+
+def _heights(table: pd.DataFrame) -> np.ndarray:
+    """Return how high every peak is, or how far from its background."""
+    name = next((name for name in ("max", "top_z", "z") if name in table), None)
+    return np.zeros(len(table)) if name is None else np.abs(table[name].to_numpy(float))
 
 
 def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
     """Return the columns of the file."""
-    n = len(table)
-    highest = table["max"].to_numpy(float) if "max" in table else np.zeros(n)
+    highest = _heights(table)
     out = pd.DataFrame({name: table[name].to_numpy() for name in ("chrom", "start", "end")})
     out["name"] = table["name"].to_numpy() if "name" in table else _names(table)
     out["score"] = np.clip(np.rint(1000 * np.nan_to_num(highest) / (top if top > 0 else 1)), 0, 1000).astype(int)
     out["strand"] = table["strand"].to_numpy() if "strand" in table else "."
     if format == "narrowPeak":
         out["signal"] = [f"{value:.6g}" for value in highest]
-        out["p"], out["q"] = -1, -1
+        out["p"], out["q"] = (_minus_log10(table.get(name)) for name in ("p", "q"))
         out["summit"] = (table["summit"] - table["start"]).to_numpy() if "summit" in table else -1
+    elif "p" in table or "q" in table:
+        out["thickStart"], out["thickEnd"], out["itemRgb"] = out["start"], out["end"], _rgb(table.get("direction"))
+        further = [name for name in table if name not in out]
+        text = table[further].select_dtypes(["object", "string"])
+        out[further] = table[further].assign(**text.fillna("").replace("", _MISSING)).to_numpy(object)
+        out = out.rename(columns={"chrom": "#chrom"})
     return out
+
+
+def _rgb(direction: pd.Series | None) -> Any:
+    """Return the colours of gains and losses; 0 leaves them to the browser."""
+    if direction is None:
+        return "0"
+    gain, loss = (",".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5)) for color in (GAIN, LOSS))
+    return np.where(direction.to_numpy() > 0, gain, loss)
+
+
+def _minus_log10(column: pd.Series | None) -> Any:
+    """Return narrowPeak's form of a probability, -1 where there is none."""
+    if column is None:
+        return -1
+    values = -np.log10(np.maximum(column.to_numpy(float), np.finfo(float).tiny))
+    return [-1 if np.isnan(value) else f"{abs(value):.6g}" for value in values]
 
 
 def _names(table: pd.DataFrame) -> list[str]:
@@ -185,12 +221,13 @@ def _names(table: pd.DataFrame) -> list[str]:
 
 
 def _write(path: Path, lines: pd.DataFrame, *, compress: bool) -> None:
+    form = {"sep": "\t", "header": lines.columns[0].startswith("#"), "index": False, "na_rep": _MISSING}
     with atomic_path(path) as aside:
         if not compress:
-            lines.to_csv(aside, sep="\t", header=False, index=False)
+            lines.to_csv(aside, **form)
             return
         text = io.StringIO()
-        lines.to_csv(text, sep="\t", header=False, index=False)
+        lines.to_csv(text, **form)
         with aside.open("wb") as handle:
             bgzf.compress_blocks(handle, text.getvalue().encode(), last=True)
             handle.write(bgzf.EOF_BLOCK)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks._files import require_file
+from scatacworks._membership import listed
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Format = Literal["bed", "narrowPeak", "broadPeak"]
 _BED = ["chrom", "start", "end", "name", "score", "strand"]
+_USUAL = (*_BED, "signal", "sample", "group")  # not guessed: names may be numbers
+_UCSC = {"chromStart": "start", "chromEnd": "end"}
 _PEAK = [*_BED, "signal", "p", "q"]
 _SKIPPED = ("#", "track", "browser")
 _SUFFIXES = (".bed", ".narrowpeak", ".broadpeak")
@@ -45,18 +48,26 @@ def read_peaks(
     format
         By default from the suffix, else from the number of columns: ten are narrowPeak, anything else BED.
 
+    A first line `#chrom start end …` (the `#` may be missing; also `chromStart`, `chromEnd`) names the columns of a BED
+    file that has others than the usual ones: `sample` or `group`, or those of
+    :func:`~scatacworks.io.write_peaks` for differential regions. Without it they are `chrom`, `start`, `end`, `name`,
+    `score` and `strand`.
+
     Returns
     -------
     One row per region: `chrom` (str), `start`, `end` (int64, 0-based, half-open); `name`, `score` and `strand` where
     the file has them; `signal` of narrowPeak and broadPeak; `summit` (int64, position on the chromosome; the middle if
-    the file says -1) of narrowPeak; `group` (categorical, first column) where there are several files.
+    the file says -1) of narrowPeak, `p` and `q` (float64, probabilities) where it has them; the columns that a first
+    line names, as numbers, bool or text (empty for a full stop); `group` (categorical, first column) where there are
+    several files.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a line is no region, with its number; or, with a genome, a region ends beyond its chromosome.
+        If a line is no region, with its number; a first line names fewer or more columns than there are; one of several
+        files has several groups or samples of its own; or, with a genome, a region ends beyond its chromosome.
 
     Examples
     --------
@@ -72,12 +83,25 @@ def read_peaks(
     several = isinstance(path, Mapping) or Path(path).is_dir()
     tables = [_read(_checked(file, may_be_empty=several), format) for file in files.values()]
     if several:
+        tables = [_of_one_group(part, file) for part, file in zip(tables, files.values(), strict=True)]
         table = pd.concat(tables, ignore_index=True)
         codes = np.repeat(np.arange(len(files)), [len(part) for part in tables])
         table.insert(0, "group", pd.Categorical.from_codes(codes, categories=list(files)))
     else:
         table = tables[0]
     return table if genome is None else _on_genome(table, Genome(genome), path)
+
+
+def _of_one_group(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Leave out the file's own column of groups, which must not tell more than its name."""
+    own = [name for name in ("group", "sample") if name in table]
+    for name in own:
+        found = table[name].unique()
+        if len(found) > 1:
+            some = listed(map(repr, found))
+            msg = f"{path} has regions of several {name}s ({some}), but is given as one of them; read it by itself."
+            raise ValueError(msg)
+    return table.drop(columns=own)
 
 
 def _files_of(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
@@ -109,7 +133,7 @@ def _stem(path: Path) -> str:
 
 
 def _read(path: Path, format: str | None) -> pd.DataFrame:
-    lines = _data_lines(path)
+    header, lines = _data_lines(path)
     width = len(lines[0][1].split("\t")) if lines else 3
     kind = _kind(path)
     by_suffix = {".narrowpeak": "narrowPeak", ".broadpeak": "broadPeak"}.get(kind)
@@ -118,36 +142,57 @@ def _read(path: Path, format: str | None) -> pd.DataFrame:
     if names is None:
         msg = f"format={format!r} is unknown; expected 'bed', 'narrowPeak' or 'broadPeak'."
         raise ValueError(msg)
+    if format == "bed" and header is not None:
+        names = _named_columns(path, header, lines)
     needed = 3 if format == "bed" else len(names)
     columns = names[: max(needed, min(width, len(names)))]
     short = next((line for line in lines if line[1].count("\t") + 1 < len(columns)), None)
     if short is not None:
         _fail(path, short, f"at least {needed} columns separated by tabs, as many as in the lines above")
-    if not lines:
-        return _typed(pd.DataFrame(columns=columns, dtype=str), lines, path)
-    text = StringIO("\n".join(line for _, line in lines))
-    options = {"usecols": range(len(columns)), "dtype": str, "na_filter": False, "quoting": QUOTE_NONE}
-    return _typed(pd.read_csv(text, sep="\t", header=None, names=columns, **options), lines, path)
+    table = pd.DataFrame(columns=columns, dtype=str)
+    if lines:
+        text = StringIO("\n".join(line for _, line in lines))
+        options = {"usecols": range(len(columns)), "dtype": str, "na_filter": False, "quoting": QUOTE_NONE}
+        table = pd.read_csv(text, sep="\t", header=None, names=columns, **options)
+    return _typed(table, lines, path, is_bed=format == "bed")
 
 
-def _data_lines(path: Path) -> list[tuple[int, str]]:
-    """Return number and text of the lines that hold regions."""
+def _named_columns(path: Path, header: tuple[int, str], lines: list[tuple[int, str]]) -> list[str]:
+    """Return the columns that a first line names, which must be as many as there are, each once."""
+    names = _names_in(header[1])
+    width = len(lines[0][1].split("\t")) if lines else len(names)
+    if len(names) != width or len(set(names)) < len(names):
+        _fail(path, header, f"the names of {width} columns, each once, as the lines below have")
+    return names
+
+
+def _names_in(line: str) -> list[str] | None:
+    """Return the columns that a line names, or `None` where it is none that does."""
+    text = line.lstrip("#").strip()
+    names = [_UCSC.get(name, name) for name in (text.split("\t") if "\t" in text else text.split())]
+    return names if names[:3] == _BED[:3] else None
+
+
+def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str]]]:
+    """Return the line that names columns, if there is one, and those that hold regions: number and text of each."""
     with path.open("rb") as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path, "rt") if zipped else path.open() as handle:
-            return [
-                (number, line.rstrip("\r\n"))
-                for number, line in enumerate(handle, 1)
-                if line.strip() and not line.startswith(_SKIPPED)
-            ]
+            header, lines = None, []
+            for number, line in enumerate(handle, 1):
+                if not lines and header is None and line.lstrip("#").lstrip().startswith("chrom") and _names_in(line):
+                    header = number, line.rstrip("\r\n")
+                elif line.strip() and not line.startswith(_SKIPPED):
+                    lines.append((number, line.rstrip("\r\n")))
+            return header, lines
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
         problem = "is cut off" if isinstance(error, EOFError) else "is not a text file"
         msg = f"{path} {problem}; expected a BED, narrowPeak or broadPeak file, plain or gzipped."
         raise ValueError(msg) from error
 
 
-def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path) -> pd.DataFrame:
+def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path, *, is_bed: bool) -> pd.DataFrame:
     start, end = (pd.to_numeric(table[name], errors="coerce") for name in ("start", "end"))
     valid = (start >= 0) & (end > start) & (start % 1 == 0) & (end % 1 == 0)
     if not valid.all():
@@ -156,12 +201,31 @@ def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path) -> pd.
     for name in ("score", "signal"):
         if name in table:
             table[name] = pd.to_numeric(table[name], errors="coerce")
+    if is_bed:
+        return table.assign(**{name: _converted(table[name]) for name in table.columns if name not in _USUAL})
     if "summit" in table:
         offset = pd.to_numeric(table["summit"], errors="coerce").fillna(-1).astype(np.int64)
         outside = (offset < 0) | (offset >= table["end"] - table["start"])
         middle = (table["end"] - table["start"]) // 2
         table["summit"] = table["start"] + offset.mask(outside, middle)
-    return table.drop(columns=["p", "q"], errors="ignore")
+    for name in ("p", "q"):
+        minus_log10 = pd.to_numeric(table.pop(name), errors="coerce")
+        if (minus_log10 >= 0).any():  # -1 is not computed
+            table[name] = 10.0 ** -minus_log10.where(minus_log10 >= 0)
+    return table
+
+
+def _converted(column: pd.Series) -> pd.Series:
+    """Return a column that a first line named as numbers or bool where all of it is such."""
+    missing = column.isin(["", "."])
+    if missing.all():
+        return column.mask(missing, "")
+    numbers = pd.to_numeric(column.mask(missing), errors="coerce")
+    if (numbers.notna() | missing | column.str.lower().isin(["nan", "na"])).all():
+        # pandas rounds the last digit of a float its own way
+        whole = pd.api.types.is_integer_dtype(numbers)
+        return numbers if whole else column.where(numbers.notna(), "nan").astype(float)
+    return column == "True" if column.isin(["True", "False"]).all() else column.mask(missing, "")
 
 
 def _fail(path: Path, line: tuple[int, str], expected: str) -> None:

@@ -69,7 +69,6 @@ class Parser:
             codes.setdefault(name, len(settings.genome))
         ends = np.append(settings.genome.lengths, _ALL)
         self.chroms = Names(codes, room=_MAX_CONTIGS)
-        self.n_known = len(self.chroms)
         self.chrom_counts = np.zeros(len(self.chroms.table.offsets) + 1, np.int64)
         n_cells = _ALL if settings.cells is None or settings.bulk else len(settings.cells)
         self.names = Names(() if settings.bulk or settings.cells is None else settings.cells)
@@ -234,6 +233,7 @@ class FileReader:
         pool = ThreadPoolExecutor(n_jobs, thread_name_prefix="fragments")
         try:
             for i, chunk in enumerate(read_chunks(self.path, self.kind, bar.update)):
+                _threads.require_reader()
                 waiting.append(pool.submit(self._parse, chunk, first=i == 0))
                 while len(waiting) > 2 * n_jobs + 4 or (waiting and waiting[0].done()):
                     yield waiting.popleft().result()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, roc_area
 from scatacworks._logging import logger
+from scatacworks.models._description import describe
 from scatacworks.models._updates import follow, rise, rise_and_fall
 from scatacworks.models.data import Drawer
 from scatacworks.models.losses import LOSSES
@@ -104,7 +105,7 @@ class TrainingModule(L.LightningModule):
 
     def __init__(self, model: Model, config: TrainConfig, data: tuple[list[Sample], list[Sample]], seed: int) -> None:
         super().__init__()
-        self.model, self.settings, self.seed = model, config, seed
+        self.model, self.settings, self.seed, self._data = model, config, seed, data
         self.average = copy.deepcopy(model).requires_grad_(requires_grad=False) if config.average else None
         self._train = Drawer(data[0], model, config.draw)
         self._validate = Drawer(data[1], model, config.draw) if data[1] else None
@@ -227,28 +228,22 @@ class TrainingModule(L.LightningModule):
             self.trainer.should_stop = True
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
-    def description(self) -> str:
-        """Everything that must agree when a run is resumed, as JSON."""
-        parts = [self.model.architecture, self.model.config_dict(), dataclasses.asdict(self.settings), self.seed]
-        return json.dumps(parts, sort_keys=True)
+    @cached_property
+    def description(self) -> dict[str, dict[str, Any]]:
+        """Everything that must agree when a run is resumed."""
+        return describe(self.model, self.settings, self._data, self.seed)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store description, history and best weights beside Lightning's state."""
         checkpoint["scatacworks"] = {
-            "description": self.description(),
+            "description": json.dumps(self.description),
             "history": json.dumps(self.history),
             "best_score": float(self.best[0]),
             "best_weights": self.best[1],
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the checkpoint of another run."""
-        stored = checkpoint.get("scatacworks")
-        if stored is None or stored["description"] != self.description():
-            msg = (
-                "The checkpoint is of a run with another network, recipe or seed; give the same settings to resume, "
-                "or another folder to start anew."
-            )
-            raise ValueError(msg)
+        """Take up history and best weights."""
+        stored = checkpoint["scatacworks"]
         self.history = json.loads(stored["history"])
         self.best = (stored["best_score"], stored["best_weights"])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from scatacworks import _threads
+from scatacworks._arguments import whole
 from scatacworks._core import interpolate
 from scatacworks.models import _device
 from scatacworks.models._engine import Engine, explain_memory, pick_device, ready
@@ -108,7 +109,9 @@ class Predictor:
         self.n_jobs = _threads.resolve(n_jobs)
         self.rounding = rounding or Rounding()
         self.core = _core_length(model) if core is None else _check_core(model, core)
-        self.batch_size = batch_size or _batch_size(model, self.device, self.core)
+        if batch_size is None:
+            batch_size = _batch_size(model, self.device, self.core)
+        self.batch_size = whole(batch_size, "batch_size")
         self.amp = amp
         self.depth, self.gain = _usable_depth(model, depth, len(cut_sites.groups))
         self.fill = np.zeros((len(self.depth), len(self.kinds)), np.int64)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scatacworks._files import atomic_path
+from scatacworks._files import atomic_path, remove_empty_folders, require_place
 from scatacworks._threads import torch_threads
+from scatacworks.models._description import differences
 from scatacworks.models._recipes import TrainConfig, recipe
 from scatacworks.models.checkpoint import LAST, TRAINED, save
 
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["TrainConfig", "TrainResult", "fit", "recipe", "start"]
 
 _HISTORY = "history.csv"
+_LOGS, _TENSORBOARD = "logs", "tensorboard"
+_LOG_FILES = ("metrics.csv", "hparams.yaml", "events.out.tfevents.*")  # of Lightning's loggers
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class TrainResult:
     """What a training run leaves.
 
@@ -42,11 +46,26 @@ class TrainResult:
         ``auroc_…``, ``pearson_…`` and ``mse_…`` (best-scaled) on bins.
     stopped
         Why the run ended early, or `None`.
+    steps
+        Updates that were made.
+    path
+        Folder of the run; `None` where nothing was written.
     """
 
     model: Model
     history: pd.DataFrame
     stopped: str | None
+    steps: int
+    path: Path | None
+
+    def __repr__(self) -> str:
+        parts = [f"{self.model.architecture} after {self.steps:,} steps"]
+        if len(self.history) and self.history["score"].notna().any():
+            best = self.history.loc[self.history["score"].idxmax()]
+            parts.append(f"best validation score {best['score']:.3f} at step {int(best['step']):,}")
+        parts += [f"stopped because of {self.stopped}"] if self.stopped else []
+        parts += [f"in {self.path}"] if self.path else []
+        return f"TrainResult({', '.join(parts)})"
 
 
 def fit(
@@ -83,9 +102,11 @@ def fit(
         Folder for ``last.ckpt`` (to resume), ``history.csv`` and ``model.safetensors`` with its card. Nothing is
         written when `None`.
     resume
-        Go on from ``last.ckpt`` in `out` where there is one; a finished run is returned as it ended.
+        Go on from ``last.ckpt`` in `out` where there is one; a finished run is returned as it ended, and one of other
+        data, another network, recipe or seed is refused.
     overwrite
-        Delete an earlier run in `out` first. Without this and `resume` it is refused.
+        Delete an earlier run in `out` first, its logs too, but nothing else that is there. Without this and `resume`
+        it is refused.
     seed
         Seed of all draws. The initial weights are the caller's.
     accelerator, devices, num_nodes, precision
@@ -109,8 +130,10 @@ def fit(
         If Lightning is not installed.
     KeyboardInterrupt
         If it was stopped (Ctrl-C), as anywhere else. `resume` takes it up from the last epoch.
+    NotADirectoryError, PermissionError
+        If `out` is a file, or cannot be written to.
     ValueError
-        If the output dies or a checkpoint does not fit.
+        If the output dies, or the run to resume had other data, another network, recipe or seed.
     """
     import pandas as pd
 
@@ -122,12 +145,14 @@ def fit(
     module = TrainingModule(model, config, (train, validation or []), seed)
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     folder = None if out is None else Path(out)
+    last = None if folder is None else folder / LAST
+    path = last if resume and last is not None and last.is_file() else None
+    if path is not None:
+        _require_same_run(path, module.description)
     with torch_threads(n_jobs), _quiet():
         trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard)
         if folder is not None and overwrite:
             _remove_run(folder)
-        last = None if folder is None else folder / LAST
-        path = str(last) if resume and last is not None and last.is_file() else None
         with _stoppable(last), _explain_memory(config, trainer.strategy.root_device):
             trainer.fit(module, ckpt_path=path, weights_only=True)
     kept = module.kept
@@ -135,7 +160,7 @@ def fit(
         kept.load_state_dict(module.best[1])
     model.load_state_dict(kept.state_dict())
     model.cpu().eval()
-    result = TrainResult(model, pd.DataFrame(module.history), module.stopped)
+    result = TrainResult(model, pd.DataFrame(module.history), module.stopped, trainer.global_step, folder)
     if folder is not None:
         save(model, folder / TRAINED)
         with atomic_path(folder / _HISTORY) as aside:
@@ -150,15 +175,19 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
     ------
     FileExistsError
         If there is one.
+    NotADirectoryError, PermissionError
+        If it is a file, or cannot be written to.
     ValueError
         If it is to be both gone on with and overwritten.
     """
     if resume and overwrite:
         msg = "resume=True goes on with the earlier run in the folder, overwrite=True deletes it; give one of them."
         raise ValueError(msg)
-    if out is None or overwrite:
+    if out is None:
         return
-    folder = Path(out)
+    folder = require_place(out)
+    if overwrite:
+        return
     stopped, finished = (folder / LAST).is_file(), (folder / TRAINED).is_file()
     if (resume and stopped) or not (stopped or finished):
         return
@@ -168,10 +197,33 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
     raise FileExistsError(msg)
 
 
+def _require_same_run(path: Path, description: dict[str, Any]) -> None:
+    """Refuse to go on with a run of other data, another network or another recipe, before anything is written."""
+    import torch
+
+    stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("scatacworks")
+    if stored is None:
+        msg = f"{path} is a checkpoint of another program; give another folder."
+        raise ValueError(msg)
+    found = differences(json.loads(stored["description"]), description)
+    if found:
+        msg = (
+            f"{path} is of a run with other {', '.join(found)}. Give the same again to go on with it, "
+            "another folder (out=), or overwrite=True (--overwrite) to delete it and start anew."
+        )
+        raise ValueError(msg)
+
+
 def _remove_run(folder: Path) -> None:
     """Delete what a run leaves, but nothing else that is in the folder."""
     for name in (LAST, _HISTORY, TRAINED, Path(TRAINED).with_suffix(".json")):
         (folder / name).unlink(missing_ok=True)
+    for logs in (folder / _LOGS, folder / _TENSORBOARD):
+        for version in logs.glob("version_*"):
+            for pattern in _LOG_FILES:
+                for file in version.glob(pattern):
+                    file.unlink()
+        remove_empty_folders(logs)
 
 
 @contextlib.contextmanager
@@ -234,8 +286,8 @@ def _trainer(
 
     loggers, callbacks = [], [TQDMProgressBar()] if progress else []
     if folder is not None:
-        loggers = [CSVLogger(folder, name="logs")]
-        loggers += [TensorBoardLogger(folder, name="tensorboard")] if tensorboard else []
+        loggers = [CSVLogger(folder, name=_LOGS)]
+        loggers += [TensorBoardLogger(folder, name=_TENSORBOARD)] if tensorboard else []
         callbacks.append(
             ModelCheckpoint(folder, filename="last", every_n_epochs=1, save_top_k=1, enable_version_counter=False)
         )
@@ -290,7 +342,14 @@ def _quiet() -> Iterator[None]:
     log.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=PossibleUserWarning)
-        for text in ("Checkpoint directory", "but not used", "LeafSpec", "lr_scheduler.step", "returned `None`"):
+        for text in (
+            "Checkpoint directory",
+            "but not used",
+            "LeafSpec",
+            "lr_scheduler.step",
+            "returned `None`",
+            "Total length of `list`",  # where there is no validation
+        ):
             warnings.filterwarnings("ignore", message=f".*{text}.*")
         try:
             yield

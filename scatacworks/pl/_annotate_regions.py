@@ -43,7 +43,7 @@ def annotate_regions(
         `key`) or the table it returned.
     groupby
         Column with the groups, such as `"direction"` of differential regions; by default the components where the
-        regions have them, else one bar.
+        regions have them, else one bar. Regions without a group count in the bar of all only.
     column
         Column with the classes: `"annotation"`, its parts `"exon_class"` and `"gene_class"`, or another class
         (repeats, for example).

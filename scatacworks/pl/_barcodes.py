@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._components import legend, stacked, winner_order
 from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
@@ -95,6 +96,7 @@ def barcodes(
     loadings, components = loadings_and_names(index, axis)
     known = index.obs_names if axis == "obs" else index.var_names
     if names is None:
+        n = whole(n, "n")
         some = np.flatnonzero(loadings.any(axis=1))
         chosen = np.sort(np.random.default_rng(seed).choice(some, min(n, len(some)), replace=False))
     else:

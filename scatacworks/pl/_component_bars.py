@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks._groups import group_name
+from scatacworks._membership import counted
 from scatacworks._palette import component_colors
 from scatacworks.pl._barcodes import loadings_and_names
 from scatacworks.pl._components import legend, stacked, winner_order
@@ -34,7 +36,8 @@ def component_bars(
     index
         Samples or cells with a vocabulary.
     groupby
-        Column of `.obs`: one bar per category, the mean over its samples.
+        Column of `.obs`: one bar per category, the mean over its samples. Samples without a category (missing, or empty
+        text) are left out, and the label of the axis says how many.
     normalize
         Bars of height one.
     ax
@@ -52,6 +55,8 @@ def component_bars(
     ------
     KeyError
         If there is no vocabulary or no such column.
+    ValueError
+        If no sample has a category, or the column holds measurements.
 
     Examples
     --------
@@ -64,14 +69,13 @@ def component_bars(
     '6 samples'
     """
     loadings, components = loadings_and_names(index, "obs")
-    labels = None
+    labels, label = None, counted(len(loadings), "sample")
     if groupby is not None:
-        if groupby not in index.obs:
-            msg = f".obs has no column {groupby!r}; it has {list(index.obs.columns)}."
-            raise KeyError(msg)
-        groups = index.obs[groupby].astype(str)
-        labels = np.array(sorted(groups.unique()))
-        loadings = np.stack([loadings[(groups == name).to_numpy()].mean(axis=0) for name in labels])
+        names = _names(index, groupby)
+        labels = np.unique(names[names != ""])
+        missing = int((names == "").sum())
+        label = f"{counted(missing, 'sample')} without {groupby} left out" if missing else ""
+        loadings = np.stack([loadings[names == name].mean(axis=0) for name in labels])
     if normalize:
         total = loadings.sum(axis=1, keepdims=True)
         loadings = np.divide(loadings, total, out=np.zeros_like(loadings), where=total > 0)
@@ -82,8 +86,25 @@ def component_bars(
     dress(axes, y="share of loading" if normalize else "loading")
     if labels is None:
         axes.set_xticks([])
-        axes.set_xlabel(f"{len(loadings):,} samples", fontsize=FONT)
     else:
         axes.set_xticks(range(len(labels)), labels[order], rotation=45, ha="right", fontsize=SMALL)
+    axes.set_xlabel(label, fontsize=FONT)
     legend(axes, colors, [components[at] for at in np.flatnonzero(loadings.any(axis=0))])
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
+
+
+def _names(index: AnnData, groupby: str) -> np.ndarray:
+    """Return the group of every sample, empty where it has none."""
+    if groupby not in index.obs:
+        msg = f".obs has no column {groupby!r}; it has {list(index.obs.columns)}."
+        raise KeyError(msg)
+    column = index.obs[groupby]
+    known = column.notna().to_numpy()
+    names = np.array([group_name(value) if there else "" for value, there in zip(column, known, strict=True)])
+    if not (names != "").any():
+        msg = f".obs[{groupby!r}] has no category; every value is missing."
+        raise ValueError(msg)
+    if column.dtype.kind == "f" and (column[known] % 1 != 0).any():
+        msg = f".obs[{groupby!r}] is a measurement, with values such as {column[known].iloc[0]}; expected groups."
+        raise ValueError(msg)
+    return names

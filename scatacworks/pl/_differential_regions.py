@@ -10,6 +10,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._core.differential import z_scores
+from scatacworks._palette import GAIN, LOSS
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome, Region
     from scatacworks.tl._differential._store import Background
 
-GAIN, LOSS = "#c0392b", "#2f6fad"
 _HEIGHTS = (1.1, 0.8, 0.12)  # inches: signal, z, called regions
 _Z_SHOWN = 10.0
 _FLANK_BP = 2_000

@@ -8,6 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
+from scatacworks._arguments import whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._annotation import name_points
 from scatacworks.pl._figure import FONT, INK, SMALL, create_axes, dress, finish
@@ -81,6 +82,7 @@ def gene_components(
     >>> sca.tl.gene_components(index, genes=genes)
     >>> figure = sca.pl.gene_components(index, return_fig=True)
     """
+    n_top = whole(n_top, "n_top")
     function = key if key == _keys.GENE_SET_COMPONENTS else "gene_components"
     stored = slot_of(index, key, f"sca.tl.{function}(index, ...)")
     table = stored["genes" if "genes" in stored else "gene_sets"].reset_index(drop=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
+from scatacworks._arguments import whole
 from scatacworks.pl._annotation import heat_map
 from scatacworks.pl._figure import create_axes, finish
 
@@ -69,6 +70,7 @@ def motif_enrichment(
     >>> sca.tl.motif_enrichment(index, motifs=[gata], progress=False)
     >>> figure = sca.pl.motif_enrichment(index, return_fig=True)
     """
+    n_top = whole(n_top, "n_top")
     table = slot_of(index, key, "sca.tl.motif_enrichment(index, motifs=...)")["table"]
     components = list(dict.fromkeys(table["component"]))
     leading = table.drop_duplicates(["component", "cluster"]).groupby("component", sort=False).head(n_top)

@@ -36,7 +36,8 @@ def projection(
     adata
         Cells on which :func:`~scatacworks.tl.project_bulk` has run.
     color
-        Column of `.obs` with groups to colour by, such as the labels of :func:`~scatacworks.tl.transfer_labels`.
+        Column of `.obs` with groups to colour by, such as the labels of :func:`~scatacworks.tl.transfer_labels`. Cells
+        without a group are grey, and the legend says how many.
     key
         Slot of `.obsm` and `.uns`.
     components
@@ -92,6 +93,10 @@ def projection(
         groups = adata.obs[color].astype("category")
         names = [str(name) for name in groups.cat.remove_unused_categories().cat.categories]
         colors = group_colors(adata, color, names)
+        without = groups.isna().to_numpy()
+        if without.any():
+            label = f"no {color} ({without.sum():,})"
+            axes.scatter(*points[without][:, shown].T, s=size, color=GREY, label=label, linewidths=0, rasterized=True)
         for name in names:
             rows = (groups.astype(str) == name).to_numpy()
             axes.scatter(

@@ -9,7 +9,8 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks.pl._differential_regions import GAIN, LOSS
+from scatacworks._arguments import whole
+from scatacworks._palette import GAIN, LOSS
 from scatacworks.pl._figure import INK, LINE, SMALL, dress
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def volcano(
     import matplotlib.pyplot as plt
 
     table = _table(atac(adata, mod=mod), key, family)
+    n_labels = whole(n_labels, "n_labels", least=0)
     given = ax is not None
     if ax is None:
         _, ax = plt.subplots(figsize=figsize or (3.6, 3.2), layout="constrained")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step, _threads
+from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.knn import (
     effective_groups,
@@ -17,7 +18,7 @@ from scatacworks._core.knn import (
     without_shared_points,
 )
 from scatacworks._logging import logger
-from scatacworks._membership import membership_matrix, resolve_groups
+from scatacworks._membership import counted, membership_matrix, resolve_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,9 +119,8 @@ def knn_groups(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     cells = np.flatnonzero(~_mask(target, exclude))
     points = _embedding(target, use_rep, metric)[cells]
-    if not 1 <= n_neighbors <= len(cells):
-        msg = f"n_neighbors={n_neighbors}, but there are {len(cells):,} cells to group; expected 1 to as many."
-        raise ValueError(msg)
+    n_neighbors = whole(n_neighbors, "n_neighbors", most=len(cells), of="the number of cells to group")
+    n_groups = None if n_groups is None else whole(n_groups, "n_groups")
     rng = np.random.default_rng(seed)
     begin_with = centers if isinstance(centers, str) else _given(target, centers, cells)
     if shared_cells:
@@ -135,7 +135,8 @@ def knn_groups(
     columns = np.repeat(np.arange(len(own)), n_neighbors)
     matrix = membership_matrix(cells[members].ravel(), columns, (target.n_obs, len(own)))
     overlap = overlap_report(matrix)
-    logger.info("%d groups of %d cells; %.1f effective groups", len(own), n_neighbors, overlap["effective_groups"])
+    about = counted(len(own), "group"), counted(n_neighbors, "cell"), overlap["effective_groups"]
+    logger.info("%s of %s; worth %.1f separate ones", *about)
     target.obsm[key_added] = matrix
     target.uns[key_added] = {
         "groups": np.asarray(target.obs_names[chosen].astype(str), dtype=object),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._arguments import whole
 from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
 from scatacworks._counting import CellCounter
 from scatacworks._logging import logger
@@ -122,6 +123,7 @@ def pseudobulk(
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.take_column(result, target, groupby)
+    min_cells = whole(min_cells, "min_cells", least=0)
     membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)
     source = open_fragments(target)
     counting = _Counting(membership, convention, source.genome)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._arguments import whole
 from scatacworks._depth import nuclear_sums
 from scatacworks._membership import Membership, membership_matrix, resolve_groups
 from scatacworks.get._track import tracks
@@ -100,12 +101,15 @@ def subsample(
     """
     sizes = {"n_cells": n_cells, "n_fragments": n_fragments, "fraction": fraction}
     given = {name: value for name, value in sizes.items() if value is not None}
-    if len(given) != 1 or min(given.values()) <= 0 or (fraction or 0) > 1 or n_repeats < 1:
-        msg = (
-            f"Give one of n_cells, n_fragments (positive) and fraction (in (0, 1]), and n_repeats of at least 1; got "
-            f"{given or 'none'} and n_repeats={n_repeats}."
-        )
+    if len(given) != 1:
+        msg = f"Give one of n_cells, n_fragments and fraction; got {given or 'none'}."
         raise ValueError(msg)
+    if fraction is not None and not 0 < fraction <= 1:
+        msg = f"fraction is {fraction}; expected a number above 0, at most 1."
+        raise ValueError(msg)
+    n_cells = None if n_cells is None else whole(n_cells, "n_cells")
+    n_fragments = None if n_fragments is None else whole(n_fragments, "n_fragments")
+    n_repeats = whole(n_repeats, "n_repeats")
     if groupby is not None and n_cells is None:
         msg = f"groupby={groupby!r} goes with n_cells; cut sites are thinned in the groups of .uns[{key!r}]."
         raise ValueError(msg)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scatacworks._core.territory import TILES_BP, count_tiles, occupied, territory
+from scatacworks._core.territory import TILES_BP, count_tiles, occupied, stretches, territory
 
 GENOME = 100_000_000
 
@@ -37,3 +37,22 @@ def test_no_fragment_means_the_whole_genome():
 
 def test_more_tiles_than_the_genome_has_are_never_claimed():
     assert territory(np.array([10, 10, 10, 10]), 10, 50_000) <= 50_000
+
+
+def test_stretches_are_the_windows_whatever_their_quiet_places():
+    rng = np.random.default_rng(0)
+    windows = np.arange(1_000_000, GENOME, 2_500_000)
+    start = (rng.choice(windows, 80_000) + rng.integers(0, 20_000, 80_000)).astype(np.int32)
+    start = start[(start % 2_500_000 < 1_005_000) | (start % 2_500_000 >= 1_009_000)]  # nothing in 4 kb of each
+    found, nothing = stretches([count_tiles(np.sort(start), GENOME, 1_000), np.zeros(50, np.int64)], len(start))
+    np.testing.assert_array_equal(found, np.column_stack([windows, windows + 20_000]))
+    assert nothing.shape == (0, 2)
+
+
+def test_stretches_of_few_fragments_are_of_larger_tiles():
+    counts = np.zeros(100, np.int64)
+    counts[[3, 8, 97]] = 1
+    (found,) = stretches([counts], 3)
+    assert found.tolist() == [[0, 10_000], [90_000, 100_000]]
+    counts[[25, 35]] = 1  # up to five empty tiles of 10 kb between
+    assert stretches([counts], 5)[0].tolist() == [[0, 100_000]]

@@ -42,9 +42,19 @@ def test_every_block_of_a_tape_sees_the_genome_around_it(sites, core):
     check_contexts(windows.make_tape(pieces), sites, core)
 
 
-@given(sites=st.tuples(sites_of, sites_of), core=st.sampled_from([16, 1024]), skip=st.booleans())
-def test_every_block_of_a_tape_of_regions_sees_the_genome_around_it(sites, core, skip):
-    regions = np.array([[3, 40], [41, 300], [900, 901], [1500, 2000]])
+@st.composite
+def regions_of(draw):
+    ends = sorted(draw(st.lists(st.integers(0, 2000), min_size=2, max_size=16, unique=True)))
+    return np.array([[low, high] for low, high in zip(ends[:-1:2], ends[1::2], strict=False)])
+
+
+@given(
+    sites=st.tuples(sites_of, sites_of),
+    core=st.sampled_from([16, 1024]),
+    skip=st.booleans(),
+    regions=st.just(np.array([[3, 40], [41, 300], [900, 901], [1500, 2000]])) | regions_of(),
+)
+def test_every_block_of_a_tape_of_regions_sees_the_genome_around_it(sites, core, skip, regions):
     pieces = [
         (c, windows.active_intervals(s, 2000, HALO, STRIDE, regions=regions, skip=skip)) for c, s in enumerate(sites)
     ]
@@ -60,6 +70,12 @@ def test_naming_the_whole_chromosome_computes_no_more_than_naming_nothing(sites)
     named = windows.active_intervals(sites, 2000, HALO, STRIDE, regions=np.array([[0, 2000]]))
     np.testing.assert_array_equal(named[:, 2:], plain[:, 2:])
     assert (named[:, 1] - named[:, 0]).sum() <= (plain[:, 1] - plain[:, 0]).sum() + 2 * HALO
+
+
+def test_regions_near_each_other_share_their_context():
+    regions = np.array([[0, 32], [80, 112], [400, 416]])
+    found = windows.active_intervals(np.arange(2000), 2000, HALO, STRIDE, regions=regions)
+    assert found[:, :2].tolist() == [[-64, 32], [32, 176], [336, 480]]
 
 
 def check_contexts(tape, sites, core):

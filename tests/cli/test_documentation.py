@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import typer
 
+from scatacworks.cli import _common
 from scatacworks.cli._app import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -31,3 +33,24 @@ def test_every_option_of_denoise_is_described():
 def test_every_option_has_a_help(name):
     for parameter in commands()[name].params:
         assert getattr(parameter, "help", None) or parameter.name == "help", f"{name} {parameter.name}"
+
+
+def test_help_and_page_list_the_same_exit_codes_as_the_program_has():
+    listed = []
+    for text in (app.info.epilog, PAGE.read_text()):
+        sentence = re.search(r"Exit codes: ([^.]+)\.", text)[1]
+        listed.append([part.split(maxsplit=1) for part in sentence.replace("\n", " ").split(", ")])
+    assert listed[0] == listed[1]
+    known = {"0", "2"} | {str(code) for code in (_common.FAILED, _common.BROKEN, _common.INTERRUPTED)}
+    assert {code for code, _ in listed[0]} == known  # 2 is click's
+
+
+def test_a_fault_of_the_program_ends_with_its_own_code(capsys):
+    @_common.guarded
+    def faulty():
+        raise ZeroDivisionError
+
+    with pytest.raises(typer.Exit) as end:
+        faulty()
+    assert end.value.exit_code == _common.BROKEN
+    assert "please report it" in capsys.readouterr().err

@@ -64,5 +64,5 @@ def test_toy_is_reproducible_and_of_the_size_asked_for():
     assert (one.obsm["fragment_paired"] != two.obsm["fragment_paired"]).nnz == 0
     assert one.obs["group"].iloc[26] == "AA"
     assert np.diff(one.obsm["fragment_paired"].indptr).tolist() == [5] * 28
-    with pytest.raises(ValueError, match="expected positive numbers"):
+    with pytest.raises(ValueError, match="n_cells is 0; expected a whole number"):
         sca.datasets.toy(n_cells=0)

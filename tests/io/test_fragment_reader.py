@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
+import signal
+import threading
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +16,9 @@ from hypothesis import strategies as st
 
 from scatacworks import Genome
 from scatacworks._core import bgzf
-from scatacworks.io import _chunks
+from scatacworks.io import _chunks, _reader
 from scatacworks.io._reader import FileReader, Settings
+from scatacworks.io._source import open_fragments
 
 GENOME = Genome(
     {"chr1": 200_000_000, "chr2": 90_000_000, "chrMT": 16_000, "scaffold_with_a_long_name": 10_000}, name="toy"
@@ -238,3 +242,22 @@ def test_column_names_without_hash_are_a_header(tmp_path):
     reader = FileReader(path, Settings(GENOME))
     assert sum(len(piece.start) for _, piece in reader.pieces()) == 1
     assert reader.report.n_comments == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread")
+def test_ctrl_c_leaves_a_chromosome_in_the_middle(tmp_path, monkeypatch):
+    (tmp_path / "x.tsv").write_bytes(b"chr1\t5\t9\tA\t1\n")
+    whole = []
+
+    def chromosome_without_end(path, _kind, _note):
+        late = time.monotonic() + 10
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        while time.monotonic() < late:
+            yield _chunks.Text(np.frombuffer(path.read_bytes(), np.uint8))
+        whole.append(path)
+
+    monkeypatch.setattr(_reader, "read_chunks", chromosome_without_end)
+    with pytest.raises(KeyboardInterrupt):
+        next(open_fragments(tmp_path / "x.tsv", genome=GENOME).chromosomes(n_jobs=1))
+    assert not whole
+    assert not any(thread.name.startswith(("ahead", "fragments")) for thread in threading.enumerate())

@@ -63,6 +63,7 @@ def test_every_stanza_says_what_the_files_hold(tmp_path):
     folder = hub.parent / "hg38"
     top, *rest = stanzas(folder / "trackDb.txt")
     assert top["track"] == "My_cells"
+    assert top["longLabel"] == "My cells: 4 groups"
     assert top["compositeTrack"] == "on"
     assert top["subGroup1"] == "view View signal=Signal peaks=Peaks"
     assert top["subGroup2"] == "group Group CD4_T=CD4_T CD4_T_2=CD4+T 1_odd=β_1_odd nothing=nothing"
@@ -181,3 +182,15 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         sca.io.write_hub(make_adata(), tmp_path / "hub", progress=False)
     assert "scatacworks[hub]" in caught.value.__notes__[0]
     assert not (tmp_path / "hub").exists()
+
+
+def test_one_bar_tells_of_all_groups_and_one_group_is_singular(tmp_path, capsys):
+    adata = make_adata()
+    sca.io.write_hub(adata, tmp_path / "all")
+    shown = capsys.readouterr().err
+    assert "Writing hub: 100%" in shown
+    assert "4/4" in shown
+    assert "bigWig" not in shown
+    sca.io.write_hub(adata, tmp_path / "one", groups=GROUPS[:1], progress=False)
+    assert capsys.readouterr().err == ""
+    assert "longLabel scatacworks: 1 group\n" in (tmp_path / "one" / "hg38" / "trackDb.txt").read_text()

@@ -84,7 +84,11 @@ def test_files_of_other_programs_are_read(tmp_path):
     assert table["summit"].tolist() == [17, 55]
     broad = tmp_path / "c.broadPeak"
     broad.write_text("chr1\t10\t30\tp1\t55\t.\t2.5\t3\t4\n")
-    assert sca.io.read_peaks(broad).columns.tolist() == ["chrom", "start", "end", "name", "score", "strand", "signal"]
+    known = ["chrom", "start", "end", "name", "score", "strand", "signal"]
+    assert sca.io.read_peaks(broad).columns.tolist() == [*known, "p", "q"]
+    assert sca.io.read_peaks(broad)[["p", "q"]].to_numpy().tolist() == [[1e-3, 1e-4]]
+    broad.write_text("chr1\t10\t30\tp1\t55\t.\t2.5\t-1\t-1\n")
+    assert sca.io.read_peaks(broad).columns.tolist() == known
 
 
 def test_a_genome_sorts_renames_and_reports(tmp_path):
@@ -142,3 +146,93 @@ def test_bad_input_is_explained(adata, tmp_path):
     (tmp_path / "b.bed").write_bytes(bytes([0xFF, 0xFE, 0x81]) * 20)
     with pytest.raises(ValueError, match="not a text file"):
         sca.io.read_peaks(tmp_path / "b.bed")
+
+
+@pytest.fixture(scope="module")
+def tested():
+    """Differential regions, with genes as where the genome has them."""
+    adata = sca.datasets.toy()
+    where = "chr1:20,000-60,000"
+    sca.tl.differential_regions(adata, "A", reference="B", key="group", regions=where, progress=False)
+    table = adata.uns["differential_regions"]
+    gene = np.where(np.arange(len(table)) % 2, "", "GENE 1")
+    return table.assign(gene=gene, gene_distance=np.where(gene == "", np.nan, 1500.0))
+
+
+@pytest.mark.parametrize("ending", [".bed", ".bed.gz"])
+def test_differential_regions_come_back_from_bed_with_all_columns(tested, tmp_path, ending):
+    path = sca.io.write_peaks(tested, tmp_path / f"regions{ending}")["peaks"]
+    back = sca.io.read_peaks(path)
+    assert back.columns[3:6].tolist() == ["name", "score", "strand"]
+    assert back.columns[6:9].tolist() == ["thickStart", "thickEnd", "itemRgb"]
+    assert set(back) == {*tested, *back.columns[3:9]}
+    assert back["itemRgb"].tolist() == np.where(tested["direction"] > 0, "192,57,43", "47,111,173").tolist()
+    wanted = tested.reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        back[list(tested)].astype({"chrom": str}), wanted.astype({"chrom": str, "family": str}), check_dtype=False,
+        check_exact=True, check_categorical=False,
+    )  # fmt: skip
+    assert back["significant"].dtype == bool
+    assert back["summit"].dtype == np.int64
+    height = np.abs(wanted["top_z"])
+    expected = np.minimum(np.rint(1000 * height / np.quantile(height, 0.99)), 1000)
+    assert back["score"].tolist() == expected.tolist()
+
+
+def test_the_names_of_columns_are_a_comment_to_other_readers(tested, tmp_path):
+    pysam = pytest.importorskip("pysam")
+    path = sca.io.write_peaks(tested, tmp_path / "regions.bed.gz")["peaks"]
+    other = pd.read_csv(path, sep="\t", comment="#", header=None)
+    assert other[[1, 2]].to_numpy().tolist() == tested[["start", "end"]].to_numpy().tolist()
+    pysam.tabix_index(str(path), preset="bed")
+    lines = [line.split("\t") for line in pysam.TabixFile(str(path), encoding="utf8").fetch("chr1")]
+    assert [[int(start), int(end)] for _, start, end, *_ in lines] == tested[["start", "end"]].to_numpy().tolist()
+    assert {line[6] for line in lines} <= {line[1] for line in lines}  # a browser reads nine columns
+
+
+def test_narrowpeak_of_tests_has_minus_log10_p_and_q(tested, tmp_path):
+    table = tested.assign(p=np.where(np.arange(len(tested)) == 0, 0, tested["p"]))
+    table.loc[table.index[1], "q"] = np.nan
+    path = sca.io.write_peaks(table, tmp_path / "regions.narrowPeak")["peaks"]
+    raw = pd.read_csv(path, sep="\t", header=None)
+    assert raw.shape[1] == 10
+    np.testing.assert_allclose(raw[6], np.abs(table["top_z"]), rtol=1e-5)
+    np.testing.assert_allclose(raw[7][1:], -np.log10(table["p"][1:]), rtol=1e-5, atol=1e-12)
+    assert raw[7][0] == pytest.approx(-np.log10(np.finfo(float).tiny), rel=1e-5)
+    assert raw[8][1] == -1
+    back = sca.io.read_peaks(path)
+    np.testing.assert_allclose(back["q"], table["q"], rtol=1e-5)
+    assert back["summit"].tolist() == table["summit"].tolist()
+
+
+def test_tests_of_groups_come_back_from_a_folder(tested, tmp_path):
+    table = pd.concat([tested.assign(group="A"), tested.assign(group="B/C")], ignore_index=True)
+    files = sca.io.write_peaks(table, tmp_path, format="bed")
+    back = sca.io.read_peaks(files)
+    assert back["group"].astype(str).tolist() == table["group"].tolist()
+    assert back["z"].tolist() == table["z"].tolist()
+    one = sca.io.read_peaks(sca.io.write_peaks(table, tmp_path / "all.bed")["A"])
+    assert one["group"].tolist() == table["group"].tolist()
+    with pytest.raises(ValueError, match=r"all\.bed has regions of several groups \('A', 'B/C'\)"):
+        sca.io.read_peaks({"x": tmp_path / "all.bed"})
+
+
+@pytest.mark.parametrize("first", ["#chrom\tstart\tend\tsample\tsignal", "chrom start end sample signal",
+                                   "# a note\n#chrom\tchromStart\tchromEnd\tsample\tsignal"])  # fmt: skip
+def test_a_first_line_names_the_columns(tmp_path, first):
+    path = tmp_path / "a.bed"
+    path.write_text(f"{first}\nchr1\t5\t10\t7\t1.5\nchr1\t8\t12\t07\t2\n")
+    table = sca.io.read_peaks(path)
+    assert table.columns.tolist() == ["chrom", "start", "end", "sample", "signal"]
+    assert table["sample"].tolist() == ["7", "07"]
+    assert table["signal"].tolist() == [1.5, 2.0]
+    index = sca.tl.dhs_index(table)
+    assert index.obs_names.tolist() == ["07", "7"]
+
+
+@pytest.mark.parametrize("first", ["#chrom\tstart\tend", "#chrom\tstart\tend\tx\ty", "#chrom\tstart\tend\tend"])
+def test_a_first_line_that_does_not_fit_is_named(tmp_path, first):
+    path = tmp_path / "a.bed"
+    path.write_text(f"{first}\nchr1\t5\t10\ta\n")
+    with pytest.raises(ValueError, match=r"a\.bed, line 1: expected the names of 4 columns, each once"):
+        sca.io.read_peaks(path)

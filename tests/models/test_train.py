@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -77,9 +79,100 @@ def test_training_is_deterministic_and_resumes_exactly(samples, tmp_path, monkey
     resumed = run(samples, tmp_path, resume=True)
     assert_equal(whole, resumed)
     assert len(resumed.history) == 3
-    assert_equal(resumed, type(resumed)(models.load(tmp_path / "model"), resumed.history, None))
-    with pytest.raises(ValueError, match="another network, recipe or seed"):
-        run(samples, tmp_path, resume=True, steps=9)
+    assert_equal(resumed, dataclasses.replace(resumed, model=models.load(tmp_path / "model")))
+
+
+def shifted(sample):
+    """The same sample with its first cut site a base further on."""
+    chromosomes = []
+    for chrom in sample.clean.genome.chroms:
+        positions, _, counts = sample.clean.runs("A", chrom)
+        chromosomes.append((chrom, [(np.append(positions[0] + 1, positions[1:]), None, counts)]))
+    clean = sca.Tracks.from_chromosomes(["A"], sample.clean.genome, chromosomes)
+    return dataclasses.replace(sample, clean=clean)
+
+
+def on_longer_genome(sample):
+    sizes = {"chr1": LENGTH, "chr2": LENGTH + 1}
+    chromosomes = [(chrom, [sample.clean.runs("A", chrom)]) for chrom in sizes]
+    return dataclasses.replace(sample, clean=sca.Tracks.from_chromosomes(["A"], sca.Genome(sizes), chromosomes))
+
+
+half = {"chr1": np.array([[0, LENGTH // 2]])}
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "what"),
+    [
+        ({}, {"steps": 9}, r"other steps \(then 6, now 9\)\."),
+        ({}, {"core_bp": 2048, "batch_size": 1}, r"core_bp \(then 4096, now 2048\), batch_size \(then 2, now 1\)"),
+        ({}, {"architecture": models.Gaussian}, r"architecture \(then Linear, now Gaussian\)"),
+        ({"name": "B"}, {}, r"other groups \(then \['A'\], now \['B'\]\)\."),
+        ({"depth": 1e6}, {}, r", depth\."),
+        ({"peaks": half}, {}, r"other peaks\."),
+        ({"exclude": half}, {}, r"other exclude\."),
+        ({"regions": half}, {}, r"other regions\."),
+        ({"noisy": made_up(1), "noisy_depth": 1e6}, {}, r"other noisy cut sites, noisy depth\."),
+        (shifted, {}, r"other cut sites\."),
+        (on_longer_genome, {}, r"other genome\."),
+    ],
+)
+def test_another_run_is_not_gone_on_with(samples, tmp_path, changes, options, what):
+    run(samples, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    other = changes(samples[0]) if callable(changes) else dataclasses.replace(samples[0], **changes)
+    with pytest.raises(ValueError, match=rf"last\.ckpt is of a run with .*{what}") as caught:
+        run([other, samples[1]], tmp_path, resume=True, **options)
+    assert "another folder (out=), or overwrite=True (--overwrite)" in str(caught.value)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    run(samples, tmp_path, resume=True)
+
+
+def test_other_validation_is_not_gone_on_with(samples, tmp_path):
+    run(samples, tmp_path)
+    other = dataclasses.replace(samples[1], regions={"chr2": np.array([[0, LENGTH // 2]])})
+    with pytest.raises(ValueError, match=r"of a run with other validation\."):
+        run([samples[0], other], tmp_path, resume=True)
+    torch.save({"state_dict": {}}, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match="is a checkpoint of another program"):
+        run(samples, tmp_path, resume=True)
+
+
+def test_a_run_is_described_in_a_line(samples, tmp_path):
+    result = run(samples, tmp_path)
+    assert (result.steps, result.path) == (6, tmp_path)
+    best = result.history.sort_values("score").iloc[-1]
+    score = f"best validation score {best['score']:.3f} at step {best['step']:.0f}"
+    assert repr(result) == f"TrainResult(Linear after 6 steps, {score}, in {tmp_path})"
+    assert repr(run(samples[:1])) == "TrainResult(Linear after 6 steps)"
+    assert run(samples, tmp_path, resume=True).steps == 6
+    early = dataclasses.replace(result, stopped="no better auprc for 2 epochs", path=None)
+    assert repr(early).endswith(", stopped because of no better auprc for 2 epochs)")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_no_folder_for_a_run(samples, tmp_path, overwrite):
+    (tmp_path / "notes").write_text("mine")
+    for out, what in (("notes", "it"), ("notes/run", f"{tmp_path}/notes")):
+        with pytest.raises(NotADirectoryError, match=rf"into {tmp_path / out}: {what} is a file\. Give another output"):
+            run(samples, tmp_path / out, overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+def test_a_run_that_is_overwritten_leaves_nothing(samples, tmp_path):
+    pytest.importorskip("tensorboard")
+    settings = {"steps": 6, "epochs": 3, "core_bp": 4096, "batch_size": 2}
+    fit(models.Linear(), samples[:1], samples[1:], config=recipe(**settings), out=tmp_path, tensorboard=True)
+    run(samples, tmp_path / "beside")
+    (tmp_path / "logs" / "mine.txt").write_text("notes")
+    run(samples, tmp_path, overwrite=True, steps=3)
+    files = ["last.ckpt", "logs/version_0/metrics.csv", "history.csv", "model.safetensors", "model.json"]
+    beside = [f"beside/{name}" for name in files]
+    found = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(found) == sorted([*files, *beside, "logs/mine.txt"])
+    assert not (tmp_path / "tensorboard").exists()
+    logged = pd.read_csv(tmp_path / "logs" / "version_0" / "metrics.csv")
+    assert logged["step"].max() == 2
 
 
 def test_ctrl_c_stops_the_training_and_not_python(samples, tmp_path, monkeypatch):

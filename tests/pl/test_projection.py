@@ -30,6 +30,13 @@ def test_cells_and_references_are_placed(cells):
     assert ax.get_xlabel().startswith("component 2")
 
 
+def test_cells_without_a_group_are_grey_and_counted(cells):
+    cells.obs["type"] = cells.obs["type"].where(np.arange(30) >= 3)
+    ax = sca.pl.projection(cells, color="type", return_fig=True).axes[0]
+    assert [len(points.get_offsets()) for points in ax.collections] == [3, 10, 17, 4]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no type (3)", "B", "NK/T"]
+
+
 def test_errors(cells):
     with pytest.raises(ValueError, match="components 1 to 3"):
         sca.pl.projection(cells, components=(1, 4))

@@ -48,6 +48,42 @@ def test_normalised_bars_are_one(index):
     np.testing.assert_allclose(heights(figure.axes[0]), 1)
 
 
+@pytest.mark.parametrize("missing", [np.nan, None, ""])
+def test_samples_without_a_group_are_left_out_and_counted(index, missing):
+    index = index.copy()
+    kinds = index.obs["system"].astype(object).to_numpy()
+    kinds[:2] = missing
+    index.obs["system"] = kinds
+    ax = sca.pl.component_bars(index, groupby="system", show=False).axes[0]
+    names = [text.get_text() for text in ax.get_xticklabels()]
+    assert sorted(names) == sorted(set(kinds[2:]))
+    loadings = index.obsm["X_vocabulary"]
+    expected = [loadings[np.array([kind == name for kind in kinds])].mean(axis=0).sum() for name in names]
+    np.testing.assert_allclose(heights(ax), expected, rtol=1e-6)
+    assert ax.get_xlabel() == "2 samples without system left out"
+
+
+def test_unused_categories_and_whole_numbers_with_gaps_are_groups_by_their_names(index):
+    index = index.copy()
+    index.obs["cluster"] = np.where(np.arange(index.n_obs) == 0, np.nan, np.arange(index.n_obs) % 2)
+    index.obs["kind"] = pd.Categorical(["a"] * index.n_obs, ["a", "b"])
+    ax = sca.pl.component_bars(index, groupby="cluster", show=False).axes[0]
+    assert sorted(text.get_text() for text in ax.get_xticklabels()) == ["0", "1"]
+    assert ax.get_xlabel() == "1 sample without cluster left out"
+    ax = sca.pl.component_bars(index, groupby="kind", show=False).axes[0]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["a"]
+    assert ax.get_xlabel() == ""
+
+
+def test_columns_without_groups_are_refused(index):
+    index = index.copy()
+    index.obs["nothing"], index.obs["share"] = np.nan, np.linspace(0, 1, index.n_obs)
+    with pytest.raises(ValueError, match="no category"):
+        sca.pl.component_bars(index, groupby="nothing", show=False)
+    with pytest.raises(ValueError, match="measurement"):
+        sca.pl.component_bars(index, groupby="share", show=False)
+
+
 def test_samples_are_sorted_by_winner_then_loading():
     loadings = np.array([[0, 1.0], [2, 0], [0, 0], [3, 1], [0, 5]])
     assert winner_order(loadings).tolist() == [3, 1, 4, 0, 2]

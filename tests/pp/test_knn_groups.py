@@ -129,7 +129,7 @@ def test_groups_survive_h5ad_and_serve_as_groupby(cells, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"n_neighbors": 301}, ValueError, "n_neighbors=301, but there are 300 cells"),
+        ({"n_neighbors": 301}, ValueError, "n_neighbors is 301; expected a whole number from 1 to 300"),
         ({"use_rep": "X_pca"}, KeyError, "no embedding .obsm\\['X_pca'\\]; there are \\['X_lsi'\\]"),
         ({"centers": "random"}, ValueError, "needs n_groups"),
         ({"centers": "best"}, ValueError, "expected 'all', 'random', 'farthest'"),

@@ -129,11 +129,17 @@ def test_results_survive_h5ad(cells, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [{}, {"n_cells": 3, "fraction": 0.5}, {"fraction": 1.5}, {"n_fragments": -1}, {"n_cells": 3, "n_repeats": 0}],
+    ("arguments", "told"),
+    [
+        ({}, "Give one of n_cells, n_fragments"),
+        ({"n_cells": 3, "fraction": 0.5}, "Give one of n_cells, n_fragments"),
+        ({"fraction": 1.5}, "fraction is 1.5; expected a number above 0, at most 1"),
+        ({"n_fragments": -1}, "n_fragments is -1; expected a whole number"),
+        ({"n_cells": 3, "n_repeats": 0}, "n_repeats is 0; expected a whole number"),
+    ],
 )
-def test_exactly_one_possible_size_is_asked_for(cells, arguments):
-    with pytest.raises(ValueError, match="Give one of n_cells, n_fragments"):
+def test_exactly_one_possible_size_is_asked_for(cells, arguments, told):
+    with pytest.raises(ValueError, match=told):
         sca.pp.subsample(cells, **arguments)
 
 

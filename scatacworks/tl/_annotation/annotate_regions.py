@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import covered, largest_overlap, nearest
 from scatacworks.io._genes import read_genes
 from scatacworks.tl._annotation._elements import Elements, check_genes, elements_of, on_chromosomes, read_bed
@@ -113,6 +114,7 @@ def annotate_regions(
     >>> table[["annotation", "nearest_gene", "tss_distance"]].values.tolist()[0]
     ['promoter', 'GATA1', 11]
     """
+    promoter = whole(promoter, "promoter", least=0)
     table, what = _table(data, key)
     elements = elements_of(table, genome=genome, what=what)
     columns: dict[str, Any] = {}

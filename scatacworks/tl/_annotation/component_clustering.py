@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _threads
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import pack
 from scatacworks._core.neighbours import nearest_same, permuted
 from scatacworks.tl._annotation._elements import elements_of, labels_of
@@ -79,9 +80,7 @@ def component_clustering(
     >>> index.uns["component_clustering"]["components"][["component", "mean_distance", "p_value"]].values.tolist()
     [['Lymphoid', 1000.0, 0.01], ['Neural', 1000.0, 0.01]]
     """
-    if n_permutations < 1:
-        msg = f"n_permutations is {n_permutations}; expected at least 1."
-        raise ValueError(msg)
+    n_permutations = whole(n_permutations, "n_permutations")
     index = index.copy() if copy else index
     elements = elements_of(index.var)
     labels, components = labels_of(index, component_key)

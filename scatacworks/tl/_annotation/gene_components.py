@@ -9,6 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
 from scatacworks.io._genes import read_genes
@@ -120,6 +121,8 @@ def gene_components(
     >>> index.uns["gene_components"]["genes"]["component"].tolist()
     ['Lymphoid']
     """
+    upstream, downstream = whole(upstream, "upstream", least=0), whole(downstream, "downstream", least=0)
+    tss = None if tss is None else whole(tss, "tss", least=0)
     index = index.copy() if copy else index
     check_genes(index, genes)
     genome = genome_of(index) if genome is None else genome

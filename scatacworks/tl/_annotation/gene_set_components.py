@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import require_file
 from scatacworks._logging import logger
@@ -91,6 +92,7 @@ def gene_set_components(
     [['B cell', 1, 'Lymphoid']]
     """
     index = index.copy() if copy else index
+    min_genes = whole(min_genes, "min_genes")
     stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)")
     params, genes = stored[_keys.PARAMS], stored["genes"]
     labels, components = labels_of(index, params["component_key"])

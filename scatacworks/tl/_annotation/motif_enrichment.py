@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.enrichment import log_hypergeometric_sf, odds_ratio
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks.tl._annotation._elements import labels_of
@@ -104,6 +105,7 @@ def motif_enrichment(
     >>> table.loc[table["q_value"] < 0.01, ["factor", "component"]].values.tolist()
     [['GATA1', 'Myeloid']]
     """
+    width = None if width is None else whole(width, "width")
     index = index.copy() if copy else index
     labels, components = labels_of(index, component_key)
     if motifs is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.enrichment import log_binomial_sf
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import overlap_pairs, point_in
@@ -139,7 +140,8 @@ def _in_elements(
 
 def _one_per_block(hits: pd.DataFrame, elements: Elements, ld_blocks: Any, trait: str) -> pd.DataFrame:
     """Keep the best variant of every block; variants outside all blocks are dropped."""
-    if isinstance(ld_blocks, int):
+    if isinstance(ld_blocks, int | np.integer):
+        ld_blocks = whole(ld_blocks, "ld_blocks")
         block = pd.Series(list(zip(hits["code"], hits["position"] // ld_blocks, strict=True)), dtype=object)
         inside = np.arange(len(hits))
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks._arguments import whole
 from scatacworks._arrays import counts_of
 from scatacworks._core.deviations import sample_background
 from scatacworks._logging import logger
@@ -44,6 +45,7 @@ def background_of(
     ValueError
         If a given background does not have one row per peak, or holds other than positions of peaks.
     """
+    n_samples, n_bins = whole(n_samples, "n_background", least=2), whole(n_bins, "n_bins")
     totals = np.asarray(counts.sum(0), np.float64).ravel()
     kept = np.flatnonzero(totals > 0)
     if given is not None:

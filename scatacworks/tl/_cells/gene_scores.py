@@ -9,6 +9,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import whole
 from scatacworks._core.gene_sites import near_starts
 from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
@@ -94,8 +95,9 @@ def gene_scores(
     >>> round(float(adata.obsm["gene_scores"][0, 0]), 3)
     1.98
     """
-    if reach < 0 or decay <= 0:
-        msg = f"reach is {reach} and decay {decay}; expected reach >= 0 and decay > 0 (bp)."
+    reach = whole(reach, "reach", least=0)
+    if not decay > 0:
+        msg = f"decay is {decay}; expected a number above 0 (bp)."
         raise ValueError(msg)
     adata = adata.copy() if copy else adata
     cells = atac(adata, mod)

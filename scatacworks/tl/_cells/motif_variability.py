@@ -10,6 +10,7 @@ from scipy import stats
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import whole
 from scatacworks._core.deviations import variability
 from scatacworks._core.fdr import benjamini_hochberg
 
@@ -81,6 +82,7 @@ def motif_variability(
     if f"{key}_z" not in adata.obsm:
         msg = f"No .obsm[{key + '_z'!r}]; run sca.tl.motif_deviations(adata, ...) first."
         raise KeyError(msg)
+    n_bootstrap = whole(n_bootstrap, "n_bootstrap", least=0)
     scores = adata.obsm[f"{key}_z"]
     z = scores.to_numpy(np.float64)
     observed, samples = variability(z, n_bootstrap=n_bootstrap, rng=np.random.default_rng(seed))

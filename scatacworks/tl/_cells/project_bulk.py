@@ -9,6 +9,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import whole
 from scatacworks.tl._cells._reference import common_peaks
 
 if TYPE_CHECKING:
@@ -89,9 +90,7 @@ def project_bulk(
     """
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
-    if n_components is not None and n_components < 1:
-        msg = f"n_components is {n_components}; expected 1 or more, or None for all."
-        raise ValueError(msg)
+    n_components = None if n_components is None else whole(n_components, "n_components")
     common = common_peaks(adata, reference, layer=layer, raw=normalize is not None)
     names, present = common.names, common.present
     if len(names) < 3:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of
 
 if TYPE_CHECKING:
@@ -72,9 +73,7 @@ def smooth(
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
     points = embedding_of(adata, use_rep)
-    if not 1 <= n_neighbors <= len(points):
-        msg = f"n_neighbors is {n_neighbors}; expected 1 to the number of cells, {len(points)}."
-        raise ValueError(msg)
+    n_neighbors = whole(n_neighbors, "n_neighbors", most=len(points), of="the number of cells")
     mean = _averager(points, n_neighbors)
     for key in [keys] if isinstance(keys, str) else keys:
         where, values = _find(adata, key)

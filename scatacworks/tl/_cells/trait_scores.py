@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _keys, _threads
 from scatacworks._anndata import atac
+from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
@@ -145,6 +146,7 @@ def trait_scores(
     """
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
+    n_permutations, n_neighbors = whole(n_permutations, "n_permutations"), whole(n_neighbors, "n_neighbors")
     counts = cell_counts(adata, layer)
     rng = np.random.default_rng(seed)
     weights = _weights(adata, variants)

@@ -13,12 +13,13 @@ import numpy as np
 from scatacworks._core.boxes import sites_of_boxes
 from scatacworks._membership import listed
 from scatacworks.io._bigwig_read import read_complete
-from scatacworks.tl._denoising._samples import cut_sites_of, intervals, union
+from scatacworks.tl._denoising._samples import cut_sites_of, default_regions, intervals, union
 from scatacworks.tl._denoising.call_peaks import with_lengths
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from scatacworks.genome import Genome
+    from scatacworks.models.data import Intervals
 
 _ONLY = "sample"  # the group's name where there is one file
 _MOST_UNSOLVED = 0.1  # of the covered bases
@@ -164,16 +165,22 @@ def open_pair(
     return found[0], found[1], unsolved, absent
 
 
-def present(regions: Any, genome: Genome, absent: set[str]) -> Any:
-    """Regions, by default the nuclear genome, without chromosomes that a file lacks; none may have been asked for."""
+def present(regions: Any, data: Any, key: str, absent: set[str]) -> Intervals | None:
+    """Regions, by default the windows that the data hold or `None` for the nuclear genome.
+
+    Chromosomes that a file lacks are left out, and none may have been asked for.
+    """
+    genome = cut_sites_of(data, key).genome
+    found = default_regions(data, key) if regions is None else intervals(regions, genome)
     if not absent:
-        return regions
+        return found
     if regions is None:
         msg = f"Left out, because a bigWig file lacks them: {listed(sorted(absent))}."
         warnings.warn(msg, UserWarning, stacklevel=3)
-        return [chrom for chrom in intervals(None, genome) if chrom not in absent]
-    lost = sorted(absent & set(intervals(regions, genome)))
+        found = intervals(None, genome) if found is None else found
+        return {chrom: rows for chrom, rows in found.items() if chrom not in absent}
+    lost = sorted(absent & set(found))
     if lost:
         msg = f"A bigWig file lacks {listed(lost)}, which regions= asks for; leave that out, or give a complete file."
         raise ValueError(msg)
-    return regions
+    return found

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import atac
 from scatacworks._core.intervals import merge
-from scatacworks._core.territory import FINEST_TILE_BP, REFERENCE_BP, TILES_BP, count_tiles, occupied, territory
+from scatacworks._core.territory import (
+    FINEST_TILE_BP,
+    REFERENCE_BP,
+    TILES_BP,
+    count_tiles,
+    occupied,
+    stretches,
+    territory,
+)
 from scatacworks._depth import depths, nuclear_sums
 from scatacworks._regions import as_spans, nuclear_spans
 from scatacworks.get import tracks as get_tracks
@@ -44,12 +54,62 @@ def depths_of(data: Any, key: str, given: Any) -> np.ndarray:
 
 def _territory_of(sites: Tracks) -> float:
     """Bases that cut sites of all groups cover; files of the original kind may hold windows only."""
-    n_occupied = np.zeros(len(TILES_BP), np.int64)
-    nuclear = sites.genome.nuclear
-    for chrom in np.flatnonzero(nuclear):
-        starts = np.concatenate([sites.runs(group, chrom)[0] for group in range(len(sites.groups))])
-        n_occupied += occupied(count_tiles(starts, int(sites.genome.lengths[chrom]), FINEST_TILE_BP))
-    return territory(n_occupied, int(nuclear_sums(sites).sum()), int(sites.genome.lengths[nuclear].sum()))
+    n_occupied = sum((occupied(counts) for counts in _tile_counts(sites).values()), np.zeros(len(TILES_BP), np.int64))
+    return territory(n_occupied, int(nuclear_sums(sites).sum()), _nuclear_bp(sites.genome))
+
+
+def _tile_counts(sites: Tracks) -> dict[int, np.ndarray]:
+    """Nuclear chromosome -> cut sites of all groups in each of the finest tiles."""
+    found = {}
+    for chrom in np.flatnonzero(sites.genome.nuclear).tolist():
+        length = int(sites.genome.lengths[chrom])
+        found[chrom] = sum(
+            count_tiles(sites.runs(group, chrom)[0], length, FINEST_TILE_BP) for group in range(len(sites.groups))
+        )
+    return found
+
+
+def _nuclear_bp(genome: Genome) -> int:
+    return int(genome.lengths[genome.nuclear].sum())
+
+
+def windows(data: Any, key: str) -> Intervals | None:
+    """Where a file that was cut to windows of the genome has cut sites, from the first to the last one of each.
+
+    `None` where it covers the genome: at least half of it, as unique sequence does. Depths are stated for the same
+    territory, so that what is learned or scored there has the depth it is said to have.
+    """
+    sites = cut_sites_of(data, key)
+    known = None if isinstance(data, Tracks) else atac(data).uns[key].get(_keys.PARAMS, {}).get("territory_bp")
+    if not isinstance(data, Tracks) and known is None:
+        return None
+    if (_territory_of(sites) if known is None else float(known)) >= _nuclear_bp(sites.genome) / 2:
+        return None
+    counts = _tile_counts(sites)
+    found = {}
+    for chrom, rows in zip(counts, stretches(list(counts.values()), int(nuclear_sums(sites).sum())), strict=True):
+        first, last = rows[:, 1].copy(), rows[:, 0].copy()
+        for group in range(len(sites.groups)):
+            positions = sites.runs(group, chrom)[0]
+            low, high = np.searchsorted(positions, rows[:, 0]), np.searchsorted(positions, rows[:, 1])
+            met = high > low
+            first[met] = np.minimum(first[met], positions[low[met]])
+            last[met] = np.maximum(last[met], positions[high[met] - 1])
+        found[sites.genome.chroms[chrom]] = np.column_stack([first, last + 1])
+    return _non_empty(found) or None
+
+
+def default_regions(data: Any, key: str) -> Intervals | None:
+    """Windows of a file that holds no more, with a word about it; else `None` for the nuclear genome."""
+    found = windows(data, key)
+    if found is not None:
+        n, bp = sum(map(len, found.values())), sum(int(np.diff(rows, axis=1).sum()) for rows in found.values())
+        msg = (
+            f"The cut sites lie in {n:,} windows of {bp / 1e6:,.2f} Mb in all; only these are used, since nothing is "
+            "known of the rest of the genome. regions= names others."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=4)
+    return found
 
 
 def intervals(regions: Any, genome: Genome) -> Intervals:
@@ -68,7 +128,7 @@ def peak_intervals(peaks: pd.DataFrame | None, group: str, genome: Genome) -> In
 
 
 def split(
-    genome: Genome, regions: Any, validation: Sequence[str] | None, holdout: Sequence[str] | None
+    genome: Genome, regions: Intervals | None, validation: Sequence[str] | None, holdout: Sequence[str] | None
 ) -> tuple[Intervals, Intervals]:
     """Regions to train on and to validate on; the hold-out is in neither.
 
@@ -80,7 +140,7 @@ def split(
         validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
     if holdout is None:
         holdout = [c for c in ("chr10", "10") if c in known]
-    usable = intervals(regions, genome)
+    usable = intervals(None, genome) if regions is None else regions
     kept = intervals(list(validation), genome) if validation else {}
     out = intervals(list(holdout), genome) if holdout else {}
     train = {c: subtract(subtract(rows, kept.get(c)), out.get(c)) for c, rows in usable.items()}

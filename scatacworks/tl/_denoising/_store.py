@@ -143,7 +143,7 @@ def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
     """Turn the finished units into the store, chromosome by chromosome, and delete them."""
     genome = predictor.cut_sites.genome
-    with atomic_path(parts.path) as aside:
+    with atomic_path(parts.path, holds=f"{_keys.SIGNAL}/zarr.json") as aside:
         aside.mkdir()
         for output, layer in enumerate(LAYERS[: len(predictor.kinds)]):
             chromosomes = ((c, _Chromosome(parts, predictor, output, c, scale)) for c in range(len(genome)))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step, _threads
+from scatacworks._arguments import whole
 from scatacworks._core.calling import call_runs, summarise_runs
 from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
@@ -105,7 +106,8 @@ def call_peaks(
     >>> list(adata.uns["peaks"].columns)
     ['group', 'chrom', 'start', 'end', 'summit', 'mean', 'max']
     """
-    _check_limits(threshold, min_length, max_gap)
+    min_length, max_gap = whole(min_length, "min_length"), whole(max_gap, "max_gap", least=0)
+    _check_threshold(threshold)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     called, signal = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
@@ -130,12 +132,9 @@ def call_peaks(
     return result if copy else None
 
 
-def _check_limits(threshold: float, min_length: int, max_gap: int) -> None:
+def _check_threshold(threshold: float) -> None:
     if not np.isfinite(threshold):
         msg = f"threshold is {threshold}; expected a finite number."
-        raise ValueError(msg)
-    if min_length < 1 or max_gap < 0:
-        msg = f"min_length is {min_length} and max_gap {max_gap}; expected at least 1 and 0 bp."
         raise ValueError(msg)
 
 

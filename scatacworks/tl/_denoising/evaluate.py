@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, metrics
+from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import chosen_groups
+from scatacworks._membership import listed
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of
 from scatacworks.tl._denoising import _samples
@@ -65,7 +67,7 @@ def evaluate(
         The shallow cells after :func:`~scatacworks.pp.pseudobulk` and, to have them scored, ``tl.denoise``; or tracks
         of cut sites, or bigWig files.
     truth
-        The deep ones, in any of these forms; same group names.
+        The deep ones, in any of these forms; same group names. The cut sites of `adata` themselves are no truth.
     bigwig
         What bigWig files hold: ``"coverage"`` of cut sites extended by `extend`, or ``"cut_sites"``; see
         :func:`~scatacworks.tl.train`.
@@ -79,7 +81,8 @@ def evaluate(
         Two groups, whose peaks that do not overlap any of the other's are scored apart as well; or such intervals
         (``chrom``, ``start``, ``end``, maybe ``group``). A track that shows an average of groups fails there.
     regions
-        Where to score, such as a hold-out chromosome; the nuclear genome by default.
+        Where to score, such as a hold-out chromosome; by default the nuclear genome, or of a file that was cut to
+        windows of it the stretches where `truth` holds cut sites, with a warning.
     exclude
         Intervals to leave out.
     baselines
@@ -116,19 +119,27 @@ def evaluate(
     ValueError
         If the genomes differ.
 
+    Warns
+    -----
+    UserWarning
+        If the truth of a group has the cut sites of the input, the denoised tracks are of other cut sites and are not
+        scored, or without `regions` only windows of the genome hold cut sites.
+
     Examples
     --------
     >>> import scatacworks as sca
     >>> adata = sca.datasets.pbmc_windows()
     >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    >>> sca.pp.subsample(adata, fraction=0.2)
     >>> table = sca.tl.evaluate(
-    ...     adata, adata, groups=["naive B"], regions="chr11:60,445,500-60,466,000", baselines=["raw"], progress=False
+    ...     sca.get.tracks(adata, key="subsample"), adata, groups=["naive B"], regions="MS4A1", progress=False
     ... )
-    >>> float(table.loc[0, "pearson"].round(6))
-    1.0
+    >>> bool(table.set_index("method")["auprc"]["gaussian"] > table.set_index("method")["auprc"]["raw"])
+    True
     """
     import pandas as pd
 
+    extend = whole(extend, "extend", least=0)
     bars = {"n_jobs": n_jobs, "progress": progress}
     truth, adata, unsolved, absent = open_pair(truth, adata, pseudobulk_key, kind=bigwig, extend=extend, **bars)
     full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)
@@ -139,9 +150,10 @@ def evaluate(
     deep_depths = _samples.depths_of(truth, pseudobulk_key, None)[[full.group_code(name) for name in names]]
     peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
     apart = differential if pair is None else peaks_of_one(peaks, pair)
-    regions = present(regions, deep.genome, absent)
-    where = None if regions is None else _frame(_samples.intervals(regions, deep.genome))
+    found = present(regions, truth, pseudobulk_key, absent)
+    where = None if found is None else _frame(found)
     scored = _frame(_samples.intervals(None, deep.genome)) if where is None else where
+    _warn_if_same(shallow, deep, list(dict.fromkeys(scored["chrom"])))
     exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
     run = {"regions": where, "extend": extend, **bars}
@@ -158,6 +170,24 @@ def evaluate(
         rows.append(table.assign(method=method))
     found = pd.concat(rows, ignore_index=True)
     return found[["method", *(column for column in found.columns if column != "method")]]
+
+
+def _warn_if_same(shallow: Tracks, deep: Tracks, chroms: list[str]) -> None:
+    """Name the groups whose truth is the very input, which any track then resembles."""
+    if shallow.genome.sizes != deep.genome.sizes:
+        return
+    same = []
+    for code, name in enumerate(deep.groups):
+        both = [(shallow.runs(code, chrom), deep.runs(code, chrom)) for chrom in chroms]
+        equal = (np.array_equal(a[0], b[0]) and np.array_equal(a[2], b[2]) for a, b in both)
+        if any(len(a[0]) for a, _ in both) and all(equal):
+            same.append(name)
+    if same:
+        msg = (
+            "The truth has the very cut sites of the input, so that the scores do not tell how good a track is: "
+            f"{listed(same)}. Score shallow cut sites (pp.subsample) against the deep ones that they are from."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def _baselines(

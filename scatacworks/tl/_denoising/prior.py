@@ -12,9 +12,10 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
+from scatacworks._arguments import whole
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._membership import counted, listed
 from scatacworks.genome import Genome
 from scatacworks.prior import NOTE, Prior
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural
@@ -47,6 +48,9 @@ def prior(
         - the published index, as :func:`~scatacworks.io.read_dhs_index` returns it, or the path of its file: it has one
           row per component, and says only in how many samples an element is;
         - a folder of peak files, one per sample, or one written by :meth:`Prior.to_zarr`;
+        - a BED file whose first line names its columns, among them the sample: `#chrom start end sample` (separated by
+          tabs, as :func:`~scatacworks.io.read_peaks` reads them). Without such a line the file is one sample's, and
+          the log says so;
         - a :class:`~scatacworks.Prior`.
     exclude
         Rows to leave out: above all the sample that will be denoised, and samples of the same individual.
@@ -135,8 +139,24 @@ def _from_path(path: Path, n_samples: int | None) -> Prior:
 
         return _from_anndata(read_h5ad(path))
     if path.name.lower().removesuffix(".gz").endswith((".bed", ".narrowpeak", ".broadpeak")):
-        return _from_peaks({path.name.split(".")[0]: path}, str(path))
+        return _from_file(path)
     return _from_elements(read_dhs_index(path), n_samples, str(path))
+
+
+def _from_file(path: Path) -> Prior:
+    """Samples of one file of peaks, which its first line may say; else it is taken as one sample's."""
+    from scatacworks.io import read_peaks
+
+    table = read_peaks(path)
+    if "sample" not in table and "group" not in table:
+        name = path.name.split(".")[0]
+        repeated = "name" in table and table["name"].duplicated().any()
+        found = f" Its fourth column repeats {listed(table['name'].unique())}." if repeated else ""
+        msg = "All %s of %s are taken as one sample, %r.%s Where a column has the samples, say so in a first line, %s."
+        line = "'#chrom start end sample' and so on, separated by tabs"
+        logger.warning(msg, counted(len(table), "peak"), path, name, found, line)
+        table = table.assign(sample=name)
+    return _from_peaks(table, str(path))
 
 
 def _from_anndata(adata: AnnData) -> Prior:
@@ -148,21 +168,21 @@ def _from_anndata(adata: AnnData) -> Prior:
     peaks = None if stored is None else stored.get("peaks")
     if peaks is not None and int(peaks["element"].max()) + 1 == adata.n_vars:
         peaks = peaks[peaks["sample"].isin(adata.obs_names)]
-        return _from_peaks(peaks.assign(sample=peaks["sample"].astype(str)), "index", genome)
+        return _from_peaks(peaks.assign(sample=peaks["sample"].astype(str)), "index", genome, named=adata.obs_names)
     if adata.n_obs == 0 or adata.X is None:
         msg = "The index has no samples, so how common its elements are is not known; give one with samples in X."
         raise ValueError(msg)
     rows, columns = adata.X.nonzero()
     of = adata.var[["chrom", "start", "end"]].iloc[columns].reset_index(drop=True)
-    return _from_peaks(of.assign(sample=adata.obs_names.to_numpy()[rows]), "index", genome)
+    return _from_peaks(of.assign(sample=adata.obs_names.to_numpy()[rows]), "index", genome, named=adata.obs_names)
 
 
-def _from_peaks(peaks: Any, source: str, genome: Genome | None = None) -> Prior:
-    """One row per sample, 1 in its peaks."""
+def _from_peaks(peaks: Any, source: str, genome: Genome | None = None, *, named: Sequence[str] = ()) -> Prior:
+    """One row per sample, 1 in its peaks; also for those of `named` that have none."""
     if isinstance(peaks, pd.DataFrame):
         column = "sample" if "sample" in peaks else "group"
         peaks = peaks[["chrom", "start", "end", column]].assign(summit=0, signal=1.0)
-    table: PeakTable = collect_peaks(peaks, None)
+    table: PeakTable = collect_peaks(peaks, None, named=named)
     parts = (table.chrom, table.start, table.end, table.sample.astype(np.int64), np.ones(len(table.start), np.float32))
     tracks = _tracks(parts, list(table.chroms), list(table.samples), genome)
     return Prior(tracks, provenance={"source": source})
@@ -171,7 +191,7 @@ def _from_peaks(peaks: Any, source: str, genome: Genome | None = None) -> Prior:
 def _from_elements(table: pd.DataFrame, n_samples: int | None, source: str) -> Prior:
     """One row per component, the fraction of samples in its elements."""
     _check_elements(table, source)
-    total = PUBLISHED_SAMPLES if n_samples is None else int(n_samples)
+    total = PUBLISHED_SAMPLES if n_samples is None else whole(n_samples, "n_samples")
     if table["n_samples"].max() > total:
         msg = f"{source} has elements in {table['n_samples'].max()} samples, more than {total}; give n_samples."
         raise ValueError(msg)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks.tl._denoising import _samples
@@ -97,7 +98,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         True peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open) and, where they differ between
         groups, ``group``.
     regions
-        Where to train and validate; the nuclear genome by default. Give the windows of a file that holds no others.
+        Where to train and validate; by default the nuclear genome, or of a file that was cut to windows of it the
+        stretches that hold cut sites of any group, with a warning.
     validation, holdout
         Chromosomes or regions for validation, and to be left alone; by default chr20 (mouse: chr11) and chr10 as in
         the paper :cite:p:`Lal2021`.
@@ -114,9 +116,10 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     out
         Folder for the checkpoint, the history and the model; one with an earlier run is refused.
     resume
-        Go on with the run in `out` that was stopped, or start one where there is none.
+        Go on with the run in `out` that was stopped, or start one where there is none. Groups, regions, cut sites,
+        architecture, recipe and seed must be the same again.
     overwrite
-        Delete the earlier run in `out`, finished or not, and start anew.
+        Delete the earlier run in `out`, finished or not, and start anew. Other files there stay.
     seed
         Seed of the initial weights and of all draws.
     accelerator, devices, num_nodes, precision, tensorboard, n_jobs, progress
@@ -124,22 +127,27 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
 
     Returns
     -------
-    ``model``, ``history`` (one row per epoch, for :func:`~scatacworks.pl.training`) and ``stopped``.
+    ``model``, ``history`` (one row per epoch, for :func:`~scatacworks.pl.training`), ``stopped`` (why, or `None`),
+    ``steps`` (updates made) and ``path`` (`out`).
 
     Raises
     ------
     ValueError
         If nothing is left to train on, a sample has no peak, noisy tracks are deeper than clean ones or on another
-        genome, a bigWig file holds NaN or lacks a chromosome of `regions`, or cells are to be drawn without any.
+        genome, a bigWig file holds NaN or lacks a chromosome of `regions`, cells are to be drawn without any, or the
+        run to `resume` differs, with what it differs in.
     KeyError
         If a group is missing.
     FileExistsError
         If `out` holds an earlier run and neither `resume` nor `overwrite` is given.
+    NotADirectoryError, PermissionError
+        If `out` is a file, or cannot be written to.
 
     Warns
     -----
     UserWarning
-        If the regions hold fewer crops than one batch, or chromosomes that a bigWig file lacks are left out.
+        If the regions hold fewer crops than one batch, or chromosomes that a bigWig file lacks or, without `regions`,
+        places without any cut sites around windows with many are left out.
 
     Examples
     --------
@@ -153,22 +161,23 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     """
     from scatacworks.models import train as training
 
+    taken = sorted({"unit", "n_cells"} & set(settings or {}))
+    if taken:
+        msg = f"settings has {taken[0]!r}; give draw= and n_cells= to tl.train instead."
+        raise ValueError(msg)
     training.check_folder(out, resume=resume, overwrite=overwrite)
     network = training.start(model, seed)
     bar = {"n_jobs": n_jobs, "progress": progress}
     opened = open_pair(adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar)
     adata, noisy, unsolved, absent = opened
     clean = _samples.cut_sites_of(adata, key)
-    where = _samples.split(clean.genome, present(regions, clean.genome, absent), validation, holdout)
+    where = _samples.split(clean.genome, present(regions, adata, key, absent), validation, holdout)
     if not where[0]:
         msg = "No region is left to train on; give regions=, or other validation= and holdout= chromosomes."
         raise ValueError(msg)
-    numbers = [] if n_cells is None else np.atleast_1d(n_cells).tolist()
+    given = [] if n_cells is None else [n_cells] if np.ndim(n_cells) == 0 else n_cells
+    numbers = [whole(n, "n_cells") for n in given]
     unit = choose_unit(adata, key, draw, numbers)
-    taken = sorted({"unit", "n_cells"} & set(settings or {}))
-    if taken:
-        msg = f"settings has {taken[0]!r}; give draw= and n_cells= to tl.train instead."
-        raise ValueError(msg)
     changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
     names = chosen_groups(groups, clean.groups)
     pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": names}
@@ -185,9 +194,13 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
     if not validate_on:
         if validation:
-            msg = f"Nothing of validation={validation!r} is left: it lies in holdout= or outside regions=."
+            msg = (
+                f"Nothing of validation={validation!r} is left: it lies in holdout=, outside regions= or where there "
+                "are no cut sites."
+            )
             raise ValueError(msg)
-        logger.warning("There is no validation region: the network is trained without being watched.")
+        msg = "There is no validation region: the network is trained without being watched. validation= names some."
+        logger.warning(msg)
     if recipe == "paper" and "steps" not in changes:
         n_crops = _n_crops(train_on, int(changes.get("core_bp", 50_000)))
         changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)

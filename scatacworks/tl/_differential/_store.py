@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _ARRAYS = ("mean", "sd", "signal")
+KNOWN_BY = "sd/zarr.json"  # a store of a background
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Background:
             return slot | {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
         import zarr
 
-        with atomic_path(path) as aside:
+        with atomic_path(path, holds=KNOWN_BY) as aside:
             store = zarr.open_group(aside, mode="w")
             for name in _ARRAYS:
                 store.create_array(name, data=np.asarray(getattr(self, name)))

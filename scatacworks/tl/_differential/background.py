@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._files import unfinished_folder
+from scatacworks._arguments import whole
+from scatacworks._files import require_replaceable, unfinished_folder
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tl._differential import _stream, _universe
 from scatacworks.tl._differential._source import genome_for, open_groups
-from scatacworks.tl._differential._store import Background
+from scatacworks.tl._differential._store import KNOWN_BY, Background
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +92,8 @@ def background(
     device, batch_size, n_jobs, precision
         As in :func:`~scatacworks.tl.denoise`. The group of interest must be denoised with the same precision.
     path
-        Write the large arrays to a zarr store (a folder). A run that was stopped goes on where it was, up to a minute
-        or a batch of groups before, when it is repeated.
+        Write the large arrays to a zarr store (a folder), in place of an earlier one. A run that was stopped goes on
+        where it was, up to a minute or a batch of groups before, when it is repeated.
     key_added
         Slot of `.uns` to write; by default `key` with `"_moments"` appended.
     mod
@@ -128,6 +129,8 @@ def background(
         If there are no such groups.
     ValueError
         If there are fewer than three groups, none has a cut site in the regions, or an argument is out of range.
+    FileExistsError, NotADirectoryError, PermissionError
+        If `path` holds something else, is a file or cannot be written to.
 
     Examples
     --------
@@ -138,6 +141,7 @@ def background(
     >>> list(adata.uns["part_moments"]["universe"].columns)
     ['chrom', 'start', 'end', 'family']
     """
+    tile = None if tile is None else whole(tile, "tile")
     result, target = _step.begin(adata, mod=mod, copy=copy)
     network, name = _inputs.resolve_model(model)
     source, spans = _open(target, key, regions, network, n_jobs)
@@ -149,6 +153,7 @@ def background(
     stream = _stream.Stream(source, denoiser, spans, None, progress)
     path = None if path is None else Path(path).resolve()
     if path is not None:
+        require_replaceable(path, KNOWN_BY)
         stream.folder = unfinished_folder(path, _resume_key(params, source, universe, tile))
     tested = find_universe(stream, target, universe, tile, spans)
     found = _run(stream, tested, params)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
+from scatacworks._arguments import whole
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._groups import group_name
@@ -145,8 +146,8 @@ def differential_regions(
     `.uns[f"{key_added}_z"]` : dict
         Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for
         :func:`~scatacworks.get.track`, and for a bigWig file by
-        `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file by
-        `io.write_peaks(table, "regions.bed")`.
+        `io.write_bigwig(adata, "z.bw", key="differential_regions_z")`. The table goes to a BED file, with all its
+        columns, by `io.write_peaks(table, "regions.bed")`, and back by `io.read_peaks`.
     `.uns["scatacworks"][key_added]` : dict
         Parameters, number of background groups and what they are worth, and the variance of the tested group over
         theirs that its number of fragments lets expect.
@@ -170,8 +171,10 @@ def differential_regions(
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
     group, reference = group_name(group), None if reference is None else group_name(reference)
-    _check(method, fdr, replicates)
-    _check_joining(z_threshold, max_gap)
+    _check(method, fdr)
+    _check_joining(z_threshold)
+    max_gap = whole(max_gap, "max_gap", least=0)
+    replicates = replicates if isinstance(replicates, str) else whole(replicates, "replicates", least=2)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
@@ -204,24 +207,18 @@ def differential_regions(
     return result if copy else None
 
 
-def _check(method: str, fdr: float, replicates: str | int) -> None:
+def _check(method: str, fdr: float) -> None:
     if method not in ("default", "paper"):
         msg = f'method={method!r} is unknown; expected "default" or "paper".'
         raise ValueError(msg)
     if not 0 < fdr < 1:
         msg = f"fdr is {fdr}; expected a number between 0 and 1."
         raise ValueError(msg)
-    if isinstance(replicates, int) and replicates < 2:
-        msg = f"replicates is {replicates}; a test needs at least 2 per group."
-        raise ValueError(msg)
 
 
-def _check_joining(z_threshold: float, max_gap: int) -> None:
+def _check_joining(z_threshold: float) -> None:
     if not z_threshold > 0:
         msg = f"z_threshold is {z_threshold}; expected a number above 0."
-        raise ValueError(msg)
-    if max_gap < 0:
-        msg = f"max_gap is {max_gap}; expected 0 or more bp."
         raise ValueError(msg)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scatacworks._arguments import whole
 from scatacworks._core import intervals
 from scatacworks.genome import Genome
 
@@ -50,9 +51,7 @@ def regions_around_genes(
     0  chrX  48776539  48811398  GATA1,HDAC6
     """
     genome = genome if isinstance(genome, Genome) else Genome(genome)
-    if flank < 0:
-        msg = f"flank is {flank}; expected 0 or more bp."
-        raise ValueError(msg)
+    flank = whole(flank, "flank", least=0)
     table = _chosen(genome, genes)
     code, site = start_sites(table, genome)
     inside = site < genome.lengths[code]  # a genome may be cut to its first part

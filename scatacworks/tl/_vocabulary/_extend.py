@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
-from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
@@ -18,6 +16,8 @@ from scatacworks.tl._vocabulary._peaks import collect_peaks
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
+
+    from anndata import AnnData
 
 
 def extend_index(
@@ -79,9 +79,8 @@ def extend_index(
         raise ValueError(msg)
     before = stored["peaks"]
     both = pd.concat([before.drop(columns="element"), added.to_frame()], ignore_index=True)
-    table = collect_peaks(both, genome)
+    table = collect_peaks(both, genome, named=[*index.obs_names, *added.samples])
     extended = build_index(table, stored["params"], genome, n_jobs=n_jobs)
-    extended = _with_empty(extended, index, added.samples)
     _keep_names(extended, index, identifiers)
     return extended, _mapping(before["element"].to_numpy(), identifiers, extended)
 
@@ -105,21 +104,6 @@ def checked_identifiers(index: AnnData) -> np.ndarray:
         msg = f"Identifiers are {column.dtype}; expected text: as numbers, 1.1 and 1.10 would be the same."
         raise TypeError(msg)
     return column.to_numpy(dtype=object)
-
-
-def _with_empty(extended: AnnData, index: AnnData, added: np.ndarray) -> AnnData:
-    """Give samples without a peak their empty row."""
-    names = sorted({*index.obs_names, *map(str, added)})
-    missing = [name for name in names if name not in extended.obs_names]
-    if not missing:
-        return extended
-    obs = extended.obs.reindex(names, fill_value=0)
-    place = sp.csr_matrix(
-        (np.ones(extended.n_obs, np.uint8), (obs.index.get_indexer(extended.obs_names), np.arange(extended.n_obs))),
-        shape=(len(names), extended.n_obs),
-    )
-    layers = {_keys.SIGNAL: (place @ extended.layers[_keys.SIGNAL]).tocsr()}
-    return AnnData((place @ extended.X).tocsr(), obs=obs, var=extended.var, uns=dict(extended.uns), layers=layers)
 
 
 def _coordinates(var: pd.DataFrame) -> list[tuple]:

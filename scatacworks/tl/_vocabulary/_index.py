@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
+from scatacworks._arguments import whole
 from scatacworks._core.delineate import Peaks, Rules
 from scatacworks._core.identifiers import number
 from scatacworks._core.index import MODES, ChromosomeIndex, index_chromosomes
@@ -56,7 +57,9 @@ def dhs_index(
         optionally `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and
         `signal` (or `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to
         such a frame or to a BED, narrowPeak or broadPeak file; or an AnnData with `.uns["peaks"]`. 0-based, half-open.
-        Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence.
+        Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence. A key of
+        the mapping, or a group that peaks were called for, keeps an empty row where it has no peak; a DataFrame has
+        the samples of its rows.
     overlap
         `"all"` is the recommended index, whose elements may overlap at their edges. In `"core"` no two cores overlap,
         in `"any"` no two elements.
@@ -140,12 +143,12 @@ def dhs_index(
     params = {
         "overlap": overlap,
         "method": method,
-        "clump_gap": int(clump_gap),
-        "window": int(window),
+        "clump_gap": whole(clump_gap, "clump_gap", least=0),
+        "window": whole(window, "window"),
         "core_quantiles": np.asarray(core_quantiles, float),
-        "min_multi_samples": int(min_multi_samples),
+        "min_multi_samples": whole(min_multi_samples, "min_multi_samples", least=0),
         "compat": compat or "none",
-        "half_width": int(half_width),
+        "half_width": whole(half_width, "half_width"),
     }
     return build_index(table, params, genome, n_jobs=n_jobs)
 

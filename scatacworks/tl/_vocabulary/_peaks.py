@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._core.index import order_by
 from scatacworks._logging import logger
+from scatacworks._membership import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,46 +64,61 @@ class PeakTable(NamedTuple):
 
 
 def collect_peaks(
-    peaks: pd.DataFrame | Mapping[str, str | Path | pd.DataFrame] | AnnData, genome: Genome | None
+    peaks: pd.DataFrame | Mapping[str, str | Path | pd.DataFrame] | AnnData,
+    genome: Genome | None,
+    *,
+    named: Sequence[str] = (),
 ) -> PeakTable:
-    """Bring peaks from a DataFrame, a mapping of samples, or an AnnData into one checked table."""
-    empty: list[str] = []
+    """Bring peaks from a DataFrame, a mapping of samples, or an AnnData into one checked table.
+
+    Samples that are known by name are in the table even without a peak: keys of a mapping, groups that peaks were
+    called for, and those of `named`. A DataFrame by itself names those of its rows: categories that a selection of
+    rows left unused are no samples.
+    """
     if isinstance(peaks, AnnData):
         if _keys.PEAKS not in peaks.uns:
             msg = f"There is no .uns[{_keys.PEAKS!r}] (found: {sorted(peaks.uns)}); run tl.call_peaks first."
             raise KeyError(msg)
         require_assembly(genome_of(peaks), genome, "The peaks are")
         peaks = peaks.uns[_keys.PEAKS]
+        named = [*named, *_called_groups(peaks)]
     elif isinstance(peaks, Mapping):
-        peaks, empty = _from_mapping(peaks)
+        named = [*named, *map(str, peaks)]
+        peaks = _from_mapping(peaks)
     if not isinstance(peaks, pd.DataFrame):
         msg = f"Peaks are a {type(peaks).__name__}; expected a DataFrame, a mapping of samples or an AnnData."
         raise TypeError(msg)
-    return _from_frame(peaks, genome, empty)
+    return _from_frame(peaks, genome, named)
 
 
-def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
-    """One frame with a sample column, and the samples that have no peak."""
+def _called_groups(peaks: Any) -> list[str]:
+    """Groups that peaks were called for, also those without any."""
+    column = _first(peaks, SAMPLE_COLUMNS) if isinstance(peaks, pd.DataFrame) else None
+    kept = column is not None and isinstance(peaks[column].dtype, pd.CategoricalDtype)
+    return [str(name) for name in peaks[column].cat.categories] if kept else []
+
+
+def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> pd.DataFrame:
+    """One frame with a sample column."""
     if not peaks:
         msg = "The mapping of peaks is empty; expected at least one sample."
         raise ValueError(msg)
-    frames, empty = [], []
+    frames = []
     for name, given in peaks.items():
         frame = given if isinstance(given, pd.DataFrame) else _read(given)
         if len(frame) == 0:
-            empty.append(str(name))
             continue
         wanted = ["chrom", "start", "end", _first(frame, SUMMIT_COLUMNS), _first(frame, SIGNAL_COLUMNS)]
         frame = frame[[column for column in wanted if column is not None]]
         frames.append(frame.drop(columns="sample", errors="ignore").assign(sample=str(name)))
     if not frames:
-        msg = f"None of the {len(empty)} samples has a peak; there is nothing to index."
+        msg = f"None of the {len(peaks)} samples has a peak; there is nothing to index."
         raise ValueError(msg)
     if len({tuple(sorted(frame.columns)) for frame in frames}) > 1:
         names = ", ".join(sorted(set.union(*(set(frame.columns) for frame in frames))))
         msg = f"The samples do not have the same columns ({names}); give summit and signal for all of them or for none."
         raise ValueError(msg)
-    return pd.concat(frames, ignore_index=True), empty
+    return pd.concat(frames, ignore_index=True)
 
 
 def _read(path: str | Path) -> pd.DataFrame:
@@ -117,7 +133,7 @@ def _first(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
     return next((name for name in names if name in frame.columns), None)
 
 
-def _from_frame(frame: pd.DataFrame, genome: Genome | None, empty: Sequence[str]) -> PeakTable:
+def _from_frame(frame: pd.DataFrame, genome: Genome | None, named: Sequence[str]) -> PeakTable:
     """Check and flatten a DataFrame of peaks."""
     sample = _first(frame, SAMPLE_COLUMNS)
     missing = [name for name in ("chrom", "start", "end") if name not in frame] + ["sample"] * (sample is None)
@@ -133,8 +149,10 @@ def _from_frame(frame: pd.DataFrame, genome: Genome | None, empty: Sequence[str]
     _check_intervals(start, end)
     if genome is not None:
         _check_lengths(end, chrom, chroms, genome)
+    empty = sorted(set(named) - set(sample_names))
     names = np.unique(np.concatenate([sample_names, np.asarray(empty, np.str_)])) if empty else sample_names
     if empty:
+        logger.warning("Samples without a peak keep an empty row: %s.", listed(empty))
         samples = np.searchsorted(names, sample_names).astype(samples.dtype)[samples]
     kind = np.uint16 if len(names) <= 2**16 else np.int32
     return PeakTable(

@@ -67,8 +67,17 @@ def presence(
     >>> import scatacworks as sca
     >>> old = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "sample": "a", "signal": 1.0})
     >>> new = pd.DataFrame({"chrom": "chr1", "start": [115, 850], "end": [215, 950], "sample": "b", "signal": 2.0})
-    >>> sca.tl.presence(sca.tl.dhs_index(old), new).X.toarray().tolist()
+    >>> index = sca.tl.dhs_index(old)
+    >>> found = sca.tl.presence(index, new)
+    >>> found.X.toarray().tolist()
     [[1, 0]]
+
+    With a vocabulary, the new sample gets loadings on its components:
+
+    >>> sca.tl.vocabulary(index, n_components=1, progress=False)
+    >>> sca.tl.project_vocabulary(found, index)
+    >>> found.obsm["X_vocabulary"].tolist()
+    [[1.0]]
     """
     if not hasattr(index, "var_names"):
         msg = f"index is a {type(index).__name__}; expected the AnnData of tl.dhs_index, and then the peaks."

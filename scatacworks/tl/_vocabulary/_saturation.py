@@ -11,6 +11,7 @@ from scipy.special import gammaln
 from scipy.stats import binom
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,6 +81,7 @@ def saturation(
     if index.n_obs < 2:
         msg = f"The index has {index.n_obs} sample(s); saturation needs at least two."
         raise ValueError(msg)
+    n_subsets = whole(n_subsets, "n_subsets")
     index = index.copy() if copy else index
     present = sp.csr_matrix(index.X) != 0
     n = index.n_obs

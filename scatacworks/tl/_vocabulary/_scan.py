@@ -9,13 +9,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.nmf import factorize
 from scatacworks._core.reconstruction import confusion
 from scatacworks._core.stats import area_over_thresholds, reconstruction_scores
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._device import choose, memory_explained
 from scatacworks.tl._vocabulary._matrix import patterns_of
-from scatacworks.tl._vocabulary._vocabulary import explained, start_of
+from scatacworks.tl._vocabulary._vocabulary import at_most, explained, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,8 @@ def vocabulary_scan(
 
     Raises
     ------
+    TypeError
+        If a size is no whole number.
     ValueError
         If a size is impossible or the boundary is not one of the thresholds.
 
@@ -95,10 +98,12 @@ def vocabulary_scan(
     if not np.isclose(thresholds, boundary).any():
         msg = f"boundary is {boundary}; expected one of the thresholds {thresholds.round(3).tolist()}."
         raise ValueError(msg)
-    sizes = sorted({int(k) for k in n_components})
-    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= min(index.shape):
-        msg = f"n_components is {sizes}; expected sizes from 1 to {min(index.shape)}."
+    given = [n_components] if np.ndim(n_components) == 0 else n_components
+    sizes = sorted({whole(k, "n_components", **at_most(index)) for k in given})
+    if not sizes:
+        msg = "n_components is empty; expected the sizes to try."
         raise ValueError(msg)
+    max_iter = whole(max_iter, "max_iter")
     index = index.copy() if copy else index
     n_jobs, rng = resolve(n_jobs), np.random.default_rng(seed)
     patterns = patterns_of(index, layer)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scatacworks._arguments import whole
 from scatacworks.tl._vocabulary._matrix import loadings_of, names_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def top_samples(
     >>> index.uns["top_samples"]["sample"].tolist()
     ['1', '2']
     """
+    n = whole(n, "n")
     index = index.copy() if copy else index
     loadings = loadings_of(index, "obsm")
     if winner_only:

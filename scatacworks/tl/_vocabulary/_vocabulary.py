@@ -8,6 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.nmf import Factors, factorize
 from scatacworks._core.nndsvd import nndsvd
 from scatacworks._files import require_writable
@@ -99,9 +100,11 @@ def vocabulary(
 
     Raises
     ------
+    TypeError
+        If `n_components` or `max_iter` is no whole number, such as 4.0.
     ValueError
-        If `n_components` exceeds the number of samples or elements, values are negative, nothing is present, or the
-        device cannot be used.
+        If `n_components` is below 1 or exceeds the number of samples or elements, values are negative, nothing is
+        present, or the device cannot be used.
     torch.OutOfMemoryError
         If the memory of the device is too small; with the way out.
 
@@ -116,6 +119,8 @@ def vocabulary(
     >>> index.obs["component"].nunique()
     2
     """
+    n_components = whole(n_components, "n_components", **at_most(index))
+    max_iter = whole(max_iter, "max_iter")
     _check(index, n_components, init)
     index = index.copy() if copy else index
     n_jobs = resolve(n_jobs)
@@ -134,12 +139,12 @@ def vocabulary(
             l2=(alpha_W * (1 - l1_ratio) * scale[0], alpha_H * (1 - l1_ratio) * scale[1]),
         )  # fmt: skip
     params: dict[str, Any] = {
-        "n_components": int(n_components),
+        "n_components": n_components,
         "init": "given" if given else init,
         "alpha_W": float(alpha_W),
         "alpha_H": float(alpha_H),
         "l1_ratio": float(l1_ratio),
-        "max_iter": int(max_iter),
+        "max_iter": max_iter,
         "tol": float(tol),
         "dtype": dtype,
         "device": used,
@@ -148,12 +153,13 @@ def vocabulary(
     return index if copy else None
 
 
+def at_most(index: AnnData) -> dict[str, Any]:
+    """The largest number of components, for :func:`whole`."""
+    return {"most": min(index.shape), "of": f"for {index.n_obs:,} samples x {index.n_vars:,} elements"}
+
+
 def _check(index: AnnData, k: int, init: Any) -> None:
-    """Refuse impossible numbers of components and unknown starts."""
-    if not 1 <= k <= min(index.shape):
-        what = f"{index.n_obs} samples x {index.n_vars} elements"
-        msg = f"n_components is {k}; expected 1 to {min(index.shape)} for {what}."
-        raise ValueError(msg)
+    """Refuse unknown starts."""
     if isinstance(init, str):
         if init not in INITS:
             msg = f"init is {init!r}; expected one of {INITS} or a pair of loadings."

@@ -101,8 +101,8 @@ def test_bases_without_a_run_count_with_their_value():
         ({"threshold": np.nan}, ValueError, "finite"),
         ({"threshold": 7}, ValueError, "threshold is 7; expected a probability"),
         ({"threshold": -0.1, "layer": "probability"}, ValueError, "expected a probability"),
-        ({"min_length": 0}, ValueError, "at least 1"),
-        ({"max_gap": -1}, ValueError, "at least 1 and 0"),
+        ({"min_length": 0}, ValueError, "min_length is 0; expected a whole number of 1 or more"),
+        ({"max_gap": -1}, ValueError, "max_gap is -1; expected a whole number of 0 or more"),
     ],
 )
 def test_wrong_arguments_are_refused(adata, options, error, match):

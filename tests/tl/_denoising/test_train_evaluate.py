@@ -70,7 +70,8 @@ def test_split_leaves_the_holdout_alone():
     train, validate = _samples.split(genome, None, None, None)
     assert set(train) == {"chr1"}
     assert set(validate) == {"chr20"}
-    train, validate = _samples.split(genome, ["chr1"], ["chr1:40-60"], ["chr1:50-70"])
+    chr1 = _samples.intervals(["chr1"], genome)
+    train, validate = _samples.split(genome, chr1, ["chr1:40-60"], ["chr1:50-70"])
     np.testing.assert_array_equal(train["chr1"], [[0, 40], [70, 100]])
     np.testing.assert_array_equal(validate["chr1"], [[40, 50]])
 
@@ -167,7 +168,8 @@ def test_differential_peaks_show_a_track_that_is_an_average(deep):
     both = sca.Tracks.from_chromosomes(["A", "B"], deep.genome, [(c, [own[c], other[c]]) for c in own])
     average = sca.Tracks.from_chromosomes(["A", "B"], deep.genome, [(c, [mean[c], mean[c]]) for c in own])
     options = {"differential": ("A", "B"), "regions": ["chr10"], "baselines": ["raw"], "progress": False}
-    own = sca.tl.evaluate(both, both, **options).set_index("group")
+    with pytest.warns(UserWarning, match="the very cut sites of the input.*: A, B\\."):
+        own = sca.tl.evaluate(both, both, **options).set_index("group")
     mixed = sca.tl.evaluate(average, both, **options).set_index("group")
     assert own.loc["A", "n_differential_bases"] > 1000
     assert own.loc["A", "pearson_differential"] == pytest.approx(1)
@@ -175,6 +177,32 @@ def test_differential_peaks_show_a_track_that_is_an_average(deep):
     assert (mixed["pearson_differential"] < 0.5).all()
     assert (mixed["auprc_differential"] < own["auprc_differential"] - 0.2).all()
     assert (mixed["mse_inside"] > 0).all()
+
+
+def test_a_truth_that_is_the_input_is_noticed(deep):
+    shallow = thin(deep, 0.5, 7)
+    runs = {
+        name: {c: tracks.runs("A", c) for c in deep.genome.chroms} for name, tracks in [("A", deep), ("B", shallow)]
+    }
+
+    def pair(a, b):
+        chromosomes = [(c, [runs[a][c], runs[b][c]]) for c in deep.genome.chroms]
+        return sca.Tracks.from_chromosomes(["x", "y"], deep.genome, chromosomes)
+
+    options = {"baselines": ["raw"], "progress": False, "n_jobs": 1}
+    with pytest.warns(UserWarning, match=r"the very cut sites of the input.*: y\. Score shallow") as told:
+        sca.tl.evaluate(pair("B", "A"), pair("A", "A"), regions=["chr10"], **options)
+    assert told[0].filename == __file__
+    sca.tl.evaluate(pair("B", "A"), pair("A", "A"), regions=["chr10"], groups=["x"], **options)
+    mixed = [(c, [runs["A" if c == "chr10" else "B"][c]]) for c in deep.genome.chroms]
+    mixed = sca.Tracks.from_chromosomes(["A"], deep.genome, mixed)
+    with pytest.warns(UserWarning, match=r"the very cut sites of the input.*: A\."):
+        sca.tl.evaluate(mixed, deep, regions=["chr10"], **options)
+    sca.tl.evaluate(mixed, deep, regions=["chr20"], **options)
+    other = sca.Genome({"chr1": LENGTH + 1})
+    other = sca.Tracks.from_chromosomes(["A"], other, [("chr1", [runs["A"]["chr1"]])])
+    with pytest.raises(ValueError, match="genome"):
+        sca.tl.evaluate(other, deep, **options)
 
 
 def merged(a, b):

@@ -50,6 +50,46 @@ def test_settings_do_not_say_what_is_drawn(blood, name):
         sca.tl.train(blood, settings={name: "cells"}, progress=False)
 
 
+def test_a_file_of_windows_is_used_only_there(blood):
+    real = blood.uns["windows"]
+    found = _samples.windows(blood, "pseudobulk")
+    assert sum(map(len, found.values())) == len(real) == 44
+    for chrom, start, end in real[["chrom", "start", "end"]].itertuples(index=False):
+        inside = [(s, e) for s, e in found[chrom] if s < end and e > start]
+        assert len(inside) == 1
+        assert start <= inside[0][0] < inside[0][1] <= end  # nothing that was not measured
+    frame = pd.DataFrame([(c, s, e) for c, rows in found.items() for s, e in rows], columns=["chrom", "start", "end"])
+    options = {"groups": [KIND], "draw": "sites", "validation": ["chr11"], "settings": SETTINGS} | QUICK
+    said = r"in 44 windows of 0\.8\d Mb in all; only these are used.*regions= names"
+    with pytest.warns(UserWarning, match=said) as told:
+        result = sca.tl.train(blood, **options)
+    assert told[0].filename == __file__
+    asked = sca.tl.train(blood, regions=frame, **options)
+    assert result.history.equals(asked.history)
+    assert result.model.card["split"] == asked.model.card["split"]
+    tracks = sca.get.tracks(blood, layer="cut_sites")
+    thinned = every_second(tracks)
+    with pytest.warns(UserWarning, match="in 44 windows"):
+        table = sca.tl.evaluate(thinned, tracks, groups=[KIND], baselines=["raw"], progress=False, n_jobs=1)
+    assert table["n_bases"].tolist() == [(frame["end"] - frame["start"]).sum()]
+
+
+def every_second(tracks):
+    """Every second place with cut sites."""
+    chromosomes = []
+    for chrom in tracks.genome.chroms:
+        runs = [tracks.runs(group, chrom) for group in range(len(tracks.groups))]
+        chromosomes.append((chrom, [(starts[::2], None, counts[::2]) for starts, _, counts in runs]))
+    return sca.Tracks.from_chromosomes(tracks.groups, tracks.genome, chromosomes)
+
+
+def test_a_file_of_the_whole_genome_has_no_windows(deep):
+    assert _samples.windows(deep, "") is None
+    adata = sca.datasets.toy()
+    sca.pp.pseudobulk(adata, "group", progress=False)
+    assert _samples.windows(adata, "pseudobulk") is None
+
+
 @pytest.mark.parametrize("options", [{"n_cells": [10, 50]}, {}, {"draw": "cells"}])
 def test_cells_are_drawn_from_an_anndata(blood, windows, options):
     result = sca.tl.train(
@@ -232,15 +272,18 @@ def test_lost_coverage_is_that_of_the_group_that_is_named(tmp_path):
 
 
 def test_mitochondria_stay_out_where_a_file_lacks_a_chromosome():
-    genome = sca.Genome({"chr1": 1_000, "chr2": 500, "chrM": 100})
+    sizes = {"chr1": 1_000, "chr2": 500, "chrM": 100}
+    every = np.arange(0, 100, 5, dtype=np.int32), None, np.ones(20, np.uint32)
+    tracks = sca.Tracks.from_chromosomes(["x"], sca.Genome(sizes), [(chrom, [every]) for chrom in sizes])
     with pytest.warns(UserWarning, match="lacks them: chr2"):
-        assert _bigwigs.present(None, genome, {"chr2"}) == ["chr1"]
-    assert _bigwigs.present(["chrM"], genome, {"chr2"}) == ["chrM"]
+        assert list(_bigwigs.present(None, tracks, "", {"chr2"})) == ["chr1"]
+    assert list(_bigwigs.present(["chrM"], tracks, "", {"chr2"})) == ["chrM"]
 
 
 def test_mitochondria_are_trained_on_only_where_named():
     genome = sca.Genome({"chr1": 1_000, "chr20": 500, "chrM": 100})
     for regions, expected in [(None, ["chr1"]), (["chr1:5-90", "chrM"], ["chr1", "chrM"])]:
-        train, validation = _samples.split(genome, regions, None, None)
+        found = None if regions is None else _samples.intervals(regions, genome)
+        train, validation = _samples.split(genome, found, None, None)
         assert sorted(train) == expected
         assert sorted(validation) == (["chr20"] if regions is None else [])

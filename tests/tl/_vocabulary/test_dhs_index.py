@@ -190,6 +190,35 @@ def test_files_frames_and_empty_samples_give_the_same(peaks, tmp_path):
     assert_same_elements(sca.tl.dhs_index(holder).var, whole.var)
 
 
+def test_groups_without_peaks_keep_their_row_in_every_form_that_names_them(peaks, caplog, tmp_path):
+    by_sample = {name: of.drop(columns="sample") for name, of in peaks.groupby("sample")}
+    nothing = by_sample["s00"].iloc[:0]
+    mapped = sca.tl.dhs_index(by_sample | {"nothing": nothing, "aaa": nothing})
+    groups = [*sorted(by_sample), "nothing", "aaa"]
+    holder = anndata.AnnData(np.zeros((1, 1)))
+    holder.uns["peaks"] = peaks.rename(columns={"sample": "group"})
+    holder.uns["peaks"]["group"] = pd.Categorical(holder.uns["peaks"]["group"], groups)
+    holder.write_h5ad(tmp_path / "holder.h5ad")
+    for called in (holder, anndata.read_h5ad(tmp_path / "holder.h5ad")):
+        caplog.clear()
+        index = sca.tl.dhs_index(called)
+        assert index.obs_names.tolist() == sorted(groups) == mapped.obs_names.tolist()
+        assert (index.X != mapped.X).nnz == 0
+        assert index.obs.loc[["aaa", "nothing"]].to_numpy().tolist() == [[0, 0], [0, 0]]
+        assert "Samples without a peak keep an empty row: aaa, nothing." in caplog.text
+    assert sca.tl.presence(index, holder).obs_names.tolist() == sorted(groups)
+    assert sca.tl.prior(holder).rows.tolist() == sca.tl.prior(index).rows.tolist() == sorted(groups)
+    assert sca.tl.prior(index).n_samples == len(groups)
+
+
+def test_categories_that_a_selection_of_rows_left_unused_are_no_samples(peaks):
+    frame = peaks.assign(sample=peaks["sample"].astype("category"))
+    index = sca.tl.dhs_index(frame[frame["sample"] == "s01"])
+    assert index.obs_names.tolist() == ["s01"]
+    extended, _ = sca.tl.extend_index(index, frame[frame["sample"] == "s02"])
+    assert extended.obs_names.tolist() == ["s01", "s02"]
+
+
 def test_narrow_peak_files_are_read(peaks, tmp_path):
     paths = {}
     for name, of in peaks.groupby("sample"):

@@ -53,6 +53,17 @@ def test_extension_of_nothing_shared_keeps_all_names(peaks):
     assert set(old.var_names) <= set(extended.var_names)
 
 
+def test_samples_without_a_peak_keep_their_row(peaks):
+    nothing = peaks.iloc[:0].drop(columns="sample")
+    one = peaks[peaks["sample"] == "s01"].drop(columns="sample")
+    old = sca.tl.dhs_index({"s01": one, "old": nothing})
+    extended, _ = sca.tl.extend_index(old, {"s02": one, "new": nothing})
+    whole = sca.tl.dhs_index({"s01": one, "s02": one, "old": nothing, "new": nothing})
+    assert extended.obs_names.tolist() == whole.obs_names.tolist() == ["new", "old", "s01", "s02"]
+    assert (extended.X != whole.X).nnz == 0
+    assert extended.obs.to_numpy().tolist() == whole.obs.to_numpy().tolist()
+
+
 def test_names_of_samples_must_be_new(peaks):
     index = sca.tl.dhs_index(peaks)
     with pytest.raises(ValueError, match="already has the sample"):

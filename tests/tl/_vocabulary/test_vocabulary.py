@@ -300,6 +300,34 @@ def test_labels_need_their_columns(index):
         sca.tl.label_components(empty, keys="nothing")
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda n: np.linspace(0, 1, n),
+        np.arange,
+        lambda n: pd.array([*range(n - 1), None], dtype="Int64"),
+        lambda n: np.array([*np.linspace(0, 1, n - 1), None], dtype=object),
+    ],
+    ids=["float", "int", "Int64", "object"],
+)
+def test_numbers_are_no_labels(index, values):
+    index = index.copy()
+    index.obs["depth"] = values(index.n_obs)
+    with pytest.raises(ValueError, match=r"'depth'\] holds numbers .* expected categories.*astype\(str\)"):
+        sca.tl.label_components(index, keys=["kind", "depth"])
+    assert "component_labels" not in index.uns or "depth" not in set(index.uns["component_labels"]["key"])
+
+
+@pytest.mark.parametrize("kind", ["text", "category", "bool"])
+def test_numbers_given_as_labels_are_labels(index, kind):
+    index = index.copy()
+    half = np.arange(index.n_obs) % 2
+    values = {"text": half.astype(str), "category": pd.Categorical(half), "bool": half == 1}
+    index.obs["cluster"] = values[kind]
+    sca.tl.label_components(index, keys="cluster")
+    assert index.uns["component_labels"]["category"].nunique() == 2
+
+
 # -- projection --------------------------------------------------------------------------------------------------------
 
 

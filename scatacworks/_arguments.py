@@ -1,0 +1,50 @@
+"""Arguments that are whole numbers."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["whole"]
+
+
+def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = None, of: str = "") -> int:
+    """Return an argument that must be a whole number, as an `int`.
+
+    Parameters
+    ----------
+    value
+        What was given: any integer type, those of numpy too, or a float that is whole, such as `1e5`; no text, no bool.
+    name
+        The argument's name.
+    least, most
+        Smallest and largest value; `None` for no bound.
+    of
+        What the largest value is, such as `"the number of cells"`.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    ValueError
+        If it is out of range.
+    """
+    expected = "a whole number"
+    if most is not None:
+        expected += f" from {least} to {most:,}" + (f", {of}" if of else "")
+    elif least is not None:
+        expected += f" of {least} or more"
+    try:
+        whole_float = isinstance(value, float | np.floating) and value.is_integer()
+        number = int(value) if whole_float else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        msg = f"{name} is {value!r} ({type(value).__name__}); expected {expected}."
+        raise TypeError(msg)
+    if (least is not None and number < least) or (most is not None and number > most):
+        msg = f"{name} is {number}; expected {expected}."
+        raise ValueError(msg)
+    return number

@@ -1,0 +1,89 @@
+"""What decides a training run, so that one that was stopped goes on with the same things only."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scatacworks.models._recipes import TrainConfig
+    from scatacworks.models.base import Model
+    from scatacworks.models.data import Intervals, Sample
+    from scatacworks.tracks import Tracks
+
+_LONGEST = 80  # characters of a value that is shown
+
+
+def describe(
+    model: Model, config: TrainConfig, data: tuple[list[Sample], list[Sample]], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return everything that must agree when a run is resumed, under the names that its user gave it by.
+
+    Parameters
+    ----------
+    model
+        The network; its weights are not looked at, since those of the stopped run take their place.
+    config
+        The recipe.
+    data
+        Samples to train and to validate on.
+    seed
+        Seed of all draws.
+
+    Returns
+    -------
+    JSON-ready: ``"values"``, which are fit to be shown, and ``"digests"`` of the data.
+    """
+    settings = dataclasses.asdict(config)
+    values = {"architecture": model.architecture, **{f"the network's {k}": v for k, v in model.config_dict().items()}}
+    values |= {"groups": [sample.name for sample in data[0]], "seed": seed, **settings.pop("draw"), **settings}
+    both = [*data[0], *data[1]]
+    digests = {"genome": _digest([sample.clean.genome.sizes for sample in both])}
+    digests |= {"cut sites": _digest(part for s in both for part in _sites(s.clean, s))}
+    digests |= {"depth": _digest([sample.depth for sample in both])}
+    digests |= {"noisy cut sites": _digest(part for s in both if s.noisy is not None for part in _sites(s.noisy, s))}
+    digests |= {"noisy depth": _digest([sample.noisy_depth for sample in both])}
+    digests |= {"numbers of cells": _digest([sample.cells and sample.cells.n_cells for sample in both])}
+    for name, samples in zip(("regions", "validation"), data, strict=True):
+        digests[name] = _digest(part for sample in samples for part in _intervals(sample.regions))
+    digests |= {"exclude": _digest(part for sample in both for part in _intervals(sample.exclude))}
+    digests |= {"peaks": _digest(part for sample in both for part in _intervals(sample.peaks))}
+    return json.loads(json.dumps({"values": values, "digests": digests}))
+
+
+def differences(stored: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> list[str]:
+    """Name what two runs differ in, with the values where they are short."""
+    found = []
+    for part in ("values", "digests"):
+        for name in dict.fromkeys([*now[part], *stored[part]]):
+            before, after = (side[part].get(name) for side in (stored, now))
+            if before != after:
+                shown = f"{name} (then {before}, now {after})"
+                found.append(shown if part == "values" and len(shown) <= _LONGEST else name)
+    return found
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    """Hash of arrays and of whatever JSON can write."""
+    total = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        total.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else json.dumps(part).encode())
+    return total.hexdigest()
+
+
+def _sites(tracks: Tracks, sample: Sample) -> Iterable[Any]:
+    """Cut sites of a sample where it is used."""
+    for chrom in sample.regions:
+        positions, _, counts = tracks.runs(sample.group, chrom)
+        yield from (chrom, positions, counts)
+
+
+def _intervals(found: Intervals) -> Iterable[Any]:
+    for chrom, rows in found.items():
+        yield from (chrom, np.asarray(rows, np.int64))
