@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks._resident import watch
 from benchmarks.harness import Row
 from scatacworks import _threads
-from scatacworks._core.index import order_by
+from scatacworks._core.radix import order_by
 from scatacworks._numba import njit
 from scatacworks.genome import Genome
 from scatacworks.tl._vocabulary._index import build_index

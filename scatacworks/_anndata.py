@@ -54,6 +54,20 @@ def genome_of(adata: AnnData) -> Genome | None:
     return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
 
 
+def slot_of(adata: AnnData, key: str, call: str) -> Any:
+    """Return what a function of scatacworks wrote to `.uns[key]`.
+
+    Raises
+    ------
+    KeyError
+        If it has not run; `call` is what to run.
+    """
+    if key not in adata.uns:
+        msg = f"There is no .uns[{key!r}]; run {call} first."
+        raise KeyError(msg)
+    return adata.uns[key]
+
+
 def require_assembly(own: Genome | None, other: Genome | None, what: str) -> None:
     """Refuse to take what is of one genome together with another: their nuclear chromosomes differ in length.
 

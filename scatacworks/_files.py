@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _CAUSES = {
     errno.ENOSPC: "no space is left on the disk",
@@ -93,6 +94,31 @@ def remove_empty_folders(top: Path) -> None:
     for path, _, _ in os.walk(top, topdown=False):
         with suppress(OSError):  # what is not empty stays
             Path(path).rmdir()
+
+
+def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
+    """Return the hidden folder beside `path` where unfinished work waits, made when missing.
+
+    Raises
+    ------
+    ValueError
+        If work of another description lies there.
+    """
+    folder = path.with_name(f".{path.name}.unfinished")
+    note, text = folder / "parameters.json", json.dumps(description, sort_keys=True)
+    if note.exists():
+        if note.read_text() != text:
+            msg = (
+                f"{folder} holds unfinished work of a run with other parameters, model or input. Repeat that run to "
+                "finish it, delete the folder, or give another path."
+            )
+            raise ValueError(msg)
+        return folder
+    require_writable(path.parent)
+    folder.mkdir(exist_ok=True)
+    with atomic_path(note) as aside:
+        aside.write_text(text)
+    return folder
 
 
 def require_writable(folder: str | os.PathLike[str]) -> Path:

@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks._groups import chosen_groups, group_names
+from scatacworks import _keys
+from scatacworks._groups import chosen_groups, group_name, group_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
 
 _SHOWN = 5
+_FEW_NUMBERS, _CELLS_PER_NUMBER = 10, 5  # more numbers, of fewer cells each on average, are no groups
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,25 @@ class Membership:
         return Membership(self.groups[columns], matrix)
 
 
+def has_groups(adata: AnnData, groupby: str) -> bool:
+    """Tell whether there is a column of `.obs` or a key of `.obsm` of this name."""
+    return groupby in adata.obs or groupby in adata.obsm
+
+
+def groupby_of(adata: AnnData, key: str) -> str:
+    """Return the `groupby` that the groups of a slot of `.uns` came from; an empty string where it is not known.
+
+    A slot made from another one, as denoised tracks are, names that as its `key`.
+    """
+    own = _params(adata, key)
+    return str(own.get("groupby") or _params(adata, str(own.get("key", ""))).get("groupby") or "")
+
+
+def _params(adata: AnnData, key: str) -> Mapping[str, Any]:
+    slot = adata.uns.get(key)
+    return slot.get(_keys.PARAMS, {}) if hasattr(slot, "get") else {}
+
+
 def resolve_groups(
     adata: AnnData,
     groupby: str,
@@ -67,8 +88,9 @@ def resolve_groups(
     adata
         The cells.
     groupby
-        A column of `.obs` (a category each, in the order of the categories, or sorted), or a key of `.obsm` with a
-        cells x groups membership, where every non-zero entry makes a member; the column wins where both exist.
+        A column of `.obs` (a category each, in the order of the categories, or sorted; numbers that measure cells are
+        no groups), or a key of `.obsm` with a cells x groups membership, where every non-zero entry makes a member; the
+        column wins where both exist.
     groups
         Names of the groups to keep, in this order; all by default.
     min_cells
@@ -110,25 +132,35 @@ def resolve_groups(
 
 
 def _from_column(column: pd.Series, name: str, stacklevel: int | None) -> Membership:
-    categories = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
+    categories = column.astype("category")
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        _check_is_grouping(categories.cat.categories, int(column.notna().sum()), name)
     codes = categories.cat.codes.to_numpy()
     missing = int((codes < 0).sum())
     if 0 < missing < len(codes) and stacklevel is not None:
         msg = f"{missing:,} of {len(codes):,} cells have no value in .obs[{name!r}] and are left out of every group."
         warnings.warn(msg, UserWarning, stacklevel=stacklevel)
     cells = np.flatnonzero(codes >= 0)
-    names = _names(categories.cat.categories, name)
+    names = np.array(group_names(categories.cat.categories), dtype=object)
     return Membership(names, membership_matrix(cells, codes[cells], (len(codes), len(names))))
 
 
-def _names(categories: pd.Index, column: str) -> np.ndarray:
-    """Return the names of categories; whole numbers that a missing value turned into floats stay whole."""
-    if pd.api.types.is_float_dtype(categories):
-        broken = categories[categories % 1 != 0]
-        if len(broken):
-            msg = f".obs[{column!r}] is a measurement, with values such as {broken[0]}; expected groups of cells."
-            raise ValueError(msg)
-    return np.array(group_names(categories), dtype=object)
+def _check_is_grouping(values: pd.Index, n_cells: int, column: str) -> None:
+    """Refuse numbers that measure cells: fractions, or nearly as many values as cells."""
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return
+    broken = values[values % 1 != 0]
+    if len(broken):
+        found = f"with values such as {broken[0]}"
+    elif len(values) > _FEW_NUMBERS and n_cells < _CELLS_PER_NUMBER * len(values):
+        found = f"with {len(values):,} values in {n_cells:,} cells, such as {group_name(values[-1])}"
+    else:
+        return
+    msg = (
+        f".obs[{column!r}] is a measurement, {found}; expected groups of cells. If every value does name a group: "
+        f"adata.obs[{column!r}] = adata.obs[{column!r}].astype('category')."
+    )
+    raise ValueError(msg)
 
 
 def _from_obsm(adata: AnnData, key: str) -> Membership:

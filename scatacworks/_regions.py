@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks._arguments import whole
-from scatacworks._files import require_file
+from scatacworks._core.intervals import merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +21,12 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome, Region
 
 _FLANK, _LEAST_FLANK = 0.25, 2_000  # of a gene's length and in bp, to either side
-_NAMES = {
+_SPELLINGS = {
     "chrom": ("chrom", "chr", "chromosome", "seqnames"),
     "start": ("start", "chromstart"),
     "end": ("end", "chromend", "stop"),
 }
+_NAMED = r"^(?P<chrom>[^:]+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$"
 
 
 def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | None = None) -> Region:
@@ -31,7 +35,7 @@ def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | Non
     By default a gene has a quarter of its length, at least 2 kb, so that its promoter is in it; any other region none.
     """
     found = genome.region(region)
-    size = genome.sizes[found.chrom]
+    size = int(genome.lengths[genome.code(found.chrom)])
     if flank is None:
         is_gene = isinstance(region, str) and ":" not in region and found.end - found.start < size
         flank = max(_LEAST_FLANK, int(_FLANK * (found.end - found.start))) if is_gene else 0
@@ -39,42 +43,62 @@ def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | Non
     return genome.region((found.chrom, max(0, found.start - flank), min(size, found.end + flank)))
 
 
-def as_regions(regions: Any, genome: Genome, *, uns: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def as_regions(
+    regions: Any,
+    genome: Genome,
+    *,
+    uns: Mapping[str, Any] | None = None,
+    gene_flanks: bool = False,
+    stacklevel: int = 3,
+) -> pd.DataFrame:
     """Return regions as a table, in the order given, checked against a genome.
 
     Parameters
     ----------
     regions
-        A DataFrame with `chrom`, `start` and `end`; an AnnData whose `.var` has them, or is named by them; a key of
-        `.uns` that holds such a table (`"peaks"`); the path of a BED file; or a list of `"chr1:100-200"` or
-        `("chr1", 100, 200)`.
+        A table with `chrom`, `start` and `end`, also under the names of other packages (`chr`, `Chromosome`,
+        `seqnames`, `chromStart`, `chromEnd`, `stop`; case does not matter), or whose index names them
+        (`"chr1:100-200"`); an AnnData with such a `.var`; a key of `.uns` that holds such a table (`"peaks"`); the path
+        of a BED, narrowPeak or broadPeak file; a region (`"chr1:100-200"`, `"chr1"`, `("chr1", 100, 200)`) or gene; or
+        a list of these.
     genome
-        The genome that the regions must lie in.
+        The genome that the regions must lie in, with the genes.
     uns
         Where keys are looked up.
+    gene_flanks
+        Give genes their flanks (:func:`flanked`).
+    stacklevel
+        Where warnings point to.
 
     Returns
     -------
-    `chrom` (the genome's spelling), `start`, `end` (int64, 0-based, half-open) and `code` (int32), other columns kept,
-    named `chrom:start-end`; exact repeats are left out.
+    `chrom` (the genome's spelling), `start`, `end` (int64, 0-based, half-open) and `code` (int32), other columns of a
+    table kept, named `chrom:start-end`; exact repeats are left out.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
+    KeyError
+        If a table lacks a column.
+    TypeError
+        If it is none of these forms.
     ValueError
-        If a column is missing, a region is empty or reaches over the end of its chromosome, or none lies in the genome.
+        If a region is empty, reaches over the end of its chromosome or begins or ends within a base, if none lies in
+        the genome, or there is no such gene.
 
     Warns
     -----
     UserWarning
-        If some lie on chromosomes that the genome lacks; they are left out.
+        If some of a table or file lie on chromosomes that the genome lacks; they are left out.
     """
-    table = _columns(_as_table(regions, genome, uns))
+    table = with_positions(_as_table(regions, genome, {} if uns is None else uns, gene_flanks=gene_flanks), "regions")
     codes = genome.resolve(table["chrom"].astype(str))
     known = codes >= 0
     if not known.all():
-        _report_unknown(table, known, genome)
+        _report_unknown(table, known, genome, stacklevel + 1)
         table, codes = table[known], codes[known]
-    start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+    start, end = (_whole(table[name]) for name in ("start", "end"))
     wrong = (start < 0) | (end <= start) | (end > genome.lengths[codes])
     if wrong.any():
         first = table.iloc[int(np.argmax(wrong))]
@@ -89,48 +113,109 @@ def as_regions(regions: Any, genome: Genome, *, uns: Mapping[str, Any] | None = 
     return table[~names.duplicated()]
 
 
-def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any] | None) -> pd.DataFrame:
+def as_spans(regions: Any, genome: Genome, *, uns: Mapping[str, Any] | None = None) -> dict[int, np.ndarray]:
+    """Return sorted, disjoint intervals (n, 2) by chromosome code, of regions in any form of :func:`as_regions`.
+
+    A gene has its flanks with it.
+
+    Raises
+    ------
+    ValueError
+        If there is no region.
+    """
+    table = as_regions(regions, genome, uns=uns, gene_flanks=True, stacklevel=4)
+    if table.empty:
+        msg = "regions is empty; give at least one region, or None for the whole genome."
+        raise ValueError(msg)
+    codes, start, end = merge(*(table[name].to_numpy() for name in ("code", "start", "end")))
+    return {int(code): np.column_stack([start[codes == code], end[codes == code]]) for code in np.unique(codes)}
+
+
+def nuclear_spans(genome: Genome) -> dict[int, np.ndarray]:
+    """Return the genome but mitochondria and plastids: by code, each nuclear chromosome as one interval."""
+    return {code: np.array([[0, int(genome.lengths[code])]]) for code in np.flatnonzero(genome.nuclear).tolist()}
+
+
+def spans_frame(spans: Mapping[int, np.ndarray], genome: Genome) -> pd.DataFrame:
+    """Return intervals by chromosome code as a table with the columns `chrom`, `start`, `end`."""
+    parts = [pd.DataFrame({"chrom": genome.chroms[c], "start": x[:, 0], "end": x[:, 1]}) for c, x in spans.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return a table with `chrom`, `start` and `end`, whatever they are called, or from names `chrom:start-end`.
+
+    Raises
+    ------
+    KeyError
+        If it has neither; `what` names the table.
+    """
+    lower = {str(name).lower(): name for name in reversed(table.columns)} | {name: name for name in table.columns}
+    columns = {wanted: next((lower[a] for a in names if a in lower), None) for wanted, names in _SPELLINGS.items()}
+    missing = [name for name, column in columns.items() if column is None]
+    if not missing:
+        return table.rename(columns={column: name for name, column in columns.items()})
+    named = table.index.to_series().astype(str).str.extract(_NAMED)
+    if len(table) == 0 or named.isna().to_numpy().any():
+        msg = (
+            f"{what} lacks the column(s) {', '.join(missing)}, and its names are not chrom:start-end; it has "
+            f"{list(table.columns)}."
+        )
+        raise KeyError(msg)
+    numbers = {name: named[name].str.replace(",", "").to_numpy(np.int64) for name in ("start", "end")}
+    return table.assign(chrom=named["chrom"].to_numpy(), **numbers)
+
+
+def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any], *, gene_flanks: bool) -> pd.DataFrame:
     if isinstance(regions, pd.DataFrame):
         return regions
     if hasattr(regions, "var_names"):
-        has_columns = any(str(name).lower() in _NAMES["start"] for name in regions.var.columns)
-        return regions.var if has_columns else _as_table(list(regions.var_names), genome, None)
-    if isinstance(regions, str | Path):
-        if uns is not None and isinstance(uns.get(str(regions)), pd.DataFrame):
-            return uns[str(regions)]
-        return _read_bed(require_file(regions, "BED file, or key of .uns with a table of regions,"))
-    return pd.DataFrame([genome.region(region) for region in regions], columns=["chrom", "start", "end"])
+        return regions.var
+    if isinstance(regions, str) and isinstance(uns.get(regions), pd.DataFrame):
+        return uns[regions]
+    if isinstance(regions, os.PathLike) or (isinstance(regions, str) and _names_a_file(regions)):
+        from scatacworks.io import read_peaks
+
+        return read_peaks(regions)[["chrom", "start", "end"]]
+    if not isinstance(regions, Iterable):
+        msg = f"regions is {regions!r}; expected a region, gene, BED file or table with chrom, start, end, or a list."
+        raise TypeError(msg)
+    place = partial(flanked, genome) if gene_flanks else genome.region
+    try:
+        found = [place(region) for region in ([regions] if _is_single(regions) else regions)]
+    except ValueError as error:
+        if isinstance(regions, str) and ":" not in regions:
+            msg = f"{error} Nor is there such a file, or such a table in .uns."
+            raise ValueError(msg) from None
+        raise
+    return pd.DataFrame(found, columns=["chrom", "start", "end"])
 
 
-def _columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the three columns their names."""
-    lower = {str(name).lower(): name for name in reversed(table.columns)}
-    columns = {wanted: next((lower[a] for a in aliases if a in lower), None) for wanted, aliases in _NAMES.items()}
-    missing = [name for name, column in columns.items() if column is None]
-    if missing:
-        found = list(table.columns)
-        msg = f"The regions have no column {', '.join(missing)}; expected chrom, start and end, found {found}."
+def _is_single(regions: Any) -> bool:
+    is_triple = isinstance(regions, tuple) and len(regions) == 3 and not isinstance(regions[1], str)
+    return isinstance(regions, str) or (is_triple and isinstance(regions[0], str))
+
+
+def _names_a_file(text: str) -> bool:
+    has_suffix = text.removesuffix(".gz").lower().endswith((".bed", ".narrowpeak", ".broadpeak"))
+    return has_suffix or Path(text).name != text or Path(text).is_file()
+
+
+def _whole(column: pd.Series) -> np.ndarray:
+    """Return positions as int64."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    broken = ~(numbers % 1 == 0)
+    if broken.any():
+        found = column.iloc[int(np.argmax(broken))]
+        msg = f"A region has the {column.name} {found}; expected a whole number of bp."
         raise ValueError(msg)
-    return table.rename(columns={column: name for name, column in columns.items()})
+    return numbers.astype(np.int64)
 
 
-def _read_bed(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, sep="\t", header=None, usecols=[0, 1, 2], comment="#", dtype=str, skip_blank_lines=True)
-    table = table.set_axis(["chrom", "start", "end"], axis=1)
-    table = table[~table["chrom"].str.startswith(("track", "browser"))]
-    numbers = table[["start", "end"]].apply(pd.to_numeric, errors="coerce")
-    bad = numbers.isna().any(axis=1)
-    if bad.any():
-        row, found = int(np.argmax(bad)) + 1, table[bad].iloc[0].tolist()
-        msg = f"{path}, row {row}: expected a chromosome, a start and an end, found {found}."
-        raise ValueError(msg)
-    return table.assign(**numbers.astype(np.int64))
-
-
-def _report_unknown(table: pd.DataFrame, known: np.ndarray, genome: Genome) -> None:
+def _report_unknown(table: pd.DataFrame, known: np.ndarray, genome: Genome, stacklevel: int) -> None:
     names = ", ".join(table["chrom"][~known].astype(str).unique()[:3])
     found = f"{int((~known).sum()):,} of {len(table):,} regions lie on chromosomes that {genome.name} lacks ({names})"
     if not known.any():
         msg = f"{found}; its chromosomes are {', '.join(genome.chroms[:3])}, …"
         raise ValueError(msg)
-    warnings.warn(f"{found}; they are left out.", UserWarning, stacklevel=4)
+    warnings.warn(f"{found}; they are left out.", UserWarning, stacklevel=stacklevel)

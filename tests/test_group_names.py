@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,6 +119,71 @@ def test_measurements_are_no_groups(clusters):
         sca.pp.pseudobulk(adata, "score", progress=False)
 
 
+N_CELLS = 300
+COUNTS = 1_000 + np.random.default_rng(0).permutation(5_000)[:N_CELLS]
+GROUPINGS = {
+    "leiden as numbers": np.arange(N_CELLS) % 30,
+    "leiden with a missing value": np.where(np.arange(N_CELLS) == 7, np.nan, np.arange(N_CELLS) % 30),
+    "nullable": pd.array(np.arange(N_CELLS) % 30, "Int64"),
+    "5 cells each": np.arange(N_CELLS) // 5,
+    "few numbers, far apart": 10_000 * (np.arange(N_CELLS) % 8),
+    "bool": np.arange(N_CELLS) % 2 == 0,
+    "strings": [f"cell {i}" for i in range(N_CELLS)],
+    "a cell each": pd.Categorical(np.arange(N_CELLS)),
+    "categories of counts": pd.Categorical(COUNTS),
+    "categories of fractions": pd.Categorical(COUNTS / 7),
+}
+MEASUREMENTS = {
+    "counts": (COUNTS, "with 300 values in 300 cells, such as [0-9]+;"),
+    "counts stored as floats": (COUNTS.astype(float), "with 300 values in 300 cells, such as [0-9]+;"),
+    "counts with a missing value": (np.where(np.arange(N_CELLS) == 7, np.nan, COUNTS), "with 299 values in 299 cells"),
+    "nullable": (pd.array(COUNTS, "Int64"), "with 300 values in 300 cells"),
+    "some cells alike": (COUNTS // 15, r"with \d+ values in 300 cells"),
+    "fractions": (COUNTS / 7, "with values such as [0-9.]+;"),
+}
+
+
+def cells_with(column):
+    return ad.AnnData(obs=pd.DataFrame({"x": column}, index=[f"cell {i}" for i in range(N_CELLS)]))
+
+
+@pytest.mark.filterwarnings("ignore:1 of 300 cells have no value")
+@pytest.mark.parametrize("kind", GROUPINGS)
+def test_groups_in_every_type_are_accepted(kind):
+    column = pd.Series(GROUPINGS[kind])
+    found = _membership.resolve_groups(cells_with(GROUPINGS[kind]), "x")
+    assert found.n_cells.sum() == column.notna().sum()
+    assert sorted(found.n_cells) == sorted(column.value_counts())
+
+
+@pytest.mark.parametrize("kind", MEASUREMENTS)
+def test_whole_numbers_that_measure_cells_are_refused_with_a_way_out(kind):
+    column, told = MEASUREMENTS[kind]
+    adata = cells_with(column)
+    with pytest.raises(ValueError, match=rf"\.obs\['x'\] is a measurement, {told}.*astype\('category'\)"):
+        _membership.resolve_groups(adata, "x")
+    adata.obs["x"] = adata.obs["x"].astype("category")
+    assert len(_membership.resolve_groups(adata, "x", tell_missing=False).groups) == pd.Series(column).nunique()
+
+
+def test_where_groups_came_from_is_told_by_their_slot_or_that_it_was_made_from():
+    adata = cells_with(np.arange(N_CELLS) % 2)
+    adata.uns |= {
+        "counted": {"params": {"groupby": "x"}},
+        "denoised": {"params": {"key": "counted"}},
+        "thinned": {"params": {"key": "counted", "groupby": "y"}},
+        "cells": {"params": {"groupby": None}},
+        "own": {"params": {"key": "own"}},
+        "table": pd.DataFrame({"chrom": ["chr1"]}),
+        "number": 3,
+    }
+    expected = {"counted": "x", "denoised": "x", "thinned": "y"}
+    for key in (*adata.uns, "nothing"):
+        assert _membership.groupby_of(adata, key) == expected.get(key, "")
+    assert _membership.has_groups(adata, "x")
+    assert not _membership.has_groups(adata, "")
+
+
 def test_cells_of_an_object_are_taken_as_barcodes(clusters):
     table = cell_table(clusters)
     assert table.index.tolist() == clusters.obs_names.tolist()
@@ -138,7 +204,9 @@ def test_only_what_the_pseudobulk_told_already_is_not_told_again(clusters, monke
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         call()
-    names = _membership._names
-    monkeypatch.setattr(_membership, "_names", lambda *args: (warnings.warn("another", stacklevel=2), names(*args))[1])
+    names = _membership.group_names
+    monkeypatch.setattr(
+        _membership, "group_names", lambda *args: (warnings.warn("another", stacklevel=2), names(*args))[1]
+    )
     with pytest.warns(UserWarning, match="another"):
         call()

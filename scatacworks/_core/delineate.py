@@ -50,6 +50,19 @@ class Scratch(NamedTuple):
 
 
 @njit
+def make_scratch(n_samples: int, widest: int, largest: int) -> Scratch:
+    """Return working memory for islands of so many bp and peaks."""
+    return Scratch(
+        np.zeros(n_samples + 1, np.int64),
+        np.empty(n_samples, np.float64),
+        np.empty(n_samples, np.int32),
+        np.empty(n_samples, np.int32),
+        np.empty(widest, np.int32),
+        np.empty(largest, np.int32),
+    )
+
+
+@njit
 def _pile_up(peaks: Peaks, following: np.ndarray, row: np.ndarray, closed: int, pile: np.ndarray) -> None:
     """Write start and end of a row: the outermost bases beside the top whose pile-up is closest to half its maximum."""
     low, size = row[LOW], row[HIGH] - row[LOW] + 1

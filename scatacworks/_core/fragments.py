@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scatacworks._core import pages
+from scatacworks._core.radix import radix_order
 from scatacworks._numba import njit
 
 __all__ = ["FragmentBlock", "Spool", "group_by_chromosome", "make_block"]
@@ -95,25 +96,6 @@ def _is_sorted(start: np.ndarray, end: np.ndarray) -> bool:
     return True
 
 
-@njit
-def _radix_order(key: np.ndarray, order: np.ndarray, digits: int) -> np.ndarray:
-    """Stable order by a non-negative int32 key, 11 bits a pass, beginning from `order`."""
-    other = np.empty_like(order)
-    for p in range(digits):
-        shift = 11 * p
-        counts = np.zeros(2049, np.int64)
-        for i in order:
-            counts[((key[i] >> shift) & 2047) + 1] += 1
-        for i in range(2048):
-            counts[i + 1] += counts[i]
-        for i in order:
-            digit = (key[i] >> shift) & 2047
-            other[counts[digit]] = i
-            counts[digit] += 1
-        order, other = other, order
-    return order
-
-
 def make_block(chrom: int, pieces: list[Piece]) -> FragmentBlock:
     """Join pieces of a chromosome and sort them by start and end; ties keep the order. Empties the list of pieces."""
     parts = [list(column) for column in zip(*pieces, strict=True)]
@@ -123,7 +105,7 @@ def make_block(chrom: int, pieces: list[Piece]) -> FragmentBlock:
     if not _is_sorted(start, end):
         order = np.arange(len(start))
         for key in (end, start):
-            order = _radix_order(key, order, -(-int(key.max()).bit_length() // 11) or 1)
+            order = radix_order(key, order)
         columns = [column[order] for column in columns]
     return FragmentBlock(chrom, *columns)
 

@@ -27,7 +27,9 @@ from scatacworks._core.delineate import (
     Scratch,
     cut_points,
     delineate,
+    make_scratch,
 )
+from scatacworks._core.radix import order_by
 from scatacworks._core.resolve import BY_CORE, BY_EXTENT, BY_SUMMIT, merge_groups
 from scatacworks._numba import njit
 
@@ -57,28 +59,6 @@ class ChromosomeIndex(NamedTuple):
     elements: dict[str, Elements]
     label: np.ndarray
     merged_into: dict[str, np.ndarray]
-
-
-@njit
-def order_by(keys: np.ndarray) -> np.ndarray:
-    """Stable order of non-negative int32 keys: radix sort, 11 bits at a time."""
-    n = len(keys)
-    order, other = np.arange(n, dtype=np.int32), np.empty(n, np.int32)
-    highest = keys.max() if n else 0
-    shift = 0
-    while highest >> shift:
-        tally = np.zeros(2049, np.int64)
-        for key in keys:
-            tally[((key >> shift) & 2047) + 1] += 1
-        for digit in range(2048):
-            tally[digit + 1] += tally[digit]
-        for at in order:
-            digit = (keys[at] >> shift) & 2047
-            other[tally[digit]] = at
-            tally[digit] += 1
-        order, other = other, order
-        shift += 11
-    return order
 
 
 @njit
@@ -125,14 +105,7 @@ def _scratch(peaks: Peaks, clumps: np.ndarray, islands: np.ndarray, n_samples: i
         for at in range(first, last):
             low, high = min(low, peaks.start[at]), max(high, peaks.end[at])
         widest, most = max(widest, high - low + 3), max(most, last - first)
-    return Scratch(
-        np.zeros(n_samples + 1, np.int64),
-        np.empty(n_samples, np.float64),
-        np.empty(n_samples, np.int32),
-        np.empty(n_samples, np.int32),
-        np.empty(widest, np.int32),
-        np.empty(most, np.int32),
-    )
+    return make_scratch(n_samples, widest, most)
 
 
 @njit

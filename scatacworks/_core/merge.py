@@ -6,8 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._core.delineate import END, HEAD, N_FIELDS, START, SUMMIT, Peaks, Rules, Scratch, delineate
-from scatacworks._core.index import ChromosomeIndex, order_by, to_elements
+from scatacworks._core.delineate import (
+    END,
+    HEAD,
+    N_FIELDS,
+    START,
+    SUMMIT,
+    Peaks,
+    Rules,
+    Scratch,
+    delineate,
+    make_scratch,
+)
+from scatacworks._core.index import ChromosomeIndex, to_elements
+from scatacworks._core.radix import order_by
 from scatacworks._numba import njit
 
 if TYPE_CHECKING:
@@ -69,19 +81,6 @@ def _rows(
     return rows[:found].copy(), score[:found].copy(), label
 
 
-def _scratch(peaks: Peaks, n_samples: int) -> Scratch:
-    """Working memory for groups as wide as the chromosome's peaks."""
-    width = int(peaks.end.max() - peaks.start.min()) + 3
-    return Scratch(
-        np.zeros(n_samples + 1, np.int64),
-        np.empty(n_samples, np.float64),
-        np.empty(n_samples, np.int32),
-        np.empty(n_samples, np.int32),
-        np.empty(width, np.int32),
-        np.empty(len(peaks.summit), np.int32),
-    )
-
-
 def merge_chromosomes(
     chromosomes: Iterable[Peaks], n_samples: int, *, method: str, half_width: int, rules: Rules
 ) -> Iterator[ChromosomeIndex]:
@@ -96,7 +95,8 @@ def merge_chromosomes(
             winner = _best_windows(peaks.summit, peaks.score, half_width)
         else:
             winner = _unions(peaks.start, peaks.end)
-        rows, score, label = _rows(peaks, winner, rules, _scratch(peaks, n_samples))
+        width = int(peaks.end.max() - peaks.start.min()) + 3  # as wide as all peaks
+        rows, score, label = _rows(peaks, winner, rules, make_scratch(n_samples, width, len(order)))
         if method == "iterative":
             best = winner[rows[:, HEAD]]
             rows[:, SUMMIT] = peaks.summit[best]

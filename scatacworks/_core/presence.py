@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._core.index import order_by
+from scatacworks._core.radix import order_by
 from scatacworks._numba import njit
 
 if TYPE_CHECKING:

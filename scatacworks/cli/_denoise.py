@@ -112,9 +112,9 @@ def read(
 
 def check(settings: Settings, genome: Genome) -> None:
     """Raise now what would otherwise be found only after the fragments are read: model, regions, places to show."""
+    from scatacworks._regions import as_spans
     from scatacworks.models import load
     from scatacworks.tl._denoising import _guidance
-    from scatacworks.tl._denoising._regions import parse_regions
 
     network = load(settings.model)
     if settings.prior is None and (settings.prior_exclude or settings.prior_weight != 1):
@@ -124,7 +124,7 @@ def check(settings: Settings, genome: Genome) -> None:
         _guidance.check(network, settings.prior_weight)
         read_prior(settings, genome)
     if settings.regions is not None:
-        parse_regions(settings.regions, genome)
+        as_spans(settings.regions, genome)
     for place in settings.show:
         genome.region(place)
 

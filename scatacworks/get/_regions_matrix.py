@@ -41,7 +41,7 @@ def regions_matrix(
         Cells, after :func:`~scatacworks.pp.pseudobulk` or ``tl.denoise``.
     regions
         A table with `chrom`, `start`, `end` (0-based, half-open), an AnnData that has them in `.var`, a key of `.uns`
-        such as `"peaks"`, the path of a BED file, or a list like `["chr1:100-200"]`.
+        such as `"peaks"`, the path of a BED file, a region, a gene (its body) or a list like `["chr1:100-200"]`.
     key, layer
         As for :func:`~scatacworks.get.tracks`.
     statistic

@@ -13,7 +13,7 @@ from scatacworks._anndata import atac
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
-from scatacworks._membership import counted, listed
+from scatacworks._membership import counted, groupby_of, listed
 from scatacworks._palette import category_colors, with_others
 from scatacworks.genome import built_in_sizes
 from scatacworks.io._bigwig import write_bigwig
@@ -160,7 +160,7 @@ def write_hub(
         raise KeyError(msg)
     assembly = safe_names([genome])[0]
     path = _free_folder(Path(path), assembly)
-    colors = _colors(adata, groupby or _groupby_of(adata, key), names)
+    colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
     with atomic_path(path, holds="hub.txt") as aside:
         folder = aside / assembly
@@ -195,13 +195,6 @@ def _free_folder(path: Path, genome: str) -> Path:
         msg = f"{path} is a file; give a folder for the hub."
         raise FileExistsError(msg)
     return path
-
-
-def _groupby_of(adata: AnnData, key: str) -> str:
-    """Return the column that the groups are of, as far as the slots tell."""
-    params = adata.uns[key].get(_keys.PARAMS, {})
-    source = adata.uns.get(str(params.get("key", "")), {})
-    return str(params.get("groupby", source.get(_keys.PARAMS, {}).get("groupby", "")))
 
 
 def _colors(adata: AnnData, groupby: str, names: Sequence[str]) -> dict[str, str]:

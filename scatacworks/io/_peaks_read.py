@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import warnings
 from collections.abc import Mapping
+from csv import QUOTE_NONE
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -143,12 +145,15 @@ def _read(path: Path, format: str | None) -> pd.DataFrame:
     if format == "bed" and header is not None:
         names = _named_columns(path, header, lines)
     needed = 3 if format == "bed" else len(names)
-    rows = [line.split("\t", len(names))[: len(names)] for _, line in lines]
-    short = next((i for i, row in enumerate(rows) if len(row) < max(needed, min(width, len(names)))), None)
-    if short is not None:
-        _fail(path, lines[short], f"at least {needed} columns separated by tabs, as many as in the lines above")
     columns = names[: max(needed, min(width, len(names)))]
-    table = pd.DataFrame([row[: len(columns)] for row in rows], columns=columns, dtype=str)
+    short = next((line for line in lines if line[1].count("\t") + 1 < len(columns)), None)
+    if short is not None:
+        _fail(path, short, f"at least {needed} columns separated by tabs, as many as in the lines above")
+    table = pd.DataFrame(columns=columns, dtype=str)
+    if lines:
+        text = StringIO("\n".join(line for _, line in lines))
+        options = {"usecols": range(len(columns)), "dtype": str, "na_filter": False, "quoting": QUOTE_NONE}
+        table = pd.read_csv(text, sep="\t", header=None, names=columns, **options)
     return _typed(table, lines, path, is_bed=format == "bed")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from scatacworks._core.intervals import merge
 from scatacworks._core.scoring import undefined
+from scatacworks._regions import with_positions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,11 +69,7 @@ def peak_overlap(truth: pd.DataFrame, called: pd.DataFrame, *, min_overlap: int 
 
 def _by_chrom(peaks: pd.DataFrame, name: str) -> dict[str, np.ndarray]:
     """Sorted (n, 2) starts and ends per chromosome."""
-    missing = [column for column in ("chrom", "start", "end") if column not in peaks.columns]
-    if missing:
-        msg = f"{name} has no column {missing[0]!r}; it has {', '.join(map(str, peaks.columns))}."
-        raise KeyError(msg)
-    groups = peaks.groupby("chrom", observed=True)[["start", "end"]]
+    groups = with_positions(peaks, name).groupby("chrom", observed=True)[["start", "end"]]
     return {str(chrom): rows.sort_values(["start", "end"]).to_numpy(np.int64) for chrom, rows in groups}
 
 

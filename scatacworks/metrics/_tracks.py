@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from scatacworks._core.intervals import painted
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._groups import group_names
+from scatacworks._regions import as_regions, with_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ def evaluate_tracks(
     peaks: pd.DataFrame | None = None,
     differential: pd.DataFrame | None = None,
     groups: Sequence[str] | None = None,
-    regions: pd.DataFrame | None = None,
+    regions: Any = None,
     exclude: pd.DataFrame | None = None,
     extend: int | None = None,
     threshold: float = 0.5,
@@ -58,7 +59,7 @@ def evaluate_tracks(
     groups
         Groups to score; all of `prediction` by default.
     regions
-        Intervals (``chrom``, ``start``, ``end``) to score; whole chromosomes by default.
+        Where to score, in any form that :func:`~scatacworks.tl.denoise` takes; whole chromosomes by default.
     exclude
         Intervals to leave out, such as a blacklist and gaps.
     extend
@@ -263,19 +264,17 @@ def _of_group(peaks: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def _intervals(table: pd.DataFrame, genome: Genome) -> dict[str, np.ndarray]:
     """Starts and ends per chromosome under the genome's names, (n, 2) int64; unknown chromosomes are left out."""
-    missing = [column for column in ("chrom", "start", "end") if column not in table.columns]
-    if missing:
-        msg = f"The table of intervals has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}."
-        raise KeyError(msg)
+    table = with_positions(table, "The table of intervals")
     codes = genome.resolve(table["chrom"].astype(str))
     ends = table[["start", "end"]].to_numpy(np.int64)
     return {genome.chroms[code]: ends[codes == code] for code in np.unique(codes) if code >= 0}
 
 
-def _blocks(genome: Genome, regions: pd.DataFrame | None, block_bp: int) -> list[tuple[str, int, int]]:
+def _blocks(genome: Genome, regions: Any, block_bp: int) -> list[tuple[str, int, int]]:
     """Regions (or chromosomes) cut into blocks."""
     if regions is None:
         whole = [(chrom, 0, int(length)) for chrom, length in genome.sizes.items()]
     else:
-        whole = [(chrom, int(s), int(e)) for chrom, rows in _intervals(regions, genome).items() for s, e in rows]
+        table = as_regions(regions, genome, gene_flanks=True, stacklevel=4)
+        whole = zip(table["chrom"], table["start"].tolist(), table["end"].tolist(), strict=True)
     return [(c, at, min(at + block_bp, end)) for c, start, end in whole for at in range(start, end, block_bp)]

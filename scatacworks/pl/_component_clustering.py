@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks._palette import component_colors
 from scatacworks.pl._figure import FAINT, LINE, SMALL, create_axes, dress, finish
 
@@ -73,10 +74,7 @@ def component_clustering(
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['Lymphoid', 'Neural']
     """
-    if key not in index.uns:
-        msg = f"No .uns[{key!r}]; run sca.tl.component_clustering(index) first."
-        raise KeyError(msg)
-    table = index.uns[key]["components"]
+    table = slot_of(index, key, "sca.tl.component_clustering(index)")["components"]
     colors = component_colors(index.uns, [str(name) for name in table["component"]])
     table = table[table["ratio"].notna()]
     if table.empty:

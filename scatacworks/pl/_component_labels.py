@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -66,10 +67,7 @@ def component_labels(
     >>> [text.get_text() for text in fig.axes[0].get_yticklabels()]
     ['brain (6)', 'blood (6)']
     """
-    if labels_key not in index.uns:
-        msg = f"There is no .uns[{labels_key!r}]; run tl.label_components first."
-        raise KeyError(msg)
-    table = index.uns[labels_key]
+    table = slot_of(index, labels_key, "sca.tl.label_components(index)")
     key = str(table["key"].iloc[0]) if key is None else key
     table = table[table["key"] == key]
     if table.empty:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks._arguments import whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._annotation import name_points
@@ -81,11 +82,9 @@ def gene_components(
     >>> sca.tl.gene_components(index, genes=genes)
     >>> figure = sca.pl.gene_components(index, return_fig=True)
     """
-    if key not in index.uns:
-        msg = f"No .uns[{key!r}]; run sca.tl.{key if key in (_keys.GENE_SET_COMPONENTS,) else 'gene_components'} first."
-        raise KeyError(msg)
     n_top = whole(n_top, "n_top")
-    stored = index.uns[key]
+    function = key if key == _keys.GENE_SET_COMPONENTS else "gene_components"
+    stored = slot_of(index, key, f"sca.tl.{function}(index, ...)")
     table = stored["genes" if "genes" in stored else "gene_sets"].reset_index(drop=True)
     labelled = table[table["component"] != ""]
     if labelled.empty:

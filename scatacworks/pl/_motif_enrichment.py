@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks._arguments import whole
 from scatacworks.pl._annotation import heat_map
 from scatacworks.pl._figure import create_axes, finish
@@ -69,11 +70,8 @@ def motif_enrichment(
     >>> sca.tl.motif_enrichment(index, motifs=[gata], progress=False)
     >>> figure = sca.pl.motif_enrichment(index, return_fig=True)
     """
-    if key not in index.uns:
-        msg = f"No .uns[{key!r}]; run sca.tl.motif_enrichment(index, motifs=...) first."
-        raise KeyError(msg)
     n_top = whole(n_top, "n_top")
-    table = index.uns[key]["table"]
+    table = slot_of(index, key, "sca.tl.motif_enrichment(index, motifs=...)")["table"]
     components = list(dict.fromkeys(table["component"]))
     leading = table.drop_duplicates(["component", "cluster"]).groupby("component", sort=False).head(n_top)
     motifs = list(dict.fromkeys(leading["motif"]))

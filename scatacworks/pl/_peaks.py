@@ -10,6 +10,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._groups import group_names
+from scatacworks._membership import groupby_of
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish
 
@@ -82,8 +83,7 @@ def peaks(
 
     adata = atac(adata, mod=mod)
     table, names = _table(adata, key, groups)
-    params = adata.uns.get(_keys.PSEUDOBULK, {}).get(_keys.PARAMS, {})
-    colors = group_colors(adata, groupby or params.get("groupby"), names)
+    colors = group_colors(adata, groupby or groupby_of(adata, _keys.PSEUDOBULK), names)
     size = figsize or (_WIDTH, _ROW * len(names) + 0.75)
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
     counts = table["group"].value_counts().reindex(names, fill_value=0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -58,10 +59,7 @@ def saturation(
     >>> fig.axes[0].get_xlabel()
     'number of samples'
     """
-    if key not in index.uns:
-        msg = f"There is no .uns[{key!r}]; run tl.saturation first."
-        raise KeyError(msg)
-    stored = index.uns[key]
+    stored = slot_of(index, key, "sca.tl.saturation(index)")
     table = stored["table"]
     n = int(table["n_samples"].max()) + 1
     figure, axes = create_axes(ax, figsize, (3.6, 3.0))

@@ -12,6 +12,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac, genome_of
 from scatacworks._groups import group_names
+from scatacworks._membership import groupby_of
 from scatacworks._regions import flanked
 from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
@@ -136,7 +137,7 @@ def tracks(
     )
     names = source.groups(groups)
     panels = [source.panel(group, layer) for group in names for layer in source.layers]
-    colors = group_colors(adata, groupby or source.groupby(), names) | (palette or {})
+    colors = group_colors(adata, groupby or groupby_of(adata, pseudobulk_key), names) | (palette or {})
     body, exons = _genes(source.genome, source.region, genes=genes)
     layout = Layout(panels, _browser.count_lines(body, source.region), source.bp, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
@@ -221,11 +222,6 @@ class _Source:
             return list(map(str, pd.Categorical(self.adata.uns[peaks_key]["group"]).categories))
         denoised = any(layer in self.layers for layer in ("denoised", *_PROBABILITIES, "prior"))
         return list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
-
-    def groupby(self) -> str | None:
-        """Return the `.obs` column that the pseudobulk was made by."""
-        found = self.adata.uns.get(self.keys[1], {}).get(_keys.PARAMS, {}).get("groupby")
-        return None if found is None else str(found)
 
     def panel(self, group: str, layer: Layer) -> Panel:
         """Return what one line shows."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks.pl._figure import finish
+from scatacworks.pl._figure import create_axes, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,11 +193,9 @@ def depth_curve(
     >>> table = pd.DataFrame({"method": ["raw"] * 2, "depth": [1e6, 5e6], "auprc": [0.36, 0.69]})
     >>> figure = sca.pl.depth_curve(table, return_fig=True)
     """
-    import matplotlib.pyplot as plt
-
     _require(table, ["method", "depth", metric])
     given = ax is not None
-    figure, ax = (ax.figure, ax) if given else plt.subplots(figsize=figsize, layout="constrained")
+    figure, ax = create_axes(ax, None, figsize)
     for method, rows in table.groupby("method", sort=False):
         rows = rows.sort_values("depth")
         color = _COLORS.get(method, "#5aa469")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks._palette import component_colors
 from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
@@ -68,10 +69,7 @@ def trait_enrichment(
     >>> sca.tl.trait_enrichment(index, sumstats={"count": gwas}, ld_blocks=1000)
     >>> figure = sca.pl.trait_enrichment(index, "count", return_fig=True)
     """
-    if key not in index.uns:
-        msg = f"No .uns[{key!r}]; run sca.tl.trait_enrichment(index, sumstats=...) first."
-        raise KeyError(msg)
-    table = index.uns[key]["table"]
+    table = slot_of(index, key, "sca.tl.trait_enrichment(index, sumstats=...)")["table"]
     own = table[(table["trait"] == trait) & (table["n_blocks"] > 0)]
     if own.empty:
         msg = f"No trait {trait!r} with a variant in an element; there are {sorted(table['trait'].unique())}."

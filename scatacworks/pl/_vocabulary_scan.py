@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def vocabulary_scan(
     >>> len(fig.axes[0].lines)
     4
     """
-    if key not in index.uns:
-        msg = f"There is no .uns[{key!r}]; run tl.vocabulary_scan first."
-        raise KeyError(msg)
-    stored = index.uns[key]
+    stored = slot_of(index, key, "sca.tl.vocabulary_scan(index)")
     table = stored["summary"]
     figure, axes = create_axes(ax, figsize, (4.2, 3.0))
     looks = {

@@ -50,8 +50,8 @@ def count_regions(
         Cells, `(n_cells, …)`, that know their fragments, as for :func:`~scatacworks.pp.pseudobulk`.
     regions
         A table with `chrom`, `start`, `end` (0-based, half-open), an AnnData that has them in `.var`, a key of `.uns`
-        such as `"peaks"`, the path of a BED file, or a list like `["chr1:100-200"]`. They may overlap each other;
-        exact repeats are left out.
+        such as `"peaks"`, the path of a BED file, a region, a gene (its body) or a list like `["chr1:100-200"]`. They
+        may overlap each other; exact repeats are left out.
     counting
         `"insertion"`: every cut site in a region counts. `"fragment"`: every fragment that shares a base with a
         region counts once. `"paired-insertion"`: every fragment with one or both of its cut sites in a region counts

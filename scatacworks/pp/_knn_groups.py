@@ -9,6 +9,7 @@ import numpy as np
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import whole
+from scatacworks._arrays import embedding_of
 from scatacworks._core.knn import (
     effective_groups,
     farthest_first,
@@ -174,19 +175,10 @@ def overlap_report(matrix: sparse.csr_matrix) -> dict[str, float]:
 
 
 def _embedding(adata: AnnData, use_rep: str, metric: str) -> np.ndarray:
-    if use_rep not in adata.obsm:
-        msg = f"There is no embedding .obsm[{use_rep!r}]; there are {list(adata.obsm)}. pp.lsi makes 'X_lsi'."
-        raise KeyError(msg)
     if metric not in {"euclidean", "cosine"}:
         msg = f"metric={metric!r} is unknown; expected 'euclidean' or 'cosine'."
         raise ValueError(msg)
-    points = np.asarray(adata.obsm[use_rep], np.float32)
-    missing = ~np.isfinite(points).all(1)
-    if missing.any():
-        msg = (
-            f".obsm[{use_rep!r}] has missing values in {int(missing.sum()):,} cells; leave these cells out beforehand."
-        )
-        raise ValueError(msg)
+    points = embedding_of(adata, use_rep)
     if metric == "cosine":
         points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return np.ascontiguousarray(points)

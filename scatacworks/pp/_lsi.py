@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
+from scatacworks._arrays import counts_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -100,7 +101,8 @@ def lsi(
 
     n_components = whole(n_components, "n_components")
     result, target = _step.begin(adata, mod=mod, copy=copy)
-    counts = _counts(target, layer)
+    counts = counts_of(target, layer).astype(np.float64)
+    counts.eliminate_zeros()
     n_computed = n_components + (max_depth_correlation is not None)
     if not 0 < n_computed < min(counts.shape):
         msg = f"n_components={n_components} is out of reach for {counts.shape[0]} cells x {counts.shape[1]} regions."
@@ -132,25 +134,6 @@ def lsi(
         ),
     }
     return result if copy else None
-
-
-def _counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
-    if layer is not None and layer not in adata.layers:
-        msg = f"There is no layer {layer!r}; there are {list(adata.layers)}."
-        raise KeyError(msg)
-    matrix = adata.X if layer is None else adata.layers[layer]
-    if matrix is None:
-        msg = "The AnnData has no counts in .X; make them with scatacworks.pp.count_regions."
-        raise ValueError(msg)
-    counts = sparse.csr_matrix(matrix, dtype=np.float64)
-    counts.eliminate_zeros()
-    if counts.nnz == 0:
-        msg = "All counts are zero; count regions that the cells have fragments in (scatacworks.pp.count_regions)."
-        raise ValueError(msg)
-    if not (np.isfinite(counts.data).all() and counts.data.min() >= 0):
-        msg = "The counts have negative or missing values; lsi needs counts, as of scatacworks.pp.count_regions."
-        raise ValueError(msg)
-    return counts
 
 
 def _tf_idf(counts: sparse.csr_matrix, per_cell: np.ndarray, scale_factor: float) -> sparse.csr_matrix:

@@ -119,6 +119,16 @@ def test_a_line_that_is_no_region_is_named(tmp_path, text, message):
         sca.io.read_peaks(path)
 
 
+def test_names_are_taken_as_they_are_and_longer_lines_cut(tmp_path):
+    path = tmp_path / "x.bed"
+    path.write_text('chr1\t5\t10\t"a\nchr1\t6\t11\tNA\t3\t+\tmore\nchr1\t7\t12\t\n')
+    assert sca.io.read_peaks(path).values.tolist() == [
+        ["chr1", 5, 10, '"a'],
+        ["chr1", 6, 11, "NA"],
+        ["chr1", 7, 12, ""],
+    ]
+
+
 def test_bad_input_is_explained(adata, tmp_path):
     with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
         sca.io.write_peaks(adata, tmp_path, key="no")

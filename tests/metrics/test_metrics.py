@@ -162,6 +162,16 @@ def test_evaluate_tracks_equals_the_array_functions():
     assert np.isnan(blocks["auprc"][2])
 
 
+def test_evaluate_tracks_takes_regions_in_any_form():
+    genome, values = sca.Genome({"chr1": 300}), np.arange(300, dtype=np.float32)
+    pair = tracks(values, genome), tracks(values**2, genome)
+    expected = metrics.pearson(values[100:200] ** 2, values[100:200])
+    for form in ("chr1:100-200", ["chr1:100-150", ("1", 150, 200)], intervals([("chr1", 100, 200)] * 2)):
+        row = metrics.evaluate_tracks(*pair, regions=form, block_bp=30).loc[0]
+        assert row["n_bases"] == 100
+        assert row["pearson"] == pytest.approx(expected)
+
+
 def test_evaluate_tracks_refuses_another_genome():
     a, b = sca.Genome({"chr1": 10}), sca.Genome({"chr1": 11})
     with pytest.raises(ValueError, match="same genome"):

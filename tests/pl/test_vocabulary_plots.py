@@ -116,7 +116,7 @@ def test_curves_have_the_values(index):
 def test_plots_draw_into_given_axes_and_name_what_is_missing(index, plot):
     _, ax = plt.subplots()
     assert getattr(sca.pl, plot)(index, ax=ax) is ax.figure
-    with pytest.raises(KeyError, match=r"run tl\."):
+    with pytest.raises(KeyError, match=r"run (sca\.)?tl\."):
         getattr(sca.pl, plot)(anndata.AnnData(np.ones((2, 2))), show=False)
 
 

@@ -87,7 +87,7 @@ def test_the_result_knows_its_fragments_and_goes_on_to_lsi(pbmc, shared_data, tm
 def test_regions_that_do_not_fit_are_named(pbmc):
     with pytest.raises(ValueError, match="1 of 2 regions are empty or reach over the end"):
         sca.pp.count_regions(pbmc, pd.DataFrame({"chr": ["chr1"] * 2, "start": [5, 9], "end": [10, 9]}))
-    with pytest.raises(ValueError, match="no column end"):
+    with pytest.raises(KeyError, match=r"lacks the column\(s\) end"):
         sca.pp.count_regions(pbmc, pd.DataFrame({"chrom": ["chr1"], "start": [5]}))
     with pytest.raises(ValueError, match="2 of 2 regions lie on chromosomes that hg38 lacks"):
         sca.pp.count_regions(pbmc, pd.DataFrame({"chrom": ["scaffold"] * 2, "start": [5, 6], "end": [9, 9]}))

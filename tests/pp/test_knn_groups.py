@@ -146,5 +146,5 @@ def test_wrong_arguments_are_named(cells, arguments, error, message):
 
 def test_an_embedding_with_missing_values_is_refused(cells):
     cells.obsm["X_lsi"][7, 2] = np.nan
-    with pytest.raises(ValueError, match="missing values in 1 cells"):
+    with pytest.raises(ValueError, match="not finite in 1 cells"):
         sca.pp.knn_groups(cells, n_neighbors=5)

@@ -12,6 +12,7 @@ from anndata import AnnData
 from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._files import require_file
 from scatacworks._logging import logger
+from scatacworks._regions import with_positions
 from scatacworks.genome import Genome, built_in_sizes
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
     ValueError
         If the table is empty, or none of its chromosomes is in the genome.
     """
-    table = _with_positions(table, what)
+    table = with_positions(table, what)
     chrom = table["chrom"].astype("category")
     if len(table) == 0:
         msg = f"{what} has no rows; expected regions with chrom, start and end."
@@ -76,23 +77,6 @@ def check_genes(data: object, genes: object) -> None:
     is_genome = isinstance(genes, Genome) or (isinstance(genes, str) and genes in built_in_sizes())
     if is_genome and isinstance(data, AnnData):
         require_assembly(genome_of(data), Genome(genes), "The regions are")
-
-
-def _with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
-    """Accept `chr` for `chrom`, and names `chrom:start-end` where there are no columns."""
-    if "chrom" not in table and "chr" in table:
-        table = table.rename(columns={"chr": "chrom"})
-    missing = [column for column in ("chrom", "start", "end") if column not in table]
-    if not missing:
-        return table
-    found = table.index.to_series().astype(str).str.extract(r"^(?P<chrom>[^:]+):(?P<start>\d+)-(?P<end>\d+)$")
-    if len(table) == 0 or found.isna().to_numpy().any():
-        found = f"it has {list(table.columns)}"
-        msg = f"{what} lacks the column(s) {missing}, and its names are not chrom:start-end; {found}."
-        raise KeyError(msg)
-    return found.astype({"start": np.int64, "end": np.int64}).assign(
-        **({"summit": table["summit"]} if "summit" in table else {})
-    )
 
 
 def labels_of(index: AnnData, component_key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +130,7 @@ def on_chromosomes(table: pd.DataFrame, chroms: Genome, *, what: str) -> tuple[p
 def read_bed(source: str | os.PathLike[str] | pd.DataFrame, *, names: Iterable[str] = ("name",)) -> pd.DataFrame:
     """Return a BED file, plain or gzipped, or a table as `chrom`, `start`, `end` and further columns by `names`."""
     if isinstance(source, pd.DataFrame):
-        return _with_positions(source, "the table of regions")
+        return with_positions(source, "the table of regions")
     path = require_file(source, "BED file")
     table = pd.read_csv(path, sep="\t", header=None, comment="#", dtype={0: str}, low_memory=False)
     if isinstance(table.iloc[0, 1], str) and table.shape[1] >= 3:

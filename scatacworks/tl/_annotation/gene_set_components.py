@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import require_file
@@ -90,12 +91,9 @@ def gene_set_components(
     >>> index.uns["gene_set_components"]["gene_sets"][["name", "n_known", "component"]].values.tolist()
     [['B cell', 1, 'Lymphoid']]
     """
-    if genes_key not in index.uns:
-        msg = f".uns[{genes_key!r}] is missing; run sca.tl.gene_components(index, genes=...) first."
-        raise KeyError(msg)
     index = index.copy() if copy else index
     min_genes = whole(min_genes, "min_genes")
-    stored = index.uns[genes_key]
+    stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)")
     params, genes = stored[_keys.PARAMS], stored["genes"]
     labels, components = labels_of(index, params["component_key"])
     names, members, sizes = _membership(_read_sets(gene_sets), genes["name"], min_genes)

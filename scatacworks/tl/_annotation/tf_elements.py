@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks._core.intervals import any_overlap
 from scatacworks.tl._annotation._elements import elements_of, labels_of, read_bed
 
@@ -89,9 +90,7 @@ def tf_elements(
     [['GATA1', 'Myeloid', 40, 11]]
     """
     for key, function in ((genes_key, "gene_components"), (_keys.MOTIF_ENRICHMENT, "motif_enrichment")):
-        if key not in index.uns:
-            msg = f".uns[{key!r}] is missing; run sca.tl.{function}(index, ...) first."
-            raise KeyError(msg)
+        slot_of(index, key, f"sca.tl.{function}(index, ...)")
     index = index.copy() if copy else index
     labels, components = labels_of(index, component_key)
     allowed = labels >= 0

@@ -5,37 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from scatacworks._arguments import whole
+from scatacworks._arrays import counts_of
 from scatacworks._core.deviations import sample_background
 from scatacworks._logging import logger
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from scipy import sparse
 
 
-def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
-    """Return the cells × peaks counts as CSR.
-
-    Raises
-    ------
-    KeyError
-        If the layer is missing.
-    ValueError
-        If a value is negative or not finite, or nothing was counted at all.
-    """
-    if layer is not None and layer not in adata.layers:
-        msg = f"No layer {layer!r}; there are {sorted(adata.layers)}."
-        raise KeyError(msg)
-    matrix = adata.X if layer is None else adata.layers[layer]
-    if matrix is None:
-        msg = "adata.X is empty; expected counts of cells in peaks (sca.pp.count_regions)."
-        raise ValueError(msg)
-    counts = sparse.csr_matrix(matrix)
-    if counts.nnz == 0 or counts.data.min() < 0 or not np.isfinite(counts.data).all():
-        msg = "Expected counts of cells in peaks: finite, none negative, some above zero."
-        raise ValueError(msg)
+def cell_counts(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
+    """Return the cells × peaks counts as CSR; tells of empty cells."""
+    counts = counts_of(adata, layer)
     empty = int((np.diff(counts.indptr) == 0).sum())
     if empty:
         logger.warning("%d of %d cells have no count in any peak; their scores are NaN.", empty, counts.shape[0])

@@ -16,7 +16,7 @@ from scatacworks._core.deviations import deviations
 from scatacworks._core.intervals import any_overlap
 from scatacworks.tl._annotation._elements import elements_of, on_chromosomes, read_bed
 from scatacworks.tl._annotation._motif_matches import load_motifs, match, sequences_of
-from scatacworks.tl._cells._counts import background_of, counts_of, gc_fraction
+from scatacworks.tl._cells._counts import background_of, cell_counts, gc_fraction
 
 if TYPE_CHECKING:
     import os
@@ -136,7 +136,7 @@ def motif_deviations(
     """
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
-    counts = counts_of(adata, layer)
+    counts = cell_counts(adata, layer)
     sets, names, gc = _sets(adata, annotations, sequences, bias=bias, p_value=p_value, n_jobs=n_jobs)
     if gc is not None:
         adata.var[bias] = gc

@@ -11,6 +11,7 @@ from scipy import sparse
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
+from scatacworks._arrays import embedding_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -71,15 +72,7 @@ def smooth(
     """
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
-    if use_rep not in adata.obsm:
-        msg = (
-            f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.pp.lsi(adata) or name another by use_rep."
-        )
-        raise KeyError(msg)
-    points = np.asarray(adata.obsm[use_rep], np.float32)
-    if not np.isfinite(points).all():
-        msg = f".obsm[{use_rep!r}] has values that are not finite."
-        raise ValueError(msg)
+    points = embedding_of(adata, use_rep)
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(points), of="the number of cells")
     mean = _averager(points, n_neighbors)
     for key in [keys] if isinstance(keys, str) else keys:

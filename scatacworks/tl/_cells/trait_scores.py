@@ -12,12 +12,13 @@ from tqdm.auto import tqdm
 from scatacworks import _keys, _threads
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
+from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.random_walk import mutual_neighbours, random_walk
 from scatacworks.tl._annotation._elements import elements_of
 from scatacworks.tl._annotation._joins import variant_weights
-from scatacworks.tl._cells._counts import background_of, counts_of
+from scatacworks.tl._cells._counts import background_of, cell_counts
 
 if TYPE_CHECKING:
     import os
@@ -146,7 +147,7 @@ def trait_scores(
     data = adata.copy() if copy else adata
     adata = atac(data, mod)
     n_permutations, n_neighbors = whole(n_permutations, "n_permutations"), whole(n_neighbors, "n_neighbors")
-    counts = counts_of(adata, layer)
+    counts = cell_counts(adata, layer)
     rng = np.random.default_rng(seed)
     weights = _weights(adata, variants)
     kept, partners = background_of(
@@ -221,15 +222,7 @@ def _groups(
 
 def _graph(adata: AnnData, use_rep: str, n_neighbors: int, rng: np.random.Generator) -> sparse.csr_matrix:
     """Return the graph of mutual nearest neighbours in an embedding."""
-    if use_rep not in adata.obsm:
-        msg = (
-            f"No {use_rep!r} in .obsm (it has {sorted(adata.obsm)}); run sca.pp.lsi(adata) or name another by use_rep."
-        )
-        raise KeyError(msg)
-    points = np.asarray(adata.obsm[use_rep], np.float32)
-    if not np.isfinite(points).all():
-        msg = f".obsm[{use_rep!r}] has values that are not finite."
-        raise ValueError(msg)
+    points = embedding_of(adata, use_rep)
     n_neighbors = min(n_neighbors, len(points) - 1)
     if len(points) <= 5000:
         from sklearn.neighbors import NearestNeighbors

@@ -13,7 +13,7 @@ import numpy as np
 from scatacworks._core.boxes import sites_of_boxes
 from scatacworks._membership import listed
 from scatacworks.io._bigwig_read import read_complete
-from scatacworks.tl._denoising._samples import cut_sites_of, default_regions, intervals, nuclear, union
+from scatacworks.tl._denoising._samples import cut_sites_of, default_regions, intervals, union
 from scatacworks.tl._denoising.call_peaks import with_lengths
 from scatacworks.tracks import Tracks
 
@@ -177,7 +177,7 @@ def present(regions: Any, data: Any, key: str, absent: set[str]) -> Intervals | 
     if regions is None:
         msg = f"Left out, because a bigWig file lacks them: {listed(sorted(absent))}."
         warnings.warn(msg, UserWarning, stacklevel=3)
-        found = nuclear(genome) if found is None else found
+        found = intervals(None, genome) if found is None else found
         return {chrom: rows for chrom, rows in found.items() if chrom not in absent}
     lost = sorted(absent & set(found))
     if lost:

@@ -10,7 +10,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._core.pileup import CONVENTIONS
-from scatacworks._membership import resolve_groups
+from scatacworks._membership import groupby_of, has_groups, resolve_groups
 from scatacworks.io._source import open_fragments
 from scatacworks.tracks import Tracks
 
@@ -43,8 +43,7 @@ def _missing(data: Any, key: str) -> str | None:
     if isinstance(data, Tracks):
         return "these are tracks without cells"
     adata = atac(data)
-    groupby = adata.uns[key].get(_keys.PARAMS, {}).get("groupby")
-    if groupby is None or not (groupby in adata.obs or groupby in adata.obsm):
+    if not has_groups(adata, groupby_of(adata, key)):
         return f".uns[{key!r}] was not made from an .obs column or .obsm membership that is still there"
     if _keys.FRAGMENT_PAIRED in adata.obsm:
         return None
@@ -67,11 +66,10 @@ def read_cells(
         If they are not those that were counted, because groups or cells have changed since.
     """
     adata = atac(data)
-    params = adata.uns[key][_keys.PARAMS]
-    membership = resolve_groups(adata, str(params["groupby"]), groups=groups)
+    membership = resolve_groups(adata, groupby_of(adata, key), groups=groups)
     source = open_fragments(adata)
     wanted = {source.genome.code(chrom): chrom for chrom in chroms}
-    shifts = CONVENTIONS[str(params.get("convention", "10x"))]
+    shifts = CONVENTIONS[str(adata.uns[key][_keys.PARAMS].get("convention", "10x"))]
     gathered = [_Gathered(membership.matrix[:, [i]].toarray()[:, 0]) for i in range(len(groups))]
     for block in source.chromosomes(n_jobs=n_jobs, progress=progress):
         if block.chrom in wanted:

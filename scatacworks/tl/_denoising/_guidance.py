@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks import _keys
 from scatacworks._core.calling import call_runs
 from scatacworks._core.intervals import merge
 from scatacworks._depth import nuclear_sums
 from scatacworks._logging import logger
-from scatacworks._membership import listed, resolve_groups
+from scatacworks._membership import groupby_of, has_groups, listed, resolve_groups
 from scatacworks.prior import Guidance, Prior
 from scatacworks.tl._denoising.call_peaks import LIMITS, with_lengths
 from scatacworks.tl._denoising.prior import prior as make_prior
@@ -133,8 +132,8 @@ def from_others(
 
 def _sharing(adata: AnnData, key: str, groups: np.ndarray) -> np.ndarray:
     """Tell which groups have a cell in common, each with itself; bool `(n_groups, n_groups)`."""
-    groupby = str(adata.uns[key].get(_keys.PARAMS, {}).get("groupby", ""))
-    if groupby not in adata.obs and groupby not in adata.obsm:
+    groupby = groupby_of(adata, key)
+    if not has_groups(adata, groupby):
         return np.eye(len(groups), dtype=bool)
     members = resolve_groups(adata, groupby, groups=list(groups), tell_missing=False).matrix.astype(np.int64)
     return ((members.T @ members).toarray() > 0) | np.eye(len(groups), dtype=bool)

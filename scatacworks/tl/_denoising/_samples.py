@@ -20,8 +20,8 @@ from scatacworks._core.territory import (
     territory,
 )
 from scatacworks._depth import depths, nuclear_sums
+from scatacworks._regions import as_spans, nuclear_spans
 from scatacworks.get import tracks as get_tracks
-from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -113,14 +113,10 @@ def default_regions(data: Any, key: str) -> Intervals | None:
     return found
 
 
-def nuclear(genome: Genome) -> Intervals:
-    """All of the genome but mitochondria and plastids."""
-    return {chrom: np.array([[0, genome.sizes[chrom]]]) for chrom in np.array(genome.chroms)[genome.nuclear].tolist()}
-
-
 def intervals(regions: Any, genome: Genome) -> Intervals:
-    """Regions in any form as chromosome -> (n, 2) starts and ends."""
-    return {genome.chroms[code]: rows for code, rows in parse_regions(regions, genome).items()}
+    """Regions in any form, or the nuclear genome where it is `None`, as chromosome -> (n, 2) starts and ends."""
+    spans = nuclear_spans(genome) if regions is None else as_spans(regions, genome)
+    return {genome.chroms[code]: rows for code, rows in spans.items()}
 
 
 def peak_intervals(peaks: pd.DataFrame | None, group: str, genome: Genome) -> Intervals | None:
@@ -145,7 +141,7 @@ def split(
         validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
     if holdout is None:
         holdout = [c for c in ("chr10", "10") if c in known]
-    usable = nuclear(genome) if regions is None else regions
+    usable = intervals(None, genome) if regions is None else regions
     kept = intervals(list(validation), genome) if validation else {}
     out = intervals(list(holdout), genome) if holdout else {}
     train = {c: subtract(subtract(rows, kept.get(c)), out.get(c)) for c, rows in usable.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._files import atomic_path, require_writable
+from scatacworks._files import atomic_path, unfinished_folder
 from scatacworks._logging import logger
 from scatacworks.models.predict import Results, bar, decode_one, fills
 from scatacworks.tracks import Tracks
@@ -46,7 +46,6 @@ class Parts:
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.path = path
-        self.folder = path.with_name(f".{path.name}.unfinished")
         if path.exists() and not (path / _keys.SIGNAL / "zarr.json").exists():
             msg = f"{path} exists and is not a store of denoised tracks; give a path that is free."
             raise ValueError(msg)
@@ -55,23 +54,9 @@ class Parts:
         note = path / _DIGEST
         self.is_finished = note.exists() and note.read_text() == self._text
         if not self.is_finished:
-            self._open(self._text)
-
-    def _open(self, text: str) -> None:
-        note = self.folder / _DIGEST
-        if note.exists():
-            if note.read_text() != text:
-                msg = (
-                    f"{self.folder} holds unfinished work of a run with other parameters, model or input. Repeat "
-                    "that run to finish it, delete the folder, or give another path."
-                )
-                raise ValueError(msg)
-            logger.info("Resuming: %d units in %s are done.", len(list(self.folder.glob("*.npz"))), self.folder)
-            return
-        require_writable(self.path.parent)
-        self.folder.mkdir(exist_ok=True)
-        with atomic_path(note) as aside:
-            aside.write_text(text)
+            self.folder = unfinished_folder(path, description)
+            if done := len(list(self.folder.glob("*.npz"))):
+                logger.info("Resuming: %d units in %s are done.", done, self.folder)
 
     def _file(self, unit: Unit) -> Path:
         return self.folder / f"chrom{unit.chroms[0]:05d}-group{unit.groups[0]:06d}.npz"

@@ -11,9 +11,9 @@ import numpy as np
 from scatacworks import _keys, _step
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
+from scatacworks._regions import as_spans, spans_frame
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _guidance, _inputs
-from scatacworks.tl._denoising._regions import parse_regions, regions_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,9 +78,10 @@ def denoise(
         Groups to denoise, in this order; all by default.
     regions
         Limit the work to these: a region (`"chr1:1,000-2,000"`), a gene (and a quarter of it, at least 2 kb, to either
-        side, as :func:`~scatacworks.pl.tracks` shows it), a list of them, a BED file or a DataFrame with the columns
-        `chrom`, `start`, `end`. Elsewhere the tracks are NaN. By default the nuclear genome: mitochondria
-        and plastids, which have no nucleosomes and many copies, are computed only where named (`"chrM"`).
+        side, as :func:`~scatacworks.pl.tracks` shows it), a list of them, a BED file, a DataFrame with the columns
+        `chrom`, `start`, `end`, an AnnData that has them in `.var`, or a key of `.uns` such as `"peaks"`. Elsewhere the
+        tracks are NaN. By default the nuclear genome: mitochondria and plastids, which have no nucleosomes and many
+        copies, are computed only where named (`"chrM"`).
     depth
         Cut sites per 3.1e9 bp of territory of each group: one number, one per group, or a mapping. By default
         measured from the data.
@@ -179,7 +180,7 @@ def denoise(
     _inputs.check_convention(network, target.uns[key].get(_keys.PARAMS, {}), key)
     depths = _inputs.resolve_depth(target, key, cut_sites, depth)
     _inputs.warn_about(network, cut_sites, depths)
-    wanted = None if regions is None else parse_regions(regions, cut_sites.genome)
+    wanted = None if regions is None else as_spans(regions, cut_sites.genome, uns=target.uns)
     how = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
     scale = _inputs.resolve_scale(network, target_depth, depths)
     guidance = None
@@ -197,7 +198,7 @@ def denoise(
     params |= {} if guidance is None else _guidance.describe(guidance, match=prior_match)
     stored = _run(predictor, scale, params, path, progress=progress)
     stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
-    stored |= {} if wanted is None else {"regions": regions_frame(wanted, cut_sites.genome)}
+    stored |= {} if wanted is None else {"regions": spans_frame(wanted, cut_sites.genome)}
     target.uns[key_added] = stored | {_keys.PARAMS: params}
     return result if copy else None
 

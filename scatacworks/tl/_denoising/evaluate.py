@@ -152,7 +152,7 @@ def evaluate(
     apart = differential if pair is None else peaks_of_one(peaks, pair)
     found = present(regions, truth, pseudobulk_key, absent)
     where = None if found is None else _frame(found)
-    scored = _frame(_samples.nuclear(deep.genome)) if where is None else where
+    scored = _frame(_samples.intervals(None, deep.genome)) if where is None else where
     _warn_if_same(shallow, deep, list(dict.fromkeys(scored["chrom"])))
     exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}

@@ -12,7 +12,7 @@ from scatacworks._core.differential import z_scores
 from scatacworks._core.region_test import normalise, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap, independent
 from scatacworks._logging import logger
-from scatacworks._membership import resolve_groups
+from scatacworks._membership import has_groups, resolve_groups
 from scatacworks.tl._differential._target import stretches, target_cells
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _usable_groups(adata: AnnData, background: Background, group: str, key: str)
     filled = background.total > 0
     cells = target_cells(adata, key, group)
     groupby = background.params.get("groupby", "")
-    if cells is None or not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
+    if cells is None or not has_groups(adata, groupby):
         logger.warning("The cells of the groups are not known here; those they share are not accounted for.")
         return filled, independent(int(filled.sum()))
     membership = resolve_groups(adata, groupby)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks import _keys
 from scatacworks._core.region_test import many_against_many, normalise
-from scatacworks._membership import Membership, membership_matrix, resolve_groups
+from scatacworks._membership import Membership, groupby_of, membership_matrix, resolve_groups
+from scatacworks._regions import as_spans, nuclear_spans
 from scatacworks.tl._denoising import _inputs
-from scatacworks.tl._denoising._regions import parse_regions
 from scatacworks.tl._differential import _stream
-from scatacworks.tl._differential._source import nuclear_spans, read_groups
+from scatacworks.tl._differential._source import read_groups
 from scatacworks.tl._differential.background import TILE_BP, find_universe
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     network, name = _inputs.resolve_model(what.model)
     membership, first = _replicates(adata, what)
     fragments = open_fragments(adata)
-    spans = None if what.regions is None else parse_regions(what.regions, fragments.genome)
+    spans = None if what.regions is None else as_spans(what.regions, fragments.genome, uns=adata.uns)
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
     source = read_groups(
         *(membership, fragments, spans, _stream.reach(network)),
@@ -98,8 +97,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
 
 def _replicates(adata: AnnData, what: Comparison) -> tuple[Membership, np.ndarray]:
     """Return the replicates of both groups, and which belong to the first."""
-    groupby = str(adata.uns.get(what.key, {}).get(_keys.PARAMS, {}).get("groupby", what.key))
-    pair = resolve_groups(adata, groupby, groups=[what.group, what.reference])
+    pair = resolve_groups(adata, groupby_of(adata, what.key) or what.key, groups=[what.group, what.reference])
     cells = [np.flatnonzero(np.asarray(pair.matrix[:, [i]].todense()).ravel()) for i in range(2)]
     both = np.intersect1d(*cells)
     if len(both):

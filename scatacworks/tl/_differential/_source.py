@@ -12,7 +12,7 @@ from scatacworks import _keys
 from scatacworks._core.pileup import group_cut_sites
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
-from scatacworks._membership import Membership, resolve_groups
+from scatacworks._membership import Membership, groupby_of, has_groups, resolve_groups
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tracks import Runs, Tracks
 
@@ -165,11 +165,6 @@ def genome_for(adata: AnnData, key: str) -> Genome:
     return open_fragments(adata).genome
 
 
-def nuclear_spans(genome: Genome) -> dict[int, np.ndarray]:
-    """Return all of the genome to which signal may be normalised: by code, each nuclear chromosome as one interval."""
-    return {code: np.array([[0, int(genome.lengths[code])]]) for code in np.flatnonzero(genome.nuclear).tolist()}
-
-
 def open_groups(
     adata: AnnData,
     key: str,
@@ -193,7 +188,7 @@ def open_groups(
     """
     if has_cut_sites(adata, key):
         return _counted(adata, key)
-    if key not in adata.obs and key not in adata.obsm:
+    if not has_groups(adata, key):
         msg = (
             f"There are no groups under {key!r}: neither cut sites in .uns (pp.pseudobulk writes them), nor a column "
             "of .obs, nor a membership in .obsm (pp.knn_groups writes one)."
@@ -210,8 +205,8 @@ def _counted(adata: AnnData, key: str) -> CountedSource:
     from scatacworks.tl._denoising._inputs import resolve_depth
 
     cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
-    params = adata.uns[key].get(_keys.PARAMS, {})
-    provenance = {"groupby": str(params.get("groupby", "")), "convention": str(params.get("convention", ""))}
+    convention = str(adata.uns[key].get(_keys.PARAMS, {}).get("convention", ""))
+    provenance = {"groupby": groupby_of(adata, key), "convention": convention}
     depth = resolve_depth(adata, key, cut_sites, None)
     return CountedSource(cut_sites.groups, cut_sites.genome, depth, provenance, cut_sites)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,11 +11,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks._core.calling import call_dense
-from scatacworks._files import atomic_path, require_replaceable, require_writable
+from scatacworks._files import atomic_path
 from scatacworks._logging import logger
 from scatacworks.prior import Guidance
 from scatacworks.tl._denoising.call_peaks import LIMITS
-from scatacworks.tl._differential._store import KNOWN_BY
 from scatacworks.tl._differential._universe import as_arrays
 
 if TYPE_CHECKING:
@@ -214,28 +211,3 @@ class Stream:
         """Keep what is done, in place of what was kept before."""
         with atomic_path(self.folder / KEPT) as aside, aside.open("wb") as handle:
             np.savez(handle, **vars(found))
-
-
-def open_folder(path: Path, description: dict[str, Any]) -> Path:
-    """Return the hidden folder beside `path` where unfinished work waits; work of other parameters is refused."""
-    require_replaceable(path, KNOWN_BY)
-    folder = path.with_name(f".{path.name}.unfinished")
-    note, text = folder / "parameters.json", json.dumps(description, sort_keys=True)
-    if note.exists():
-        if note.read_text() != text:
-            msg = (
-                f"{folder} holds unfinished work of a run with other parameters, model or input. Repeat that run to "
-                "finish it, delete the folder, or give another path."
-            )
-            raise ValueError(msg)
-        return folder
-    require_writable(path.parent)
-    folder.mkdir(exist_ok=True)
-    with atomic_path(note) as aside:
-        aside.write_text(text)
-    return folder
-
-
-def remove_folder(folder: Path) -> None:
-    """Delete finished work."""
-    shutil.rmtree(folder)

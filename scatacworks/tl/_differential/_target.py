@@ -10,7 +10,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._core.differential import z_scores
 from scatacworks._core.runs import encode
-from scatacworks._membership import resolve_groups
+from scatacworks._membership import groupby_of, has_groups, resolve_groups
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tracks import Tracks
 
@@ -100,10 +100,8 @@ def _total(target: Target, background: Background, number: int, key: str) -> flo
 
 def target_cells(adata: AnnData, key: str, group: str) -> np.ndarray | None:
     """Return which cells make up the tested group, as far as the denoised tracks tell; bool, `(n_cells,)`."""
-    source = str(adata.uns[key].get(_keys.PARAMS, {}).get("key", ""))
-    slot = adata.uns.get(source, {})
-    groupby = str(slot.get(_keys.PARAMS, {}).get("groupby", "")) if hasattr(slot, "get") else ""
-    if not groupby or (groupby not in adata.obs and groupby not in adata.obsm):
+    groupby = groupby_of(adata, key)
+    if not has_groups(adata, groupby):
         return None
     membership = resolve_groups(adata, groupby, tell_missing=False)
     if group not in membership.groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,14 +12,14 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
+from scatacworks._files import require_replaceable, unfinished_folder
 from scatacworks._logging import logger
-from scatacworks._regions import as_regions
+from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
-from scatacworks.tl._denoising._regions import parse_regions, regions_frame
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tl._differential import _stream, _universe
-from scatacworks.tl._differential._source import genome_for, nuclear_spans, open_groups
-from scatacworks.tl._differential._store import Background
+from scatacworks.tl._differential._source import genome_for, open_groups
+from scatacworks.tl._differential._store import KNOWN_BY, Background
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +73,8 @@ def background(
         The groups: a slot of `.uns` written by :func:`~scatacworks.pp.pseudobulk`, or a column of `.obs` or membership
         in `.obsm`, which is then counted from the fragments on the fly, near the regions only.
     regions
-        Where to work: what :func:`~scatacworks.tl.regions_around_genes` returns, a DataFrame with `chrom`, `start` and
-        `end`, a BED file, a region, a gene (with flanks, as for :func:`~scatacworks.tl.denoise`) or a list of them.
+        Where to work: what :func:`~scatacworks.tl.regions_around_genes` returns, or any other form of regions that
+        :func:`~scatacworks.tl.denoise` takes.
         `None`: the genome without mitochondria and plastids, whose signal would tell how much a group is scaled.
     universe
         What the default test of :func:`~scatacworks.tl.differential_regions` tests: a table or BED file of peaks or of
@@ -152,12 +153,13 @@ def background(
     stream = _stream.Stream(source, denoiser, spans, None, progress)
     path = None if path is None else Path(path).resolve()
     if path is not None:
-        stream.folder = _stream.open_folder(path, _resume_key(params, source, universe, tile))
+        require_replaceable(path, KNOWN_BY)
+        stream.folder = unfinished_folder(path, _resume_key(params, source, universe, tile))
     tested = find_universe(stream, target, universe, tile, spans)
     found = _run(stream, tested, params)
     target.uns[f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
     if stream.folder is not None:
-        _stream.remove_folder(stream.folder)
+        shutil.rmtree(stream.folder)
     return result if copy else None
 
 
@@ -165,7 +167,7 @@ def _open(
     adata: AnnData, key: str, regions: Any, network: Model, n_jobs: int | None
 ) -> tuple[GroupSource, dict[int, np.ndarray]]:
     """Return the groups, and the regions by chromosome code."""
-    spans = None if regions is None else parse_regions(regions, genome_for(adata, key))
+    spans = None if regions is None else as_spans(regions, genome_for(adata, key), uns=adata.uns)
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
     source = open_groups(adata, key, spans, _stream.reach(network), convention=convention, n_jobs=n_jobs)
     _inputs.check_convention(network, source.provenance, key)
@@ -226,7 +228,7 @@ def _run(stream: _stream.Stream, tested: pd.DataFrame, params: dict[str, Any]) -
         logger.warning("%d of %d groups have no signal in the regions.", silent, len(groups))
     level = np.float32(found.total.mean() / stream.n_bases)
     mean, sd, signal = (values * level for values in (found.mean, found.sd, found.signal))
-    frame = regions_frame(stream.regions, genome)
+    frame = spans_frame(stream.regions, genome)
     return Background(genome, frame, mean, sd, tested, signal, groups, found.total, params)
 
 

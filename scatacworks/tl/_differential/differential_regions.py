@@ -12,6 +12,7 @@ from scatacworks._arguments import whole
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._groups import group_name
+from scatacworks._membership import has_groups
 from scatacworks._regions import as_regions
 from scatacworks.prior import Prior
 from scatacworks.tl._differential._calibrated import calibrated_test
@@ -99,8 +100,8 @@ def differential_regions(
     reference
         Another group, to compare with instead of a background.
     regions
-        Limit the test to the tested regions that touch these; a table, BED file, gene, region or list. With
-        `reference`, where to work.
+        Limit the test to the tested regions that touch these; in any form that :func:`~scatacworks.tl.denoise` takes.
+        With `reference`, where to work.
     method
         Which test, see above.
     key
@@ -195,7 +196,8 @@ def differential_regions(
             _keys.PARAMS: _step.params(group=group, background=background),
         }
         genome = moments.genome
-        table = table if regions is None else _touching(table, as_regions(_listed(regions), genome), genome)
+        if regions is not None:
+            table = _touching(table, as_regions(regions, genome, uns=target.uns, gene_flanks=True), genome)
     if min_coverage is None:
         min_coverage = level if method == "paper" and reference is None else 0.0
     target.uns[key_added] = _finished(table, genome, level, min_coverage, fdr)
@@ -235,18 +237,18 @@ def _ensure_background(
     adata: AnnData, name: str, regions: Any, key: str, model: Any, *, shared: dict[str, Any]
 ) -> Background:
     """Return the background, made first if only its groups are there."""
-    for slot in (name, f"{name}{_keys.MOMENTS_SUFFIX}"):
-        if is_background(adata.uns.get(slot)):
-            return get_background(adata, slot)
-    if name not in adata.obs and name not in adata.obsm:
-        return get_background(adata, name)
+    slots = (name, f"{name}{_keys.MOMENTS_SUFFIX}")
+    slot = next((slot for slot in slots if is_background(adata.uns.get(slot))), None)
+    _check_steps(adata, key, name, made=slot is not None)
+    if slot is not None:
+        return get_background(adata, slot)
     if regions is None:
         msg = (
             f"There is no background for {name!r} yet; name the regions to make it for, or call "
             f'tl.background(adata, key="{name}", regions=...) first.'
         )
         raise ValueError(msg)
-    tracks = adata.uns.get(key, {})
+    tracks = adata.uns[key]
     params = tracks.get(_keys.PARAMS, {})
     if isinstance(model, str) and model == "default":
         model = str(params.get("model", model))
@@ -256,14 +258,28 @@ def _ensure_background(
         prior = {"prior": Prior.from_dict(tracks[_keys.PRIOR]), "prior_weight": float(params["prior_weight"])}
     precision = str(params.get("precision", "float32"))
     make_background(adata, key=name, regions=regions, model=model, precision=precision, **shared, **prior)
-    return get_background(adata, f"{name}{_keys.MOMENTS_SUFFIX}")
+    return get_background(adata, slots[-1])
 
 
-def _listed(regions: Any) -> Any:
-    """Return a single region or gene as a list; a path stays one."""
-    from pathlib import Path
-
-    return [regions] if isinstance(regions, str) and not Path(regions).is_file() else regions
+def _check_steps(adata: AnnData, key: str, name: str, *, made: bool) -> None:
+    """Say what to run, in order, where there are no tracks, or neither a background nor groups to make it of."""
+    no_tracks, no_groups = key not in adata.uns, not made and not has_groups(adata, name)
+    if not no_tracks and not no_groups:
+        return
+    have = ", ".join(repr(slot) for slot, value in adata.uns.items() if is_background(value)) or "none"
+    told = {
+        f"There are no denoised tracks in .uns[{key!r}].": no_tracks,
+        f"There is no background {name!r} (there are: {have}).": not made,
+    }
+    steps = {
+        "sca.pp.pseudobulk(adata, groupby=...)": no_tracks and _keys.PSEUDOBULK not in adata.uns,
+        f"sca.tl.denoise(adata, key_added={key!r})": no_tracks,
+        f"sca.pp.knn_groups(adata, key_added={name!r})": no_groups,
+        f"sca.tl.background(adata, key={name!r})": not made,
+    }
+    missing, needed = ([text for text, holds in each.items() if holds] for each in (told, steps))
+    msg = f"{' '.join(missing)} Run first, in this order: {'; '.join(needed)}."
+    raise KeyError(msg)
 
 
 def _touching(table: pd.DataFrame, regions: pd.DataFrame, genome: Genome) -> pd.DataFrame:

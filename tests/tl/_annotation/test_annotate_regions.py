@@ -150,6 +150,14 @@ def test_traits_of_peaks_equal_bedtools(shared_data, tmp_path):
     np.testing.assert_allclose(shown, own, rtol=0.06)
 
 
+def test_columns_may_have_the_names_of_other_packages():
+    own = regions((10, 20), (40, 60))
+    expected = sca.tl.annotate_regions(own, genes=GENE).drop(columns=own.columns)
+    for names in (["Chromosome", "Start", "End"], ["seqnames", "start", "end"], ["chrom", "chromStart", "chromEnd"]):
+        other = own.rename(columns=dict(zip(["chrom", "start", "end"], names, strict=True)))
+        pd.testing.assert_frame_equal(sca.tl.annotate_regions(other, genes=GENE)[expected.columns], expected)
+
+
 def test_errors(make_index):
     with pytest.raises(KeyError, match="differential_regions"):
         sca.tl.annotate_regions(make_index(), key="differential_regions", genes=GENE)

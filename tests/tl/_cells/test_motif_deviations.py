@@ -86,5 +86,5 @@ def test_errors(cells):
     with pytest.raises(KeyError, match="motif_deviations"):
         sca.tl.motif_variability(cells)
     cells.X = -cells.X
-    with pytest.raises(ValueError, match="none negative"):
+    with pytest.raises(ValueError, match="negative or missing"):
         sca.tl.motif_deviations(cells, annotations="sets")

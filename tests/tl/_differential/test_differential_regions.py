@@ -151,6 +151,10 @@ def test_regions_limit_the_test(adata):
     table = adata.uns["differential_regions"]
     assert ((table["end"] > 40_000) & (table["start"] < 80_000)).all()
     assert len(table) > 50
+    adata.uns["here"] = pd.DataFrame({"chrom": ["chrA"], "start": [40_000], "end": [80_000]})
+    sca.tl.differential_regions(adata, "primed", regions="here", progress=False)
+    pd.testing.assert_frame_equal(adata.uns["differential_regions"], table)
+    table = adata.uns["differential_regions"]
     with pytest.raises(ValueError, match="regions= touches none of the"):
         sca.tl.differential_regions(adata, "primed", regions="chrA:0-10", progress=False)
     assert adata.uns["differential_regions"] is table
@@ -167,6 +171,35 @@ def test_two_groups_are_compared_by_replicates(adata, model, replicates):
     places = [*(2_000 + i * SPACING for i in GAINED + LOST), *NEW]
     false = [row for row in called.itertuples() if not any(abs(row.start - place) < 2_500 for place in places)]
     assert len(false) <= max(2, 0.2 * len(called))
+
+
+NO_TRACKS = "There are no denoised tracks in .uns['denoised']."
+NO_BACKGROUND = "There is no background 'background' (there are: none)."
+STEPS = (
+    "sca.pp.pseudobulk(adata, groupby=...)",
+    "sca.tl.denoise(adata, key_added='denoised')",
+    "sca.pp.knn_groups(adata, key_added='background')",
+    "sca.tl.background(adata, key='background')",
+)
+
+
+@pytest.mark.parametrize(
+    ("gone", "told", "steps"),
+    [
+        (["pseudobulk", "denoised", "background_moments"], [NO_TRACKS, NO_BACKGROUND], STEPS),
+        (["denoised"], [NO_TRACKS], STEPS[1:2]),
+        (["background_moments"], [NO_BACKGROUND], STEPS[2:]),
+    ],
+)
+def test_what_was_not_run_is_named_in_order(adata, gone, told, steps):
+    """Also before the time is spent that making the background takes."""
+    for slot in gone:
+        del adata.uns[slot]
+    if "background_moments" in gone:
+        del adata.obsm["background"]
+    with pytest.raises(KeyError) as error:
+        sca.tl.differential_regions(adata, "primed", regions=REGIONS, progress=False)
+    assert error.value.args[0] == f"{' '.join(told)} Run first, in this order: {'; '.join(steps)}."
 
 
 @pytest.mark.parametrize(
