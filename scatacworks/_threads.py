@@ -57,6 +57,7 @@ def ahead(items: Generator[Item]) -> Iterator[Item]:
     """
     left = threading.Event()
     with closing(items), ThreadPoolExecutor(1, "ahead", setattr, (_here, "left", left)) as pool:
+        pool.submit(bool).result()  # a thread that an interrupt keeps from being noted would not be waited for
         try:
             coming = pool.submit(next, items, _END)
             while (item := coming.result()) is not _END:
