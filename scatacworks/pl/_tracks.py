@@ -147,6 +147,48 @@ def tracks(
     return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
 
 
+_STEPS = {
+    "denoised": "tl.denoise",
+    "probability": "tl.denoise",
+    "unguided": "tl.denoise(prior=...)",
+    "prior": "tl.denoise(prior=...)",
+    "peaks": "tl.call_peaks",
+}
+
+
+def _layers(adata: AnnData, wanted: Sequence[Layer] | None, keys: tuple[str, str, str]) -> list[Layer]:
+    """Return the layers to show, by default all that there are."""
+    key, pseudobulk_key, peaks_key = keys
+    slots = (pseudobulk_key, key, key, key, key, peaks_key)
+    guided = _keys.PRIOR in adata.uns.get(key, {})
+    there = [
+        layer
+        for layer, slot in zip(LAYERS, slots, strict=True)
+        if slot in adata.uns and (guided or layer not in ("unguided", "prior"))
+    ]
+    unknown = [layer for layer in wanted or () if layer not in LAYERS]
+    if unknown:
+        msg = f"The layer {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, LAYERS))}."
+        raise ValueError(msg)
+    missing = [layer for layer in wanted or () if layer not in there]
+    if missing or not there:
+        name = missing[0] if missing else "track"
+        step = _STEPS.get(name, "pp.pseudobulk")
+        msg = f"There is no {name} to show; run scatacworks.{step} first, or name the keys."
+        raise KeyError(msg)
+    return there if wanted is None else list(wanted)
+
+
+def _genome(adata: AnnData, key: str, pseudobulk_key: str) -> Genome:
+    """Return the genome of the tracks or, where there are only peaks, of the object."""
+    base = [slot for slot in (pseudobulk_key, key) if slot in adata.uns]
+    genome = get_tracks(adata, key=base[0]).genome if base else genome_of(adata)
+    if genome is None:
+        msg = f"The object names no genome: set .uns[{_keys.REFERENCE_SEQUENCES!r}] = sca.Genome('hg38').to_frame()."
+        raise KeyError(msg)
+    return genome
+
+
 @dataclass(frozen=True)
 class _Source:
     """Where the values come from."""
@@ -170,34 +212,9 @@ class _Source:
         flank: int | None,
         genes: pd.DataFrame | bool,
     ) -> _Source:
-        key, pseudobulk_key, peaks_key = keys
-        slots = (pseudobulk_key, key, key, key, key, peaks_key)
-        guided = _keys.PRIOR in adata.uns.get(key, {})
-        there = [
-            layer
-            for layer, slot in zip(LAYERS, slots, strict=True)
-            if slot in adata.uns and (guided or layer not in ("unguided", "prior"))
-        ]
-        unknown = [layer for layer in layers or () if layer not in LAYERS]
-        if unknown:
-            msg = f"The layer {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, LAYERS))}."
-            raise ValueError(msg)
-        missing = [layer for layer in layers or () if layer not in there]
-        if missing or not there:
-            name = missing[0] if missing else "track"
-            steps = {"peaks": "tl.call_peaks", "denoised": "tl.denoise", "probability": "tl.denoise"}
-            steps |= dict.fromkeys(("unguided", "prior"), "tl.denoise(prior=...)")
-            step = steps.get(name, "pp.pseudobulk")
-            msg = f"There is no {name} to show; run scatacworks.{step} first, or name the keys."
-            raise KeyError(msg)
-        shown = there if layers is None else list(layers)
-        base = [slot for slot in (pseudobulk_key, key) if slot in adata.uns]
-        genome = get_tracks(adata, key=base[0]).genome if base else genome_of(adata)
-        if genome is None:
-            msg = (
-                f"The object names no genome: set .uns[{_keys.REFERENCE_SEQUENCES!r}] = sca.Genome('hg38').to_frame()."
-            )
-            raise KeyError(msg)
+        key, pseudobulk_key, _ = keys
+        shown = _layers(adata, layers, keys)
+        genome = _genome(adata, key, pseudobulk_key)
         if isinstance(genes, pd.DataFrame):
             genome = genome.with_genes(genes[genes["part"] == "transcript"] if "part" in genes else genes)
         if "raw" in shown and len(shown) > 1 and not is_made_of(adata, key, pseudobulk_key):
