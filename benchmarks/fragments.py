@@ -44,6 +44,7 @@ def run():
         return n
 """,
 }
+REPEATS = {"polars": 5, "snapatac2 import_fragments": 1}  # the latter takes most of a minute
 TIMER = """
 import time
 if __name__ == "__main__":
@@ -85,6 +86,13 @@ def check(path: Path, cells: list[str]) -> str:
     if groups:
         raise AssertionError(list(groups))
     return f"all columns of {len(table):,} lines equal pandas'"
+
+
+def timed(path: Path, cells: list[str]) -> float:
+    """Return the seconds that reading a file takes."""
+    start = time.perf_counter()
+    read(path, cells)
+    return time.perf_counter() - start
 
 
 def run_peer(script: str, path: Path) -> float | None:
@@ -132,19 +140,12 @@ def rows(size: str) -> list[Row]:
         )
     )
     for name, script in PEERS.items():
-        seconds = run_peer(script, path)
-        if seconds is not None:
-            start = time.perf_counter()
-            read(path, cells)
-            ours = time.perf_counter() - start
-            out.append(
-                Row(
-                    "bgzipped fragments to coded arrays",
-                    name,
-                    ours,
-                    seconds,
-                    unit=common["unit"],
-                    throughput=n / 1e6 / ours,
-                )
-            )
+        pairs = [(timed(path, cells), run_peer(script, path)) for _ in range(REPEATS[name])]
+        if pairs[0][1] is None:
+            continue
+        ours, theirs = map(float, np.median(pairs, axis=0))
+        throughput = n / 1e6 / ours
+        out.append(
+            Row("bgzipped fragments to coded arrays", name, ours, theirs, unit=common["unit"], throughput=throughput)
+        )
     return out
