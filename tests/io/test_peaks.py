@@ -163,7 +163,7 @@ def tested():
     where = "chr1:20,000-60,000"
     sca.tl.differential_regions(adata, "A", reference="B", key="group", regions=where, progress=False)
     table = adata.uns["differential_regions"]
-    gene = np.where(np.arange(len(table)) % 2, "", "GENE 1")
+    gene = np.where(np.arange(len(table)) % 2, "", 'GENE "1"')
     return table.assign(gene=gene, gene_distance=np.where(gene == "", np.nan, 1500.0))
 
 
