@@ -151,13 +151,14 @@ def _check_is_grouping(values: pd.Index, n_cells: int, column: str) -> None:
         return
     broken = values[values % 1 != 0]
     if len(broken):
-        found = f"with values such as {broken[0]}"
+        found = f"is a measurement, with values such as {broken[0]}"
     elif len(values) > _FEW_NUMBERS and n_cells < _CELLS_PER_NUMBER * len(values):
-        found = f"with {len(values):,} values in {n_cells:,} cells, such as {group_name(values[-1])}"
+        found = f"looks like a measurement, with {len(values):,} values in {n_cells:,} cells, such as "
+        found += group_name(values[-1])
     else:
         return
     msg = (
-        f".obs[{column!r}] is a measurement, {found}; expected groups of cells. If every value does name a group: "
+        f".obs[{column!r}] {found}; expected groups of cells. If every value does name a group: "
         f"adata.obs[{column!r}] = adata.obs[{column!r}].astype('category')."
     )
     raise ValueError(msg)

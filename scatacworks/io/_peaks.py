@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from csv import QUOTE_NONE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -222,6 +223,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 
 def _write(path: Path, lines: pd.DataFrame, *, compress: bool) -> None:
     form = {"sep": "\t", "header": lines.columns[0].startswith("#"), "index": False, "na_rep": _MISSING}
+    form["quoting"] = QUOTE_NONE  # readers of BED take quotes for text
     with atomic_path(path) as aside:
         if not compress:
             lines.to_csv(aside, **form)

@@ -151,10 +151,19 @@ def _read(path: Path, format: str | None) -> pd.DataFrame:
         _fail(path, short, f"at least {needed} columns separated by tabs, as many as in the lines above")
     table = pd.DataFrame(columns=columns, dtype=str)
     if lines:
-        text = StringIO("\n".join(line for _, line in lines))
-        options = {"usecols": range(len(columns)), "dtype": str, "na_filter": False, "quoting": QUOTE_NONE}
-        table = pd.read_csv(text, sep="\t", header=None, names=columns, **options)
+        text = "\n".join(line for _, line in lines)
+        try:
+            table = _parsed(text, columns, {"start": np.int64, "end": np.int64})
+        except (ValueError, OverflowError):  # a line is to be named, or writes its numbers in another way
+            table = _parsed(text, columns, {})
     return _typed(table, lines, path, is_bed=format == "bed")
+
+
+def _parsed(text: str, columns: list[str], types: dict[str, type]) -> pd.DataFrame:
+    """Return the first columns, of the given types or as they are written."""
+    types = {name: types.get(name, str) for name in columns}
+    how = {"header": None, "usecols": range(len(columns)), "na_filter": False, "quoting": QUOTE_NONE}
+    return pd.read_csv(StringIO(text), sep="\t", names=columns, dtype=types, **how)
 
 
 def _named_columns(path: Path, header: tuple[int, str], lines: list[tuple[int, str]]) -> list[str]:
@@ -194,9 +203,9 @@ def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str
 
 def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path, *, is_bed: bool) -> pd.DataFrame:
     start, end = (pd.to_numeric(table[name], errors="coerce") for name in ("start", "end"))
-    valid = (start >= 0) & (end > start) & (start % 1 == 0) & (end % 1 == 0)
+    valid = (start >= 0) & (end > start) & (end < 2**31) & (start % 1 == 0) & (end % 1 == 0)
     if not valid.all():
-        _fail(path, lines[int(np.argmin(valid.to_numpy()))], "chromosome, start and end with 0 <= start < end")
+        _fail(path, lines[int(np.argmin(valid.to_numpy()))], "chromosome, start and end with 0 <= start < end < 2^31")
     table = table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
     for name in ("score", "signal"):
         if name in table:

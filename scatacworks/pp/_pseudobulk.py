@@ -13,6 +13,7 @@ from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
 from scatacworks._counting import CellCounter
+from scatacworks._files import require_replaceable
 from scatacworks._logging import logger
 from scatacworks._membership import listed, resolve_groups
 from scatacworks.io._source import open_fragments
@@ -101,8 +102,9 @@ def pseudobulk(
     KeyError
         If `groupby`, or one of `groups`, does not exist.
     ValueError
-        If `groupby` holds measurements, no fragment belongs to any group, or `path` is a folder that is not a track
-        store.
+        If `groupby` holds measurements, or no fragment belongs to any group.
+    FileExistsError, NotADirectoryError, PermissionError
+        If `path` holds something else than such a store, is a file or cannot be written to.
 
     Warns
     -----
@@ -176,10 +178,7 @@ def _store(
     """Keep the cut sites in memory, or write them to `path`; return what goes into `.uns`."""
     if path is None:
         return {_keys.CUT_SITES: Tracks.from_chromosomes(groups, genome, chromosomes).to_dict()}
-    path = Path(path).resolve()
-    if path.exists() and not (path / _keys.CUT_SITES / "zarr.json").exists():
-        msg = f"{path} exists and is not a store of cut sites; give a path that is free."
-        raise ValueError(msg)
+    path = require_replaceable(Path(path).resolve(), f"{_keys.CUT_SITES}/zarr.json")
     Tracks.write_zarr(path / _keys.CUT_SITES, groups, genome, chromosomes, dtype=np.uint32, lengths=False)
     return {"path": str(path)}
 

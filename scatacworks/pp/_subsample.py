@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -128,12 +129,15 @@ def subsample(
     names = _repeated(sites.groups, n_repeats)
     chromosomes = _thinned(sites, np.repeat(kept_share, n_repeats), n_repeats, rng)
     thinned = Tracks.from_chromosomes(names["groups"], sites.genome, chromosomes)
-    source = target.uns[key]
+    source, digest = target.uns[key], hashlib.sha256()
+    for part in (thinned.indptr, thinned.starts, thinned.values):
+        digest.update(part)
+    params |= {"key": key, "digest": digest.hexdigest()[:16]}
     target.uns[key_added] = names | {
         _keys.CUT_SITES: thinned.to_dict(),
         "n_cells": np.repeat(np.asarray(source["n_cells"]), n_repeats),
         "n_fragments": np.rint(thinned.sums() / 2).astype(np.int64),
-        _keys.PARAMS: dict(source[_keys.PARAMS]) | params | {"key": key},
+        _keys.PARAMS: dict(source[_keys.PARAMS]) | params,
     }
     return result if copy else None
 

@@ -110,6 +110,8 @@ def test_a_genome_sorts_renames_and_reports(tmp_path):
         ("chr1\t-5\t10\n", "line 1: expected"),
         ("chr1 5 10\n", "line 1: expected at least 3 columns separated by tabs"),
         ("chr1\tx\t10\n", "line 1: expected chromosome, start and end"),
+        ("chr1\t5\t10\nchr1\t5\t1e10\n", r"line 2: .* end < 2\^31"),
+        ("chr1\t5\t99999999999999999999\n", r"line 1: .* end < 2\^31"),
     ],
 )
 def test_a_line_that_is_no_region_is_named(tmp_path, text, message):
@@ -117,6 +119,12 @@ def test_a_line_that_is_no_region_is_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         sca.io.read_peaks(path)
+
+
+def test_numbers_are_taken_however_they_are_written(tmp_path):
+    path = tmp_path / "x.bed"
+    path.write_text("chr1\t1e3\t2000.0\nchr1\t05\t 10\n")
+    assert sca.io.read_peaks(path).values.tolist() == [["chr1", 1000, 2000], ["chr1", 5, 10]]
 
 
 def test_names_are_taken_as_they_are_and_longer_lines_cut(tmp_path):
@@ -155,7 +163,7 @@ def tested():
     where = "chr1:20,000-60,000"
     sca.tl.differential_regions(adata, "A", reference="B", key="group", regions=where, progress=False)
     table = adata.uns["differential_regions"]
-    gene = np.where(np.arange(len(table)) % 2, "", "GENE 1")
+    gene = np.where(np.arange(len(table)) % 2, "", 'GENE "1"')
     return table.assign(gene=gene, gene_distance=np.where(gene == "", np.nan, 1500.0))
 
 

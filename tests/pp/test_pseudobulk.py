@@ -252,7 +252,7 @@ def test_a_store_holds_the_same_and_survives_h5ad(toy, tmp_path):
 def test_a_folder_of_something_else_is_not_overwritten(toy, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "precious.txt").write_text("!")
-    with pytest.raises(ValueError, match="is not a store of cut sites"):
+    with pytest.raises(FileExistsError, match="results is a folder with something else in it"):
         sca.pp.pseudobulk(toy, "type", path=tmp_path / "results", progress=False)
     assert (tmp_path / "results" / "precious.txt").exists()
 

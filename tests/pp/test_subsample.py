@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import scatacworks as sca
+from scatacworks.get._track import is_made_of
 
 GENOME = sca.Genome({"chr1": 2_000, "chr2": 1_000}, name="toy")
 
@@ -52,6 +53,15 @@ def test_seeds_repeat_draws(cells):
             drawn = {key: sca.get.tracks(cells, key=key).starts for key in ("one", "same", "other")}
         assert np.array_equal(drawn["one"], drawn["same"])
         assert not np.array_equal(drawn["one"], drawn["other"])
+
+
+def test_what_is_made_of_thinned_cut_sites_is_told_apart(cells):
+    sca.pp.pseudobulk(cells, "type", progress=False)
+    for key, seed in (("one", 3), ("same", 3), ("other", 4)):
+        sca.pp.subsample(cells, fraction=0.3, seed=seed, key_added=key)
+    cells.uns["denoised"] = {"params": {"cut_sites_digest": cells.uns["one"]["params"]["digest"]}}
+    keys = ("pseudobulk", "one", "same", "other")
+    assert [is_made_of(cells, "denoised", key) for key in keys] == [False, True, True, False]
 
 
 def test_thinning_keeps_the_share_and_adds_nothing(cells):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,7 +141,7 @@ def _in_elements(
 
 def _one_per_block(hits: pd.DataFrame, elements: Elements, ld_blocks: Any, trait: str) -> pd.DataFrame:
     """Keep the best variant of every block; variants outside all blocks are dropped."""
-    if isinstance(ld_blocks, int | np.integer):
+    if isinstance(ld_blocks, Real):
         ld_blocks = whole(ld_blocks, "ld_blocks")
         block = pd.Series(list(zip(hits["code"], hits["position"] // ld_blocks, strict=True)), dtype=object)
         inside = np.arange(len(hits))

@@ -43,6 +43,8 @@ def _missing(data: Any, key: str) -> str | None:
     if isinstance(data, Tracks):
         return "these are tracks without cells"
     adata = atac(data)
+    if "source_group" in adata.uns[key]:
+        return f".uns[{key!r}] holds cut sites that pp.subsample thinned one by one"
     if not has_groups(adata, groupby_of(adata, key)):
         return f".uns[{key!r}] was not made from an .obs column or .obsm membership that is still there"
     if _keys.FRAGMENT_PAIRED in adata.obsm:

@@ -135,7 +135,8 @@ def _sharing(adata: AnnData, key: str, groups: np.ndarray) -> np.ndarray:
     groupby = groupby_of(adata, key)
     if not has_groups(adata, groupby):
         return np.eye(len(groups), dtype=bool)
-    members = resolve_groups(adata, groupby, groups=list(groups), tell_missing=False).matrix.astype(np.int64)
+    names = list(adata.uns[key].get("source_group", groups))  # of thinned cut sites, the groups they are from
+    members = resolve_groups(adata, groupby, groups=names, tell_missing=False).matrix.astype(np.int64)
     return ((members.T @ members).toarray() > 0) | np.eye(len(groups), dtype=bool)
 
 

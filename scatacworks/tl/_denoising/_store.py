@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._files import atomic_path, unfinished_folder
+from scatacworks._files import atomic_path, require_replaceable, unfinished_folder
 from scatacworks._logging import logger
 from scatacworks.models.predict import Results, bar, decode_one, fills
 from scatacworks.tracks import Tracks
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LAYERS = (_keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)  # of a predictor's outputs, in order
 _COLUMNS = ("starts", "lengths", "levels")
 _DIGEST = "digest.json"
+_KNOWN_BY = f"{_keys.SIGNAL}/zarr.json"  # a store of denoised tracks
 
 
 class Parts:
@@ -40,15 +41,15 @@ class Parts:
 
     Raises
     ------
+    FileExistsError, NotADirectoryError, PermissionError
+        If `path` holds something else, is a file or cannot be written to.
     ValueError
-        If unfinished work of other parameters lies there, or something else than a store lies at `path`.
+        If unfinished work of other parameters lies there.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.path = path
-        if path.exists() and not (path / _keys.SIGNAL / "zarr.json").exists():
-            msg = f"{path} exists and is not a store of denoised tracks; give a path that is free."
-            raise ValueError(msg)
+        require_replaceable(path, _KNOWN_BY)
         self._opened: tuple = (None, None)  # the unit read last
         self._text = json.dumps(description, sort_keys=True)
         note = path / _DIGEST
@@ -143,7 +144,7 @@ def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
     """Turn the finished units into the store, chromosome by chromosome, and delete them."""
     genome = predictor.cut_sites.genome
-    with atomic_path(parts.path, holds=f"{_keys.SIGNAL}/zarr.json") as aside:
+    with atomic_path(parts.path, holds=_KNOWN_BY) as aside:
         aside.mkdir()
         for output, layer in enumerate(LAYERS[: len(predictor.kinds)]):
             chromosomes = ((c, _Chromosome(parts, predictor, output, c, scale)) for c in range(len(genome)))

@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly
-from scatacworks._core.index import order_by
+from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
 from scatacworks._membership import listed
 

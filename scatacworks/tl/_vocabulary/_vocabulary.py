@@ -101,7 +101,7 @@ def vocabulary(
     Raises
     ------
     TypeError
-        If `n_components` or `max_iter` is no whole number, such as 4.0.
+        If `n_components` or `max_iter` is no whole number, such as 4.5.
     ValueError
         If `n_components` is below 1 or exceeds the number of samples or elements, values are negative, nothing is
         present, or the device cannot be used.
@@ -121,7 +121,7 @@ def vocabulary(
     """
     n_components = whole(n_components, "n_components", **at_most(index))
     max_iter = whole(max_iter, "max_iter")
-    _check(index, n_components, init)
+    _check_start(index, n_components, init)
     index = index.copy() if copy else index
     n_jobs = resolve(n_jobs)
     given = not isinstance(init, str)  # equal columns may start from different loadings then
@@ -158,8 +158,8 @@ def at_most(index: AnnData) -> dict[str, Any]:
     return {"most": min(index.shape), "of": f"for {index.n_obs:,} samples x {index.n_vars:,} elements"}
 
 
-def _check(index: AnnData, k: int, init: Any) -> None:
-    """Refuse unknown starts."""
+def _check_start(index: AnnData, k: int, init: Any) -> None:
+    """Refuse an unknown start, or a given one that does not fit."""
     if isinstance(init, str):
         if init not in INITS:
             msg = f"init is {init!r}; expected one of {INITS} or a pair of loadings."

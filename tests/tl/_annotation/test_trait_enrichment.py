@@ -75,6 +75,18 @@ def test_planted_component_rises_with_the_threshold_and_the_null_does_not(make_i
     assert result.loc[("null", 1e-8), "p_value"].eq(1).all()
 
 
+def test_blocks_of_equal_size_are_of_a_whole_number_of_bp(make_index):
+    tables = []
+    for width in (20_000, 2e4, np.int32(20_000)):
+        index = make_index()
+        sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, ld_blocks=width)
+        tables.append(index.uns["trait_enrichment"]["table"])
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    pd.testing.assert_frame_equal(tables[0], tables[2])
+    with pytest.raises(TypeError, match=r"ld_blocks is 1000\.5 .*expected a whole number"):
+        sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, ld_blocks=1000.5)
+
+
 def test_files_under_common_names(tmp_path):
     rows = "rs1\t1\t101\t1e-5\nrs2\t2\t201\t1e-400\n"
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(("SNP\tCHR\tBP\tP\n" + rows).encode()))

@@ -210,7 +210,8 @@ def test_a_base_resolution_model_needs_its_own_convention(adata):
 
 def test_a_folder_of_something_else_is_not_overwritten(adata, model_file, tmp_path):
     (tmp_path / "mine").mkdir()
-    with pytest.raises(ValueError, match="not a store of denoised tracks"):
+    (tmp_path / "mine" / "notes").write_text("mine")
+    with pytest.raises(FileExistsError, match="mine is a folder with something else in it"):
         denoise(adata, model_file, path=tmp_path / "mine")
 
 

@@ -164,6 +164,14 @@ def test_groups_that_share_cells_do_not_guide_each_other(cells, model, caplog):
     assert weights.tolist() == [[False, False, True], [False, False, True], [True, True, False]]
 
 
+def test_repeats_of_a_group_do_not_guide_each_other(cells, model):
+    cells.uns["pseudobulk"]["n_cells"] = np.array([2, 2, 2])
+    sca.pp.subsample(cells, fraction=0.5, n_repeats=2)
+    denoise(cells, model, "self", key="subsample")
+    weights = cells.uns["denoised"]["params"]["prior_matched"]
+    np.testing.assert_array_equal(weights > 0, np.kron(1 - np.eye(3), np.ones((2, 2))))
+
+
 def test_self_needs_another_group(model, make_pseudobulk):
     adata = make_pseudobulk(groups=("a",), n=(300,))
     with pytest.raises(ValueError, match="none for 'a'"):

@@ -120,6 +120,13 @@ def test_the_way_to_draw_follows_what_is_at_hand(blood, tmp_path):
         _cells.choose_unit(blood, "pseudobulk", "sites", [5])
 
 
+def test_thinned_cut_sites_have_no_cells(blood):
+    thinned = sca.pp.subsample(blood, fraction=0.3, copy=True)
+    assert _cells.choose_unit(thinned, "subsample", None, []) == "sites"
+    with pytest.raises(ValueError, match=r"\.uns\['subsample'\] holds cut sites that pp\.subsample thinned"):
+        _cells.choose_unit(thinned, "subsample", "fragments", [])
+
+
 def test_groups_that_have_changed_since_are_noticed(blood, windows):
     changed = blood.copy()
     names = changed.obs["cell_type"].astype(str).to_numpy()
