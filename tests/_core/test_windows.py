@@ -79,6 +79,8 @@ def test_regions_near_each_other_share_their_context():
 
 
 def check_contexts(tape, sites, core):
+    assert (tape.start <= tape.low).all()
+    assert (tape.high <= tape.end).all()
     pointer = np.array([0, len(sites[0]), len(sites[0]) + len(sites[1])])
     joined = np.concatenate(sites)
     counts = (np.arange(len(joined)) + 1).astype(np.float32)
