@@ -1,13 +1,28 @@
-"""Arguments that are whole numbers."""
+"""Arguments that are numbers."""
 
 from __future__ import annotations
 
 import operator
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-__all__ = ["whole"]
+__all__ = ["real", "whole"]
+
+
+def real(value: Any, name: str) -> float:
+    """Return an argument that must be a number, as a `float`; text, also of digits, and truth values are none.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        msg = f"{name} is {value!r} ({type(value).__name__}); expected a number."
+        raise TypeError(msg)
+    return float(value)
 
 
 def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = None, of: str = "") -> int:

@@ -102,11 +102,16 @@ def resolve_groups(
 
     Raises
     ------
+    TypeError
+        If `groupby` is not a name.
     KeyError
         If there is no such column or key, or no such group.
     ValueError
         If a membership does not fit the cells, a column holds measurements, or no group is left.
     """
+    if not isinstance(groupby, str):
+        msg = f"groupby is {groupby!r}; expected the name of one column of .obs, or of one membership in .obsm."
+        raise TypeError(msg)
     if groupby in adata.obs:
         membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1 if tell_missing else None)
     elif groupby in adata.obsm:

@@ -189,7 +189,12 @@ class Genome:
                 return Region(self.chroms[code], 0, int(self.lengths[code]))
             start, end = (int(match[key].replace(",", "")) for key in ("start", "end"))
         else:
-            chrom, start, end = region
+            try:
+                chrom, start, end = region
+            except (TypeError, ValueError):
+                ways = "'chr1:1000-2000', ('chr1', 1000, 2000), a chromosome or a gene"
+                msg = f"{region!r} is no region; expected {ways}."
+                raise ValueError(msg) from None
             code, start, end = self._chrom_of(chrom, region), _base(start, region), _base(end, region)
         length = int(self.lengths[code])
         if not 0 <= start < end <= length:
@@ -295,12 +300,17 @@ class Genome:
 
         Raises
         ------
+        TypeError
+            If it is no table.
         KeyError
             If one of the columns `reference_seq_name` and `reference_seq_length` is missing.
         """
+        slot = f".uns[{_keys.REFERENCE_SEQUENCES!r}]"
+        if not hasattr(frame, "columns"):
+            msg = f"{slot} is a {type(frame).__name__}; expected a table such as scatacworks.Genome('hg38').to_frame()."
+            raise TypeError(msg)
         missing = {_keys.REFERENCE_NAME, _keys.REFERENCE_LENGTH} - set(frame.columns)
         if missing:
-            slot = f".uns[{_keys.REFERENCE_SEQUENCES!r}]"
             msg = f"{slot} lacks the column(s) {sorted(missing)}; it has {list(frame.columns)}."
             raise KeyError(msg)
         sizes = dict(

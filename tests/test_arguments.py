@@ -9,7 +9,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks import _threads
-from scatacworks._arguments import whole
+from scatacworks._arguments import real, whole
 
 NOT_WHOLE = [4.5, np.nan, np.inf, "4", True, np.True_, np.float32(4.5), None, [4], np.array([4, 5])]
 
@@ -137,3 +137,14 @@ def test_threads_are_whole_numbers():
     with pytest.raises(TypeError, match=r"n_jobs is 2\.5"):
         _threads.resolve(2.5)
     assert _threads.resolve(np.int64(2)) == 2
+
+
+@pytest.mark.parametrize("value", [0.5, 1, np.float32(0.5), np.int64(1)], ids=repr)
+def test_numbers_of_every_type_are_taken_as_a_float(value):
+    assert type(real(value, "n")) is float
+
+
+@pytest.mark.parametrize("value", ["0.5", True, None, [0.5]], ids=repr)
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(TypeError, match=r"^n is .* \(\w+\); expected a number\.$"):
+        real(value, "n")

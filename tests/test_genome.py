@@ -171,3 +171,14 @@ def test_a_region_that_is_misspelled_says_how_it_is_written(region, message):
 
 def test_whole_numbers_of_any_type_are_positions():
     assert Genome("hg38").region(("chr1", np.float64(10), "20")) == ("chr1", 10, 20)
+
+
+@pytest.mark.parametrize("region", [None, 5, ("chr1", 1_000), ("chr1", 1, 2, 3)], ids=repr)
+def test_what_is_no_region_is_refused(region):
+    with pytest.raises(ValueError, match="is no region; expected 'chr1:1000-2000'"):
+        Genome("hg38").region(region)
+
+
+def test_sequences_that_are_no_table_are_refused():
+    with pytest.raises(TypeError, match=r"uns\['reference_sequences'\] is a dict; expected a table"):
+        Genome.from_frame({"chr1": 1_000})

@@ -27,6 +27,10 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
         table, where = barcodes.obs.copy(), "the AnnData given as barcodes"
     elif isinstance(barcodes, pd.DataFrame):
         table, where = barcodes.copy(), "the DataFrame given as barcodes"
+        if len(table) and isinstance(table.index, pd.RangeIndex):
+            named = next((column for column in table.columns if str(column).lower() in _COLUMNS), "barcode")
+            msg = f"{where} is not indexed by barcode but by row; set the index, such as by .set_index({named!r})."
+            raise ValueError(msg)
     else:
         table, where = pd.DataFrame(index=pd.Index([str(barcode) for barcode in barcodes], dtype=object)), "barcodes"
     table.index = pd.Index(table.index.astype(str), dtype=object)

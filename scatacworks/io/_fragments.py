@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._arguments import whole
 from scatacworks._core.paired import to_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
@@ -118,6 +119,10 @@ def read_fragments(
     >>> adata.obs["n_fragments"].to_dict()
     {'AAAC-1': 2, 'TTTG-1': 1}
     """
+    if malformed not in get_args(Malformed):
+        msg = f"malformed={malformed!r} is unknown; expected 'error' or 'skip'."
+        raise ValueError(msg)
+    min_fragments = None if min_fragments is None else whole(min_fragments, "min_fragments", least=0)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     if genome.has_own_genes:
         _ = genome.genes  # a table that cannot be read is told before the fragments are

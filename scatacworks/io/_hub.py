@@ -189,7 +189,8 @@ def _free_folder(path: Path, genome: str) -> Path:
     if path.is_dir():
         inside = {file.name for file in path.iterdir()}
         if inside and (inside - {genome} != {"hub.txt", "genomes.txt"}):
-            msg = f"{path} holds something else than a hub of {genome}, which would be lost; give another folder."
+            what = "a hub of another genome" if "hub.txt" in inside else f"something else than a hub of {genome}"
+            msg = f"{path} holds {what}, which would be lost; delete it, or give another folder."
             raise FileExistsError(msg)
     elif path.exists():
         msg = f"{path} is a file; give a folder for the hub."

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Format = Literal["bed", "narrowPeak"]
 _MISSING = "."  # as in the columns of BED
 _SUFFIX = {"bed": ".bed", "narrowPeak": ".narrowPeak"}
+_NOT_WRITTEN = (".broadpeak", ".bigbed", ".bb", ".tsv", ".txt", ".csv")  # names of files, and not of a folder
 
 
 def write_peaks(
@@ -151,6 +152,9 @@ def _target(path: Path, format: str | None, *, compress: bool | None) -> tuple[F
     zipped = suffixes[-1:] == [".gz"]
     kind = suffixes[-2:-1] if zipped else suffixes[-1:]
     is_file = kind in ([".bed"], [".narrowpeak"]) and not path.is_dir()
+    if kind and kind[0] in _NOT_WRITTEN and not path.is_dir():
+        msg = f"{path} is neither .bed nor .narrowPeak; name such a file (also .gz), or a folder without that ending."
+        raise ValueError(msg)
     default = "bed" if is_file and kind == [".bed"] else "narrowPeak"
     format = default if format is None else format
     if format not in _SUFFIX:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from scatacworks._arguments import whole
 from scatacworks.models.data import DrawRules
 
 Recipe = Literal["default", "paper"]
@@ -70,8 +71,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "validation_depths", tuple(self.validation_depths))
-        if self.steps < self.epochs or self.epochs < 1:
-            msg = f"steps is {self.steps} and epochs {self.epochs}; every epoch needs at least one step"
+        for name in ("steps", "epochs", "batch_size"):
+            object.__setattr__(self, name, whole(getattr(self, name), name))
+        if self.steps < self.epochs:
+            msg = (
+                f"steps is {self.steps} and epochs {self.epochs}; every epoch needs at least one step. "
+                f"Give more steps, or fewer epochs by settings={{'epochs': {self.steps}}}."
+            )
             raise ValueError(msg)
 
 

@@ -178,12 +178,15 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
     NotADirectoryError, PermissionError
         If it is a file, or cannot be written to.
     ValueError
-        If it is to be both gone on with and overwritten.
+        If it is to be both gone on with and overwritten, or gone on with and not named.
     """
     if resume and overwrite:
         msg = "resume=True goes on with the earlier run in the folder, overwrite=True deletes it; give one of them."
         raise ValueError(msg)
     if out is None:
+        if resume:
+            msg = "resume=True needs the folder of the run to go on with; give it as out=."
+            raise ValueError(msg)
         return
     folder = require_place(out)
     if overwrite:

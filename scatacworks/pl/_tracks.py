@@ -43,14 +43,14 @@ def tracks(
     region: str | tuple[str, int, int],
     *,
     groups: Sequence[str] | None = None,
-    layers: Sequence[Layer] | None = None,
+    layers: Layer | Sequence[Layer] | None = None,
     key: str = _keys.DENOISED,
     pseudobulk_key: str = _keys.PSEUDOBULK,
     peaks_key: str = _keys.PEAKS,
     extend: int = 100,
     flank: int | None = None,
     genes: pd.DataFrame | bool = True,
-    highlight: Sequence[str | tuple[str, int, int]] = (),
+    highlight: str | Sequence[str | tuple[str, int, int]] = (),
     share_y: bool = True,
     groupby: str | None = None,
     palette: dict[str, str] | None = None,
@@ -142,7 +142,8 @@ def tracks(
     layout = Layout(panels, _browser.count_lines(body, source.region), source.bp, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
     layout.label(source.region, _title(region, source.region) if title is None else title, source.unit())
-    layout.shade([source.genome.region(part) for part in highlight])
+    parts = [highlight] if isinstance(highlight, str) else highlight
+    layout.shade([source.genome.region(part) for part in parts])
     layout.draw_genes(body, exons, source.region)
     return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
 
@@ -158,6 +159,7 @@ _STEPS = {
 
 def _layers(adata: AnnData, wanted: Sequence[Layer] | None, keys: tuple[str, str, str]) -> list[Layer]:
     """Return the layers to show, by default all that there are."""
+    wanted = (wanted,) if isinstance(wanted, str) else wanted
     key, pseudobulk_key, peaks_key = keys
     slots = (pseudobulk_key, key, key, key, key, peaks_key)
     guided = _keys.PRIOR in adata.uns.get(key, {})

@@ -9,6 +9,7 @@ import subprocess
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 
 import scatacworks as sca
@@ -268,3 +269,18 @@ def test_a_file_that_only_looks_sorted(tmp_path, monkeypatch):
         list(open_fragments(path, genome=GENOME, cells=["A"]).chromosomes())
     blocks = list(open_fragments(path, genome=GENOME, cells=["A"], grouped=False).chromosomes())
     assert [len(block) for block in blocks] == [540_001, 600_000]
+
+
+def test_options_are_checked_before_the_file_is_read(tmp_path):
+    with pytest.raises(ValueError, match="malformed='ignore' is unknown; expected 'error' or 'skip'"):
+        read(tmp_path / "nothing.tsv.gz", malformed="ignore")
+    with pytest.raises(TypeError, match="min_fragments is '200'"):
+        read(tmp_path / "nothing.tsv.gz", min_fragments="200")
+
+
+def test_a_table_that_is_not_indexed_by_barcode_is_told(tmp_path):
+    (tmp_path / "good.tsv").write_text(GOOD)
+    cells = pd.DataFrame({"kind": ["B"], "Barcode": ["AAACGAAAGACGTCAG-1"]})
+    with pytest.raises(ValueError, match=re.escape("is not indexed by barcode but by row; set the index, such as by")):
+        read(tmp_path / "good.tsv", barcodes=cells)
+    assert read(tmp_path / "good.tsv", barcodes=cells.set_index("Barcode")).obs["kind"].tolist() == ["B"]

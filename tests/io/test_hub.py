@@ -157,8 +157,10 @@ def test_an_earlier_hub_is_replaced_whole_and_nothing_else_is(tmp_path, monkeypa
     assert [file.name for file in tmp_path.iterdir()] == ["hub"]
     sca.io.write_hub(adata, path, groups=["nothing"], progress=False)
     assert sorted(file.name for file in (path / "hg38").iterdir()) == ["signal_nothing.bw", "trackDb.txt"]
+    with pytest.raises(FileExistsError, match="holds a hub of another genome, which would be lost; delete it"):
+        sca.io.write_hub(adata, path, genome="mm10", progress=False)
     (path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="something else than a hub"):
+    with pytest.raises(FileExistsError, match="which would be lost"):
         sca.io.write_hub(adata, path, progress=False)
     with pytest.raises(FileExistsError, match="is a file"):
         sca.io.write_hub(adata, path / "notes.txt", progress=False)

@@ -244,3 +244,10 @@ def test_a_first_line_that_does_not_fit_is_named(tmp_path, first):
     path.write_text(f"{first}\nchr1\t5\t10\ta\n")
     with pytest.raises(ValueError, match=r"a\.bed, line 1: expected the names of 4 columns, each once"):
         sca.io.read_peaks(path)
+
+
+@pytest.mark.parametrize("name", ["peaks.txt", "peaks.broadPeak", "peaks.tsv.gz"])
+def test_a_file_of_another_kind_does_not_become_a_folder(adata, tmp_path, name):
+    with pytest.raises(ValueError, match=r"is neither \.bed nor \.narrowPeak"):
+        sca.io.write_peaks(adata, tmp_path / name)
+    assert not (tmp_path / name).exists()

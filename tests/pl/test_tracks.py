@@ -195,3 +195,11 @@ def test_global_settings_are_left_alone(adata):
     before = dict(plt.rcParams)
     sca.pl.tracks(adata, "chr1:500-2500", show=False)
     assert dict(plt.rcParams) == before
+
+
+def test_one_layer_and_one_highlight_need_no_list(adata):
+    region = "chr1:500-2,000"
+    one = sca.pl.tracks(adata, region, groups="A", layers="denoised", highlight="chr1:1,000-1,500", show=False)
+    listed = sca.pl.tracks(adata, region, groups=["A"], layers=["denoised"], highlight=["chr1:1,000-1,500"], show=False)
+    assert [len(ax.patches) for ax in one.axes] == [len(ax.patches) for ax in listed.axes]
+    assert len(one.axes) == len(listed.axes)

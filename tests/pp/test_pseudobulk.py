@@ -389,3 +389,9 @@ def test_a_file_of_cut_sites_is_warned_of(two_samples):
         sca.pp.pseudobulk(adata, "sample", progress=False)
     adata.uns["pseudobulk"]["cut_sites"]["values"] //= 2
     assert sca.get.tracks(adata).sums().tolist() == adata.uns["pseudobulk"]["n_fragments"].tolist() == [6, 3]
+
+
+def test_a_list_of_columns_is_refused():
+    adata = ad.AnnData(obs=pd.DataFrame({"kind": ["B"]}, index=["cell"]))
+    with pytest.raises(TypeError, match=r"groupby is \['kind'\]; expected the name of one column"):
+        resolve_groups(adata, ["kind"])

@@ -121,6 +121,9 @@ def annotate_regions(
     if genes is not None:
         check_genes(data, genes)
         columns |= _gene_columns(elements, genes, promoter)
+    if classes is not None and not hasattr(classes, "items"):
+        msg = f"classes is {classes!r}; expected a dict of a column's name -> its regions."
+        raise TypeError(msg)
     for name, source in (classes or {}).items():
         columns |= _class_columns(elements, source, name)
     own = index is None or (isinstance(data, AnnData) and index is data and key is None)

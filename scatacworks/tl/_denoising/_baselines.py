@@ -37,20 +37,17 @@ def coverage(sites: Tracks, extend: int) -> Tracks:
     return Tracks.from_chromosomes(sites.groups, sites.genome, chromosomes)
 
 
-def predicted(model: Any, sites: Tracks, depths: np.ndarray, run: dict[str, Any]) -> tuple[Tracks, Tracks]:
+def predicted(model: Model, sites: Tracks, depths: np.ndarray, run: dict[str, Any]) -> tuple[Tracks, Tracks]:
     """Run a model on the regions that are scored; signal and probability."""
     from scatacworks.models import Gaussian, Linear
     from scatacworks.models._rounding import Rounding
-    from scatacworks.models.base import Model
-    from scatacworks.models.checkpoint import load
     from scatacworks.models.predict import predict
 
-    network = model if isinstance(model, Model) else load(model)
     where = None if run["regions"] is None else _coded(run["regions"], sites)
     # what ranks bases by its signal alone must not lose ranks to rounding
-    rounding = Rounding(signal=0.01) if isinstance(network, Gaussian | Linear) else None
+    rounding = Rounding(signal=0.01) if isinstance(model, Gaussian | Linear) else None
     return predict(
-        network, sites, depth=depths, regions=where, rounding=rounding, n_jobs=run["n_jobs"], progress=run["progress"]
+        model, sites, depth=depths, regions=where, rounding=rounding, n_jobs=run["n_jobs"], progress=run["progress"]
     )
 
 

@@ -107,7 +107,7 @@ def from_others(
     groups
         Names of the groups to guide.
     unguided
-        Cut sites and unguided probability of all groups of the pseudobulk.
+        Cut sites and unguided probability of all groups of the pseudobulk, both of the same places.
     """
     cut_sites, probability = unguided
     use = ~_sharing(adata, key, cut_sites.groups)
@@ -159,6 +159,22 @@ def with_room(regions: Mapping[int, np.ndarray] | None, lengths: np.ndarray) -> 
     if regions is None:
         return None
     return {code: _widened(spans, int(lengths[code])) for code, spans in regions.items()}
+
+
+def within(cut_sites: Tracks, where: Mapping[int, np.ndarray] | None) -> Tracks:
+    """Return the cut sites in `where`: those elsewhere say nothing about peaks that were called here only."""
+    if where is None:
+        return cut_sites
+
+    def one(group: int, code: int) -> tuple[np.ndarray, None, np.ndarray]:
+        starts, _, values = cut_sites.runs(group, code)
+        spans = where.get(code, np.empty((0, 2), np.int64))  # in order, apart from each other
+        kept = np.searchsorted(spans[:, 0], starts, "right") > np.searchsorted(spans[:, 1], starts, "right")
+        return starts[kept], None, values[kept]
+
+    n_groups = range(len(cut_sites.groups))
+    chromosomes = ((code, [one(group, code) for group in n_groups]) for code in range(len(cut_sites.genome)))
+    return Tracks.from_chromosomes(cut_sites.groups, cut_sites.genome, chromosomes)
 
 
 def _widened(spans: np.ndarray, size: int) -> np.ndarray:

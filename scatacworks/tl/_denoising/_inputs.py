@@ -74,6 +74,9 @@ def resolve_depth(adata: AnnData, key: str, cut_sites: Tracks, depth: Any) -> np
             raise KeyError(msg)
         found = np.array([depth[name] for name in names], np.float64)
     else:
+        if np.asarray(depth).dtype.kind not in "iuf":
+            msg = f"depth is {depth!r}; expected a number, one per group, or a dict of group -> number."
+            raise TypeError(msg)
         found = np.asarray(depth, np.float64)
         found = np.full(len(names), float(found)) if found.ndim == 0 else found
     if found.shape != names.shape or not (np.isfinite(found).all() and (found >= 0).all()):

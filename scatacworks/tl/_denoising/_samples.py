@@ -129,13 +129,17 @@ def peak_intervals(peaks: pd.DataFrame | None, group: str, genome: Genome) -> In
 
 
 def split(
-    genome: Genome, regions: Intervals | None, validation: Sequence[str] | None, holdout: Sequence[str] | None
+    genome: Genome,
+    regions: Intervals | None,
+    validation: str | Sequence[str] | None,
+    holdout: str | Sequence[str] | None,
 ) -> tuple[Intervals, Intervals]:
     """Regions to train on and to validate on; the hold-out is in neither.
 
     `validation` and `holdout` are chromosomes or regions. Defaults are the paper's: validation chr20 of human and chr11
     of mouse, hold-out chr10, where the genome has them. Without `regions`, mitochondria and plastids are in neither.
     """
+    validation, holdout = ([part] if isinstance(part, str) else part for part in (validation, holdout))
     known = set(genome.chroms)
     if validation is None:
         validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step, _threads
-from scatacworks._arguments import whole
+from scatacworks._arguments import real, whole
 from scatacworks._core.calling import call_runs, summarise_runs
 from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
@@ -133,7 +133,7 @@ def call_peaks(
 
 
 def _check_threshold(threshold: float) -> None:
-    if not np.isfinite(threshold):
+    if not np.isfinite(real(threshold, "threshold")):
         msg = f"threshold is {threshold}; expected a finite number."
         raise ValueError(msg)
 

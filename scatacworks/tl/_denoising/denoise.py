@@ -218,13 +218,14 @@ def _free_store(adata: AnnData, path: Path, key_added: str) -> Path:
 def _unguided(
     network: Model, adata: AnnData, key: str, regions: dict[int, np.ndarray] | None, how: dict[str, Any]
 ) -> tuple[Tracks, Tracks]:
-    """Return cut sites and unguided probability of all groups, which guide each other."""
+    """Return cut sites and unguided probability of all groups, which guide each other, in and beside the regions."""
     from scatacworks.models.predict import predict
 
     cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
     where = _guidance.with_room(regions, cut_sites.genome.lengths)
     depths = _inputs.resolve_depth(adata, key, cut_sites, None)
-    return cut_sites, predict(network, cut_sites, depth=depths, regions=where, **how)[1]
+    probability = predict(network, cut_sites, depth=depths, regions=where, **how)[1]
+    return _guidance.within(cut_sites, where), probability
 
 
 def _run(

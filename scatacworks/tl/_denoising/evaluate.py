@@ -140,6 +140,11 @@ def evaluate(
     import pandas as pd
 
     extend = whole(extend, "extend", least=0)
+    models = _loaded(models)
+    baselines = (baselines,) if isinstance(baselines, str) else baselines
+    if isinstance(differential, str):
+        msg = f"differential is {differential!r}; expected a pair of groups, or a table of peaks."
+        raise TypeError(msg)
     bars = {"n_jobs": n_jobs, "progress": progress}
     truth, adata, unsolved, absent = open_pair(truth, adata, pseudobulk_key, kind=bigwig, extend=extend, **bars)
     full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)
@@ -161,7 +166,7 @@ def evaluate(
     simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
     rows = []
     key = _current(adata, key, pseudobulk_key)
-    for method, signal, score in _methods(adata, shallow, depths, key, (models or {}, simple, run)):
+    for method, signal, score in _methods(adata, shallow, depths, key, (models, simple, run)):
         table = metrics.evaluate_tracks(
             signal, deep, score=score, regions=scored, groups=names, threshold=threshold, **options
         )
@@ -170,6 +175,17 @@ def evaluate(
         rows.append(table.assign(method=method))
     found = pd.concat(rows, ignore_index=True)
     return found[["method", *(column for column in found.columns if column != "method")]]
+
+
+def _loaded(models: Any) -> dict[str, Model]:
+    """Return name -> network, before anything is computed: a wrong path is told at once."""
+    from scatacworks.models.base import Model
+    from scatacworks.models.checkpoint import load
+
+    if models is not None and not hasattr(models, "items"):
+        msg = f"models is {models!r}; expected a dict of a name for the table -> a model, its path or bundled name."
+        raise TypeError(msg)
+    return {name: one if isinstance(one, Model) else load(one) for name, one in (models or {}).items()}
 
 
 def _warn_if_same(shallow: Tracks, deep: Tracks, chroms: list[str]) -> None:

@@ -44,8 +44,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     noisy_depth: float | Sequence[float] | None = None,
     peaks: pd.DataFrame | None = None,
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
-    validation: Sequence[str] | None = None,
-    holdout: Sequence[str] | None = None,
+    validation: str | Sequence[str] | None = None,
+    holdout: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     model: str | PathLike[str] | Model = "BinnedUNet",
     recipe: Literal["default", "paper"] = "default",
@@ -161,6 +161,10 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     """
     from scatacworks.models import train as training
 
+    for name, given in (("settings", settings), ("card", card)):
+        if given is not None and not hasattr(given, "keys"):
+            msg = f"{name} is {given!r}; expected a dict, such as {{'steps': 2000}} of settings."
+            raise TypeError(msg)
     taken = sorted({"unit", "n_cells"} & set(settings or {}))
     if taken:
         msg = f"settings has {taken[0]!r}; give draw= and n_cells= to tl.train instead."

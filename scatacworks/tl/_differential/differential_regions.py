@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import whole
+from scatacworks._arguments import real, whole
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._groups import group_name
@@ -211,13 +211,13 @@ def _check(method: str, fdr: float) -> None:
     if method not in ("default", "paper"):
         msg = f'method={method!r} is unknown; expected "default" or "paper".'
         raise ValueError(msg)
-    if not 0 < fdr < 1:
+    if not 0 < real(fdr, "fdr") < 1:
         msg = f"fdr is {fdr}; expected a number between 0 and 1."
         raise ValueError(msg)
 
 
 def _check_joining(z_threshold: float) -> None:
-    if not z_threshold > 0:
+    if not real(z_threshold, "z_threshold") > 0:
         msg = f"z_threshold is {z_threshold}; expected a number above 0."
         raise ValueError(msg)
 

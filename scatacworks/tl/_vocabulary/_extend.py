@@ -75,7 +75,7 @@ def extend_index(
     added = collect_peaks(peaks, genome)
     again = sorted(set(added.samples) & set(index.obs_names))
     if again:
-        msg = f"The index already has the sample(s) {again[:5]}; give new samples new names."
+        msg = f"The index already has the sample(s) {', '.join(map(str, again[:5]))}; give new samples new names."
         raise ValueError(msg)
     before = stored["peaks"]
     both = pd.concat([before.drop(columns="element"), added.to_frame()], ignore_index=True)

@@ -86,7 +86,10 @@ def collect_peaks(
         named = [*named, *map(str, peaks)]
         peaks = _from_mapping(peaks)
     if not isinstance(peaks, pd.DataFrame):
-        msg = f"Peaks are a {type(peaks).__name__}; expected a DataFrame, a mapping of samples or an AnnData."
+        msg = (
+            f"Peaks are a {type(peaks).__name__}; expected a DataFrame, an AnnData, or a dict of samples with their "
+            "tables or files, such as {'B': 'B.narrowPeak'} (of a folder: scatacworks.io.read_peaks)."
+        )
         raise TypeError(msg)
     return _from_frame(peaks, genome, named)
 

@@ -182,3 +182,9 @@ def test_genes_of_another_assembly_are_refused():
     assert "nearest_gene" not in index.var
     sca.tl.annotate_regions(index, genes="hg19")
     assert index.var["nearest_gene"].tolist() == ["DDX11L1"]
+
+
+def test_classes_are_a_dict():
+    regions = pd.DataFrame({"chrom": ["chr1"], "start": [10], "end": [20]})
+    with pytest.raises(TypeError, match="classes is 'x'; expected a dict"):
+        sca.tl.annotate_regions(regions, classes="x")

@@ -273,3 +273,8 @@ def test_mitochondria_that_are_named_are_denoised_and_called(with_mito, model_fi
     assert set(with_mito.uns["peaks"]["chrom"]) == {"chrM"}
     with pytest.raises(ValueError, match="chr1 was not denoised"):
         sca.tl.call_peaks(with_mito, chroms="chr1")
+
+
+def test_a_depth_that_is_text_is_refused(adata, network):
+    with pytest.raises(TypeError, match="depth is '1e6'; expected a number"):
+        sca.tl.denoise(adata, model=network, depth="1e6", progress=False)

@@ -143,6 +143,31 @@ def test_self_means_the_peaks_of_the_others(cells, model):
     np.testing.assert_allclose(window(cells, "probability"), guided, atol=0.01)
 
 
+def test_self_is_judged_by_the_cut_sites_of_the_regions(model, make_pseudobulk):
+    """The others' peaks are known in and beside the regions only, so that cut sites elsewhere are no evidence."""
+    adata = make_pseudobulk(groups=GROUPS, n=(300, 200, 100))
+    regions = [("chr1", 19_000, 21_000), ("chr1", 15_000, 18_000), ("chr2", 5_000, 9_000)]
+    depth = dict.fromkeys(GROUPS, 1e7)
+    near = [("chr1", 15_000 - 2_048, 21_000 + 2_048), ("chr2", 5_000 - 2_048, 9_000 + 2_048)]
+    only = make_pseudobulk(groups=GROUPS, n=(300, 200, 100))
+    sites = sca.get.tracks(adata)
+    runs = [(chrom, [_within(sites.runs(group, chrom), s, e) for group in GROUPS]) for chrom, s, e in near]
+    only.uns["pseudobulk"]["cut_sites"] = sca.Tracks.from_chromosomes(GROUPS, GENOME, runs).to_dict()
+    for one in (adata, only):
+        denoise(one, model, "self", regions=regions, depth=depth)
+    found, expected = (one.uns["denoised"]["params"]["prior_matched"] for one in (adata, only))
+    assert (expected > 0).any()
+    share, of_these = (one.uns["denoised"]["params"]["prior_explained"] for one in (adata, only))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(share, of_these, rtol=1e-6)
+
+
+def _within(runs, start, end):
+    at, _, counts = runs
+    kept = (at >= start) & (at < end)
+    return at[kept], None, counts[kept]
+
+
 def test_the_result_for_a_group_does_not_depend_on_its_own_peaks(cells, model):
     denoise(cells, model, "self", groups=["b"])
     prior = sca.Prior.from_dict(cells.uns["denoised"]["prior"])

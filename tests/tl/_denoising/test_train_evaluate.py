@@ -242,3 +242,17 @@ def test_peaks_per_group_are_told_apart(deep):
     peaks = pd.DataFrame({"chrom": ["chr10", "chr10"], "start": [0, 100], "end": [50, 120], "group": ["A", "B"]})
     found = _samples.peak_intervals(peaks, "A", deep.genome)
     np.testing.assert_array_equal(found["chr10"], [[0, 50]])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"models": "default"}, TypeError, "models is 'default'; expected a dict"),
+        ({"models": {"own": "nowhere"}}, FileNotFoundError, "no model 'nowhere'"),
+        ({"differential": "A"}, TypeError, "differential is 'A'; expected a pair"),
+        ({"baselines": "mean"}, ValueError, "no baseline 'mean'"),
+    ],
+)
+def test_what_evaluation_cannot_do_is_told(deep, options, error, message):
+    with pytest.raises(error, match=message):
+        sca.tl.evaluate(thin(deep, 0.2, 0), deep, regions=["chr10"], progress=False, n_jobs=1, **options)

@@ -294,3 +294,29 @@ def test_mitochondria_are_trained_on_only_where_named():
         train, validation = _samples.split(genome, found, None, None)
         assert sorted(train) == expected
         assert sorted(validation) == (["chr20"] if regions is None else [])
+
+
+def test_one_chromosome_may_be_named_without_a_list(blood):
+    found = _samples.split(sca.Genome("hg38"), None, "chr11", "chr12")
+    for part, listed in zip(found, _samples.split(sca.Genome("hg38"), None, ["chr11"], ["chr12"]), strict=True):
+        assert list(part) == list(listed)
+    assert list(found[1]) == ["chr11"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"settings": [5]}, TypeError, r"settings is \[5\]; expected a dict"),
+        ({"card": "mine"}, TypeError, "card is 'mine'; expected a dict"),
+        ({"settings": {"steps": "5"}}, TypeError, "steps is '5'"),
+        (
+            {"settings": {"steps": 5}},
+            ValueError,
+            r"steps is 5 and epochs 10; .* fewer epochs by settings={'epochs': 5}",
+        ),
+        ({"resume": True}, ValueError, "resume=True needs the folder"),
+    ],
+)
+def test_what_training_cannot_do_is_told(blood, windows, options, error, message):
+    with pytest.raises(error, match=message):
+        sca.tl.train(blood, regions=windows, validation="chr11", **QUICK, **options)
