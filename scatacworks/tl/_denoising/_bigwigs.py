@@ -13,7 +13,7 @@ import numpy as np
 from scatacworks._core.boxes import sites_of_boxes
 from scatacworks._membership import listed
 from scatacworks.io._bigwig_read import read_complete
-from scatacworks.tl._denoising._samples import cut_sites_of, default_regions, intervals, union
+from scatacworks.tl._denoising._samples import cut_sites_of, default_regions, intervals, union, warn_of_unmeasured
 from scatacworks.tl._denoising.call_peaks import with_lengths
 from scatacworks.tracks import Tracks
 
@@ -172,6 +172,8 @@ def present(regions: Any, data: Any, key: str, absent: set[str]) -> Intervals | 
     """
     genome = cut_sites_of(data, key).genome
     found = default_regions(data, key) if regions is None else intervals(regions, genome)
+    if regions is not None:
+        warn_of_unmeasured(found, data, key)
     if not absent:
         return found
     if regions is None:

@@ -104,13 +104,31 @@ def default_regions(data: Any, key: str) -> Intervals | None:
     """Windows of a file that holds no more, with a word about it; else `None` for the nuclear genome."""
     found = windows(data, key)
     if found is not None:
-        n, bp = sum(map(len, found.values())), sum(int(np.diff(rows, axis=1).sum()) for rows in found.values())
+        n = sum(map(len, found.values()))
         msg = (
-            f"The cut sites lie in {n:,} windows of {bp / 1e6:,.2f} Mb in all; only these are used, since nothing is "
+            f"The cut sites lie in {n:,} windows of {_mb(found):,.2f} Mb in all; only these are used, since nothing is "
             "known of the rest of the genome. regions= names others."
         )
         warnings.warn(msg, UserWarning, stacklevel=4)
     return found
+
+
+def warn_of_unmeasured(regions: Intervals, data: Any, key: str) -> None:
+    """Say when most of the regions lie outside the windows that a file holds, where no cut site means nothing."""
+    found = windows(data, key)
+    if found is None:
+        return
+    inside = {chrom: intersect(rows, found[chrom]) for chrom, rows in regions.items() if chrom in found}
+    if _mb(inside) < _mb(regions) / 2:
+        msg = (
+            f"Only {_mb(inside):,.2f} of the {_mb(regions):,.2f} Mb of regions= are windows that hold cut sites; the "
+            "rest, which was not measured, counts as closed. regions=None takes the windows alone."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=4)
+
+
+def _mb(regions: Intervals) -> float:
+    return sum(int(np.diff(rows, axis=1).sum()) for rows in regions.values()) / 1e6
 
 
 def intervals(regions: Any, genome: Genome) -> Intervals:

@@ -83,6 +83,15 @@ def every_second(tracks):
     return sca.Tracks.from_chromosomes(tracks.groups, tracks.genome, chromosomes)
 
 
+def test_regions_that_were_hardly_measured_are_said(blood):
+    tracks = sca.get.tracks(blood, layer="cut_sites")
+    options = {"groups": [KIND], "regions": "chr11:60,000,000-61,000,000", "baselines": ["raw"], "progress": False}
+    said = r"Only 0\.0\d of the 1\.00 Mb of regions= are windows that hold cut sites"
+    with pytest.warns(UserWarning, match=said) as told:
+        sca.tl.evaluate(every_second(tracks), tracks, **options)
+    assert told[0].filename == __file__
+
+
 def test_a_file_of_the_whole_genome_has_no_windows(deep):
     assert _samples.windows(deep, "") is None
     adata = sca.datasets.toy()

@@ -1,4 +1,4 @@
-"""`python -m scatacworks.cli`."""
+"""`python -m scatacworks`."""
 
 from __future__ import annotations
 
