@@ -116,6 +116,7 @@ def test_ctrl_c_leaves_an_item_that_is_being_made():
 
     def items():
         yield 0
+        time.sleep(0.5)  # a signal on the way into a wait would be seen only at its end
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         endless(ends)
 

@@ -19,7 +19,7 @@ class TrainConfig:
     Attributes
     ----------
     steps
-        Updates in all.
+        Updates in all; what does not divide evenly among the epochs is left out.
     epochs
         Parts that the run is divided into; each ends with validation and a checkpoint.
     batch_size
@@ -76,7 +76,7 @@ class TrainConfig:
         if self.steps < self.epochs:
             msg = (
                 f"steps is {self.steps} and epochs {self.epochs}; every epoch needs at least one step. "
-                f"Give more steps, or fewer epochs by settings={{'epochs': {self.steps}}}."
+                f"Give more steps, or at most {self.steps} epochs."
             )
             raise ValueError(msg)
 
@@ -91,7 +91,8 @@ def recipe(name: Recipe = "default", **changes: object) -> TrainConfig:
         weights. ``"paper"``: squared error, correlation and cross-entropy, Adam at 2e-4, batches of 64 intervals of
         50 kb, 25 passes, the epoch of best validation AUROC :cite:p:`Lal2021`; set `steps` to 25 passes of your data.
     changes
-        Fields of :class:`TrainConfig` or of :class:`~scatacworks.models.data.DrawRules`.
+        Fields of :class:`TrainConfig` or of :class:`~scatacworks.models.data.DrawRules`. With fewer `steps` than the
+        recipe has epochs there are as many epochs as steps.
 
     Returns
     -------
@@ -107,6 +108,8 @@ def recipe(name: Recipe = "default", **changes: object) -> TrainConfig:
     if unknown:
         msg = f"recipes have no setting {unknown[0]!r}; they have {', '.join(sorted(known))}"
         raise ValueError(msg)
+    if "steps" in changes:
+        changes = {"epochs": min(config.epochs, whole(changes["steps"], "steps"))} | changes
     draw = dataclasses.replace(config.draw, **{k: v for k, v in changes.items() if k in rules})
     return dataclasses.replace(config, **({k: v for k, v in changes.items() if k not in rules} | {"draw": draw}))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 def commands():
     return typer.main.get_command(app).commands
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "scatacworks", "--help"], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in commands())
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

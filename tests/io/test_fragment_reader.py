@@ -250,6 +250,7 @@ def test_ctrl_c_leaves_a_chromosome_in_the_middle(tmp_path, monkeypatch):
     whole = []
 
     def chromosome_without_end(path, _kind, _note):
+        time.sleep(0.5)  # a signal on the way into a wait would be seen only at its end
         late = time.monotonic() + 10
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         while time.monotonic() < late:

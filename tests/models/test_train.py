@@ -267,6 +267,12 @@ def test_unusable_samples_are_refused(samples):
         recipe(learning=1)
 
 
+def test_few_steps_are_as_many_epochs():
+    assert [recipe(steps=n).epochs for n in (1, 4, 10, 2000)] == [1, 4, 10, 10]
+    assert recipe(steps=4, epochs=2).epochs == 2
+    assert recipe("paper").epochs == 25
+
+
 def test_crops_hold_what_the_tracks_hold(samples):
     model = models.BinnedUNet()
     sample = samples[0]
