@@ -81,7 +81,7 @@ def test_peaks_of_one_file_without_such_a_line_are_one_sample_and_told_so(tmp_pa
         prior = sca.tl.prior(tmp_path / "peaks.bed", genome=GENOME)
     np.testing.assert_array_equal(dense(prior), expected().max(0, keepdims=True))
     assert "All 5 peaks of" in caplog.text
-    assert "are taken as one sample, 'peaks'. Its fourth column repeats liver, lung, heart." in caplog.text
+    assert "are taken as one sample, 'peaks', but its fourth column repeats liver, lung, heart." in caplog.text
     assert "'#chrom start end sample'" in caplog.text
 
 

@@ -15,10 +15,10 @@ from scatacworks._anndata import genome_of
 from scatacworks._arguments import whole
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
-from scatacworks._membership import counted, listed
+from scatacworks._membership import listed
 from scatacworks.genome import Genome
 from scatacworks.prior import NOTE, Prior
-from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural
+from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural, read_samples
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def prior(
         - a folder of peak files, one per sample, or one written by :meth:`Prior.to_zarr`;
         - a BED file whose first line names its columns, among them the sample: `#chrom start end sample` (separated by
           tabs, as :func:`~scatacworks.io.read_peaks` reads them). Without such a line the file is one sample's, and
-          the log says so;
+          the log says so where the fourth column looks like samples;
         - a :class:`~scatacworks.Prior`.
     exclude
         Rows to leave out: above all the sample that will be denoised, and samples of the same individual.
@@ -128,35 +128,17 @@ def _existing(source: Any) -> Path:
 
 
 def _from_path(path: Path, n_samples: int | None) -> Prior:
-    from scatacworks.io import read_dhs_index, read_peaks
+    from scatacworks.io import read_dhs_index
 
     if (path / NOTE).is_file():
         return Prior.from_zarr(path)
-    if path.is_dir():
-        return _from_peaks(read_peaks(path), str(path))
     if path.suffix == ".h5ad":
         from anndata import read_h5ad
 
         return _from_anndata(read_h5ad(path))
-    if path.name.lower().removesuffix(".gz").endswith((".bed", ".narrowpeak", ".broadpeak")):
-        return _from_file(path)
+    if path.is_dir() or path.name.lower().removesuffix(".gz").endswith((".bed", ".narrowpeak", ".broadpeak")):
+        return _from_peaks(read_samples(path), str(path))
     return _from_elements(read_dhs_index(path), n_samples, str(path))
-
-
-def _from_file(path: Path) -> Prior:
-    """Samples of one file of peaks, which its first line may say; else it is taken as one sample's."""
-    from scatacworks.io import read_peaks
-
-    table = read_peaks(path)
-    if "sample" not in table and "group" not in table:
-        name = path.name.split(".")[0]
-        repeated = "name" in table and table["name"].duplicated().any()
-        found = f" Its fourth column repeats {listed(table['name'].unique())}." if repeated else ""
-        msg = "All %s of %s are taken as one sample, %r.%s Where a column has the samples, say so in a first line, %s."
-        line = "'#chrom start end sample' and so on, separated by tabs"
-        logger.warning(msg, counted(len(table), "peak"), path, name, found, line)
-        table = table.assign(sample=name)
-    return _from_peaks(table, str(path))
 
 
 def _from_anndata(adata: AnnData) -> Prior:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def extend_index(
     index: AnnData,
-    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | AnnData,
+    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | str | PathLike[str] | AnnData,
     *,
     n_jobs: int | None = None,
 ) -> tuple[AnnData, pd.DataFrame]:

@@ -29,7 +29,7 @@ METHODS = ("index", "iterative", "union")
 
 
 def dhs_index(
-    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | AnnData,
+    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | str | PathLike[str] | AnnData,
     *,
     overlap: Literal["all", "core", "any"] = "all",
     method: Literal["index", "iterative", "union"] = "index",
@@ -56,7 +56,8 @@ def dhs_index(
         Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end`, `sample` (or `group`), and
         optionally `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and
         `signal` (or `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to
-        such a frame or to a BED, narrowPeak or broadPeak file; or an AnnData with `.uns["peaks"]`. 0-based, half-open.
+        such a frame or to a BED, narrowPeak or broadPeak file; or a folder of such files, one per sample, or one file
+        (see :func:`~scatacworks.io.read_peaks`); or an AnnData with `.uns["peaks"]`. 0-based, half-open.
         Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence. A key of
         the mapping, or a group that peaks were called for, keeps an empty row where it has no peak; a DataFrame has
         the samples of its rows.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,11 +17,10 @@ from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._membership import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from scatacworks.genome import Genome
 
@@ -64,16 +65,16 @@ class PeakTable(NamedTuple):
 
 
 def collect_peaks(
-    peaks: pd.DataFrame | Mapping[str, str | Path | pd.DataFrame] | AnnData,
+    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | str | PathLike[str] | AnnData,
     genome: Genome | None,
     *,
     named: Sequence[str] = (),
 ) -> PeakTable:
-    """Bring peaks from a DataFrame, a mapping of samples, or an AnnData into one checked table.
+    """Bring peaks from a DataFrame, a mapping of samples, files, or an AnnData into one checked table.
 
-    Samples that are known by name are in the table even without a peak: keys of a mapping, groups that peaks were
-    called for, and those of `named`. A DataFrame by itself names those of its rows: categories that a selection of
-    rows left unused are no samples.
+    Samples that are known by name are in the table even without a peak: keys of a mapping, files of a folder, groups
+    that peaks were called for, and those of `named`. A DataFrame by itself names those of its rows: categories that a
+    selection of rows left unused are no samples.
     """
     if isinstance(peaks, AnnData):
         if _keys.PEAKS not in peaks.uns:
@@ -81,21 +82,42 @@ def collect_peaks(
             raise KeyError(msg)
         require_assembly(genome_of(peaks), genome, "The peaks are")
         peaks = peaks.uns[_keys.PEAKS]
-        named = [*named, *_called_groups(peaks)]
+        named = [*named, *_categories(peaks)]
     elif isinstance(peaks, Mapping):
         named = [*named, *map(str, peaks)]
         peaks = _from_mapping(peaks)
+    elif isinstance(peaks, str | PathLike):
+        peaks = read_samples(peaks)
+        named = [*named, *_categories(peaks)]
     if not isinstance(peaks, pd.DataFrame):
         msg = (
-            f"Peaks are a {type(peaks).__name__}; expected a DataFrame, an AnnData, or a dict of samples with their "
-            "tables or files, such as {'B': 'B.narrowPeak'} (of a folder: scatacworks.io.read_peaks)."
+            f"Peaks are a {type(peaks).__name__}; expected a DataFrame, an AnnData, a file or folder of files, or a "
+            "dict of samples with their tables or files, such as {'B': 'B.narrowPeak'}."
         )
         raise TypeError(msg)
     return _from_frame(peaks, genome, named)
 
 
-def _called_groups(peaks: Any) -> list[str]:
-    """Groups that peaks were called for, also those without any."""
+def read_samples(path: str | PathLike[str]) -> pd.DataFrame:
+    """Read a folder of peak files, one per sample, or one file, whose first line may name a column of samples."""
+    from scatacworks.io import read_peaks
+
+    table = read_peaks(path)
+    if _first(table, SAMPLE_COLUMNS) is None:
+        name = Path(path).name.split(".")[0]
+        repeated = "name" in table and table["name"].ne(".").any() and table["name"].duplicated().any()
+        if repeated:
+            msg = (
+                "All %s of %s are taken as one sample, %r, but its fourth column repeats %s. Where a column has the "
+                "samples, say so in a first line, '#chrom start end sample' and so on, separated by tabs."
+            )
+            logger.warning(msg, counted(len(table), "peak"), path, name, listed(table["name"].unique()))
+        table = table.assign(sample=name)
+    return table
+
+
+def _categories(peaks: Any) -> list[str]:
+    """Groups that peaks were called for, or files that they are from, also those without any."""
     column = _first(peaks, SAMPLE_COLUMNS) if isinstance(peaks, pd.DataFrame) else None
     kept = column is not None and isinstance(peaks[column].dtype, pd.CategoricalDtype)
     return [str(name) for name in peaks[column].cat.categories] if kept else []

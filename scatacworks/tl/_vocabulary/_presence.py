@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 def presence(
     index: AnnData,
-    peaks: pd.DataFrame | Mapping[str, str | PathLike[str] | pd.DataFrame] | AnnData | None = None,
+    peaks: pd.DataFrame
+    | Mapping[str, str | PathLike[str] | pd.DataFrame]
+    | str
+    | PathLike[str]
+    | AnnData
+    | None = None,
     *,
     signal: Tracks | None = None,
     min_fraction: float = 0.8,

@@ -231,6 +231,13 @@ def test_narrow_peak_files_are_read(peaks, tmp_path):
     index = sca.tl.dhs_index(paths)
     assert_same_elements(index.var, sca.tl.dhs_index(peaks).var)
     assert index["nothing"].X.nnz == 0
+    folder = sca.tl.dhs_index(tmp_path)
+    assert folder.obs_names.tolist() == index.obs_names.tolist()
+    assert_same_elements(folder.var, index.var)
+    first = min(set(paths) - {"nothing"})
+    one, named = sca.tl.presence(index, str(paths[first])), sca.tl.presence(index, {first: paths[first]})
+    assert one.obs_names.tolist() == named.obs_names.tolist() == [first]
+    assert (one.X != named.X).nnz == 0
 
 
 def test_the_index_survives_writing(peaks, tmp_path):
