@@ -133,6 +133,16 @@ def test_distances_are_whole_numbers_of_0_or_more(call, tmp_path):
     run(make_index(), np.uint16(100), tmp_path)
 
 
+def test_text_is_no_number():
+    cells = sca.datasets.toy(n_cells=9)
+    sca.pp.pseudobulk(cells, "group", progress=False)
+    for wrong in ("0.5", True):
+        with pytest.raises(TypeError, match=rf"^fraction is {wrong!r}.*expected a number"):
+            sca.pp.subsample(cells, fraction=wrong)
+        with pytest.raises(TypeError, match=rf"^decay is {wrong!r}.*expected a number"):
+            sca.tl.gene_scores(cells, genes=GENES, decay=wrong, progress=False)
+
+
 def test_threads_are_whole_numbers():
     with pytest.raises(TypeError, match=r"n_jobs is 2\.5"):
         _threads.resolve(2.5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import whole
+from scatacworks._arguments import real, whole
 from scatacworks._depth import nuclear_sums
 from scatacworks._membership import Membership, membership_matrix, resolve_groups
 from scatacworks.get._track import tracks
@@ -105,7 +105,7 @@ def subsample(
     if len(given) != 1:
         msg = f"Give one of n_cells, n_fragments and fraction; got {given or 'none'}."
         raise ValueError(msg)
-    if fraction is not None and not 0 < fraction <= 1:
+    if fraction is not None and not 0 < real(fraction, "fraction") <= 1:
         msg = f"fraction is {fraction}; expected a number above 0, at most 1."
         raise ValueError(msg)
     n_cells = None if n_cells is None else whole(n_cells, "n_cells")

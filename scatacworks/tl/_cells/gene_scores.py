@@ -9,7 +9,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks._arguments import whole
+from scatacworks._arguments import real, whole
 from scatacworks._core.gene_sites import near_starts
 from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
@@ -96,7 +96,7 @@ def gene_scores(
     1.98
     """
     reach = whole(reach, "reach", least=0)
-    if not decay > 0:
+    if not real(decay, "decay") > 0:
         msg = f"decay is {decay}; expected a number above 0 (bp)."
         raise ValueError(msg)
     adata = adata.copy() if copy else adata
