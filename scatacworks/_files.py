@@ -121,6 +121,26 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
     return folder
 
 
+@contextmanager
+def only_process(folder: Path, path: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder, on what will be at `path`.
+
+    Raises
+    ------
+    RuntimeError
+        If another one does.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        lock = FileLock(folder / "lock").acquire(timeout=0)
+    except Timeout:
+        msg = f"Another process is at work on {path}. Wait for it, or give another path."
+        raise RuntimeError(msg) from None
+    with lock:
+        yield
+
+
 def require_writable(folder: str | os.PathLike[str]) -> Path:
     """Make `folder` when missing and check that files can be written to it."""
     folder = require_place(folder)

@@ -112,7 +112,8 @@ def denoise(
     path
         Write the tracks to a zarr store (a folder) and only its path to `.uns`; memory is then bounded by one
         chromosome. A run that was stopped goes on from its last finished unit when it is repeated, and one that is
-        finished is not computed again.
+        finished is not computed again. Processes that make the same call at the same time, on one machine with several
+        GPUs or on a cluster, share the work; each returns when all of it is done.
     key_added
         Slot of `.uns` to write.
     mod
