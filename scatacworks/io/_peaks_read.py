@@ -24,7 +24,7 @@ Format = Literal["bed", "narrowPeak", "broadPeak"]
 _BED = ["chrom", "start", "end", "name", "score", "strand"]
 _USUAL = (*_BED, "signal", "sample", "group")  # not guessed: names may be numbers
 _UCSC = {"chromStart": "start", "chromEnd": "end"}
-_PEAK = [*_BED, "signal", "p", "q"]
+_PEAK = [*_BED, "signal", "p_value", "q_value"]
 _SKIPPED = ("#", "track", "browser")
 _SUFFIXES = (".bed", ".narrowpeak", ".broadpeak")
 
@@ -57,9 +57,9 @@ def read_peaks(
     -------
     One row per region: `chrom` (str), `start`, `end` (int64, 0-based, half-open); `name`, `score` and `strand` where
     the file has them; `signal` of narrowPeak and broadPeak; `summit` (int64, position on the chromosome; the middle if
-    the file says -1) of narrowPeak, `p` and `q` (float64, probabilities) where it has them; the columns that a first
-    line names, as numbers, bool or text (empty for a full stop); `group` (categorical, first column) where there are
-    several files.
+    the file says -1) of narrowPeak, `p_value` and `q_value` (float64, probabilities) where it has them; the columns
+    that a first line names, as numbers, bool or text (empty for a full stop); `group` (categorical, first column) where
+    there are several files.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path, *, is_
         outside = (offset < 0) | (offset >= table["end"] - table["start"])
         middle = (table["end"] - table["start"]) // 2
         table["summit"] = table["start"] + offset.mask(outside, middle)
-    for name in ("p", "q"):
+    for name in ("p_value", "q_value"):
         minus_log10 = pd.to_numeric(table.pop(name), errors="coerce")
         if (minus_log10 >= 0).any():  # -1 is not computed
             table[name] = 10.0 ** -minus_log10.where(minus_log10 >= 0)

@@ -133,7 +133,8 @@ def _default_region(table: pd.DataFrame, moments: Background) -> Region:
     if len(table) == 0:
         msg = "The result has no regions; name one to show."
         raise ValueError(msg)
-    row = table.iloc[int(np.lexsort((table["p"], table["q"]))[0])]  # kinds weigh differently: p alone may be no call
+    # kinds weigh differently: the smallest p-value alone may be no call
+    row = table.iloc[int(np.lexsort((table["p_value"], table["q_value"]))[0])]
     regions = moments.regions
     own = regions[
         (regions["chrom"] == row["chrom"]) & (regions["start"] <= row["start"]) & (regions["end"] >= row["end"])

@@ -74,7 +74,7 @@ def volcano(
     >>> import pandas as pd, scatacworks as sca
     >>> adata = sca.datasets.toy(n_cells=3)
     >>> table = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "family": "peak"})
-    >>> table = table.assign(p=[1e-9, 0.2], log2fc=[2.0, 0.1], direction=1, significant=[True, False])
+    >>> table = table.assign(p_value=[1e-9, 0.2], log2fc=[2.0, 0.1], direction=1, significant=[True, False])
     >>> adata.uns["differential_regions"] = table
     >>> sca.pl.volcano(adata, show=False).get_xlabel()
     'log2 fold change of normalised coverage'
@@ -86,7 +86,7 @@ def volcano(
     given = ax is not None
     if ax is None:
         _, ax = plt.subplots(figsize=figsize or (3.6, 3.2), layout="constrained")
-    height = np.minimum(-np.log10(np.maximum(table["p"].to_numpy(float), 10**-_HIGHEST)), _HIGHEST)
+    height = np.minimum(-np.log10(np.maximum(table["p_value"].to_numpy(float), 10**-_HIGHEST)), _HIGHEST)
     called, up = table["significant"].to_numpy(bool), table["direction"].to_numpy() > 0
     for chosen, color, size, label in (
         (~called, _NO_CALL, 4, None),
