@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
-from scatacworks._core.pileup import box_coverage
+from scatacworks._core.pileup import box_coverage, run_length_coverage
+from scatacworks._core.runs import highest_in_bins
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     import numpy as np
     from anndata import AnnData
     from mudata import MuData
+
+    from scatacworks.genome import Region
 
 _LAYERS = (_keys.CUT_SITES, _keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)
 _WRITERS = {_keys.DENOISED: "tl.denoise"}
@@ -121,6 +124,23 @@ def track(
         return kept.window(code, chrom, start, end)
     starts, counts = kept.sites(code, chrom, start - extend, end + extend)
     return box_coverage(starts, counts, start, end, extend)
+
+
+def track_bins(
+    adata: AnnData, group: str, region: Region, width: int, *, key: str, layer: str | None = None, extend: int = 100
+) -> np.ndarray:
+    """Return the highest value of what :func:`track` gives in every bin of `width` bp of a region; float32.
+
+    The runs are looked at, not the bases, so that a whole chromosome takes no longer than a gene with as many.
+    """
+    extend = whole(extend, "extend", least=0)
+    kept, layer = _open(adata, key, layer)
+    code, (chrom, start, end) = kept.group_code(group), region
+    if layer != _keys.CUT_SITES:
+        return kept.highest(code, chrom, start, end, width)
+    starts, counts = kept.sites(code, chrom, start - extend, end + extend)
+    runs = run_length_coverage(starts, counts, int(kept.genome.lengths[kept.genome.code(chrom)]), extend)
+    return highest_in_bins(*runs, start, end, 0.0, width)
 
 
 def is_made_of(adata: AnnData, key: str, source: str) -> bool:

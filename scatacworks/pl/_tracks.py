@@ -14,9 +14,8 @@ from scatacworks._anndata import atac, genome_of
 from scatacworks._groups import group_names
 from scatacworks._membership import groupby_of
 from scatacworks._regions import flanked
-from scatacworks.get import track as get_track
 from scatacworks.get import tracks as get_tracks
-from scatacworks.get._track import is_made_of
+from scatacworks.get._track import is_made_of, track_bins
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import finish
@@ -250,15 +249,16 @@ class _Source:
             chrom, start, end = self.region
             inside = (table["chrom"] == chrom) & (table["end"] > start) & (table["start"] < end)
             return Panel(group, layer, table=table[inside & (table["group"] == group)])
+        width = _browser.bin_width(self.region)
         if layer == "raw":
-            values = get_track(self.adata, group, self.region, key=pseudobulk_key, extend=self.extend)
+            values = track_bins(self.adata, group, self.region, width, key=pseudobulk_key, extend=self.extend)
             values = values * self.raw_factor(group)
         elif layer == "prior":
-            values = Prior.from_dict(self.adata.uns[key][_keys.PRIOR]).fraction(*self.region)
+            values = Prior.from_dict(self.adata.uns[key][_keys.PRIOR]).highest(*self.region, width)
         else:
             kept = _PROBABILITIES.get(layer, _keys.SIGNAL)
-            values = get_track(self.adata, group, self.region, key=key, layer=kept)
-        return Panel(group, layer, *_browser.bins_of(values, self.region))
+            values = track_bins(self.adata, group, self.region, width, key=key, layer=kept)
+        return Panel(group, layer, _browser.bin_edges(self.region), values)
 
     def raw_factor(self, group: str) -> float:
         """Return what brings a group's raw coverage to its denoised one's depth, or a million nuclear fragments."""
