@@ -371,7 +371,7 @@ def test_mitochondria_do_not_count_as_depth(tmp_path):
             resolve_groups(adata, "type"), open_fragments(adata), None, 0, convention="10x", key="type", n_jobs=1
         )
         sites = sca.get.tracks(adata)
-        found[file] = depths(adata), groups.depth, [groups.pooled_depth], depths_of(sites, "", None)
+        found[file] = depths(adata), groups.depth, [groups.pooled_depth], depths_of(sites, "", sites.groups)
     assert sites.sums().tolist() == [800, 1600], "what is counted stays everything"
     for without, with_ in zip(found[nuclear], found[with_mito], strict=True):
         np.testing.assert_array_equal(without, with_)
