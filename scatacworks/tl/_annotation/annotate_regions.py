@@ -262,4 +262,5 @@ def _class_columns(elements: Elements, source: Any, name: str) -> dict[str, np.n
 def _is_score(values: pd.Series) -> bool:
     """Whether a column holds numbers, strands or placeholders only."""
     values = values.drop_duplicates()
-    return bool((pd.to_numeric(values, errors="coerce").notna() | values.isna() | values.isin([".", "+", "-"])).all())
+    placeholder = values.isna() | values.isin(["", ".", "+", "-"])
+    return bool((pd.to_numeric(values, errors="coerce").notna() | placeholder).all())
