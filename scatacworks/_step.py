@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from scatacworks import _keys
 from scatacworks._anndata import atac
 
 if TYPE_CHECKING:
@@ -22,6 +23,42 @@ def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> t
     if adata.is_view:
         adata._init_as_actual(adata.copy())
     return data, adata
+
+
+def claim(adata: AnnData, key: Any, holds: str, *, obsm: bool = False) -> None:
+    """Refuse, before any work, to write over what is not an earlier result of the same kind.
+
+    Parameters
+    ----------
+    adata
+        Object to write to.
+    key
+        Slot of `.uns` to be written.
+    holds
+        What tells a result of this kind: a key, a parameter or a column that only it has.
+    obsm
+        Whether `.obsm` is written under the key too.
+
+    Raises
+    ------
+    TypeError
+        If the key is no text.
+    ValueError
+        If the slot holds something else.
+    """
+    if not isinstance(key, str) or not key:
+        msg = f"key_added is {key!r}; expected the name of a slot of .uns."
+        raise TypeError(msg)
+    kept = adata.uns.get(key)
+    if hasattr(kept, "keys") and (holds in kept or holds in kept.get(_keys.PARAMS, {})):
+        return
+    taken = [name for name, slots in (("uns", adata.uns), ("obsm", adata.obsm if obsm else ())) if key in slots]
+    if taken:
+        msg = (
+            f".{taken[0]}[{key!r}] holds something else than this function writes, which would be lost. Give another "
+            f"name by key_added, or delete it first: del adata.{taken[0]}[{key!r}]."
+        )
+        raise ValueError(msg)
 
 
 def take_column(data: AnnData | MuData, adata: AnnData, name: str | None) -> None:

@@ -117,6 +117,7 @@ def knn_groups(
     (500, 20)
     """
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "centers", obsm=True)
     cells = np.flatnonzero(~_mask(target, exclude))
     points = _embedding(target, use_rep, metric)[cells]
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(cells), of="the number of cells to group")

@@ -124,6 +124,7 @@ def pseudobulk(
         msg = f"convention={convention!r} is unknown; expected one of {', '.join(map(repr, CONVENTIONS))}."
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "n_fragments")
     _step.take_column(result, target, groupby)
     min_cells = whole(min_cells, "min_cells", least=0)
     membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)

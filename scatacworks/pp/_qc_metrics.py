@@ -103,6 +103,7 @@ def qc_metrics(
     True
     """
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "fragment_lengths")
     source = open_fragments(target)
     starts = _transcription_starts(source.genome, genes)
     regions = None if peaks is None else _merged(peaks, source.genome, target)

@@ -109,6 +109,7 @@ def call_peaks(
     min_length, max_gap = whole(min_length, "min_length"), whole(max_gap, "max_gap", least=0)
     _check_threshold(threshold)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "max")
     called, signal = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
     names = chosen_groups(groups, called.groups)

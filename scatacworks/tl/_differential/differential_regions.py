@@ -177,6 +177,7 @@ def differential_regions(
     max_gap = whole(max_gap, "max_gap", least=0)
     replicates = replicates if isinstance(replicates, str) else whole(replicates, "replicates", least=2)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "top_z")
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
         table, notes, genome, level = replicate_test(
