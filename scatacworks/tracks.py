@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
-from scatacworks._groups import group_name, group_names
+from scatacworks._groups import chosen_groups, group_name
 from scatacworks._membership import counted
 from scatacworks.genome import Genome
 
@@ -193,13 +193,13 @@ class Tracks:
 
     def select(self, groups: Sequence[str]) -> Tracks:
         """Return the tracks of these groups, in this order."""
-        codes = [self.group_code(group) for group in group_names(groups)]
+        codes = [self.group_code(group) for group in chosen_groups(groups, self.groups)]
         chromosomes = ((chrom, [self.runs(code, chrom) for code in codes]) for chrom in self.genome.chroms)
         return Tracks.from_chromosomes(self.groups[codes], self.genome, chromosomes, fill=self.fill[codes])
 
     def sum_groups(self, groups: Sequence[str] | None = None, *, name: str = "sum") -> Tracks:
         """Return one track, the sum over groups (all by default); bases without a run count as zero."""
-        codes = range(len(self.groups)) if groups is None else [self.group_code(name) for name in group_names(groups)]
+        codes = [self.group_code(group) for group in chosen_groups(groups, self.groups)]
         chromosomes = ((chrom, [self.sum_runs(codes, chrom)]) for chrom in self.genome.chroms)
         return Tracks.from_chromosomes([name], self.genome, chromosomes)
 

@@ -37,7 +37,7 @@ def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.
 
 def barcodes(
     index: AnnData,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     *,
     axis: Literal["obs", "var"] = "var",
     n: int = 100,
@@ -100,9 +100,10 @@ def barcodes(
         some = np.flatnonzero(loadings.any(axis=1))
         chosen = np.sort(np.random.default_rng(seed).choice(some, min(n, len(some)), replace=False))
     else:
-        chosen = known.get_indexer(list(names))
+        names = [names] if isinstance(names, str) else list(names)
+        chosen = known.get_indexer(names)
         if (chosen < 0).any():
-            msg = f"There is no {list(names)[int(np.argmin(chosen))]!r} among the {len(known)} names of .{axis}."
+            msg = f"There is no {names[int(np.argmin(chosen))]!r} among the {len(known)} names of .{axis}."
             raise KeyError(msg)
     part = loadings[chosen]
     if sort:

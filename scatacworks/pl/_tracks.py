@@ -11,13 +11,14 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac, genome_of
-from scatacworks._groups import group_names
-from scatacworks._membership import groupby_of
-from scatacworks._regions import flanked
+from scatacworks._groups import chosen_groups, group_names
+from scatacworks._membership import listed
+from scatacworks._regions import flanked, one_or_more
+from scatacworks.genome import GENE_COLUMNS
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of, track_bins
 from scatacworks.pl import _browser
-from scatacworks.pl._colors import group_colors
+from scatacworks.pl._colors import colors_by
 from scatacworks.pl._figure import finish
 from scatacworks.pl._layout import Layout, Panel
 from scatacworks.prior import Prior
@@ -49,7 +50,7 @@ def tracks(
     extend: int = 100,
     flank: int | None = None,
     genes: pd.DataFrame | bool = True,
-    highlight: str | Sequence[str | tuple[str, int, int]] = (),
+    highlight: str | tuple[str, int, int] | Sequence[str | tuple[str, int, int]] = (),
     share_y: bool = True,
     groupby: str | None = None,
     palette: dict[str, str] | None = None,
@@ -136,13 +137,12 @@ def tracks(
     )
     names = source.groups(groups)
     panels = [source.panel(group, layer) for group in names for layer in source.layers]
-    colors = group_colors(adata, groupby or groupby_of(adata, pseudobulk_key), names) | (palette or {})
+    colors = colors_by(adata, groupby, pseudobulk_key, names) | (palette or {})
     body, exons = _genes(source.genome, source.region, genes=genes)
     layout = Layout(panels, _browser.count_lines(body, source.region), source.bp, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
     layout.label(source.region, _title(region, source.region) if title is None else title, source.unit())
-    parts = [highlight] if isinstance(highlight, str) else highlight
-    layout.shade([source.genome.region(part) for part in parts])
+    layout.shade([source.genome.region(part) for part in one_or_more(highlight, source.genome)])
     layout.draw_genes(body, exons, source.region)
     return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
 
@@ -233,13 +233,18 @@ class _Source:
 
     def groups(self, groups: Sequence[str] | None) -> list[str]:
         """Return the groups to show: those asked for, or all of the first layer."""
-        if groups is not None:
-            return group_names(groups)
         key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
-            return list(map(str, pd.Categorical(self.adata.uns[peaks_key]["group"]).categories))
-        denoised = any(layer in self.layers for layer in ("denoised", *_PROBABILITIES, "prior"))
-        return list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
+            known = group_names(pd.Categorical(self.adata.uns[peaks_key]["group"]).categories)
+        else:
+            denoised = any(layer in self.layers for layer in ("denoised", *_PROBABILITIES, "prior"))
+            known = list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
+        names = chosen_groups(groups, known)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            msg = f"There is no group {unknown[0]!r}; the groups are {listed(map(repr, known))}."
+            raise KeyError(msg)
+        return names
 
     def panel(self, group: str, layer: Layer) -> Panel:
         """Return what one line shows."""
@@ -295,10 +300,17 @@ def _genes(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tup
     nothing = pd.DataFrame(columns=["chrom", "start", "end", "name", "strand"])
     if genes is False:
         return nothing, None
+    if genes is not True and not isinstance(genes, pd.DataFrame):
+        msg = f"genes is {genes!r}; expected True, False or a table such as io.read_genes returns."
+        raise TypeError(msg)
     if genes is True:
         if not genome.has_genes:
             return nothing, None
         genes = genome.genes
+    missing = [name for name in GENE_COLUMNS if name not in genes]
+    if missing:
+        msg = f"genes lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, genes.columns))}."
+        raise ValueError(msg)
     here = genome.resolve(genes["chrom"].astype(str)) == genome.code(region.chrom)
     inside = here & (genes["end"] > region.start) & (genes["start"] < region.end)
     genes = genes[inside]

@@ -11,7 +11,7 @@ from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._palette import GAIN, LOSS
-from scatacworks.pl._figure import INK, LINE, SMALL, dress
+from scatacworks.pl._figure import INK, LINE, SMALL, dress, size_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,7 +85,7 @@ def volcano(
     n_labels = whole(n_labels, "n_labels", least=0)
     given = ax is not None
     if ax is None:
-        _, ax = plt.subplots(figsize=figsize or (3.6, 3.2), layout="constrained")
+        _, ax = plt.subplots(figsize=size_of(figsize, (3.6, 3.2)), layout="constrained")
     height = np.minimum(-np.log10(np.maximum(table["p_value"].to_numpy(float), 10**-_HIGHEST)), _HIGHEST)
     called, up = table["significant"].to_numpy(bool), table["direction"].to_numpy() > 0
     for chosen, color, size, label in (

@@ -124,7 +124,7 @@ def test_the_figure_takes_the_place_of_given_axes(adata):
 
 
 def test_highlighted_regions_are_shaded_on_all_lines(adata):
-    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], highlight=["chr1:700-800"], show=False)
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], highlight=("chr1", 700, "800"), show=False)
     assert all(any(patch.get_width() == 100 for patch in ax.patches) for ax in figure.axes)
 
 
@@ -184,6 +184,20 @@ def test_bad_input_is_explained(adata):
         sca.pl.tracks(adata, "chr1:500-900000", show=False)
     with pytest.raises(KeyError, match="no group 'Z'"):
         sca.pl.tracks(adata, "chr1:500-2500", groups=["Z"], show=False)
+    for key in ({"groupby": "nope"}, {"groupby": ["group"]}):
+        with pytest.raises(KeyError, match="groupby=.* is no column of .obs"):
+            sca.pl.tracks(adata, "chr1:500-2500", show=False, **key)
+    with pytest.raises(TypeError, match="genes is 5; expected True, False or a table"):
+        sca.pl.tracks(adata, "chr1:500-2500", genes=5, show=False)
+    with pytest.raises(ValueError, match="genes lacks the column"):
+        sca.pl.tracks(adata, "chr1:500-2500", genes=pd.DataFrame({"chrom": ["chr1"]}), show=False)
+    for figsize in (5, (5,), "wide", (5, "4")):
+        with pytest.raises(TypeError, match="figsize"):
+            sca.pl.tracks(adata, "chr1:500-2500", figsize=figsize, show=False)
+    with pytest.raises(ValueError, match="groups is empty"):
+        sca.pl.tracks(adata, "chr1:500-2500", groups=[], show=False)
+    with pytest.raises(KeyError, match="no group 'Z'"):
+        sca.pl.tracks(adata, "chr1:500-2500", groups=["Z"], layers=["peaks"], show=False)
     with pytest.raises(ValueError, match="layer 'raws' is unknown"):
         sca.pl.tracks(adata, "chr1:500-2500", layers=["raws"], show=False)
     with pytest.raises(ValueError, match="not part of a grid"):
