@@ -25,7 +25,7 @@ def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> t
     return data, adata
 
 
-def claim(adata: AnnData, key: Any, holds: str, *, obsm: bool = False) -> None:
+def claim(adata: AnnData, key: Any, *holds: str, obsm: bool = False) -> None:
     """Refuse, before any work, to write over what is not an earlier result of the same kind.
 
     Parameters
@@ -35,7 +35,7 @@ def claim(adata: AnnData, key: Any, holds: str, *, obsm: bool = False) -> None:
     key
         Slot of `.uns` to be written.
     holds
-        What tells a result of this kind: a key, a parameter or a column that only it has.
+        What tells a result of this kind, any of these: a key, a parameter or a column that only it has.
     obsm
         Whether `.obsm` is written under the key too.
 
@@ -50,7 +50,7 @@ def claim(adata: AnnData, key: Any, holds: str, *, obsm: bool = False) -> None:
         msg = f"key_added is {key!r}; expected the name of a slot of .uns."
         raise TypeError(msg)
     kept = adata.uns.get(key)
-    if hasattr(kept, "keys") and (holds in kept or holds in kept.get(_keys.PARAMS, {})):
+    if hasattr(kept, "keys") and any(name in kept or name in kept.get(_keys.PARAMS, {}) for name in holds):
         return
     taken = [name for name, slots in (("uns", adata.uns), ("obsm", adata.obsm if obsm else ())) if key in slots]
     if taken:

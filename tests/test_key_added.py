@@ -45,6 +45,7 @@ def test_a_key_that_holds_something_else_is_refused(adata, call):
         CALLS[call](adata, 5)
 
 
+@pytest.mark.filterwarnings("ignore:No gene table")
 @pytest.mark.parametrize("call", ["pp.pseudobulk", "pp.qc_metrics", "pp.knn_groups", *list(CALLS)[3:6]])
 def test_the_same_step_again_replaces_its_result(adata, call):
     for _ in range(2):

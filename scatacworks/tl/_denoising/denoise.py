@@ -175,7 +175,7 @@ def denoise(
     from scatacworks.models.checkpoint import fingerprint
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
-    _step.claim(target, key_added, "target_depth")
+    _step.claim(target, key_added, _keys.PROBABILITY, "target_depth")
     path = None if path is None else _free_store(target, Path(path).resolve(), key_added)
     network, name = _inputs.resolve_model(model)
     cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
