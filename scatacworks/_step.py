@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import flag
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -18,7 +19,7 @@ def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> t
 
     A view becomes an object of its own first, so that its parent is left alone (as scanpy does).
     """
-    data = data.copy() if copy else data
+    data = data.copy() if flag(copy, "copy") else data
     adata = atac(data, mod=mod)
     if adata.is_view:
         adata._init_as_actual(adata.copy())

@@ -9,7 +9,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks import _threads
-from scatacworks._arguments import real, whole
+from scatacworks._arguments import flag, real, whole
 
 NOT_WHOLE = [4.5, np.nan, np.inf, "4", True, np.True_, np.float32(4.5), None, [4], np.array([4, 5])]
 
@@ -158,3 +158,26 @@ def test_numbers_of_every_type_are_taken_as_a_float(value):
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(TypeError, match=r"^n is .* \(\w+\); expected a number\.$"):
         real(value, "n")
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_], ids=repr)
+def test_yes_and_no_are_taken_as_a_bool(value):
+    assert flag(value, "copy") is bool(value)
+
+
+FLAGS = {
+    "copy": lambda x, yes: sca.pp.lsi(x, n_components=2, copy=yes),
+    "shared_cells": lambda x, yes: sca.pp.knn_groups(x, n_neighbors=2, use_rep="X_lsi", shared_cells=yes),
+    "exclusive": lambda x, yes: sca.tl.tf_elements(x, exclusive=yes),
+    "overwrite": lambda x, yes: sca.tl.train(x, out="kept", overwrite=yes),
+    "resume": lambda x, yes: sca.tl.train(x, out="kept", resume=yes),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", ["no", "False", None, 0], ids=repr)
+def test_text_is_neither_yes_nor_no(name, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match=rf"^{name} is {value!r} \(\w+\); expected True or False\.$"):
+        FLAGS[name](make_index(), value)
+    assert not any(tmp_path.iterdir())

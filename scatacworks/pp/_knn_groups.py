@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step, _threads
-from scatacworks._arguments import whole
+from scatacworks._arguments import flag, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.knn import (
     effective_groups,
@@ -124,7 +124,7 @@ def knn_groups(
     n_groups = None if n_groups is None else whole(n_groups, "n_groups")
     rng = np.random.default_rng(seed)
     begin_with = centers if isinstance(centers, str) else _given(target, centers, cells)
-    if shared_cells:
+    if flag(shared_cells, "shared_cells"):
         own = _centres(begin_with, n_groups, points, rng)
         members = _neighbours(points, own, n_neighbors, method, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
     else:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
+from scatacworks._arguments import flag
 from scatacworks._core.intervals import any_overlap
 from scatacworks.tl._annotation._elements import elements_of, labels_of, read_bed
 
@@ -89,6 +90,7 @@ def tf_elements(
     >>> index.uns["tf_elements"]["factors"].values.tolist()
     [['GATA1', 'Myeloid', 40, 11]]
     """
+    exclusive = flag(exclusive, "exclusive")
     for key, function in ((genes_key, "gene_components"), (_keys.MOTIF_ENRICHMENT, "motif_enrichment")):
         slot_of(index, key, f"sca.tl.{function}(index, ...)")
     index = index.copy() if copy else index

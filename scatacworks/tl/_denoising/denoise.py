@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._arguments import flag
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_spans, spans_frame
@@ -189,7 +190,7 @@ def denoise(
     guidance = None
     if prior is not None:
         _guidance.check(network, prior_weight)
-        options = {"strength": prior_weight, "match": prior_match}
+        options = {"strength": prior_weight, "match": flag(prior_match, "prior_match")}
         if isinstance(prior, str) and prior == _guidance.SELF:
             others = _unguided(network, target, key, wanted, how | {"progress": progress})
             guidance = _guidance.from_others(target, key, cut_sites.groups, others, **options)
