@@ -358,7 +358,8 @@ def _base(position: object, region: object) -> int:
             raise ValueError
         return int(number)
     except (TypeError, ValueError):
-        msg = f"The region {region!r} has the position {position!r}; expected a whole number of bp."
+        found = repr(position) if isinstance(position, str) else position
+        msg = f"The region {region!r} has the position {found}; expected a whole number of bp."
         raise ValueError(msg) from None
 
 
