@@ -22,20 +22,22 @@ def group_names(groups: Iterable[Any] | str | float) -> list[str]:
     return [group_name(value) for value in ([groups] if single else groups)]
 
 
-def chosen_groups(groups: Iterable[Any] | str | float | None, known: Iterable[Any]) -> list[str]:
+def chosen_groups(
+    groups: Iterable[Any] | str | float | None, known: Iterable[Any], *, unique: bool = True
+) -> list[str]:
     """Return the names asked for, by default all that are known.
 
     Raises
     ------
     ValueError
         If none is asked for, as a selection that found nothing does: that is not meant to be no work, or all. If one is
-        named twice.
+        named twice, where they have to be `unique`.
     """
     names = group_names(known if groups is None else groups)
     if groups is not None and not names:
         msg = "groups is empty; name at least one group, or leave it out for all."
         raise ValueError(msg)
-    if len(set(names)) < len(names):
+    if unique and len(set(names)) < len(names):
         msg = f"groups names {next(name for name in names if names.count(name) > 1)!r} more than once."
         raise ValueError(msg)
     return names

@@ -131,7 +131,8 @@ def resolve_groups(
         warnings.warn(msg, UserWarning, stacklevel=stacklevel)
         membership = membership.select(np.flatnonzero(enough))
     if len(membership.groups) == 0:
-        msg = f"groupby={groupby!r} leaves no group: every entry is missing, or below min_cells={min_cells}."
+        why = f"every entry is missing, or below min_cells={min_cells}" if adata.n_obs else "the object has no cells"
+        msg = f"groupby={groupby!r} leaves no group: {why}."
         raise ValueError(msg)
     return membership
 
@@ -190,6 +191,10 @@ def _from_obsm(adata: AnnData, key: str) -> Membership:
     if matrix.nnz and not np.isfinite(matrix.data).all():
         msg = f".obsm[{key!r}] has entries that are not finite; expected a membership (non-zero: the cell is in)."
         raise ValueError(msg)
+    if matrix.nnz and matrix.data.min() < 0:
+        expected = "expected a membership (non-zero: the cell is in)"
+        msg = f".obsm[{key!r}] has negative entries, as an embedding has; {expected}."
+        raise ValueError(msg)
     kept = adata.uns.get(key)
     names = np.arange(matrix.shape[1])
     if isinstance(stored, pd.DataFrame):
@@ -215,7 +220,7 @@ def membership_matrix(cells: np.ndarray, groups: np.ndarray, shape: tuple[int, i
 
 def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.ndarray:
     known = {name: position for position, name in enumerate(names)}
-    wanted = chosen_groups(wanted, names)
+    wanted = chosen_groups(wanted, names, unique=False)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         msg = f"{groupby!r} has no group {listed(map(repr, unknown))}; it has {listed(map(repr, names))}."

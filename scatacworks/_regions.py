@@ -196,7 +196,7 @@ def one_or_more(regions: Any, genome: Genome) -> Iterable[Any]:
     is_triple = isinstance(regions, tuple) and len(regions) == 3 and isinstance(regions[0], str)
     if isinstance(regions, str) or (is_triple and all(_is_position(part, genome) for part in regions[1:])):
         return [regions]
-    return regions
+    return regions if isinstance(regions, Iterable) else [regions]  # which says that it is no region
 
 
 def _is_position(part: Any, genome: Genome) -> bool:

@@ -164,7 +164,8 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
     available = [name for name in _LAYERS if (name in stored if folder is None else (folder / name).exists())]
     layer = available[0] if layer is None and available else layer
     if layer not in available:
-        msg = f".uns[{key!r}] has no layer {layer!r}; it has {', '.join(available) or 'none'}."
+        found = f"has no layer {layer!r}; it has {', '.join(available)}" if available else "holds no tracks"
+        msg = f".uns[{key!r}] {found}."
         raise KeyError(msg)
     kept = Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer)
     kept.genome = kept.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Layer = Literal["raw", "denoised", "probability", "unguided", "prior", "peaks"]
 LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "unguided", "prior", "peaks")
+_DEFAULT_KEYS = (_keys.DENOISED, _keys.PSEUDOBULK, _keys.PEAKS)  # shown as far as they are there
 _PROBABILITIES = {"probability": _keys.PROBABILITY, "unguided": _keys.UNGUIDED}
 
 
@@ -132,6 +134,9 @@ def tracks(
     3
     """
     adata = atac(adata, mod=mod)
+    if not isinstance(palette, Mapping | None):
+        msg = f"palette is {palette!r}; expected a dict of group -> colour."
+        raise TypeError(msg)
     source = _Source.find(
         adata, region, layers=layers, keys=(key, pseudobulk_key, peaks_key), extend=extend, flank=flank, genes=genes
     )
@@ -158,8 +163,13 @@ _STEPS = {
 
 def _layers(adata: AnnData, wanted: Sequence[Layer] | None, keys: tuple[str, str, str]) -> list[Layer]:
     """Return the layers to show, by default all that there are."""
-    wanted = (wanted,) if isinstance(wanted, str) else wanted
+    if wanted is not None:
+        wanted = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
     key, pseudobulk_key, peaks_key = keys
+    absent = [name for name in keys if name not in adata.uns and name not in _DEFAULT_KEYS]
+    if absent:
+        msg = f"There is no .uns[{absent[0]!r}]; there are {listed(map(repr, adata.uns))}."
+        raise KeyError(msg)
     slots = (pseudobulk_key, key, key, key, key, peaks_key)
     guided = _keys.PRIOR in adata.uns.get(key, {})
     there = [
@@ -172,12 +182,15 @@ def _layers(adata: AnnData, wanted: Sequence[Layer] | None, keys: tuple[str, str
         msg = f"The layer {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, LAYERS))}."
         raise ValueError(msg)
     missing = [layer for layer in wanted or () if layer not in there]
+    if wanted == []:
+        msg = f"layers is empty; name some of {', '.join(map(repr, LAYERS))}, or leave it out for all there are."
+        raise ValueError(msg)
     if missing or not there:
         name = missing[0] if missing else "track"
         step = _STEPS.get(name, "pp.pseudobulk")
         msg = f"There is no {name} to show; run scatacworks.{step} first, or name the keys."
         raise KeyError(msg)
-    return there if wanted is None else list(wanted)
+    return there if wanted is None else wanted
 
 
 def _genome(adata: AnnData, key: str, pseudobulk_key: str) -> Genome:

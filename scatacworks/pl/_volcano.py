@@ -113,6 +113,10 @@ def _table(adata: AnnData, key: str, family: str | None) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         msg = f"There is no table in .uns[{key!r}]; run scatacworks.tl.differential_regions first."
         raise KeyError(msg)
+    missing = [name for name in ("p_value", "log2fc", "direction", "significant") if name not in table]
+    if missing:
+        msg = f".uns[{key!r}] is no result of tl.differential_regions: it lacks the column(s) {', '.join(missing)}."
+        raise KeyError(msg)
     if family is None:
         return table
     known = sorted(set(table["family"].astype(str)))

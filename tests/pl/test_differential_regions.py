@@ -94,6 +94,12 @@ def test_a_volcano_has_three_kinds_of_points_and_names(adata):
     plt.close(ax.figure)
 
 
+def test_a_volcano_of_another_table_is_refused(adata):
+    adata.uns["peaks"] = pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [2]})
+    with pytest.raises(KeyError, match="no result of tl.differential_regions: it lacks .* p_value, log2fc"):
+        sca.pl.volcano(adata, key="peaks", show=False)
+
+
 def test_a_volcano_of_one_family(adata):
     figure, ax = plt.subplots()
     assert sca.pl.volcano(adata, family="tile", ax=ax) is ax

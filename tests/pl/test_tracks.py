@@ -184,6 +184,16 @@ def test_bad_input_is_explained(adata):
         sca.pl.tracks(adata, "chr1:500-900000", show=False)
     with pytest.raises(KeyError, match="no group 'Z'"):
         sca.pl.tracks(adata, "chr1:500-2500", groups=["Z"], show=False)
+    for options, error, match in (
+        ({"layers": 5}, ValueError, "layer 5 is unknown"),
+        ({"layers": []}, ValueError, "layers is empty"),
+        ({"key": "denoise"}, KeyError, "There is no .uns.'denoise'.; there are"),
+        ({"key": "peaks"}, KeyError, "'peaks'. holds no tracks"),
+        ({"palette": ["red"]}, TypeError, "palette is .*; expected a dict"),
+        ({"highlight": 5}, ValueError, "5 is no region"),
+    ):
+        with pytest.raises(error, match=match):
+            sca.pl.tracks(adata, "chr1:500-2500", show=False, **options)
     for key in ({"groupby": "nope"}, {"groupby": ["group"]}):
         with pytest.raises(KeyError, match="groupby=.* is no column of .obs"):
             sca.pl.tracks(adata, "chr1:500-2500", show=False, **key)

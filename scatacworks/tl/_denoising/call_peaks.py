@@ -11,7 +11,7 @@ import pandas as pd
 from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import real, whole
 from scatacworks._core.calling import call_runs, summarise_runs
-from scatacworks._groups import chosen_groups
+from scatacworks._groups import chosen_groups, group_names
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _check_threshold(threshold: float) -> None:
 def _chosen(genome: Genome, chroms: Sequence[str] | str | None, regions: pd.DataFrame | None) -> list[str]:
     """Return the chromosomes to call on, in the genome's order and spelling."""
     if chroms is not None:
-        codes = sorted({genome.code(chrom) for chrom in ([chroms] if isinstance(chroms, str) else chroms)})
+        codes = sorted({genome.code(chrom) for chrom in group_names(chroms)})
     else:
         named = set() if regions is None else set(genome.resolve(regions["chrom"].astype(str)).tolist())
         codes = [code for code, nuclear in enumerate(genome.nuclear) if nuclear or code in named]

@@ -185,6 +185,7 @@ def test_target_depth_input_scales_to_each_groups_own(adata, model_file):
         ({"target_depth": [1e6]}, TypeError, "target_depth is"),
         ({"target_depth": "deep"}, ValueError, '"input" or None'),
         ({"target_depth": 0}, ValueError, "positive number"),
+        ({"rounding": 3}, TypeError, "rounding is 3; expected a scatacworks.models.Rounding"),
         ({"precision": "int8"}, ValueError, "bfloat16"),
         ({"regions": []}, ValueError, "regions is empty"),
         ({"regions": "chr1:5-100000"}, ValueError, "not within chr1"),
