@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, is_mudata
 from scatacworks._arguments import flag
 
 if TYPE_CHECKING:
@@ -15,15 +15,27 @@ if TYPE_CHECKING:
 
 
 def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> tuple[AnnData | MuData, AnnData]:
-    """Return the object the user gets back, and the AnnData in it to write to.
+    """Return the object the user gets back, and the AnnData in it to write to; neither is a view."""
+    data = own(data, copy=copy)
+    adata = atac(data, mod=mod)
+    return data, own(adata, copy=False)
+
+
+def own(data: AnnData | MuData, *, copy: bool) -> AnnData | MuData:
+    """Return the object to write to: the one given, or a copy.
 
     A view becomes an object of its own first, so that its parent is left alone (as scanpy does).
+
+    Raises
+    ------
+    TypeError
+        If it is neither an AnnData nor a MuData, or `copy` neither `True` nor `False`.
     """
-    data = data.copy() if flag(copy, "copy") else data
-    adata = atac(data, mod=mod)
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
-    return data, adata
+    if flag(copy, "copy"):
+        return data.copy()
+    if not is_mudata(data) and atac(data).is_view:
+        data._init_as_actual(data.copy())
+    return data
 
 
 def claim(adata: AnnData, key: Any, *holds: str, obsm: bool = False) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.ndarray, list[str]]:
     """Loadings of one axis, and the names of the components."""
+    if axis not in ("obs", "var"):
+        msg = f"axis={axis!r} is unknown; expected 'obs' for samples or 'var' for elements."
+        raise ValueError(msg)
     slots = index.obsm if axis == "obs" else index.varm
     if _keys.X_VOCABULARY not in slots:
         msg = f"There is no .{axis}m[{_keys.X_VOCABULARY!r}]; run tl.vocabulary or tl.project_vocabulary first."

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from scatacworks.pl._figure import create_axes, finish, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -70,6 +70,7 @@ def training(
     import matplotlib.pyplot as plt
 
     metrics = [metrics] if isinstance(metrics, str) else metrics
+    _require(history, ["step", "loss"])
     columns = {m: [c for c in history.columns if c.startswith(f"{m}_")] for m in metrics}
     missing = [m for m, found in columns.items() if not found]
     if missing:
@@ -213,7 +214,10 @@ def depth_curve(
 
 
 def _require(table: pd.DataFrame, columns: Sequence[Any]) -> None:
-    """Refuse a table that lacks a column."""
+    """Refuse what is no table, or lacks a column."""
+    if not isinstance(table, pd.DataFrame):
+        msg = f"Expected a DataFrame, got {type(table).__name__}."
+        raise TypeError(msg)
     missing = [column for column in columns if column not in table.columns]
     if missing:
         msg = f"The table has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}."

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse, stats
 from tqdm.auto import tqdm
 
-from scatacworks import _keys, _threads
+from scatacworks import _keys, _step, _threads
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of
@@ -145,7 +145,7 @@ def trait_scores(
     >>> adata.uns["trait_scores"]["groups"][["group", "p_value"]].round(3).values.tolist()
     [['Mono', 0.001], ['T', 1.0]]
     """
-    data = adata.copy() if copy else adata
+    data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     n_permutations, n_neighbors = whole(n_permutations, "n_permutations"), whole(n_neighbors, "n_neighbors")
     counts = cell_counts(adata, layer)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.stats import rank_sum_greater
 from scatacworks._membership import column_groups
@@ -79,7 +79,7 @@ def label_components(
         msg = f".obs has no column {missing}; it has {list(index.obs.columns)}."
         raise KeyError(msg)
     max_categories = whole(max_categories, "max_categories")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     loadings, names = loadings_of(index, "obsm"), names_of(index)
     frames = [_tests(index.obs[key], loadings, names, max_categories) for key in keys]
     index.uns[key_added] = pd.concat(frames, ignore_index=True)
