@@ -105,8 +105,8 @@ def knn_groups(
     KeyError
         If the embedding is missing.
     ValueError
-        If there are fewer cells than `n_neighbors`, the embedding has missing values, or arguments contradict each
-        other.
+        If there are fewer cells than `n_neighbors`, the embedding has missing values, arguments contradict each other,
+        or `key_added` names another kind of result.
 
     Examples
     --------

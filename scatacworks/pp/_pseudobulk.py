@@ -102,7 +102,8 @@ def pseudobulk(
     KeyError
         If `groupby`, or one of `groups`, does not exist.
     ValueError
-        If `groupby` holds measurements, or no fragment belongs to any group.
+        If `groupby` holds measurements, no fragment belongs to any group, or `.uns[key_added]` holds another kind of
+        result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else than such a store, is a file or cannot be written to.
 

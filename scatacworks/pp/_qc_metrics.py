@@ -89,6 +89,13 @@ def qc_metrics(
 
     Ratios without a denominator are NaN.
 
+    Raises
+    ------
+    TypeError
+        If `genes` is no table.
+    ValueError
+        If it lacks a column, or `.uns[key_added]` holds another kind of result.
+
     Warns
     -----
     UserWarning

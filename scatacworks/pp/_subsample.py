@@ -88,7 +88,7 @@ def subsample(
     Raises
     ------
     ValueError
-        If not exactly one size is given, or it is not positive.
+        If not exactly one size is given, it is not positive, or `key_added` names another kind of result.
     KeyError
         If `groupby`, or the pseudobulk, does not exist.
 

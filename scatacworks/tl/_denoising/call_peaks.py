@@ -94,7 +94,8 @@ def call_peaks(
     KeyError
         If there are no tracks under `key`; run :func:`~scatacworks.tl.denoise` first. Or no such group or chromosome.
     ValueError
-        If a limit is out of range, the layer holds cut sites rather than a track, or one of `chroms` was not denoised.
+        If a limit is out of range, the layer holds cut sites rather than a track, one of `chroms` was not denoised, or
+        `.uns[key_added]` holds another kind of result.
 
     Examples
     --------

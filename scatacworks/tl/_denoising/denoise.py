@@ -152,7 +152,8 @@ def denoise(
     ValueError
         If the model has no trained weights or does not fit the cut sites, or an argument is out of range; if there is
         a prior and the model has no guide, the prior is of another genome, or no other group is left for `"self"`; if
-        another slot shows the store at `path`, or unfinished work of another run waits there.
+        another slot shows the store at `path`, or unfinished work of another run waits there; if
+        `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else, is a file or cannot be written to.
 

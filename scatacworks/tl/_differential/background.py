@@ -128,7 +128,8 @@ def background(
     KeyError
         If there are no such groups.
     ValueError
-        If there are fewer than three groups, none has a cut site in the regions, or an argument is out of range.
+        If there are fewer than three groups, none has a cut site in the regions, an argument is out of range, or
+        `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else, is a file or cannot be written to.
 

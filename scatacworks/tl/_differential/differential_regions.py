@@ -160,7 +160,7 @@ def differential_regions(
     ValueError
         If tracks and background were made with another model, extension, genome or prior, or the tracks weigh the prior
         by group (`prior_match`); if too few background groups are free of the tested cells, or the group holds all
-        cells; or an argument is out of range.
+        cells; an argument is out of range, or `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
