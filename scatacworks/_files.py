@@ -179,6 +179,9 @@ def require_replaceable(folder: str | os.PathLike[str], holds: str) -> Path:
 
 def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
     """Return `path` as a :class:`~pathlib.Path`, or raise one clear sentence when it is missing, a folder or empty."""
+    if not isinstance(path, str | os.PathLike):
+        msg = f"{path!r} ({type(path).__name__}) is no path; expected that of a {what}."
+        raise TypeError(msg)
     path = Path(path)
     if path.is_dir():
         msg = f"{path} is a folder; expected a {what}."

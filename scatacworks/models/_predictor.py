@@ -107,6 +107,9 @@ class Predictor:
         self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip
         self.device = pick_device(device)
         self.n_jobs = _threads.resolve(n_jobs)
+        if not isinstance(rounding, Rounding | None):
+            msg = f"rounding is {rounding!r}; expected a scatacworks.models.Rounding."
+            raise TypeError(msg)
         self.rounding = rounding or Rounding()
         self.core = _core_length(model) if core is None else _check_core(model, core)
         if batch_size is None:

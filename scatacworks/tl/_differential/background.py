@@ -129,7 +129,8 @@ def background(
     KeyError
         If there are no such groups.
     ValueError
-        If there are fewer than three groups, none has a cut site in the regions, or an argument is out of range.
+        If there are fewer than three groups, none has a cut site in the regions, an argument is out of range, or
+        `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else, is a file or cannot be written to.
     RuntimeError
@@ -146,6 +147,8 @@ def background(
     """
     tile = None if tile is None else whole(tile, "tile")
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    key_added = f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added
+    _step.claim(target, key_added, "universe")
     network, name = _inputs.resolve_model(model)
     source, spans = _open(target, key, regions, network, n_jobs)
     options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
@@ -162,7 +165,7 @@ def background(
             stack.enter_context(only_process(stream.folder, path))
         tested = find_universe(stream, target, universe, tile, spans)
         found = _run(stream, tested, params)
-        target.uns[f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
+        target.uns[key_added] = found.to_slot(path)
     if stream.folder is not None:
         shutil.rmtree(stream.folder)
     return result if copy else None
