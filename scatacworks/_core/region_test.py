@@ -147,6 +147,7 @@ def _local_p(
     z: np.ndarray, level: np.ndarray, null: np.ndarray, null_level: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two-sided p-values among null values of a similar level: of the target, and of the null values."""
+    level, null_level = _rounded(level), _rounded(null_level)
     edges = stratum_edges(level, len(null))
     own, theirs = (np.searchsorted(edges, values, side="right") for values in (level, null_level.ravel()))
     null = null.ravel()
@@ -162,6 +163,12 @@ def _local_p(
             # each on its own side: where nearly all groups are empty, one that is a trifle less negative is no gain
             out[where] = np.minimum(2 * np.where(scores > 0, upper.p(scores), lower.p(-scores)), 1.0)
     return p, null_p
+
+
+def _rounded(level: np.ndarray) -> np.ndarray:
+    """Return levels to five digits, so that those which are equal but for rounding share a stratum; float64."""
+    mantissa, exponent = np.frexp(np.asarray(level, np.float64))
+    return np.ldexp(np.round(mantissa * 2**16) / 2**16, exponent)
 
 
 def normalise(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -> np.ndarray:
@@ -224,6 +231,7 @@ class VarianceTrend:
         parts = np.array_split(order, int(np.clip(len(level) // 50, 1, 60)))
         self.level = np.array([level[part].mean() for part in parts])
         binned = np.array([variance[part].mean() for part in parts])
+        binned[binned <= (_RESOLUTION * self.level) ** 2] = 0.0
         self.variance = np.maximum(binned, np.min(binned[binned > 0], initial=np.inf) if binned.any() else 1.0)
 
     def __call__(self, level: np.ndarray) -> np.ndarray:
