@@ -34,7 +34,7 @@ Batch = Annotated[
     int | None, typer.Option(min=1, help="Windows at once; by default what fits the device. Fewer take less memory.")
 ]
 Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
 Threshold = Annotated[float, typer.Option(help="Smallest probability in a peak.")]
 MinLength = Annotated[int, typer.Option(min=1, help="Smallest length of a peak, bp.")]
 MaxGap = Annotated[int, typer.Option(min=0, help="Largest stretch below the threshold within a peak, bp.")]
@@ -133,6 +133,7 @@ def peaks(
         list[str] | None, typer.Option(help="Only this chromosome, such as chrM, else left out; may be repeated.")
     ] = None,
     n_jobs: Jobs = None,
+    quiet: Quiet = False,
 ) -> None:
     """Call peaks again, with other limits, or on bigWig tracks."""
     from scatacworks.cli import _peaks

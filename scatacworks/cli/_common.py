@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -23,29 +24,40 @@ FAILED, BROKEN, INTERRUPTED = 1, 70, 130
 _EXPECTED = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError)
 
 
+_QUIET = ContextVar("quiet", default=False)
+
+
 def say(text: str) -> None:
-    """Write a line of results to standard output."""
-    typer.echo(text)
+    """Write a line of results to standard output, unless `--quiet` was given."""
+    if not _QUIET.get():
+        typer.echo(text)
 
 
 def note(text: str) -> None:
-    """Write a line about the work to standard error."""
+    """Write a line about the work to standard error, unless `--quiet` was given."""
+    if not _QUIET.get():
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Write to standard error what must be known in any case."""
     typer.echo(text, err=True)
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors into one sentence and an exit code; with `--debug` they pass."""
+    """Turn errors into one sentence and an exit code; with `--debug` they pass. `quiet=True` leaves only warnings."""
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
         with warnings.catch_warnings(), _hooks():
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
+            _QUIET.set(bool(kwargs.get("quiet", False)))
             _listen()
             try:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
-                note("Stopped. Files that were finished are kept; no half-written one is left.")
+                warn("Stopped. Files that were finished are kept; no half-written one is left.")
                 raise typer.Exit(INTERRUPTED) from None
             except BrokenPipeError:
                 sys.stdout = None  # whoever read has gone
@@ -95,7 +107,7 @@ def _repeated(error: BaseException | None) -> bool:
 def _fail(error: Exception, title: str, code: int) -> None:
     if os.environ.get(DEBUG):
         raise error
-    note(f"{title}: {sentence(error)}")
+    warn(f"{title}: {sentence(error)}")
     raise typer.Exit(code) from None
 
 
@@ -112,14 +124,14 @@ def sentence(error: BaseException) -> str:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning | ImportWarning):
-        note(f"Note: {message}")
+        warn(f"Note: {message}")
 
 
 class _Echo(logging.Handler):
     """Writes the library's messages to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+        warn(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage())
 
 
 def _listen() -> None:
@@ -127,4 +139,4 @@ def _listen() -> None:
 
     if not any(isinstance(handler, _Echo) for handler in logger.handlers):
         logger.addHandler(_Echo())
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if _QUIET.get() else logging.INFO)

@@ -11,7 +11,7 @@ import numpy as np
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata
 from scatacworks._files import atomic_path, require_file, require_writable
-from scatacworks.cli._common import note, say
+from scatacworks.cli._common import note, say, warn
 from scatacworks.cli._groups import open_anndata, read_groups
 from scatacworks.genome import Genome
 
@@ -366,4 +366,4 @@ def summarise(written: dict[str, Path], out: Path, files: Sequence[Path]) -> Non
     for path in written.values():
         others = sorted(set(path.iterdir()) - set(files)) if path.is_dir() else []
         if others:
-            note(f"Note: {path} also holds {len(others)} files that this run did not write, such as {others[0].name}.")
+            warn(f"Note: {path} also holds {len(others)} files that this run did not write, such as {others[0].name}.")
