@@ -15,6 +15,7 @@ from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks._palette import GAIN, LOSS
+from scatacworks._regions import with_positions
 from scatacworks.io._names import file_stems
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def write_peaks(
     ----------
     data
         Annotated data after :func:`~scatacworks.tl.call_peaks`, or a table with the columns `chrom`, `start`, `end`
-        (0-based, half-open) and, where there are any, `group`, `name`, `summit`, `max`, and those of tests.
+        (0-based, half-open; names of other packages, such as `Chromosome`, are understood, and so is an index of
+        `chrom:start-end`) and, where there are any, `group`, `name`, `summit`, `max`, and those of tests.
     path
         A file, to hold the peaks of all groups; or a folder, which then gets one file per group.
     key
@@ -78,9 +80,9 @@ def write_peaks(
     Raises
     ------
     KeyError
-        If there are no peaks, or no such group.
+        If there are no peaks or no such group, or the table lacks a column.
     ValueError
-        If the format is unknown or a needed column is missing.
+        If the format is unknown.
 
     Examples
     --------
@@ -120,13 +122,7 @@ def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.D
             msg = f"There are no peaks in .uns[{key!r}]; {way_out}."
             raise KeyError(msg)
         data = stored
-    missing = [name for name in ("chrom", "start", "end") if name not in data]
-    if missing:
-        msg = (
-            f"The table of peaks lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, data.columns))}."
-        )
-        raise ValueError(msg)
-    return data
+    return with_positions(data, "The table of peaks")
 
 
 def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] | None:
