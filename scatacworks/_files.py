@@ -73,7 +73,7 @@ def _explain(error: OSError | RuntimeError, final: Path, aside: Path) -> None:
     if text.startswith(_REFUSAL):  # told already, of a part of this folder
         msg = text.replace(str(aside), str(final))
     else:
-        msg = f"{_REFUSAL}{final}: {cause}. Make room, or give another place."
+        msg = f"{_REFUSAL}{final}: {cause}. {'Make room, or give' if number in _CAUSES else 'Give'} another place."
     raise OSError(number, msg) from error
 
 
@@ -114,8 +114,7 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
             )
             raise ValueError(msg)
         return folder
-    require_writable(path.parent)
-    folder.mkdir(exist_ok=True)
+    require_writable(folder)
     with atomic_path(note) as aside:
         aside.write_text(text)
     return folder

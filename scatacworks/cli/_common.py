@@ -6,6 +6,7 @@ import _thread
 import functools
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 
 DEBUG = "SCATACWORKS_DEBUG"
 FAILED, BROKEN, INTERRUPTED = 1, 70, 130
+_SAME = (
+    *("genome", "malformed", "regions", "prior", "prior_weight", "min_cells", "device", "n_jobs", "batch_size"),
+    *("noisy", "draw", "validation", "holdout", "resume", "overwrite", "devices"),
+)
+_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME}
+_OPTIONS |= {"groups": "--group", "n_cells": "--cells", "exclude": "--prior-exclude"}
+_VALUE = r"""(?P<value>\[[^\]]*\]|'[^']*'|"[^"]*"|[\w.-]*\w)?"""
+_ARGUMENT = re.compile(rf"\b(?P<name>{'|'.join(_OPTIONS)})(?:={_VALUE}|(?= is ))")
+_SAID_TWICE = re.compile(r"\b\w+=\S+ \((--[\w-]+[^()]*?)(?: on the command line)?\)")
 _EXPECTED = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError)
+_EXPECTED_OF_OTHERS = ("OutOfMemoryError", "MisconfigurationException")  # of torch, of Lightning
 
 
 _QUIET = ContextVar("quiet", default=False)
@@ -67,7 +78,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
             except Exception as error:
                 if isinstance(error, typer.Exit | typer.Abort) or type(error).__module__.startswith(("typer", "click")):
                     raise
-                if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported
+                if type(error).__name__ in _EXPECTED_OF_OTHERS:  # which need not be imported
                     _fail(error, "Error", FAILED)
                 _fail(error, "Unexpected error, please report it with what --debug shows", BROKEN)
 
@@ -119,19 +130,41 @@ def sentence(error: BaseException) -> str:
         text = str(error) or "not enough memory; give --path to work on disk, fewer --group, or --regions"
     else:
         text = str(error.args[0]) if error.args else type(error).__name__
-    return " ".join([text, *getattr(error, "__notes__", ())])
+    return in_options(" ".join([text, *getattr(error, "__notes__", ())]))
+
+
+def in_options(text: str) -> str:
+    """Return a sentence of the library with its arguments as the options of the command line.
+
+    Examples
+    --------
+    >>> in_options("n_jobs is 0")
+    '--n-jobs is 0'
+    >>> in_options("pass malformed='skip' to go on, groups=['B', 'NK'] or regions=None")
+    'pass --malformed skip to go on, --group B,NK or no --regions'
+    """
+    text = _SAID_TWICE.sub(r"\1", text)
+    return _ARGUMENT.sub(_option, text)
+
+
+def _option(match: re.Match[str]) -> str:
+    option, value = _OPTIONS[match["name"]], match["value"]
+    if value == "None":
+        return f"no {option}"
+    words = "" if value in (None, "True") else re.sub(r"[\[\]'\" ]", "", value)
+    return f"{option} {words}".rstrip()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning | ImportWarning):
-        warn(f"Note: {message}")
+        warn(f"Note: {in_options(str(message))}")
 
 
 class _Echo(logging.Handler):
     """Writes the library's messages to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        warn(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+        warn(in_options(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage()))
 
 
 def _listen() -> None:

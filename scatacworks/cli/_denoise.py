@@ -10,7 +10,7 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata
-from scatacworks._files import atomic_path, require_file, require_writable
+from scatacworks._files import atomic_path, require_file, require_place, require_writable
 from scatacworks.cli._common import note, say, warn
 from scatacworks.cli._groups import open_anndata, read_groups
 from scatacworks.genome import Genome
@@ -86,7 +86,7 @@ def read(
     from scatacworks.io import read_fragments, read_genes
 
     require_writable(settings.out)
-    if fragments.suffix in (".h5ad", ".h5mu"):
+    if fragments.suffix.lower() in (".h5ad", ".h5mu"):
         data, groupby = _from_anndata(fragments, groups, column, barcode_column)
         if genes is not None:
             atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))
@@ -123,10 +123,17 @@ def check(settings: Settings, genome: Genome) -> None:
     if settings.prior is not None:
         _guidance.check(network, settings.prior_weight)
         read_prior(settings, genome)
-    if settings.regions is not None:
-        as_spans(settings.regions, genome)
-    for place in settings.show:
-        genome.region(place)
+    if settings.path is not None:
+        require_place(settings.path.parent)
+    try:
+        if settings.regions is not None:
+            as_spans(settings.regions, genome)
+        for place in settings.show:
+            genome.region(place)
+    except ValueError as error:
+        if not genome.has_genes:
+            error.add_note("On the command line, --genes names a file of genes.")
+        raise
 
 
 def _from_anndata(

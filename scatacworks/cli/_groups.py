@@ -49,7 +49,7 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
         If the file is not such a table, or a barcode occurs twice.
     """
     path = require_file(path, "file of groups")
-    table = _from_anndata(path) if path.suffix in (".h5ad", ".h5mu") else _from_text(path, barcode_column)
+    table = _from_anndata(path) if path.suffix.lower() in (".h5ad", ".h5mu") else _from_text(path, barcode_column)
     chosen = column if column is not None else _guess_column(table, path)
     if chosen not in table.columns:
         msg = f"{path} has no column {chosen!r}; it has {', '.join(map(repr, table.columns))}."
@@ -68,8 +68,11 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
 def open_anndata(path: Path) -> AnnData | MuData:
     """Read an `.h5ad` or `.h5mu` file."""
     require_file(path, "AnnData or MuData file")
+    if path.suffix.lower() not in (".h5ad", ".h5mu"):
+        msg = f"{path} is neither an .h5ad or .h5mu file nor, by its name, a bigWig file (.bw, .bigWig)."
+        raise ValueError(msg)
     try:
-        if path.suffix == ".h5mu":
+        if path.suffix.lower() == ".h5mu":
             return _import_mudata(path).read_h5mu(path)
         import anndata
 

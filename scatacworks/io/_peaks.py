@@ -69,7 +69,7 @@ def write_peaks(
         `"bed"` (six columns; of tests more) or `"narrowPeak"` (ten columns). By default that of the file's suffix;
         narrowPeak for a folder.
     compress
-        Compress by blocks (bgzip), as `tabix` wants it. By default where the file ends in `.gz`.
+        Compress by blocks (bgzip), as `tabix` wants it. By default where the file ends in `.gz` or `.bgz`.
     mod
         Modality to use where `data` is a MuData.
 
@@ -145,10 +145,10 @@ def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] |
 def _target(path: Path, format: str | None, *, compress: bool | None) -> tuple[Format, bool, bool]:
     """Return the format, whether to compress, and whether `path` is a file (it has one of the known suffixes)."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    zipped = suffixes[-1:] == [".gz"]
+    zipped = suffixes[-1:] in ([".gz"], [".bgz"])
     kind = suffixes[-2:-1] if zipped else suffixes[-1:]
     is_file = kind in ([".bed"], [".narrowpeak"]) and not path.is_dir()
-    if kind and kind[0] in _NOT_WRITTEN and not path.is_dir():
+    if not path.is_dir() and ((zipped and not is_file) or (kind and kind[0] in _NOT_WRITTEN)):
         msg = f"{path} is neither .bed nor .narrowPeak; name such a file (also .gz), or a folder without that ending."
         raise ValueError(msg)
     default = "bed" if is_file and kind == [".bed"] else "narrowPeak"

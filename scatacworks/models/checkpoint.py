@@ -322,7 +322,15 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pickle protocol.*")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        IndexError,
+    ) as error:
         msg = f"{path} is not a file of weights: expected safetensors or a torch checkpoint of plain tensors."
         raise ValueError(msg) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content

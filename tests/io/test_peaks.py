@@ -40,7 +40,7 @@ def test_narrowpeak_has_the_ten_columns_of_the_format(adata, tmp_path):
     assert files["empty"].read_text() == ""
 
 
-@pytest.mark.parametrize("ending", [".narrowPeak", ".narrowPeak.gz", ".bed", ".bed.gz"])
+@pytest.mark.parametrize("ending", [".narrowPeak", ".narrowPeak.gz", ".bed", ".bed.gz", ".BED.bgz"])
 def test_one_file_of_all_groups_comes_back(adata, tmp_path, ending):
     path = sca.io.write_peaks(adata, tmp_path / f"all{ending}")["NK/T"]
     back = sca.io.read_peaks(path)

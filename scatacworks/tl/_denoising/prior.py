@@ -122,7 +122,7 @@ def _existing(source: Any) -> Path:
     """Return the path of a prior, which must be there."""
     path = Path(source)
     if not str(source) or not path.exists():
-        msg = f'The prior {str(source)!r} is not there; expected a file, a folder, or "self" in tl.denoise.'
+        msg = f"The prior {str(source)!r} is not there; expected a file or a folder, or 'self' for the other groups."
         raise FileNotFoundError(msg)
     return path
 
