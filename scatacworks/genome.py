@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._files import require_file
+from scatacworks._files import open_text, require_file
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -372,11 +372,8 @@ def _read_sizes(source: str | Path) -> dict[str, int]:
         raise ValueError(msg)
     path = require_file(_index_of(source), "chromosome sizes file")
     sizes: dict[str, int] = {}
-    try:
-        lines = path.read_text().splitlines()
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not a text file; expected a chromosome sizes or .fai file (name, tab, length)."
-        raise ValueError(msg) from error
+    with open_text(path, "chromosome sizes or .fai file (name, tab, length)") as handle:
+        lines = handle.read().splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -384,13 +381,15 @@ def _read_sizes(source: str | Path) -> dict[str, int]:
         if len(fields) < 2 or not fields[1].isdigit():
             msg = f"{path}, line {number}: expected a chromosome name and its length, found {line[:80]!r}."
             raise ValueError(msg)
-        sizes[fields[0]] = int(fields[1])
+        if sizes.setdefault(fields[0], int(fields[1])) != int(fields[1]):
+            msg = f"{path}, line {number}: {fields[0]} has the length {fields[1]} here and {sizes[fields[0]]} above."
+            raise ValueError(msg)
     return sizes
 
 
 def _index_of(source: str | Path) -> Path:
     """Return the file with the sizes: the index beside a FASTA file, else the file itself."""
-    path = Path(source)
+    path = Path(source).expanduser()
     if not path.name.lower().endswith(_FASTA):
         return path
     index = path.with_name(f"{path.name}.fai")

@@ -167,7 +167,7 @@ def _absolute(path: Any) -> dict[str | None, str]:
         msg = f"path is {path!r}; expected the path of a fragment file, or a dict of sample -> path."
         raise TypeError(msg)
     if not isinstance(path, Mapping):
-        return {None: str(Path(path).absolute())}
+        return {None: str(Path(path).expanduser().absolute())}
     if not path:
         msg = "The dict of samples is empty; expected sample -> path."
         raise ValueError(msg)
@@ -175,7 +175,7 @@ def _absolute(path: Any) -> dict[str | None, str]:
         if not str(sample) or "/" in str(sample):
             msg = f"The sample name {sample!r} cannot be stored; rename it without '/'."
             raise ValueError(msg)
-    return {str(sample): str(Path(one).absolute()) for sample, one in path.items()}
+    return {str(sample): str(Path(one).expanduser().absolute()) for sample, one in path.items()}
 
 
 def _tables_per_sample(barcodes: Any, paths: Mapping[str | None, str]) -> dict[str | None, pd.DataFrame | None]:

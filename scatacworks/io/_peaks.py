@@ -95,7 +95,7 @@ def write_peaks(
     """
     table = _table_of(data, key, mod)
     names = _groups_of(table, groups)
-    path = Path(path)
+    path = Path(path).expanduser()
     format, compress, is_file = _target(path, format, compress=compress)
     group = table["group"].astype(str) if names is not None else None
     top = _top(table)

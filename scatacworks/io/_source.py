@@ -82,7 +82,7 @@ class FileSource(FragmentSource):
         memory: int = _MEMORY,
         name: str | None = None,
     ) -> None:
-        self.path, self.genome = Path(path), genome
+        self.path, self.genome = Path(path).expanduser(), genome
         self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
         self._wanted = (
             [name or self.path.name.split(".")[0]] if bulk else None if cells is None else list(map(str, cells))
