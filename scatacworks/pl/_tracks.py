@@ -77,7 +77,7 @@ def tracks(
     region
         `"chr1:1,000-2,000"`, `("chr1", 1000, 2000)` (0-based, half-open) or a gene name.
     groups
-        Groups to show, in this order; all by default.
+        Groups to show, in this order; by default all that every layer shown has.
     layers
         What to show of each group, in this order: `"raw"` coverage, `"denoised"` coverage, `"probability"` of a peak
         (as a strip, pale grey is 0), and of tracks denoised with a prior that probability `"unguided"` and the
@@ -120,7 +120,7 @@ def tracks(
     Raises
     ------
     KeyError
-        If there is nothing to show, or no such group.
+        If there is nothing to show, or no such group in one of the layers.
     ValueError
         If the region is outside the genome, or a layer is unknown.
 
@@ -245,17 +245,22 @@ class _Source:
         return self.region.end - self.region.start
 
     def groups(self, groups: Sequence[str] | None) -> list[str]:
-        """Return the groups to show: those asked for, or all of the first layer."""
+        """Return the groups to show: those asked for, or all that every layer has."""
         key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
-            known = group_names(pd.Categorical(self.adata.uns[peaks_key]["group"]).categories)
+            known = {peaks_key: group_names(pd.Categorical(self.adata.uns[peaks_key]["group"]).categories)}
         else:
-            denoised = any(layer in self.layers for layer in ("denoised", *_PROBABILITIES, "prior"))
-            known = list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
-        names = chosen_groups(groups, known)
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            msg = f"There is no group {unknown[0]!r}; the groups are {listed(map(repr, known))}."
+            denoised = any(layer not in ("raw", "peaks") for layer in self.layers)
+            slots = [key] * denoised + [pseudobulk_key] * ("raw" in self.layers)
+            known = {slot: list(map(str, get_tracks(self.adata, key=slot).groups)) for slot in slots}
+        common = [name for name in next(iter(known.values())) if all(name in names for names in known.values())]
+        names = chosen_groups(groups, common)
+        unknown = [name for name in names if name not in common]
+        if unknown or not names:
+            told = " and ".join(f".uns[{slot!r}] has {listed(map(repr, has))}" for slot, has in known.items())
+            what = f"There is no group {unknown[0]!r} to show" if unknown else "There is no group that all layers have"
+            hint = "; run tl.denoise again, or show some layers only" if len(known) > 1 else ""
+            msg = f"{what}: {told}{hint}."
             raise KeyError(msg)
         return names
 

@@ -233,6 +233,23 @@ def test_tracks_of_other_cut_sites_are_told(adata):
         sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], show=False)
 
 
+@pytest.mark.filterwarnings("ignore:.*was denoised from other cut sites")
+def test_only_groups_of_all_layers_are_shown_together(adata):
+    sca.pp.pseudobulk(adata, "group", groups=["C", "B"], progress=False)  # and tracks of A, B and C from before
+    figure = sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    names = {text.get_text() for ax in figure.axes for text in ax.texts} & {*GROUPS}
+    assert names == {"B", "C"}
+    with pytest.raises(KeyError, match=r"no group 'A' to show: \.uns\['denoised'\] has 'A', .* has 'C', 'B'; run"):
+        sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], show=False)
+    sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], layers=["denoised", "peaks"], show=False)
+    adata.obs["renamed"] = adata.obs["group"].astype(str).str.lower()
+    sca.pp.pseudobulk(adata, "renamed", progress=False)
+    with pytest.raises(KeyError, match=r"no group that all layers have: .* has 'A', 'B', 'C' and .* has 'a', 'b', 'c';"):
+        sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    sca.pl.tracks(adata, "chr1:500-2500", layers="raw", show=False)
+    plt.close("all")
+
+
 def test_global_settings_are_left_alone(adata):
     before = dict(plt.rcParams)
     sca.pl.tracks(adata, "chr1:500-2500", show=False)
