@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from scatacworks._core.intervals import painted
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._groups import chosen_groups
+from scatacworks._membership import listed
 from scatacworks._regions import as_regions, with_positions
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _SCOPES = ("", "_inside", "_outside")
 _DIFFERENTIAL = "_differential"
+_AT_THRESHOLD = ("f1", "precision", "recall")  # NaN also where there is no threshold, or no base above it
+UNDEFINED = "Scores are undefined"
 
 
 def evaluate_tracks(
@@ -90,6 +94,11 @@ def evaluate_tracks(
     KeyError
         If a group or column is missing.
 
+    Warns
+    -----
+    UserWarning
+        Once, if scores of groups are undefined; they are named. Not for blocks.
+
     Examples
     --------
     >>> import numpy as np, scatacworks as sca
@@ -110,11 +119,28 @@ def evaluate_tracks(
         own = None if peaks is None else _intervals(_of_group(peaks, group), genome)
         apart = None if differential is None else _intervals(_of_group(differential, group), genome)
         reader = _Reader(prediction, truth, score, extend, group, own, apart, left_out)
-        if by == "block":
-            rows += _block_rows(reader, blocks, threshold)
-        else:
-            rows.append(_group_row(reader, blocks, threshold, rank_correlation=rank_correlation))
-    return pd.DataFrame(rows)
+        with warnings.catch_warnings():  # told once, below
+            warnings.filterwarnings("ignore", message=".*is undefined", category=UserWarning)
+            if by == "block":
+                rows += _block_rows(reader, blocks, threshold)
+            else:
+                rows.append(_group_row(reader, blocks, threshold, rank_correlation=rank_correlation))
+    found = pd.DataFrame(rows)
+    if by == "group":
+        warn_undefined(found, stacklevel=3)
+    return found
+
+
+def warn_undefined(table: pd.DataFrame, *, stacklevel: int) -> None:
+    """Say once which scores of which groups do not exist."""
+    asked = table.drop(columns=[*_AT_THRESHOLD], errors="ignore")
+    if "auprc" not in table:  # no peaks
+        asked = asked.drop(columns=[name for name in asked if name.endswith(_SCOPES[1:])])
+    by_group = {group: rows.columns[rows.isna().any()] for group, rows in asked.groupby("group", sort=False)}
+    told = [f"{group} ({listed(names)})" for group, names in by_group.items() if len(names)]
+    if told:
+        msg = f"{UNDEFINED}, as there are no such bases or all are alike, and NaN: {listed(told)}."
+        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
 
 
 def _check(prediction: Tracks, truth: Tracks, by: str) -> None:
@@ -233,16 +259,11 @@ def _rank_correlation(reader: _Reader, blocks: list[tuple[str, int, int]], ranks
 
 
 def _block_rows(reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float) -> Iterator[dict[str, float]]:
-    """One row per block; scores that do not exist in a block are NaN without a warning each."""
-    import warnings
-
+    """One row per block."""
     for chrom, start, end in blocks:
         scores = reader.scores()
         scores.update(reader.read(chrom, start, end), threshold)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*is undefined", category=UserWarning)
-            row = scores.row()
-        yield {"group": reader.group, "chrom": chrom, "start": start, "end": end, **row}
+        yield {"group": reader.group, "chrom": chrom, "start": start, "end": end, **scores.row()}
 
 
 def _coverage(tracks: Tracks, group: str, block: tuple[str, int, int], extend: int | None) -> np.ndarray:

@@ -162,6 +162,24 @@ def test_evaluate_tracks_equals_the_array_functions():
     assert np.isnan(blocks["auprc"][2])
 
 
+def test_undefined_scores_of_groups_are_told_once_and_named():
+    genome, values = sca.Genome({"chr1": 300}), np.arange(300)
+    nothing, some = (np.empty(0, np.int32), None, np.empty(0)), (values[50:].astype(np.int32), None, values[50:] * 1.0)
+    flat, deep = (
+        sca.Tracks.from_chromosomes(["B", "NK"], genome, [("chr1", [first, some])]) for first in (nothing, some)
+    )
+    with pytest.warns(UserWarning, match=r"^Scores are undefined, .*: B \(pearson, scale, spearman\)\.$") as told:
+        table = metrics.evaluate_tracks(flat, deep, block_bp=30)
+    assert len(told) == 1
+    assert table["pearson"].isna().tolist() == [True, False]
+    peaks = intervals([("chr1", 0, 300)])
+    half = sca.Tracks.from_chromosomes(["B", "NK"], genome, [("chr1", [nothing, (some[0], None, some[2] / 2)])])
+    with pytest.warns(UserWarning, match=r": B \(.*\), NK \(pearson_outside, .* auroc\)\.$") as told:
+        sca.tl.evaluate(half, deep, peaks=peaks, regions="chr1", progress=False, n_jobs=1)
+    assert len(told) == 1
+    metrics.evaluate_tracks(flat, deep, block_bp=30, by="block")
+
+
 def test_evaluate_tracks_takes_regions_in_any_form():
     genome, values = sca.Genome({"chr1": 300}), np.arange(300, dtype=np.float32)
     pair = tracks(values, genome), tracks(values**2, genome)

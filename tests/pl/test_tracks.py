@@ -244,7 +244,7 @@ def test_only_groups_of_all_layers_are_shown_together(adata):
     sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], layers=["denoised", "peaks"], show=False)
     adata.obs["renamed"] = adata.obs["group"].astype(str).str.lower()
     sca.pp.pseudobulk(adata, "renamed", progress=False)
-    with pytest.raises(KeyError, match=r"no group that all layers have: .* has 'A', 'B', 'C' and .* has 'a', 'b', 'c';"):
+    with pytest.raises(KeyError, match="no group that all layers have: .* has 'A', 'B', 'C' and .* 'a', 'b', 'c';"):
         sca.pl.tracks(adata, "chr1:500-2500", show=False)
     sca.pl.tracks(adata, "chr1:500-2500", layers="raw", show=False)
     plt.close("all")

@@ -15,6 +15,7 @@ from scatacworks._groups import chosen_groups
 from scatacworks._membership import listed
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of
+from scatacworks.metrics._tracks import UNDEFINED, warn_undefined
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._baselines import coverage, fitted_linear, gaussian, predicted, tuned_gaussian
 from scatacworks.tl._denoising._bigwigs import open_pair, present
@@ -124,7 +125,7 @@ def evaluate(
     -----
     UserWarning
         If the truth of a group has the cut sites of the input, the denoised tracks are of other cut sites and are not
-        scored, or without `regions` only windows of the genome hold cut sites.
+        scored, or without `regions` only windows of the genome hold cut sites; once, if scores of groups are undefined.
 
     Examples
     --------
@@ -164,17 +165,21 @@ def evaluate(
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
     run = {"regions": where, "extend": extend, **bars}
     tune = None if tune_regions is None else _frame(_samples.intervals(tune_regions, deep.genome))
-    simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
-    rows = []
     key = _current(adata, key, pseudobulk_key)
-    for method, signal, score in _methods(adata, shallow, depths, key, (models, simple, run)):
-        table = metrics.evaluate_tracks(
-            signal, deep, score=score, regions=scored, groups=names, threshold=threshold, **options
-        )
-        if score is None:
-            table[["f1", "precision", "recall"]] = np.nan
-        rows.append(table.assign(method=method))
+    rows = []
+    with warnings.catch_warnings():  # of all methods at once, below
+        warnings.filterwarnings("ignore", message=UNDEFINED)
+        simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
+        for method, signal, score in _methods(adata, shallow, depths, key, (models, simple, run)):
+            table = metrics.evaluate_tracks(
+                signal, deep, score=score, regions=scored, groups=names, threshold=threshold, **options
+            )
+            if score is None:
+                table[["f1", "precision", "recall"]] = np.nan
+            rows.append(table.assign(method=method))
     found = pd.concat(rows, ignore_index=True)
+    if by == "group":
+        warn_undefined(found, stacklevel=3)
     return found[["method", *(column for column in found.columns if column != "method")]]
 
 
