@@ -65,6 +65,7 @@ def test_files_of_peaks_make_a_prior(tmp_path):
     with pytest.warns(UserWarning, match="single sample"):
         one = sca.tl.prior(tmp_path / "lung.bed", genome=GENOME)
     np.testing.assert_array_equal(dense(one), expected()[2:])
+    sca.tl.prior(one, genome=GENOME)  # which was told about, as tl.denoise does it
 
 
 @pytest.mark.parametrize("column", ["sample", "group"])

@@ -92,7 +92,7 @@ def prior(
         found = found.exclude(exclude)
     if genome is not None:
         found = on_genome(found, genome if isinstance(genome, Genome) else Genome(genome))
-    if found.n_samples == 1:
+    if found.n_samples == 1 and not (isinstance(source, Prior) and source.n_samples == 1):  # told when that was made
         msg = f"The prior has a single sample ({found.rows[0]}), which says little about what is common."
         warnings.warn(msg, UserWarning, stacklevel=2)
     return found
