@@ -231,7 +231,8 @@ class Guidance:
     weights
         Weight of every row for every group, mean 1 over the rows used, 0 for the others; float64, `(n_groups, n_rows)`.
     explained
-        Share of every group's cut sites that the rows so weighted explain; float64, `(n_groups,)`.
+        Share of every group's cut sites that the rows so weighted explain, or what the network is told where they are
+        not weighed; float64, `(n_groups,)`.
     strength
         Weight of the correction, 0 to 1.
     """

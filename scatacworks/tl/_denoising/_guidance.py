@@ -196,5 +196,5 @@ def describe(guidance: Guidance, *, match: bool) -> dict[str, Any]:
         "prior_weight": guidance.strength,
         "prior_match": match,
         "prior_matched": guidance.weights,
-        "prior_explained": guidance.explained,
+        "prior_explained": guidance.explained if match else np.full(len(guidance.weights), np.nan),  # of these weights
     }

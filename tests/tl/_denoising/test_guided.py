@@ -227,7 +227,10 @@ def test_chromosomes_without_elements_are_said_once_and_plain(cells, model, capl
 
 def test_equal_weights_on_request(cells, model):
     denoise(cells, model, some_peaks(), prior_match=False)
-    np.testing.assert_allclose(cells.uns["denoised"]["params"]["prior_matched"], 1)
+    params = cells.uns["denoised"]["params"]
+    np.testing.assert_allclose(params["prior_matched"], 1)
+    assert params["prior_explained"].shape == (3,)
+    assert np.isnan(params["prior_explained"]).all()  # nothing was measured
 
 
 def test_regions_are_guided_as_the_whole_genome(cells, model):
