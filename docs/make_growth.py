@@ -37,8 +37,7 @@ def main() -> None:
             ax.text(0.05, 0.9, f"exponent {row['exponents'][name]:.2f}", transform=ax.transAxes, fontsize=9)
             ax.set_ylabel(label if ax in axes[:, 0] else "")
             ax.spines[["top", "right"]].set_visible(False)
-        column[0].set_title({"bases": "bases denoised"}.get(row["axis"], row["axis"]), fontsize=10)
-        column[1].set_xlabel({"bases": "bases"}.get(row["axis"], row["axis"]))
+        column[1].set_xlabel({"bases": "bases denoised"}.get(row["axis"], row["axis"]))
     figure.savefig(STATIC / "growth.png", dpi=130)
 
 
