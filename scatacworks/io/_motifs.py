@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scatacworks._files import open_text
+from scatacworks._logging import logger
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
 __all__ = ["Motif", "read_motifs"]
 
@@ -27,7 +29,8 @@ class Motif:
     Attributes
     ----------
     name
-        Unique name in its file.
+        Name; where several of a file have one, :func:`read_motifs` appends ``-1``, ``-2``, … to all but the first, as
+        anndata's `var_names_make_unique` does.
     matrix
         Probabilities of A, C, G and T per position, float64 of shape `(length, 4)`, rows sum to 1.
     factors
@@ -101,7 +104,24 @@ def read_motifs(path: str | os.PathLike[str], *, factors: str | os.PathLike[str]
         msg = f"{path} holds no motif."
         raise ValueError(msg)
     table = {} if factors is None else _factor_table(factors)
-    return [_motif(header, matrix, path, table) for header, matrix in raw]
+    return with_unique_names([_motif(header, matrix, path, table) for header, matrix in raw], str(path))
+
+
+def with_unique_names(motifs: Sequence[Motif], source: str) -> list[Motif]:
+    """Append -1, -2, … to names that an earlier motif has, and log how many."""
+    import pandas as pd
+    from anndata.utils import make_index_unique
+
+    names = pd.Index([motif.name for motif in motifs])
+    repeated = names.duplicated()
+    if not repeated.any():
+        return list(motifs)
+    unique = make_index_unique(names)
+    logger.warning(
+        "%d of the %d motifs of %s have the name of an earlier one; %r is called %r, and so on.",
+        repeated.sum(), len(names), source, names[repeated][0], unique[repeated][0],
+    )  # fmt: skip
+    return [replace(motif, name=name) for motif, name in zip(motifs, unique, strict=True)]
 
 
 def _read_pfm(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:

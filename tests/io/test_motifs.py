@@ -39,6 +39,15 @@ def test_gzip_and_factor_table(tmp_path):
     assert motif.factors == ("SOX9", "SRY", "TBP")
 
 
+def test_repeated_names_are_told_apart(tmp_path, caplog):
+    (tmp_path / "m.pfm").write_text(">GATA1\n1 0 0 0\n>SPI1\n1 0 0 0\n>GATA1\n0 1 0 0\n>GATA1\n0 0 1 0\n")
+    motifs = read_motifs(tmp_path / "m.pfm")
+    assert [motif.name for motif in motifs] == ["GATA1", "SPI1", "GATA1-1", "GATA1-2"]
+    assert [int(motif.matrix[0].argmax()) for motif in motifs] == [0, 0, 1, 2]
+    assert "2 of the 4 motifs of" in caplog.text
+    assert "'GATA1' is called 'GATA1-1'" in caplog.text
+
+
 def test_whole_collections(shared_data):
     folder = shared_data / "motifs"
     jaspar = read_motifs(folder / "JASPAR2022_vertebrates.pfm")

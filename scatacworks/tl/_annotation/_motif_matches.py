@@ -17,21 +17,21 @@ from scatacworks import _threads
 from scatacworks._core import motif_scan
 from scatacworks._files import require_file
 from scatacworks._logging import logger
-from scatacworks.io._motifs import Motif, read_motifs
+from scatacworks.io._motifs import Motif, read_motifs, with_unique_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def load_motifs(motifs: str | os.PathLike[str] | Sequence[Motif]) -> list[Motif]:
-    """Read a motif file, or check a list of motifs."""
+    """Read a motif file, or check a list of motifs; no two have one name."""
     if isinstance(motifs, str | os.PathLike):
         return read_motifs(motifs)
     motifs = list(motifs) if isinstance(motifs, Iterable) else []
     if not motifs or not all(isinstance(motif, Motif) for motif in motifs):
         msg = "motifs must be a motif file or a non-empty list of sca.io.Motif, as sca.io.read_motifs returns."
         raise TypeError(msg)
-    return motifs
+    return with_unique_names(motifs, "the list")
 
 
 def sequences_of(var: pd.DataFrame, source: str | os.PathLike[str], *, width: int | None) -> list[str]:

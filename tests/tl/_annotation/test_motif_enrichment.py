@@ -40,6 +40,13 @@ def test_planted_motif_is_found_where_it_is(index):
     assert matches[1::2, 1].all()
 
 
+def test_motifs_of_one_name_are_told_apart(index, caplog):
+    sca.tl.motif_enrichment(index, motifs=[GATA, Motif("GATA", CTCF.matrix)], progress=False)
+    table = index.uns["motif_enrichment"]["table"]
+    assert sorted(table["motif"]) == ["GATA"] * 3 + ["GATA-1"] * 3
+    assert "'GATA' is called 'GATA-1'" in caplog.text
+
+
 def test_p_equals_scipys_fisher(index):
     sca.tl.motif_enrichment(index, motifs=[GATA, CTCF], progress=False, p_value=1e-3)
     matches = index.varm["motif_matches"].toarray()

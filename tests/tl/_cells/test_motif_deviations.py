@@ -44,7 +44,8 @@ def test_motifs_in_sequences_and_gc(cells):
         "".join(rng.choice(list("CG"), 40)) + ("AGATAAGA" if i < 100 else "ATTGTAGT") for i in range(1000)
     ]
     del cells.var["gc"]
-    sca.tl.motif_deviations(cells, annotations=[gata], sequences="sequence", progress=False)
+    sca.tl.motif_deviations(cells, annotations=[gata, gata], sequences="sequence", progress=False)
+    assert cells.obsm["motif_deviations_z"].columns.tolist() == ["GATA", "GATA-1"]
     assert cells.var["gc"].iloc[0] == pytest.approx(42 / 48)
     assert cells.obsm["motif_deviations_z"]["GATA"][:100].mean() > 2
 
