@@ -38,12 +38,15 @@ def _lines(path: Path) -> pd.DataFrame:
     """Read the columns needed, without comments."""
     columns = {0: "chrom", 2: "feature", 3: "start", 4: "end", 6: "strand", 8: "attributes"}
     how = {"sep": "\t", "header": None, "comment": "#", "dtype": str, "keep_default_na": False, "quoting": 3}
-    try:
-        with open_text(path, "gene annotation") as handle:
+    with open_text(path, "gene annotation") as handle:
+        try:
             table = pd.read_csv(handle, usecols=list(columns), **how)
-    except ValueError as error:
-        msg = f"{path} is not GTF or GFF3: expected nine columns separated by tabs ({error})."
-        raise ValueError(msg) from error
+        except UnicodeDecodeError:
+            raise  # told by open_text
+        except ValueError as error:
+            where = f" ({str(error).strip()})" if isinstance(error, pd.errors.ParserError) else ""
+            msg = f"{path} is not GTF or GFF3: expected nine columns separated by tabs{where}."
+            raise ValueError(msg) from error
     table = table.rename(columns=columns)
     table = table[~table["feature"].isin({"chromosome", "region"})]
     numbers = table[["start", "end"]].apply(pd.to_numeric, errors="coerce")

@@ -121,6 +121,15 @@ def test_unreadable_files_are_named(tmp_path, name, text, message):
         read_genes(tmp_path / name)
 
 
+def test_a_gtf_that_is_no_text_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "a.gtf").write_bytes(b"\x89PNG\xff\xfe\x00" * 40)
+    with pytest.raises(ValueError, match=r"a\.gtf is not a text file; expected a gene annotation, plain or gzipped\.$"):
+        read_genes(tmp_path / "a.gtf")
+    (tmp_path / "a.gtf").write_text("just text\n")
+    with pytest.raises(ValueError, match=r"expected nine columns separated by tabs\.$"):
+        read_genes(tmp_path / "a.gtf")
+
+
 def test_unknown_biotypes_list_the_known(gtf):
     with pytest.raises(ValueError, match="lncRNA"):
         read_genes(gtf, biotypes=["tRNA"])
