@@ -77,7 +77,8 @@ def lsi(
     Raises
     ------
     ValueError
-        If counts are negative, not finite or all zero, or the matrix is too small for so many components.
+        If counts are negative, not finite or all zero, or the matrix is too small for so many components; if
+        `.uns[key_added]` holds another kind of result.
 
     Warns
     -----
@@ -101,6 +102,8 @@ def lsi(
 
     n_components, scale_factor = whole(n_components, "n_components"), real(scale_factor, "scale_factor")
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    slot = _keys.LSI if key_added == _keys.X_LSI else key_added
+    _step.claim(target, slot, "depth_correlation", obsm=slot == key_added)
     counts = counts_of(target, layer).astype(np.float64)
     counts.eliminate_zeros()
     n_computed = n_components + (max_depth_correlation is not None)
@@ -121,7 +124,7 @@ def lsi(
     embedding = left[:, kept] - left[:, kept].mean(0)
     embedding *= 1 / embedding.std(0, ddof=1) if unit_variance else values[kept]
     target.obsm[key_added] = embedding.astype(np.float32)
-    target.uns[_keys.LSI if key_added == _keys.X_LSI else key_added] = {
+    target.uns[slot] = {
         "singular_values": values,
         "depth_correlation": correlation,
         "kept": kept,

@@ -68,6 +68,8 @@ def component_clustering(
     ------
     KeyError
         If positions or labels are missing.
+    ValueError
+        If `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -82,6 +84,7 @@ def component_clustering(
     """
     n_permutations = whole(n_permutations, "n_permutations")
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "same_neighbour")
     elements = elements_of(index.var)
     labels, components = labels_of(index, component_key)
     order = np.argsort(pack(elements.chrom, elements.summit), kind="stable")

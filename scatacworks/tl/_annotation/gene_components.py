@@ -106,7 +106,8 @@ def gene_components(
     KeyError
         If `.var` lacks positions or labels.
     ValueError
-        If genes and elements share no chromosome, or `genes` are a built-in genome's of another assembly.
+        If genes and elements share no chromosome, or `genes` are a built-in genome's of another assembly; if
+        `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -124,6 +125,7 @@ def gene_components(
     upstream, downstream = whole(upstream, "upstream", least=0), whole(downstream, "downstream", least=0)
     tss = None if tss is None else whole(tss, "tss", least=0)
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "downstream")
     check_genes(index, genes)
     genome = genome_of(index) if genome is None else genome
     elements = elements_of(index.var, genome=genome)

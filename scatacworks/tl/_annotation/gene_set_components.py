@@ -75,7 +75,8 @@ def gene_set_components(
     KeyError
         If :func:`~scatacworks.tl.gene_components` has not run.
     ValueError
-        If no set has a known gene, or the GMT file has a line without genes' columns.
+        If no set has a known gene, or the GMT file has a line without genes' columns; if `.uns[key_added]` holds
+        another kind of result.
 
     Examples
     --------
@@ -92,6 +93,7 @@ def gene_set_components(
     [['B cell', 1, 'Lymphoid']]
     """
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "gene_sets")
     min_genes = whole(min_genes, "min_genes")
     stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)")
     params, genes = stored[_keys.PARAMS], stored["genes"]

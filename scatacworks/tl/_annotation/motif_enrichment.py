@@ -89,7 +89,7 @@ def motif_enrichment(
     KeyError
         If labels, sequences or stored matches are missing.
     ValueError
-        If sequences are empty or the motif file is of another form.
+        If sequences are empty or the motif file is of another form; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -107,6 +107,7 @@ def motif_enrichment(
     """
     width = None if width is None else whole(width, "width")
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "motifs")
     labels, components = labels_of(index, component_key)
     if motifs is not None:
         loaded = load_motifs(motifs)

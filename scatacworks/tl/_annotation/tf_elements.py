@@ -72,6 +72,8 @@ def tf_elements(
     ------
     KeyError
         If gene labels, motif matches or (with `exclusive`) loadings are missing.
+    ValueError
+        If `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -94,6 +96,7 @@ def tf_elements(
     for key, function in ((genes_key, "gene_components"), (_keys.MOTIF_ENRICHMENT, "motif_enrichment")):
         slot_of(index, key, f"sca.tl.{function}(index, ...)")
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "footprints")
     labels, components = labels_of(index, component_key)
     allowed = labels >= 0
     if exclusive:

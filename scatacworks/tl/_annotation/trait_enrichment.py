@@ -78,7 +78,8 @@ def trait_enrichment(
     Raises
     ------
     ValueError
-        If blocks overlap or hold no variant (another genome?), or summary statistics lack positions or p-values.
+        If blocks overlap or hold no variant (another genome?), or summary statistics lack positions or p-values; if
+        `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -99,6 +100,7 @@ def trait_enrichment(
         msg = "sumstats is empty; expected a mapping of trait -> summary statistics."
         raise ValueError(msg)
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "variants")
     elements = elements_of(index.var)
     labels, components = labels_of(index, component_key)
     signal = index.var["mean_signal"].to_numpy(np.float64) if "mean_signal" in index.var else np.zeros(len(labels))

@@ -80,7 +80,8 @@ def gene_scores(
     KeyError
         If the object has no fragments.
     ValueError
-        If there is no gene on the genome, or `reach` or `decay` is not positive.
+        If there is no gene on the genome, or `reach` or `decay` is not positive; if `.uns[key_added]` holds another
+        kind of result.
 
     Examples
     --------
@@ -101,6 +102,7 @@ def gene_scores(
         raise ValueError(msg)
     adata = _step.own(adata, copy=copy)
     cells = atac(adata, mod)
+    _step.claim(cells, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)
     source = open_fragments(cells)
     table = read_genes(source.genome if genes is None else genes, genome=source.genome)
     codes = source.genome.resolve(table["chrom"])

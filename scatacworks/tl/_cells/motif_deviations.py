@@ -118,7 +118,7 @@ def motif_deviations(
     KeyError
         If annotations, sequences, layer or bias are missing.
     ValueError
-        If counts are negative, or no set has a peak.
+        If counts are negative, or no set has a peak; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -136,6 +136,7 @@ def motif_deviations(
     """
     data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
+    _step.claim(adata, key_added, "annotations", obsm=key_added != _keys.MOTIF_DEVIATIONS)
     counts = cell_counts(adata, layer)
     sets, names, gc = _sets(adata, annotations, sequences, bias=bias, p_value=p_value, n_jobs=n_jobs)
     if gc is not None:

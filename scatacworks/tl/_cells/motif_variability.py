@@ -66,6 +66,8 @@ def motif_variability(
     ------
     KeyError
         If the deviations are missing.
+    ValueError
+        If `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -79,6 +81,7 @@ def motif_variability(
     """
     data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
+    _step.claim(adata, key_added, "variability")
     if f"{key}_z" not in adata.obsm:
         msg = f"No .obsm[{key + '_z'!r}]; run sca.tl.motif_deviations(adata, ...) first."
         raise KeyError(msg)

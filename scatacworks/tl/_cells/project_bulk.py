@@ -74,7 +74,8 @@ def project_bulk(
     ------
     ValueError
         If fewer than 10 peaks are common, the reference has fewer than three samples, values that are missing or
-        negative (but for `normalize=None`) or a peak twice, or an argument is out of range.
+        negative (but for `normalize=None`) or a peak twice, or an argument is out of range; if `.uns[key_added]` holds
+        another kind of result.
 
     Examples
     --------
@@ -90,6 +91,7 @@ def project_bulk(
     """
     data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
+    _step.claim(adata, key_added, "n_common", obsm=key_added != _keys.X_BULK)
     n_components = None if n_components is None else whole(n_components, "n_components")
     common = common_peaks(adata, reference, layer=layer, raw=normalize is not None)
     names, present = common.names, common.present

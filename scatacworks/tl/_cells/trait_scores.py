@@ -126,7 +126,8 @@ def trait_scores(
     KeyError
         If a column, layer or embedding is missing.
     ValueError
-        If no peak holds a variant of a trait, or variants lack posteriors between 0 and 1.
+        If no peak holds a variant of a trait, or variants lack posteriors between 0 and 1; if `.uns[key_added]` holds
+        another kind of result.
 
     Examples
     --------
@@ -147,6 +148,7 @@ def trait_scores(
     """
     data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
+    _step.claim(adata, key_added, "restart", obsm=key_added != _keys.TRAIT_SCORES)
     n_permutations, n_neighbors = whole(n_permutations, "n_permutations"), whole(n_neighbors, "n_neighbors")
     counts = cell_counts(adata, layer)
     rng = np.random.default_rng(seed)
@@ -172,7 +174,8 @@ def trait_scores(
         graph = _graph(adata, use_rep, n_neighbors, rng)
         visits, p = _propagate(graph, z, restart, n_permutations, rng)
         adata.obsm[f"{key_added}_propagated"], adata.obsm[f"{key_added}_p"] = table(visits), table(p)
-    result[_keys.PARAMS] = {"n_background": partners.shape[1], "bias": bias or "", "n_permutations": n_permutations}
+    result[_keys.PARAMS] = {"n_background": partners.shape[1], "bias": bias or ""}
+    result[_keys.PARAMS] |= {"n_permutations": n_permutations, "restart": restart}
     adata.uns[key_added] = result
     return data if copy else None
 

@@ -60,7 +60,7 @@ def label_components(
     KeyError
         If a column is missing or there is no vocabulary.
     ValueError
-        If a column has no category, or holds numbers.
+        If a column has no category, or holds numbers; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -80,6 +80,7 @@ def label_components(
         raise KeyError(msg)
     max_categories = whole(max_categories, "max_categories")
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "best")
     loadings, names = loadings_of(index, "obsm"), names_of(index)
     frames = [_tests(index.obs[key], loadings, names, max_categories) for key in keys]
     index.uns[key_added] = pd.concat(frames, ignore_index=True)

@@ -67,7 +67,7 @@ def saturation(
     Raises
     ------
     ValueError
-        If there are fewer than two samples.
+        If there are fewer than two samples; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -83,6 +83,7 @@ def saturation(
         raise ValueError(msg)
     n_subsets = whole(n_subsets, "n_subsets")
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "extrapolated")
     present = sp.csr_matrix(index.X) != 0
     n = index.n_obs
     tally = np.bincount(np.asarray(present.sum(axis=0)).ravel().astype(np.int64), minlength=n + 1)

@@ -83,7 +83,8 @@ def vocabulary_scan(
     TypeError
         If a size is no whole number.
     ValueError
-        If a size is impossible or the boundary is not one of the thresholds.
+        If a size is impossible or the boundary is not one of the thresholds; if `.uns[key_added]` holds another kind of
+        result.
 
     Examples
     --------
@@ -105,6 +106,7 @@ def vocabulary_scan(
         raise ValueError(msg)
     max_iter = whole(max_iter, "max_iter")
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "boundary")
     n_jobs, rng = resolve(n_jobs), np.random.default_rng(seed)
     patterns = patterns_of(index, layer)
     curves, variance = [], []

@@ -48,6 +48,8 @@ def top_samples(
     ------
     KeyError
         If there is no vocabulary.
+    ValueError
+        If `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -61,6 +63,7 @@ def top_samples(
     """
     n = whole(n, "n")
     index = _step.own(index, copy=copy)
+    _step.claim(index, key_added, "rank")
     loadings = loadings_of(index, "obsm")
     if winner_only:
         loadings = np.where(np.arange(loadings.shape[1]) == loadings.argmax(axis=1)[:, None], loadings, 0)
