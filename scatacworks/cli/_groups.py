@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scatacworks._files import require_file
+from scatacworks._logging import logger
 from scatacworks.io._barcode_files import BASES, table_text
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+_ANNDATA = (".h5ad", ".h5mu")
+_MISSING = ("", "NA", "N/A", "NaN", "nan", "None", "NULL", "<NA>")  # what R, pandas and scanpy write for no value
 _BARCODE_NAMES = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", "index", "")
 _GROUP_NAMES = (
     *("group", "groups", "cell_type", "celltype", "cell_types", "celltypes", "cell.type", "predicted.id"),
@@ -31,7 +34,8 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
     ----------
     path
         TSV or CSV, also gzipped, with or without column names: `clusters.csv` of 10x Genomics, the metadata of Signac
-        (barcodes are row names), the cell data of ArchR (`sample#barcode`); or an `.h5ad` or `.h5mu` file.
+        (barcodes are row names), the cell data of ArchR (`sample#barcode`); or an `.h5ad` or `.h5mu` file. In a TSV or
+        CSV, `NA`, `N/A`, `NaN`, `nan`, `None`, `NULL` and `<NA>` are no group, as an empty field is.
     column
         Column with the groups; by default the only one, or the one with a usual name.
     barcode_column
@@ -49,7 +53,8 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
         If the file is not such a table, or a barcode occurs twice.
     """
     path = require_file(path, "file of groups")
-    table = _from_anndata(path) if path.suffix.lower() in (".h5ad", ".h5mu") else _from_text(path, barcode_column)
+    is_text = path.suffix.lower() not in _ANNDATA
+    table = _from_text(path, barcode_column) if is_text else _from_anndata(path)
     chosen = column if column is not None else _guess_column(table, path)
     if chosen not in table.columns:
         msg = f"{path} has no column {chosen!r}; it has {', '.join(map(repr, table.columns))}."
@@ -61,14 +66,25 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
         twice = names[names.duplicated()]
         msg = f"{path} names {len(twice):,} barcodes twice, such as {twice[0]!r}; every cell must be named once."
         raise ValueError(msg)
-    values = table[chosen]
+    values = _without_marks(table[chosen], path) if is_text else table[chosen]
     return pd.DataFrame({str(chosen): values.astype(str).where(values.notna()).to_numpy()}, index=pd.Index(names))
+
+
+def _without_marks(values: pd.Series, path: Path) -> pd.Series:
+    """Take the words for a missing value as one, and say so: somebody may have named a cluster `NA`."""
+    marks = sorted(set(values[values.isin(_MISSING)]) - {""})
+    if marks:
+        logger.info(
+            "%s in column %r of %s is taken for no group; a cluster of that name needs another one, or an .h5ad file.",
+            " or ".join(map(repr, marks)), values.name, path,
+        )  # fmt: skip
+    return values.where(~values.isin(_MISSING))
 
 
 def open_anndata(path: Path) -> AnnData | MuData:
     """Read an `.h5ad` or `.h5mu` file."""
     require_file(path, "AnnData or MuData file")
-    if path.suffix.lower() not in (".h5ad", ".h5mu"):
+    if path.suffix.lower() not in _ANNDATA:
         msg = f"{path} is neither an .h5ad or .h5mu file nor, by its name, a bigWig file (.bw, .bigWig)."
         raise ValueError(msg)
     try:
@@ -104,8 +120,8 @@ def _from_text(path: Path, barcode_column: str | None) -> pd.DataFrame:
     try:
         first = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0]
         separator = "," if len(first) == 1 and "," in str(first[0]) else "\t"
-        whole = {"sep": separator, "dtype": str}
-        first = pd.read_csv(StringIO(text), header=None, nrows=1, keep_default_na=False, **whole).iloc[0]
+        whole = {"sep": separator, "dtype": str, "keep_default_na": False}
+        first = pd.read_csv(StringIO(text), header=None, nrows=1, **whole).iloc[0]
         has_names = not any(BASES.search(str(value)) for value in first)
         table = pd.read_csv(StringIO(text), header=0 if has_names else None, **whole)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:

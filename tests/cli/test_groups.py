@@ -42,6 +42,22 @@ def test_numbers_are_names_and_missing_stays_missing(tmp_path):
     assert pd.isna(values.iloc[1])
 
 
+def test_words_for_a_missing_value_are_no_group_and_told(tmp_path, caplog):
+    cells = [f"AAACAGCCAAGGAA{end}-1" for end in ("AA", "CC", "GG", "TT", "AC", "AG", "AT", "CA")]
+    found = ["NA", "None", "nan", "TRUE", "", "Unknown", "1.#IND", "-1"]
+    (tmp_path / "g.csv").write_text(
+        "barcode,cluster\n" + "".join(f"{c},{g}\n" for c, g in zip(cells, found, strict=True))
+    )
+    with caplog.at_level("INFO", logger="scatacworks"):
+        values = read_groups(tmp_path / "g.csv").iloc[:, 0]
+    assert values.isna().tolist() == [True, True, True, False, True, False, False, False]
+    assert values.dropna().tolist() == ["TRUE", "Unknown", "1.#IND", "-1"]
+    assert "'NA' or 'None' or 'nan' in column 'cluster' of" in caplog.text
+    obs = pd.DataFrame({"cluster": pd.Categorical(["NA", None])}, index=cells[:2])
+    anndata.AnnData(np.zeros((2, 0), np.float32), obs=obs).write_h5ad(tmp_path / "a.h5ad")
+    assert read_groups(tmp_path / "a.h5ad").iloc[:, 0].isna().tolist() == [False, True]
+
+
 def test_an_h5ad_is_taken(tmp_path):
     obs = pd.DataFrame({"leiden": pd.Categorical(["0", "1"]), "n": [1, 2]}, index=[A, B])
     anndata.AnnData(np.zeros((2, 0), np.float32), obs=obs).write_h5ad(tmp_path / "a.h5ad")
