@@ -144,6 +144,20 @@ def only_process(folder: Path, path: Path) -> Iterator[None]:
         yield
 
 
+def store_path(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a store to write, given as the argument `path`.
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        msg = f"path is {path!r} ({type(path).__name__}); expected that of the zarr store to write."
+        raise TypeError(msg)
+    return Path(path).expanduser().resolve()
+
+
 def require_writable(folder: str | os.PathLike[str]) -> Path:
     """Make `folder` when missing and check that files can be written to it."""
     folder = require_place(folder)

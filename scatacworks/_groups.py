@@ -11,8 +11,17 @@ __all__ = ["chosen_groups", "group_name", "group_names"]
 
 
 def group_name(value: Any) -> str:
-    """Return the name that a value stands for; 10.0 is 10, as missing values turn whole numbers into floats."""
+    """Return the name that a value stands for; 10.0 is 10, as missing values turn whole numbers into floats.
+
+    Raises
+    ------
+    TypeError
+        If it is several.
+    """
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        msg = f"{value!r} is no name of a group; expected a text or a number, such as 'B' or 3."
+        raise TypeError(msg)
     return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
 
 

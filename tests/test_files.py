@@ -11,6 +11,17 @@ import scatacworks as sca
 from scatacworks._files import atomic_path, require_place, require_writable, without_empty_folders
 
 
+def test_a_store_that_is_no_path_is_told():
+    adata = sca.datasets.toy(n_cells=10)
+    with pytest.raises(TypeError, match=r"path is 5 \(int\); expected that of the zarr store"):
+        sca.pp.pseudobulk(adata, "group", path=5, progress=False)
+    sca.pp.pseudobulk(adata, "group", progress=False)
+    with pytest.raises(TypeError, match=r"path is 5 \(int\)"):
+        sca.tl.denoise(adata, path=5)
+    with pytest.raises(TypeError, match=r"path is 5 \(int\)"):
+        sca.tl.background(adata, key="group", path=5, progress=False)
+
+
 def test_a_file_appears_when_it_is_whole(tmp_path):
     with atomic_path(tmp_path / "new" / "a.txt") as aside:
         aside.write_text("x")

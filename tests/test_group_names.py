@@ -74,6 +74,12 @@ def test_an_empty_selection_is_refused(clusters, tmp_path):
     assert sca.get.tracks(adata, key="denoised").groups.tolist() == ["10", "2", "1", "0"]  # as before
 
 
+def test_one_group_is_no_list(clusters):
+    for call in (sca.tl.differential_regions, sca.get.track):
+        with pytest.raises(TypeError, match="'10'. is no name of a group; expected a text or a number"):
+            call(clusters, ["10"], **({} if call is sca.tl.differential_regions else {"region": "chr1:1-10"}))
+
+
 def test_a_group_named_twice_is_refused(clusters):
     for call in (sca.tl.call_peaks, sca.pl.peaks):
         with pytest.raises(ValueError, match="groups names '10' more than once"):

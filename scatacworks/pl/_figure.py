@@ -22,10 +22,26 @@ def create_axes(
 ) -> tuple[Figure, Axes]:
     """The given axes and their figure, or new ones."""
     if ax is not None:
-        return ax.figure, ax
+        return figure_of(ax), ax
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=size_of(figsize, default), layout="constrained")
+
+
+def figure_of(ax: Axes) -> Figure:
+    """Return the figure of axes that were given.
+
+    Raises
+    ------
+    TypeError
+        If they are none.
+    """
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        msg = f"ax is {ax!r} ({type(ax).__name__}); expected one matplotlib Axes, as plt.subplots() gives."
+        raise TypeError(msg)
+    return ax.figure
 
 
 def size_of(figsize: tuple[float, float] | None, default: tuple[float, float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
-from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, size_of
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, figure_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class Layout:
             borders |= {"top": 1 - TOP / height, "bottom": BOTTOM / height}
             grid = self.figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0, **borders)
         else:
-            self.figure = ax.figure
+            self.figure = figure_of(ax)
             spec = ax.get_subplotspec()
             if spec is None:
                 msg = "The axes given as ax are not part of a grid; make them with plt.subplots or add_subplot."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
 from scatacworks._counting import CellCounter
-from scatacworks._files import require_replaceable
+from scatacworks._files import require_replaceable, store_path
 from scatacworks._logging import logger
 from scatacworks._membership import listed, resolve_groups
 from scatacworks.io._source import open_fragments
@@ -180,7 +179,7 @@ def _store(
     """Keep the cut sites in memory, or write them to `path`; return what goes into `.uns`."""
     if path is None:
         return {_keys.CUT_SITES: Tracks.from_chromosomes(groups, genome, chromosomes).to_dict()}
-    path = require_replaceable(Path(path).expanduser().resolve(), f"{_keys.CUT_SITES}/zarr.json")
+    path = require_replaceable(store_path(path), f"{_keys.CUT_SITES}/zarr.json")
     Tracks.write_zarr(path / _keys.CUT_SITES, groups, genome, chromosomes, dtype=np.uint32, lengths=False)
     return {"path": str(path)}
 

@@ -198,6 +198,7 @@ def test_bad_input_is_explained(adata):
         ({"key": "peaks"}, KeyError, "'peaks'. holds no tracks"),
         ({"palette": ["red"]}, TypeError, "palette is .*; expected a dict"),
         ({"highlight": 5}, ValueError, "5 is no region"),
+        ({"ax": 5}, TypeError, "ax is 5 .int.; expected one matplotlib Axes"),
     ):
         with pytest.raises(error, match=match):
             sca.pl.tracks(adata, "chr1:500-2500", show=False, **options)

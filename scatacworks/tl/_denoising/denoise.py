@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import flag
+from scatacworks._files import store_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_spans, spans_frame
@@ -19,6 +19,7 @@ from scatacworks.tl._denoising import _guidance, _inputs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
+    from pathlib import Path
 
     import pandas as pd
     import torch
@@ -179,7 +180,7 @@ def denoise(
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, _keys.PROBABILITY, "target_depth")
-    path = None if path is None else _free_store(target, Path(path).expanduser().resolve(), key_added)
+    path = None if path is None else _free_store(target, store_path(path), key_added)
     network, name = _inputs.resolve_model(model)
     cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
     cut_sites = cut_sites if groups is None else cut_sites.select(chosen_groups(groups, cut_sites.groups))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
-from scatacworks._files import only_process, require_replaceable, unfinished_folder
+from scatacworks._files import only_process, require_replaceable, store_path, unfinished_folder
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
@@ -157,7 +156,7 @@ def background(
     if denoiser.prior is not None:
         params |= {"prior": denoiser.prior.digest, "prior_weight": float(prior_weight)}
     stream = _stream.Stream(source, denoiser, spans, None, progress)
-    path = None if path is None else Path(path).expanduser().resolve()
+    path = None if path is None else store_path(path)
     with ExitStack() as stack:
         if path is not None:
             require_replaceable(path, KNOWN_BY)
