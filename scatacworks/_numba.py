@@ -42,7 +42,9 @@ class Compiling(event.Listener):
         now = self.spent + monotonic() - self.since
         if now > _PATIENCE and not self.told and found.data["dispatcher"].__module__.startswith("scatacworks."):
             self.told = True
-            logger.warning("Compiling kernels for this machine, which happens once per installation and takes a while.")
+            msg = "Compiling kernels for this machine, which happens once per installation and takes a while."
+            # nothing is wrong, but Python shows no level below this one by itself
+            logger.warning(msg, extra={"in_passing": True})
 
     def on_end(self, _: event.Event) -> None:
         """Add the time of the outermost."""

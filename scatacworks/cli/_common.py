@@ -51,8 +51,11 @@ def note(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Write to standard error what must be known in any case."""
-    typer.echo(text, err=True)
+    """Write to standard error what must be known in any case, on a line of its own while progress bars are shown."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        typer.echo(text, err=True)
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
@@ -164,6 +167,8 @@ class _Echo(logging.Handler):
     """Writes the library's messages to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "in_passing", False) and not logging.getLogger(record.name).isEnabledFor(logging.INFO):
+            return  # --quiet
         warn(in_options(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage()))
 
 

@@ -9,7 +9,9 @@ import time
 import pytest
 import torch
 import typer
+from tqdm.auto import tqdm
 
+from scatacworks._logging import logger
 from scatacworks.cli._common import FAILED, INTERRUPTED, guarded, in_options
 
 
@@ -49,6 +51,21 @@ class _Repeats:
     def __del__(self):
         msg = "Can't decrement id ref count (file write failed: errno = 28)"
         raise RuntimeError(msg)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_message_has_a_line_of_its_own_beside_a_progress_bar(capsys, quiet):
+    @guarded
+    def command(*, quiet):
+        for _ in tqdm(range(1), desc="reading", disable=quiet):
+            logger.warning("Compiling.", extra={"in_passing": True})
+            logger.warning("Wrong.")
+
+    command(quiet=quiet)
+    lines = [line.strip() for line in re.split(r"[\r\n]", capsys.readouterr().err)]
+    told = [line for line in lines if line and not line.startswith("reading:")]
+    assert told == (["Note: Wrong."] if quiet else ["Note: Compiling.", "Note: Wrong."])
+    assert any(line.startswith("reading:") for line in lines) != quiet
 
 
 def test_a_full_disk_is_not_told_for_every_object(capsys):
