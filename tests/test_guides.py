@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pysam
 
 import scatacworks as sca
 
@@ -17,6 +19,53 @@ def blocks(page: str, section: str) -> str:
     """The Python of one section of a page."""
     text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", (GUIDE / page).read_text(), re.MULTILINE | re.DOTALL)[1]
     return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+def outputs(page: str, section: str) -> str:
+    """What a section of a page says is printed."""
+    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", (GUIDE / page).read_text(), re.MULTILINE | re.DOTALL)[1]
+    return re.search(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+
+
+def test_gene_scores():
+    names = {"sca": sca, "pd": pd}
+    *before, last = blocks("groups.md", "What clusters are").strip().split("\n")
+    exec("\n".join(before), names)
+    shown = [line.rstrip() for line in str(eval(last, names)).splitlines()]
+    assert shown == outputs("groups.md", "What clusters are").splitlines()
+
+
+def test_a_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(blocks("tracks.md", "In a genome browser"), {"sca": sca})
+    files = {path.as_posix() for path in Path("hub").rglob("*") if path.is_file()}
+    assert files == set(outputs("tracks.md", "In a genome browser").split())
+
+
+def test_a_bam_file_of_real_fragments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    adata = sca.datasets.pbmc_windows()
+    with gzip.open(adata.uns["files"]["fragments"], "rt") as handle:
+        rows = [line.split()[:4] for line in handle if not line.startswith("#")][:2_000]
+    rows = [(chrom, int(start) - 4, int(end) + 5, barcode) for chrom, start, end, barcode in rows]  # as aligned
+    sizes = sca.Genome("hg38").sizes
+    header = pysam.AlignmentHeader.from_dict(
+        {"HD": {"SO": "unsorted"}, "SQ": [{"SN": name, "LN": size} for name, size in sizes.items()]}
+    )
+    with pysam.AlignmentFile("possorted_bam.bam", "wb", header=header) as bam:
+        for number, (chrom, start, end, barcode) in enumerate(rows):
+            for flag, position in ((99, start), (147, end - 20)):
+                text = f"r{number}\t{flag}\t{chrom}\t{position + 1}\t60\t20M\t=\t1\t0\t{'A' * 20}\t{'I' * 20}"
+                bam.write(pysam.AlignedSegment.fromstring(f"{text}\tCB:Z:{barcode}", header))
+    cells = adata.obs_names[adata.obs_names.isin({row[3] for row in rows})]
+    Path("cells.tsv").write_text("\n".join(cells))
+    names = {"sca": sca}
+    exec(blocks("fragments.md", "From alignments"), names)
+    expected = pd.Series([row[3] for row in rows]).value_counts().reindex(cells)
+    assert names["adata"].obs["n_fragments"].to_dict() == expected.to_dict()
+    with gzip.open("fragments.tsv.gz", "rt") as handle:
+        found = {tuple(line.split()[:4]) for line in handle}
+    assert found == {(chrom, str(start + 4), str(end - 5), barcode) for chrom, start, end, barcode in rows}
 
 
 def test_tiles_of_a_genome():
