@@ -79,7 +79,7 @@ def against_scikit_learn(n_columns: int, n_jobs: int, n_iter: int = 10) -> dict:
     """The same iterations from the same start, both in single precision."""
     matrix = made_up(n_columns, n_jobs)
     patterns = packed(matrix)
-    start = nndsvd(patterns, K, seed=np.random.default_rng(0), n_jobs=n_jobs)
+    start = nndsvd(patterns, K, rng=np.random.default_rng(0), n_jobs=n_jobs)
     single = matrix.astype(np.float32)
     columns = np.ascontiguousarray(start[1][patterns.inverse].T)
 
@@ -115,7 +115,7 @@ def paper_size(n_columns: int, n_jobs: int) -> dict:
         began = time.perf_counter()
         patterns = packed(matrix)
         packing = time.perf_counter() - began
-        start = nndsvd(patterns, K, seed=np.random.default_rng(0), n_jobs=n_jobs)
+        start = nndsvd(patterns, K, rng=np.random.default_rng(0), n_jobs=n_jobs)
         starting = time.perf_counter() - began - packing
         factors = factorize(patterns, *start, n_jobs=n_jobs)
         loads = factors.columns[patterns.inverse]

@@ -190,12 +190,11 @@ class Tracks:
 
     def _sum_runs(self, codes: Iterable[int], chrom: str) -> Runs:
         parts = [self.runs(code, chrom) for code in codes]
-        pointers = np.cumsum([0, *(len(starts) for starts, _, _ in parts)])
         starts, values = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
         if self.lengths is None:
             return _sum_sites(starts, values)
         lengths = np.concatenate([part[1] for part in parts])
-        starts, lengths, values = kernels.sum_runs(starts, lengths, values, pointers)
+        starts, lengths, values = kernels.sum_runs(starts, lengths, values)
         return starts, lengths, values.astype(np.float32)
 
     @classmethod

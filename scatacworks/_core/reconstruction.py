@@ -31,7 +31,7 @@ def _tally(
 
 
 def confusion(
-    patterns: Patterns, rows: np.ndarray, columns: np.ndarray, thresholds: np.ndarray, *, n_jobs: int = 1
+    patterns: Patterns, rows: np.ndarray, columns: np.ndarray, thresholds: np.ndarray, *, n_jobs: int
 ) -> np.ndarray:
     """Count true and false positives and negatives of `rows @ columns.T > threshold` for every row.
 

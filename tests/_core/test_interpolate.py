@@ -20,7 +20,7 @@ def encode(bins, bin_size, kind, step, fill, *, low=0, high=None):
     n_bases = n_core * bin_size
     t = one_interval(n_bases, low, n_bases if high is None else high)
     out = [np.empty(n_bases, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
-    geometry = (t.tape, t.start, t.end, t.low, t.high)
+    geometry = (t.tape, t.start, t.low, t.high)
     n = interpolate.encode_window(bins, bin_size, 0, *geometry, kind, step, 1000, fill, *out)
     return [array[:n] for array in out[1:]]
 

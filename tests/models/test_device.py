@@ -39,7 +39,7 @@ def encoded_on_cpu(values, bin_size, kind, tape, fill):
     found = []
     for window, row in enumerate(values):
         out = [np.empty(CORE, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
-        geometry = (tape.tape, tape.start, tape.end, tape.low, tape.high)
+        geometry = (tape.tape, tape.start, tape.low, tape.high)
         n = interpolate.encode_window(row, bin_size, window * CORE, *geometry, kind, STEP, LIMIT, fill, *out)
         found.append([column[:n] for column in out[1:]])
     return [np.concatenate(column) for column in zip(*found, strict=True)]

@@ -216,7 +216,7 @@ def _tracks(parts: tuple[np.ndarray, ...], chroms: list[str], rows: list[str], g
 
     def runs(slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         own = slice(bounds[slot], bounds[slot + 1])
-        starts, lengths, values = sum_runs(*(column[own] for column in columns), np.array([0, 0]))
+        starts, lengths, values = sum_runs(*(column[own] for column in columns))
         return join_equal(starts, lengths, np.minimum(values, 1).astype(np.float32))
 
     chromosomes = ((c, [runs(c * len(rows) + r) for r in range(len(rows))]) for c in range(len(genome)))
