@@ -11,8 +11,7 @@ from tqdm.auto import tqdm
 from scatacworks import _keys
 from scatacworks._arguments import whole
 from scatacworks._core.nmf import factorize
-from scatacworks._core.reconstruction import confusion
-from scatacworks._core.stats import area_over_thresholds, reconstruction_scores
+from scatacworks._core.reconstruction import area_over_thresholds, confusion, reconstruction_scores
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._device import choose, memory_explained
 from scatacworks.tl._vocabulary._matrix import patterns_of
