@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Row, compare
-from scatacworks._core.calling import call_dense, call_runs, summarise_runs
+from scatacworks._core.calling import call_dense, call_runs, summarize_runs
 from scatacworks._core.runs import encode
 
 CUTOFF, MIN_LENGTH, MAX_GAP = 0.5, 200, 30
@@ -39,7 +39,7 @@ def rows(size: str) -> list[dict]:
 
     def sparse() -> list[tuple[int, int]]:
         starts, ends = call_runs(*runs, 0.0, n_bases, CUTOFF, MIN_LENGTH, MAX_GAP)
-        summarise_runs(*runs, 0.0, starts, ends)
+        summarize_runs(*runs, 0.0, starts, ends)
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     options = {"reference_name": "macs3 bdgpeakcall", "check": _same, "work": n_bases / 1e6, "unit": "Mb/s"}

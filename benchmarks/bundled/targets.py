@@ -118,13 +118,13 @@ class MadeUp:
         positions, fragments = [], []
         n, last = int(self.fragments.max()) + 1, -10_000
         for a, b in elements:
-            centre = (a + b) // 2
-            if centre - last < 1200 or not self.hsc.trained[centre]:
+            center = (a + b) // 2
+            if center - last < 1200 or not self.hsc.trained[center]:
                 continue
-            last = centre
+            last = center
             c, d = self.sources[int(rng.integers(len(self.sources)))]
             low, high = np.searchsorted(self.sites, [c - SIDE, d + SIDE])
-            move = centre - (c + d) // 2
+            move = center - (c + d) // 2
             positions.append(self.sites[low:high] + move)
             _, inverse = np.unique(self.fragments[low:high], return_inverse=True)
             fragments.append(inverse + n)

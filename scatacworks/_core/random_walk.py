@@ -52,7 +52,7 @@ def random_walk(
     return now
 
 
-def mutual_neighbours(indices: np.ndarray) -> sparse.csr_matrix:
+def mutual_neighbors(indices: np.ndarray) -> sparse.csr_matrix:
     """Return the graph that joins two cells when each is among the neighbours of the other; no self-loops."""
     n, k = indices.shape
     one_way = sparse.csr_matrix((np.ones(n * k), indices.ravel(), np.arange(0, n * k + 1, k)), (n, n))

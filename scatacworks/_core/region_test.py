@@ -60,7 +60,7 @@ def one_against_many(
     Parameters
     ----------
     target
-        Signal of the tested group, normalised (:func:`normalise`), `(n_regions,)`.
+        Signal of the tested group, normalised (:func:`normalize`), `(n_regions,)`.
     groups
         The same of the other groups, `(n_groups, n_regions)`.
     overlap
@@ -153,7 +153,7 @@ def _local_p(
     return p, null_p
 
 
-def normalise(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -> np.ndarray:
+def normalize(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -> np.ndarray:
     """Bring the usual regions of every level to the same signal in all groups; float64, `(n_groups, n_regions)`.
 
     A group's factor is the median of its ratios to the mean of a reference. Unlike the total, it is not moved by a few

@@ -194,8 +194,8 @@ class Drawer:
         sample, regions = self.samples[code], self._regions[code]
         lengths = np.array([end - start for _, start, end in regions], np.float64)
         chrom, start, end = regions[int(rng.choice(len(regions), p=lengths / lengths.sum()))]
-        centre = self._centre(rng, sample, (chrom, start, end))
-        begin = max((centre - self.core // 2) // self.stride, -(self.core // self.stride) // 2) * self.stride
+        center = self._center(rng, sample, (chrom, start, end))
+        begin = max((center - self.core // 2) // self.stride, -(self.core // self.stride) // 2) * self.stride
         noisy, depth = self._noisy(rng, sample, chrom, begin)
         # with the depth overstated, the same input stands for a signal that is lower by the same factor
         jitter = 1.0
@@ -276,7 +276,7 @@ class Drawer:
         """Mean per bin, float32."""
         return dense.reshape(-1, self.bin_size).mean(axis=1, dtype=np.float32)
 
-    def _centre(self, rng: np.random.Generator, sample: Sample, region: tuple[str, int, int]) -> int:
+    def _center(self, rng: np.random.Generator, sample: Sample, region: tuple[str, int, int]) -> int:
         """Centre of the next crop: anywhere in the region, or on a peak."""
         chrom, start, end = region
         if rng.random() < self.rules.peak_fraction:

@@ -218,12 +218,12 @@ def fit_guide(
     n_updates = config.steps + config.calibration
     more_if_closed = partial(_weights, guided, config=config)
     with torch_threads(n_jobs), tqdm(total=n_updates, desc="guide", disable=not progress) as bar:
-        _optimise(guided, guided.guide, crops, config, weights=more_if_closed, bar=bar)
-        _optimise(guided, guided.guide.offset, crops, calibration, weights=lambda _: 1.0, bar=bar)
+        _optimize(guided, guided.guide, crops, config, weights=more_if_closed, bar=bar)
+        _optimize(guided, guided.guide.offset, crops, calibration, weights=lambda _: 1.0, bar=bar)
     return guided.requires_grad_(requires_grad=True)
 
 
-def _optimise(
+def _optimize(
     model: BinnedUNet,
     part: nn.Module,
     crops: _Crops,

@@ -29,8 +29,8 @@ def expected_levels(bins, bin_size, kind, step):
     n_core = len(bins) - (2 if bin_size > 1 else 0)
     bases = np.arange(n_core * bin_size)
     margin = 1 if bin_size > 1 else 0
-    centres = (np.arange(len(bins)) - margin + 0.5) * bin_size - 0.5
-    values = np.interp(bases, centres, bins.astype(float))
+    centers = (np.arange(len(bins)) - margin + 0.5) * bin_size - 0.5
+    values = np.interp(bases, centers, bins.astype(float))
     return np.round(np.sqrt(values) / step) if kind == interpolate.SIGNAL else np.floor(bent(values) / step)
 
 

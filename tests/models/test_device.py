@@ -10,7 +10,7 @@ import torch
 
 from scatacworks._core import interpolate, windows
 from scatacworks.models import BinnedUNet, BinnedUNetConfig
-from scatacworks.models._device import Batch, Pipeline, between_centres, find_runs, to_levels
+from scatacworks.models._device import Batch, Pipeline, between_centers, find_runs, to_levels
 from scatacworks.models._engine import ready
 from scatacworks.models._rounding import Rounding
 
@@ -58,7 +58,7 @@ def test_runs_equal_those_of_the_cpu_encoder(bin_size, seed, device):
     stretches = [windows.list_stretches(w * CORE, CORE, tape.tape, tape.start, tape.low, tape.high) for w in range(3)]
     rows = np.concatenate([found + np.array([w * CORE, w * CORE, 0, 0]) for w, found in enumerate(stretches)])
     levels = [
-        to_levels(between_centres(torch.from_numpy(values).to(device), bin_size), kind, 1 / STEP, LIMIT)
+        to_levels(between_centers(torch.from_numpy(values).to(device), bin_size), kind, 1 / STEP, LIMIT)
         for kind, values in enumerate(outputs)
     ]
     fill = torch.from_numpy(np.repeat(fills[:, :1], len(rows), axis=1)).to(device)

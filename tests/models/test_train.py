@@ -27,8 +27,8 @@ def made_up(seed=0):
     chromosomes = []
     for chrom in genome.chroms:
         rate = np.full(LENGTH, 0.02)
-        for centre in rng.integers(1000, LENGTH - 1000, 30):
-            rate[centre - 150 : centre + 150] += 1.0
+        for center in rng.integers(1000, LENGTH - 1000, 30):
+            rate[center - 150 : center + 150] += 1.0
         counts = rng.poisson(rate)
         positions = np.flatnonzero(counts).astype(np.int32)
         chromosomes.append((chrom, [(positions, None, counts[positions].astype(np.uint16))]))

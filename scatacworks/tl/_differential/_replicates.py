@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks._core.region_test import many_against_many, normalise
+from scatacworks._core.region_test import many_against_many, normalize
 from scatacworks._membership import Membership, groupby_of, membership_matrix, resolve_groups
 from scatacworks._regions import as_spans, nuclear_spans
 from scatacworks.tl._denoising import _inputs
@@ -78,7 +78,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     found = stream.run(tested, moments=False)
     level = float(found.total.mean() / stream.n_bases)
     signal = found.signal.astype(np.float64) * level
-    signal = normalise(signal, signal, tested["family"].to_numpy(str))
+    signal = normalize(signal, signal, tested["family"].to_numpy(str))
     logged = np.log2(signal + 0.1 * level)
     result = many_against_many(logged[first], logged[~first], logged.mean(axis=0))
     table = tested.assign(

@@ -33,8 +33,8 @@ def deep():
     chromosomes = []
     for chrom in genome.chroms:
         rate = np.full(LENGTH, 0.01)
-        for centre in rng.integers(1000, LENGTH - 1000, 15):
-            rate[centre - 150 : centre + 150] += 0.6
+        for center in rng.integers(1000, LENGTH - 1000, 15):
+            rate[center - 150 : center + 150] += 0.6
         counts = rng.poisson(rate)
         positions = np.flatnonzero(counts).astype(np.int32)
         chromosomes.append((chrom, [(positions, None, counts[positions].astype(np.uint16))]))
