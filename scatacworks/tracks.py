@@ -10,7 +10,7 @@ from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
 from scatacworks._groups import group_name, group_names
-from scatacworks._membership import counted
+from scatacworks._text import counted
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from scatacworks._anndata import atac
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
-from scatacworks._membership import counted, groupby_of, listed
+from scatacworks._membership import groupby_of
 from scatacworks._palette import category_colors, with_others
+from scatacworks._text import counted, listed
 from scatacworks.genome import built_in_sizes
 from scatacworks.io._bigwig import write_bigwig
 from scatacworks.io._names import safe_names

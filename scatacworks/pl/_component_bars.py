@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks._groups import group_name
-from scatacworks._membership import counted
 from scatacworks._palette import component_colors
+from scatacworks._text import counted
 from scatacworks.pl._barcodes import loadings_and_names
 from scatacworks.pl._components import legend, stacked, winner_order
 from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish

@@ -18,7 +18,8 @@ from scatacworks._core.knn import (
     without_shared_points,
 )
 from scatacworks._logging import logger
-from scatacworks._membership import counted, membership_matrix, resolve_groups
+from scatacworks._membership import membership_matrix, resolve_groups
+from scatacworks._text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

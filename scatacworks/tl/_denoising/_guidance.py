@@ -12,7 +12,8 @@ from scatacworks._core.calling import call_runs
 from scatacworks._core.intervals import merge
 from scatacworks._depth import nuclear_sums
 from scatacworks._logging import logger
-from scatacworks._membership import groupby_of, has_groups, listed, resolve_groups
+from scatacworks._membership import groupby_of, has_groups, resolve_groups
+from scatacworks._text import listed
 from scatacworks.prior import Guidance, Prior
 from scatacworks.tl._denoising.call_peaks import LIMITS, with_lengths
 from scatacworks.tl._denoising.prior import prior as make_prior

@@ -11,7 +11,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._depth import depths as measured_depths
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:

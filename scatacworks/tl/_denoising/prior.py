@@ -15,7 +15,7 @@ from scatacworks._anndata import genome_of
 from scatacworks._arguments import whole
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.genome import Genome
 from scatacworks.prior import NOTE, Prior
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural, read_samples

@@ -17,7 +17,7 @@ from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
-from scatacworks._membership import counted, listed
+from scatacworks._text import counted, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
