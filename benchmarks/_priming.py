@@ -29,6 +29,8 @@ class Cells:
 
     Attributes
     ----------
+    genome
+        The pieces of the genome that they were drawn from.
     keys
         Chromosome code -> sorted `position << 32 | cell`.
     target

@@ -74,11 +74,11 @@ def formulated(model: models.ResNet, x: torch.Tensor, method: str) -> tuple[torc
         return model.denoise(x)
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Run on one thread; `large` uses more bases."""
     torch.set_num_threads(1)
     n_bases = 60_000_000 if size == "large" else 6_000_000
-    return [row.as_dict() for row in (*_default_model(n_bases), *_resnet(), _training_step())]
+    return [*_default_model(n_bases), *_resnet(), _training_step()]
 
 
 def _default_model(n_bases: int) -> list[Row]:

@@ -26,7 +26,7 @@ def probability_track(n_bases: int, seed: int = 0) -> np.ndarray:
     return np.round(track, 3)
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Ours from bases and from runs beside macs3 on the track's bedGraph file, as its command takes it."""
     n_bases = 100_000_000 if size == "large" else 10_000_000
     track = probability_track(n_bases)
@@ -44,8 +44,8 @@ def rows(size: str) -> list[dict]:
 
     options = {"reference_name": "macs3 bdgpeakcall", "check": _same, "work": n_bases / 1e6, "unit": "Mb/s"}
     return [
-        _record(compare("peaks from a dense track", dense, macs3, **options)),
-        _record(compare("peaks from runs", sparse, macs3, **options)),
+        compare("peaks from a dense track", dense, macs3, **options),
+        compare("peaks from runs", sparse, macs3, **options),
     ]
 
 
@@ -74,7 +74,3 @@ def _same(ours: list, reference: list | None) -> str:
         msg = "the intervals differ from those of macs3"
         raise AssertionError(msg)
     return f"{len(ours):,} identical intervals"
-
-
-def _record(row: Row) -> dict:
-    return row.as_dict()

@@ -34,6 +34,8 @@ class GuideSettings(TrainingSettings):
 
     Attributes
     ----------
+    steps, warmup, average
+        As of :class:`TrainingSettings`.
     core
         bp of a crop without its context.
     depth
