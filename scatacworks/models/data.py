@@ -205,7 +205,7 @@ class Drawer:
         if rng.random() < self.rules.channel_dropout:
             crop["counts"][1:] = 0
         if self.rules.flip and rng.random() < 0.5:
-            crop = {key: value[..., ::-1].copy() if np.ndim(value) else value for key, value in crop.items()}
+            crop = flipped(crop)
         return crop
 
     def at(
@@ -348,6 +348,11 @@ def _meet(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether any two of two sets of sorted, disjoint intervals overlap."""
     first = np.searchsorted(b[:, 1], a[:, 0], side="right")
     return bool((first < np.searchsorted(b[:, 0], a[:, 1], side="left")).any())
+
+
+def flipped(crop: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a crop read from right to left."""
+    return {key: value[..., ::-1].copy() if np.ndim(value) else value for key, value in crop.items()}
 
 
 def depth_of(n_sites: float, territory_bp: float) -> float:
