@@ -211,10 +211,12 @@ class Tracks:
 
         Parameters
         ----------
-        groups, genome, fill
+        groups, genome
             As for :class:`Tracks`.
         chromosomes
             Pairs of chromosome (name or code; genome order; absent ones are empty) and one :data:`Runs` per group.
+        fill
+            As for :class:`Tracks`.
         dtype
             Type of the values; by default that of the first runs given.
 

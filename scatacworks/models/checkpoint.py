@@ -198,6 +198,11 @@ def build(architecture: str, config: dict[str, Any], card: dict[str, Any], sourc
     Returns
     -------
     The network, randomly initialised.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is not known, or the configuration does not fit it.
     """
     known = architectures()
     if architecture not in known:

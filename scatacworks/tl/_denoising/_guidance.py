@@ -109,6 +109,13 @@ def from_others(
         Names of the groups to guide.
     unguided
         Cut sites and unguided probability of all groups of the pseudobulk, both of the same places.
+    strength, match
+        See :meth:`~scatacworks.prior.Guidance.make`.
+
+    Raises
+    ------
+    ValueError
+        If a group shares cells with all others.
     """
     cut_sites, probability = unguided
     use = ~_sharing(adata, key, cut_sites.groups)

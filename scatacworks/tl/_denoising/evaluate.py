@@ -114,6 +114,8 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        If `models` is no dict, or `differential` neither a pair nor a table.
     KeyError
         If a group is not in both.
     ValueError

@@ -132,6 +132,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
 
     Raises
     ------
+    TypeError
+        If `settings` or `card` is no dict.
     ValueError
         If nothing is left to train on, a sample has no peak, noisy tracks are deeper than clean ones or on another
         genome, a bigWig file holds NaN or lacks a chromosome of `regions`, cells are to be drawn without any, or the
