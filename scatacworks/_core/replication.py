@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csc_array, csr_matrix, diags_array
 from scipy.special import digamma, polygamma
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 _FEWEST_PEERS = 10  # groups that each one is compared with, even if they share cells with it
 
@@ -59,8 +57,6 @@ def group_overlap(members: csr_matrix, target: np.ndarray, weights: np.ndarray |
     weights
         Fragments of every cell; as many of each by default.
     """
-    from scipy.sparse import csc_array, diags_array
-
     weights = np.ones(members.shape[0]) if weights is None else np.maximum(np.asarray(weights, np.float64), 0.0)
     inside = csc_array(members != 0).astype(np.float64)
     shared = (inside.T @ diags_array(weights) @ inside).toarray()

@@ -6,6 +6,7 @@ A chunk's text begins and ends anywhere; whoever reads the chunks in order joins
 from __future__ import annotations
 
 import gzip
+import warnings
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -226,8 +227,6 @@ def _read_rest(path: Path, position: int, note: Callable[[int], Any]) -> Iterato
 
 
 def _warn_no_end(path: Path) -> None:
-    import warnings
-
     msg = (
         f"{path} lacks the end-of-file block of BGZF: it may have been cut short. Compare its size with the original's."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -234,8 +235,6 @@ def _rank_correlation(reader: _Reader, blocks: list[tuple[str, int, int]], ranks
 
 def _block_rows(reader: _Reader, blocks: list[tuple[str, int, int]], threshold: float) -> Iterator[dict[str, float]]:
     """One row per block; scores that do not exist in a block are NaN without a warning each."""
-    import warnings
-
     for chrom, start, end in blocks:
         scores = reader.scores()
         scores.update(reader.read(chrom, start, end), threshold)

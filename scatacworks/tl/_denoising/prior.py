@@ -17,6 +17,7 @@ from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
 from scatacworks._text import listed
 from scatacworks.genome import Genome
+from scatacworks.io import read_dhs_index
 from scatacworks.prior import NOTE, Prior
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural, read_samples
 from scatacworks.tracks import Tracks
@@ -128,8 +129,6 @@ def _existing(source: Any) -> Path:
 
 
 def _from_path(path: Path, n_samples: int | None) -> Prior:
-    from scatacworks.io import read_dhs_index
-
     if (path / NOTE).is_file():
         return Prior.from_zarr(path)
     if path.suffix == ".h5ad":
