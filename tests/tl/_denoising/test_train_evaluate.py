@@ -60,7 +60,6 @@ def test_training_uses_the_paper_chromosomes_and_fills_the_card(deep, tmp_path):
     assert card["genome"] == "made up"
     assert "train chr1:0-120000; validation chr20:0-120000" in card["split"]
     assert "auprc_20M" in result.history
-    assert sca.tl.denoise is not None
     again = sca.tl.train(deep, model=result.model, settings=settings(), progress=False)
     assert again.model is result.model
 
