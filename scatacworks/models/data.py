@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scatacworks._core.intervals import painted
 from scatacworks._core.pileup import box_coverage
+from scatacworks._core.spans import painted
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.models._cells import CellSites
 from scatacworks.models._labels import label_peaks

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core.calling import call_runs
-from scatacworks._core.intervals import merge
+from scatacworks._core.spans import union
 from scatacworks._depth import nuclear_sums
 from scatacworks._logging import logger
 from scatacworks._membership import groupby_of, has_groups, resolve_groups
@@ -187,7 +187,7 @@ def within(cut_sites: Tracks, where: Mapping[int, np.ndarray] | None) -> Tracks:
 
 def _widened(spans: np.ndarray, size: int) -> np.ndarray:
     start, end = np.maximum(spans[:, 0] - _ROOM, 0), np.minimum(spans[:, 1] + _ROOM, size)
-    return np.column_stack(merge(np.zeros(len(spans), np.int64), start, end)[1:])
+    return union(np.column_stack([start, end]))
 
 
 def describe(guidance: Guidance, *, match: bool) -> dict[str, Any]:
