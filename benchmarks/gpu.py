@@ -248,7 +248,7 @@ def profile(model: Model, inputs: tuple) -> str:
 # -- cut sites to tracks -----------------------------------------------------------------------------------------------
 
 
-def genome_sites(depth: float, n_bases: int, seed: int = 0) -> sca.Tracks:
+def genome_sites(depth: float, n_bases: int) -> sca.Tracks:
     """Cut sites along hg38's chromosomes, cut to `n_bases` in all."""
     genome = sca.Genome("hg38")
     sizes, left = {}, n_bases
@@ -258,7 +258,7 @@ def genome_sites(depth: float, n_bases: int, seed: int = 0) -> sca.Tracks:
             left -= sizes[chrom]
     piece = cut_sites(TERRITORY / 30_000_000 * 700_000, 30_000_000)  # 700,000 sites, to draw from
     at, _, counts = piece.runs(0, 0)
-    at, rng = np.repeat(at, counts), np.random.default_rng(seed)
+    at, rng = np.repeat(at, counts), np.random.default_rng(0)
     chromosomes = []
     for chrom, size in sizes.items():
         copies = -(-size // 30_000_000)
