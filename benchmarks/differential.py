@@ -282,8 +282,8 @@ class RawCounts:
         own = normalize(self.targets[[target]], self.groups, family)[0]
         overlap = group_overlap(self.members, self.cells.target == target, self.cells.n_sites)
         result = one_against_many(own, self.normalized, overlap, family)
-        table = self.universe[["chrom", "start", "end", "family"]].assign(p=result.p, z=result.z)
-        return table.assign(q=adjust_families(result.p, family))
+        table = self.universe[["chrom", "start", "end", "family"]].assign(p_value=result.p, z=result.z)
+        return table.assign(q_value=adjust_families(result.p, family))
 
 
 def denoised_z(adata: AnnData, group: str) -> list[tuple[str, int, np.ndarray]]:
@@ -301,7 +301,7 @@ def joined(z: list[tuple[str, int, np.ndarray]], min_z: float = 2.0) -> pd.DataF
         parts.append(pd.DataFrame({"chrom": chrom, "start": start + first, "end": end + first, "top_z": top}))
     table = pd.concat(parts, ignore_index=True)
     p = two_sided_p(table["top_z"].to_numpy())
-    return table.assign(p=p, q=benjamini_hochberg(p))
+    return table.assign(p_value=p, q_value=benjamini_hochberg(p))
 
 
 def peak_tests(run: Experiment, target: int) -> dict[str, pd.DataFrame]:
@@ -324,7 +324,7 @@ def peak_tests(run: Experiment, target: int) -> dict[str, pd.DataFrame]:
         p_wilcoxon = _wilcoxon(logged, np.arange(len(kept)) < len(own))
         p_counts = _quasi_poisson(matrix, cells.n_sites, own, rest)
         for name, p in (("Wilcoxon", p_wilcoxon), ("counts", p_counts)):
-            tables[f"peak matrix, {name}{suffix}"] = peaks.assign(p=p, q=benjamini_hochberg(p))
+            tables[f"peak matrix, {name}{suffix}"] = peaks.assign(p_value=p, q_value=benjamini_hochberg(p))
     return tables
 
 
@@ -394,7 +394,7 @@ def score_regions(table: pd.DataFrame, where: pd.DataFrame, run: Experiment) -> 
     """Ranking of places by p-value; precision of the called regions and recall of the planted ones."""
     cells = run.cells
     truth = where["truth"].to_numpy()
-    called = table[table["q"] < FDR]
+    called = table[table["q_value"] < FDR]
     if not truth.any():
         return {"called": len(called)}
     regions = as_arrays(called, cells.genome)
@@ -505,7 +505,7 @@ def variant_test(run: Experiment, adata: AnnData, group: str) -> tuple[pd.DataFr
 
 def order(table: pd.DataFrame) -> np.ndarray:
     """Return p-values in the order in which the false discovery rate takes them: over the weight of the family."""
-    p = table["p"].to_numpy()
+    p = table["p_value"].to_numpy()
     return p / family_weights(table["family"].to_numpy(str)) if "family" in table else p
 
 

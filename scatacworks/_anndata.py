@@ -54,8 +54,8 @@ def genome_of(adata: AnnData) -> Genome | None:
     return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
 
 
-def slot_of(adata: AnnData, key: str, call: str) -> Any:
-    """Return what a function of scatacworks wrote to `.uns[key]`.
+def slot_of(adata: AnnData, key: str, call: str, *holds: str) -> Any:
+    """Return what a function of scatacworks wrote to `.uns[key]`, with all that it `holds`.
 
     Raises
     ------
@@ -64,6 +64,10 @@ def slot_of(adata: AnnData, key: str, call: str) -> Any:
     """
     if key not in adata.uns:
         msg = f"There is no .uns[{key!r}]; run {call} first."
+        raise KeyError(msg)
+    missing = [name for name in holds if not hasattr(adata.uns[key], "keys") or name not in adata.uns[key]]
+    if missing:
+        msg = f".uns[{key!r}] is no result of {call}: it lacks {', '.join(map(repr, missing))}."
         raise KeyError(msg)
     return adata.uns[key]
 

@@ -1,4 +1,4 @@
-"""Arguments that are numbers."""
+"""Arguments that are numbers, and those that are yes or no."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["real", "whole"]
+__all__ = ["flag", "real", "whole"]
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return an argument that must be `True` or `False`, where taking `"no"` for yes would do harm.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        msg = f"{name} is {value!r} ({type(value).__name__}); expected True or False."
+        raise TypeError(msg)
+    return bool(value)
 
 
 def real(value: Any, name: str) -> float:

@@ -121,6 +121,26 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
     return folder
 
 
+@contextmanager
+def only_process(folder: Path, path: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder, on what will be at `path`.
+
+    Raises
+    ------
+    RuntimeError
+        If another one does.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        lock = FileLock(folder / "lock").acquire(timeout=0)
+    except Timeout:
+        msg = f"Another process is at work on {path}. Wait for it, or give another path."
+        raise RuntimeError(msg) from None
+    with lock:
+        yield
+
+
 def require_writable(folder: str | os.PathLike[str]) -> Path:
     """Make `folder` when missing and check that files can be written to it."""
     folder = require_place(folder)
@@ -159,6 +179,9 @@ def require_replaceable(folder: str | os.PathLike[str], holds: str) -> Path:
 
 def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
     """Return `path` as a :class:`~pathlib.Path`, or raise one clear sentence when it is missing, a folder or empty."""
+    if not isinstance(path, str | os.PathLike):
+        msg = f"{path!r} ({type(path).__name__}) is no path; expected that of a {what}."
+        raise TypeError(msg)
     path = Path(path)
     if path.is_dir():
         msg = f"{path} is a folder; expected a {what}."

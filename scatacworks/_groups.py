@@ -12,25 +12,32 @@ __all__ = ["chosen_groups", "group_name", "group_names"]
 
 def group_name(value: Any) -> str:
     """Return the name that a value stands for; 10.0 is 10, as missing values turn whole numbers into floats."""
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
 
 
 def group_names(groups: Iterable[Any] | str | float) -> list[str]:
     """Return the names asked for; a single one is a list of one, and numbers are names, never positions."""
-    single = isinstance(groups, str) or not isinstance(groups, Iterable)
+    single = isinstance(groups, str) or not isinstance(groups, Iterable) or getattr(groups, "ndim", 1) == 0
     return [group_name(value) for value in ([groups] if single else groups)]
 
 
-def chosen_groups(groups: Iterable[Any] | str | float | None, known: Iterable[Any]) -> list[str]:
+def chosen_groups(
+    groups: Iterable[Any] | str | float | None, known: Iterable[Any], *, unique: bool = True
+) -> list[str]:
     """Return the names asked for, by default all that are known.
 
     Raises
     ------
     ValueError
-        If none is asked for, as a selection that found nothing does: that is not meant to be no work, or all.
+        If none is asked for, as a selection that found nothing does: that is not meant to be no work, or all. If one is
+        named twice, where they have to be `unique`.
     """
     names = group_names(known if groups is None else groups)
     if groups is not None and not names:
         msg = "groups is empty; name at least one group, or leave it out for all."
+        raise ValueError(msg)
+    if unique and len(set(names)) < len(names):
+        msg = f"groups names {next(name for name in names if names.count(name) > 1)!r} more than once."
         raise ValueError(msg)
     return names

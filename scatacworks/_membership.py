@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-_FEW_NUMBERS, _CELLS_PER_NUMBER = 10, 5  # more numbers, of fewer cells each on average, are no groups
+_FEW_NUMBERS, _ROWS_PER_NUMBER = 10, 5  # more numbers, of fewer cells or samples each on average, are no groups
 
 
 @dataclass(frozen=True)
@@ -131,39 +131,53 @@ def resolve_groups(
         warnings.warn(msg, UserWarning, stacklevel=stacklevel)
         membership = membership.select(np.flatnonzero(enough))
     if len(membership.groups) == 0:
-        msg = f"groupby={groupby!r} leaves no group: every entry is missing, or below min_cells={min_cells}."
+        why = f"every entry is missing, or below min_cells={min_cells}" if adata.n_obs else "the object has no cells"
+        msg = f"groupby={groupby!r} leaves no group: {why}."
         raise ValueError(msg)
     return membership
 
 
 def _from_column(column: pd.Series, name: str, stacklevel: int | None) -> Membership:
-    categories = column.astype("category")
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        _check_is_grouping(categories.cat.categories, int(column.notna().sum()), name)
-    codes = categories.cat.codes.to_numpy()
+    codes, names = column_groups(column)
     missing = int((codes < 0).sum())
     if 0 < missing < len(codes) and stacklevel is not None:
         msg = f"{missing:,} of {len(codes):,} cells have no value in .obs[{name!r}] and are left out of every group."
         warnings.warn(msg, UserWarning, stacklevel=stacklevel)
     cells = np.flatnonzero(codes >= 0)
-    names = np.array(group_names(categories.cat.categories), dtype=object)
     return Membership(names, membership_matrix(cells, codes[cells], (len(codes), len(names))))
 
 
-def _check_is_grouping(values: pd.Index, n_cells: int, column: str) -> None:
-    """Refuse numbers that measure cells: fractions, or nearly as many values as cells."""
+def column_groups(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return which group each row of a column of `.obs` is in, -1 where it has none, and the groups' names.
+
+    The one rule for what is a category: text, truth values, a categorical of anything, and whole numbers as far as
+    they name groups (clusters) rather than measure.
+
+    Raises
+    ------
+    ValueError
+        If the column holds measurements.
+    """
+    categories = column.astype("category")
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        _check_is_grouping(categories.cat.categories, int(column.notna().sum()), str(column.name))
+    return categories.cat.codes.to_numpy(), np.array(group_names(categories.cat.categories), dtype=object)
+
+
+def _check_is_grouping(values: pd.Index, n_rows: int, column: str) -> None:
+    """Refuse numbers that measure: fractions, or nearly as many values as rows."""
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return
     broken = values[values % 1 != 0]
     if len(broken):
         found = f"is a measurement, with values such as {broken[0]}"
-    elif len(values) > _FEW_NUMBERS and n_cells < _CELLS_PER_NUMBER * len(values):
-        found = f"looks like a measurement, with {len(values):,} values in {n_cells:,} cells, such as "
+    elif len(values) > _FEW_NUMBERS and n_rows < _ROWS_PER_NUMBER * len(values):
+        found = f"looks like a measurement, with {len(values):,} values in {n_rows:,} rows, such as "
         found += group_name(values[-1])
     else:
         return
     msg = (
-        f".obs[{column!r}] {found}; expected groups of cells. If every value does name a group: "
+        f".obs[{column!r}] {found}; expected groups. If every value does name a group: "
         f"adata.obs[{column!r}] = adata.obs[{column!r}].astype('category')."
     )
     raise ValueError(msg)
@@ -176,6 +190,10 @@ def _from_obsm(adata: AnnData, key: str) -> Membership:
     matrix.eliminate_zeros()
     if matrix.nnz and not np.isfinite(matrix.data).all():
         msg = f".obsm[{key!r}] has entries that are not finite; expected a membership (non-zero: the cell is in)."
+        raise ValueError(msg)
+    if matrix.nnz and matrix.data.min() < 0:
+        expected = "expected a membership (non-zero: the cell is in)"
+        msg = f".obsm[{key!r}] has negative entries, as an embedding has; {expected}."
         raise ValueError(msg)
     kept = adata.uns.get(key)
     names = np.arange(matrix.shape[1])
@@ -202,7 +220,7 @@ def membership_matrix(cells: np.ndarray, groups: np.ndarray, shape: tuple[int, i
 
 def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.ndarray:
     known = {name: position for position, name in enumerate(names)}
-    wanted = chosen_groups(wanted, names)
+    wanted = chosen_groups(wanted, names, unique=False)
     unknown = [name for name in wanted if name not in known]
     if unknown:
         msg = f"{groupby!r} has no group {listed(map(repr, unknown))}; it has {listed(map(repr, names))}."

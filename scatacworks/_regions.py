@@ -181,7 +181,7 @@ def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any], *, gene_flan
         raise TypeError(msg)
     place = partial(flanked, genome) if gene_flanks else genome.region
     try:
-        found = [place(region) for region in ([regions] if _is_single(regions) else regions)]
+        found = [place(region) for region in one_or_more(regions, genome)]
     except ValueError as error:
         if isinstance(regions, str) and ":" not in regions:
             msg = f"{error} Nor is there such a file, or such a table in .uns."
@@ -190,9 +190,17 @@ def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any], *, gene_flan
     return pd.DataFrame(found, columns=["chrom", "start", "end"])
 
 
-def _is_single(regions: Any) -> bool:
-    is_triple = isinstance(regions, tuple) and len(regions) == 3 and not isinstance(regions[1], str)
-    return isinstance(regions, str) or (is_triple and isinstance(regions[0], str))
+def one_or_more(regions: Any, genome: Genome) -> Iterable[Any]:
+    """Return what to iterate over: a list of the one region that is given by itself, or the regions."""
+    is_triple = isinstance(regions, tuple) and len(regions) == 3 and isinstance(regions[0], str)
+    if isinstance(regions, str) or (is_triple and all(_is_position(part, genome) for part in regions[1:])):
+        return [regions]
+    return regions if isinstance(regions, Iterable) else [regions]  # which says that it is no region
+
+
+def _is_position(part: Any, genome: Genome) -> bool:
+    """Tell a position, also in text, from the name of a region; "2" is a chromosome, as far as there is one."""
+    return not isinstance(part, str) or (part.replace(",", "").isdigit() and genome.resolve([part])[0] < 0)
 
 
 def _names_a_file(text: str) -> bool:

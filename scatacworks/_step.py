@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from scatacworks._anndata import atac
+from scatacworks import _keys
+from scatacworks._anndata import atac, is_mudata
+from scatacworks._arguments import flag
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -13,15 +15,63 @@ if TYPE_CHECKING:
 
 
 def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> tuple[AnnData | MuData, AnnData]:
-    """Return the object the user gets back, and the AnnData in it to write to.
+    """Return the object the user gets back, and the AnnData in it to write to; neither is a view."""
+    data = own(data, copy=copy)
+    adata = atac(data, mod=mod)
+    return data, own(adata, copy=False)
+
+
+def own(data: AnnData | MuData, *, copy: bool) -> AnnData | MuData:
+    """Return the object to write to: the one given, or a copy.
 
     A view becomes an object of its own first, so that its parent is left alone (as scanpy does).
+
+    Raises
+    ------
+    TypeError
+        If it is neither an AnnData nor a MuData, or `copy` neither `True` nor `False`.
     """
-    data = data.copy() if copy else data
-    adata = atac(data, mod=mod)
-    if adata.is_view:
-        adata._init_as_actual(adata.copy())
-    return data, adata
+    if flag(copy, "copy"):
+        return data.copy()
+    if not is_mudata(data) and atac(data).is_view:
+        data._init_as_actual(data.copy())
+    return data
+
+
+def claim(adata: AnnData, key: Any, *holds: str, obsm: bool = False) -> None:
+    """Refuse, before any work, to write over what is not an earlier result of the same kind.
+
+    Parameters
+    ----------
+    adata
+        Object to write to.
+    key
+        Slot of `.uns` to be written.
+    holds
+        What tells a result of this kind, any of these: a key, a parameter or a column that only it has.
+    obsm
+        Whether `.obsm` is written under the key too.
+
+    Raises
+    ------
+    TypeError
+        If the key is no text.
+    ValueError
+        If the slot holds something else.
+    """
+    if not isinstance(key, str) or not key:
+        msg = f"key_added is {key!r}; expected the name of a slot of .uns."
+        raise TypeError(msg)
+    kept = adata.uns.get(key)
+    if hasattr(kept, "keys") and any(name in kept or name in kept.get(_keys.PARAMS, {}) for name in holds):
+        return
+    taken = [name for name, slots in (("uns", adata.uns), ("obsm", adata.obsm if obsm else ())) if key in slots]
+    if taken:
+        msg = (
+            f".{taken[0]}[{key!r}] holds something else than this function writes, which would be lost. Give another "
+            f"name by key_added, or delete it first: del adata.{taken[0]}[{key!r}]."
+        )
+        raise ValueError(msg)
 
 
 def take_column(data: AnnData | MuData, adata: AnnData, name: str | None) -> None:

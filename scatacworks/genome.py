@@ -352,10 +352,15 @@ def _alias_codes(chroms: Iterable[str]) -> dict[str, int]:
 
 def _base(position: object, region: object) -> int:
     """Return a position as the whole number that it is, whatever its type."""
-    if isinstance(position, float | np.floating) and not float(position).is_integer():
-        msg = f"The region {region!r} has the position {position}; expected a whole number of bp."
-        raise ValueError(msg)
-    return int(position)
+    number = position.replace(",", "") if isinstance(position, str) else position
+    try:
+        if isinstance(number, float | np.floating) and not float(number).is_integer():
+            raise ValueError
+        return int(number)
+    except (TypeError, ValueError):
+        found = repr(position) if isinstance(position, str) else position
+        msg = f"The region {region!r} has the position {found}; expected a whole number of bp."
+        raise ValueError(msg) from None
 
 
 def _read_sizes(source: str | Path) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core import prior as kernels
+from scatacworks._core.runs import highest_in_bins
 from scatacworks._files import atomic_path
 from scatacworks._text import counted, listed
 from scatacworks.tracks import Tracks
@@ -149,6 +150,13 @@ class Prior:
         total = np.zeros(end - start, np.float32)
         for row in range(len(self.rows)):
             total += self.tracks.window(row, chrom, start, end)
+        return np.minimum(total if self.pooled else total / self.n_samples, 1)
+
+    def highest(self, chrom: str, start: int, end: int, width: int) -> np.ndarray:
+        """Return the highest :meth:`fraction` in every bin of `width` bp of `[start, end)`; float32."""
+        starts, lengths, values = self.tracks.sum_runs(range(len(self.rows)), chrom)
+        lengths = np.ones(1, np.int32) if lengths is None else lengths
+        total = highest_in_bins(starts, lengths, values, start, end, 0.0, width)
         return np.minimum(total if self.pooled else total / self.n_samples, 1)
 
     def segments(self, chrom: int) -> Segments:

@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
-from scatacworks._groups import group_name, group_names
+from scatacworks._groups import chosen_groups, group_name
 from scatacworks._text import counted
 from scatacworks.genome import Genome
 
@@ -138,13 +138,18 @@ class Tracks:
 
         The window may reach over the ends of the chromosome, where the value is `fill`.
         """
-        low, high, group = self._slot(group, chrom)
-        low, high = self._overlapping(low, high, start, end)
-        lengths = _ONE if self.lengths is None else np.asarray(self.lengths[low:high])
+        starts, lengths, values, fill = self._touching(group, chrom, start, end)
         out = np.empty(end - start, np.float32)
-        starts, values = np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
-        kernels.fill_window(starts, lengths, values, start, float(self.fill[group]), out)
+        kernels.fill_window(starts, lengths, values, start, fill, out)
         return out
+
+    def highest(self, group: str | int, chrom: str | int, start: int, end: int, width: int) -> np.ndarray:
+        """Return the highest value in every bin of `width` bp of `[start, end)`, NaN where none is known; float32.
+
+        What :meth:`window` gives is not made for it: a whole chromosome takes as long as its runs.
+        """
+        starts, lengths, values, fill = self._touching(group, chrom, start, end)
+        return kernels.highest_in_bins(starts, lengths, values, start, end, fill, width)
 
     def sites(self, group: str | int, chrom: str | int, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Return starts and values of the runs that begin in `[start, end)`; for cut sites, all those in the window."""
@@ -152,6 +157,16 @@ class Tracks:
         low = _bisect(self.starts, start, low, high)
         high = _bisect(self.starts, end, low, high)
         return np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
+
+    def _touching(
+        self, group: str | int, chrom: str | int, start: int, end: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Return starts, lengths (one element if all are 1), values of the runs that can touch a window, and fill."""
+        low, high, group = self._slot(group, chrom)
+        low, high = self._overlapping(low, high, start, end)
+        lengths = _ONE if self.lengths is None else np.asarray(self.lengths[low:high])
+        starts, values = np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
+        return starts, lengths, values, float(self.fill[group])
 
     def _overlapping(self, low: int, high: int, start: int, end: int) -> tuple[int, int]:
         """Narrow `[low, high)` to the runs that can touch `[start, end)`; bisection, so a zarr array is barely read."""
@@ -178,17 +193,18 @@ class Tracks:
 
     def select(self, groups: Sequence[str]) -> Tracks:
         """Return the tracks of these groups, in this order."""
-        codes = [self.group_code(group) for group in group_names(groups)]
+        codes = [self.group_code(group) for group in chosen_groups(groups, self.groups)]
         chromosomes = ((chrom, [self.runs(code, chrom) for code in codes]) for chrom in self.genome.chroms)
         return Tracks.from_chromosomes(self.groups[codes], self.genome, chromosomes, fill=self.fill[codes])
 
     def sum_groups(self, groups: Sequence[str] | None = None, *, name: str = "sum") -> Tracks:
         """Return one track, the sum over groups (all by default); bases without a run count as zero."""
-        codes = range(len(self.groups)) if groups is None else [self.group_code(name) for name in group_names(groups)]
-        chromosomes = ((chrom, [self._sum_runs(codes, chrom)]) for chrom in self.genome.chroms)
+        codes = [self.group_code(group) for group in chosen_groups(groups, self.groups)]
+        chromosomes = ((chrom, [self.sum_runs(codes, chrom)]) for chrom in self.genome.chroms)
         return Tracks.from_chromosomes([name], self.genome, chromosomes)
 
-    def _sum_runs(self, codes: Iterable[int], chrom: str) -> Runs:
+    def sum_runs(self, codes: Iterable[int], chrom: str | int) -> Runs:
+        """Return the runs of the sum over groups (by position) on one chromosome."""
         parts = [self.runs(code, chrom) for code in codes]
         starts, values = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
         if self.lengths is None:

@@ -28,6 +28,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TRITON_INTERPRET"] = "1"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quiet_compiler() -> None:
+    """Say nothing of kernels that are not in the cache yet: which test compiles them is chance."""
+    from scatacworks import _numba
+
+    _numba.compiling.told = True
+
+
 @pytest.fixture(autouse=True)
 def closed_figures() -> Iterator[None]:
     """Close the figures of every test: a worker that runs many of them would otherwise warn of too many."""

@@ -9,7 +9,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks import _threads
-from scatacworks._arguments import real, whole
+from scatacworks._arguments import flag, real, whole
 
 NOT_WHOLE = [4.5, np.nan, np.inf, "4", True, np.True_, np.float32(4.5), None, [4], np.array([4, 5])]
 
@@ -158,3 +158,69 @@ def test_numbers_of_every_type_are_taken_as_a_float(value):
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(TypeError, match=r"^n is .* \(\w+\); expected a number\.$"):
         real(value, "n")
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_], ids=repr)
+def test_yes_and_no_are_taken_as_a_bool(value):
+    assert flag(value, "copy") is bool(value)
+
+
+WRONG_TYPES = {
+    "a table": (lambda x: sca.tl.vocabulary(x.to_df(), n_components=2), "DataFrame"),
+    "sumstats": (lambda x: sca.tl.trait_enrichment(x, sumstats="gwas.tsv"), "sumstats is 'gwas.tsv'; expected a dict"),
+    "motifs": (lambda x: sca.tl.motif_enrichment(x, motifs=5, progress=False), "motifs must be a motif file"),
+    "genes": (lambda x: sca.tl.gene_components(x, genes=5), r"5 \(int\) is no path"),
+    "classes": (lambda x: sca.tl.annotate_regions(x, classes={"repeat": 5}), r"5 \(int\) is no path"),
+    "regions": (lambda _: sca.tl.annotate_regions(5), "Expected an AnnData or a MuData, got int"),
+    "reference": (lambda x: sca.tl.project_bulk(x, 5), "reference is a int"),
+    "tracks": (lambda x: sca.tl.meta_tracks(x, x), "tracks is no Tracks but AnnData"),
+    "history": (lambda _: sca.pl.training(5), "Expected a DataFrame, got int"),
+    "metrics": (lambda _: sca.pl.metrics(5), "Expected a DataFrame, got int"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+def test_what_is_given_as_something_else_is_told(name):
+    call, match = WRONG_TYPES[name]
+    with pytest.raises(TypeError, match=match):
+        call(make_index())
+
+
+PLOTS = ("component_labels", "saturation", "vocabulary_scan", "motif_enrichment")
+
+
+@pytest.mark.parametrize("plot", [*PLOTS, "component_clustering"])
+def test_a_figure_of_another_result_is_refused(plot):
+    index = make_index()
+    index.uns["other"] = {"params": {}}
+    name = "labels_key" if plot == "component_labels" else "key"
+    with pytest.raises(KeyError, match=r"\.uns\['other'\] is no result of sca\.tl\..*: it lacks"):
+        getattr(sca.pl, plot)(index, **{name: "other"})
+
+
+def test_a_view_becomes_an_object_of_its_own_and_leaves_its_parent_alone():
+    index = make_index()
+    index.obs["half"] = ["a", "b"] * 3
+    view = index[:4]
+    sca.tl.label_components(view, keys="half")  # anndata's warning of a changed view would be an error here
+    assert not view.is_view
+    assert "component_labels" in view.uns
+    assert "component_labels" not in index.uns
+
+
+FLAGS = {
+    "copy": lambda x, yes: sca.pp.lsi(x, n_components=2, copy=yes),
+    "shared_cells": lambda x, yes: sca.pp.knn_groups(x, n_neighbors=2, use_rep="X_lsi", shared_cells=yes),
+    "exclusive": lambda x, yes: sca.tl.tf_elements(x, exclusive=yes),
+    "overwrite": lambda x, yes: sca.tl.train(x, out="kept", overwrite=yes),
+    "resume": lambda x, yes: sca.tl.train(x, out="kept", resume=yes),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", ["no", "False", None, 0], ids=repr)
+def test_text_is_neither_yes_nor_no(name, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match=rf"^{name} is {value!r} \(\w+\); expected True or False\.$"):
+        FLAGS[name](make_index(), value)
+    assert not any(tmp_path.iterdir())

@@ -41,6 +41,11 @@ def clusters():
         (np.float32(0.5), ["0.5"]),
         ([10, "2"], ["10", "2"]),
         (pd.Index([1, 0]), ["1", "0"]),
+        (np.array("B"), ["B"]),
+        (np.array(10.0), ["10"]),
+        (np.array(["B", "T"]), ["B", "T"]),
+        (pd.Categorical(["B", "T"]), ["B", "T"]),
+        (pd.Series([10.0, 2.0], index=["x", "y"]), ["10", "2"]),
         (("a b",), ["a b"]),
         ({"a b"}, ["a b"]),
         ({1: "a", 0: "b"}.keys(), ["1", "0"]),
@@ -58,6 +63,10 @@ def test_an_empty_selection_is_refused(clusters, tmp_path):
         sca.tl.denoise(adata, groups=np.array([]), progress=False)
     with pytest.raises(ValueError, match="groups is empty"):
         sca.tl.call_peaks(adata, groups=pd.Index([]))
+    with pytest.raises(ValueError, match="groups is empty"):
+        sca.get.peaks(adata, [])
+    with pytest.raises(ValueError, match="groups is empty"):
+        sca.pl.peaks(adata, groups=[])
     for write in (sca.io.write_bigwig, sca.io.write_hub, sca.io.write_peaks):
         with pytest.raises(ValueError, match="groups is empty"):
             write(adata, tmp_path / "out", groups=[])
@@ -65,7 +74,13 @@ def test_an_empty_selection_is_refused(clusters, tmp_path):
     assert sca.get.tracks(adata, key="denoised").groups.tolist() == ["10", "2", "1", "0"]  # as before
 
 
-@pytest.mark.parametrize("given", ["10", 10, ["10"], [10]])
+def test_a_group_named_twice_is_refused(clusters):
+    for call in (sca.tl.call_peaks, sca.pl.peaks):
+        with pytest.raises(ValueError, match="groups names '10' more than once"):
+            call(clusters, groups=["10", "2", 10])
+
+
+@pytest.mark.parametrize("given", ["10", 10, ["10"], [10], np.array(["10"]), pd.Categorical(["10"]), pd.Index([10])])
 def test_every_function_takes_a_cluster_by_its_name(clusters, tmp_path, given):
     adata = clusters.copy()
     whole = sca.get.tracks(adata)
@@ -134,11 +149,11 @@ GROUPINGS = {
     "categories of fractions": pd.Categorical(COUNTS / 7),
 }
 MEASUREMENTS = {
-    "counts": (COUNTS, "with 300 values in 300 cells, such as [0-9]+;"),
-    "counts stored as floats": (COUNTS.astype(float), "with 300 values in 300 cells, such as [0-9]+;"),
-    "counts with a missing value": (np.where(np.arange(N_CELLS) == 7, np.nan, COUNTS), "with 299 values in 299 cells"),
-    "nullable": (pd.array(COUNTS, "Int64"), "with 300 values in 300 cells"),
-    "some cells alike": (COUNTS // 15, r"with \d+ values in 300 cells"),
+    "counts": (COUNTS, "with 300 values in 300 rows, such as [0-9]+;"),
+    "counts stored as floats": (COUNTS.astype(float), "with 300 values in 300 rows, such as [0-9]+;"),
+    "counts with a missing value": (np.where(np.arange(N_CELLS) == 7, np.nan, COUNTS), "with 299 values in 299 rows"),
+    "nullable": (pd.array(COUNTS, "Int64"), "with 300 values in 300 rows"),
+    "some cells alike": (COUNTS // 15, r"with \d+ values in 300 rows"),
     "fractions": (COUNTS / 7, "with values such as [0-9.]+;"),
 }
 

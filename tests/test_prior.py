@@ -43,6 +43,8 @@ def test_peaks_become_rows_of_ones():
     assert prior.n_samples == 3
     np.testing.assert_array_equal(dense(prior), expected())
     np.testing.assert_allclose(prior.fraction("chr1", 0, 5_000), expected().mean(0), rtol=1e-6)
+    binned = expected().mean(0).reshape(-1, 50).max(1)
+    np.testing.assert_allclose(prior.highest("chr1", 0, 5_000, 50), binned, rtol=1e-6)
 
 
 def test_an_index_gives_its_samples():
@@ -98,6 +100,8 @@ def test_the_published_table_has_components_of_fractions(tmp_path, zipped):
         assert prior.n_samples == 733
         assert prior.fraction("chr1", 99, 101).tolist() == pytest.approx([0, 400 / 733])
         assert prior.fraction("chr1", 299, 301).tolist() == [1, 1]
+        assert prior.highest("chr1", 98, 102, 2).tolist() == pytest.approx([0, 400 / 733])
+        assert prior.highest("chr1", 299, 301, 2).tolist() == [1]
     with pytest.raises(ValueError, match="give n_samples"):
         sca.tl.prior(table, n_samples=500)
 

@@ -70,8 +70,14 @@ def test_every_form_is_the_same_table_and_the_same_intervals(genome, tmp_path):
 
 
 def test_one_region_needs_no_list(genome):
-    for form in ("chr2:0-500", "chr2", ("chr2", 0, 500), genome.region("chr2")):
+    for form in ("chr2:0-500", "chr2", ("chr2", 0, 500), ("chr2", "0", "500"), genome.region("chr2")):
         assert as_spans(form, genome)[1].tolist() == [[0, 500]]
+
+
+def test_three_chromosomes_are_no_region():
+    genome = sca.Genome({"1": 50, "2": 50, "3": 50})
+    assert as_regions(("1", "2", "3"), genome).index.tolist() == ["1:0-50", "2:0-50", "3:0-50"]
+    assert as_regions(("1", "20", "30"), genome).index.tolist() == ["1:20-30"]
 
 
 def test_intervals_that_overlap_or_touch_become_one(genome):
@@ -111,6 +117,8 @@ def test_nuclear_intervals_are_the_genome_but_mitochondria(genome):
         (3, TypeError, "regions is 3; expected a region, gene, BED file or table"),
         ("chr1:5-100000", ValueError, r"not within chr1 of custom \(length 10,000 bp\); expected 0 <= start"),
         (table(chrom="chr1", end=5), KeyError, r"lacks the column\(s\) start, and its names are not"),
+        (("chr1", None, 9), ValueError, "the position None; expected a whole number of bp"),
+        ([("chr1", "a", 9)], ValueError, "the position 'a'; expected a whole number of bp"),
         (table(chrom="chr1", start=1.5, end=9), ValueError, "start 1.5; expected a whole"),
         (table(chrom="chr1", start=1, end=None), ValueError, "end None; expected a whole"),
         (table(chrom="chr1", start=1, end=1), ValueError, "1 of 1 regions are empty"),

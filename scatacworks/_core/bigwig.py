@@ -208,7 +208,7 @@ def summarize_runs(
 
 @njit
 def summarize_records(positions: np.ndarray, stats: np.ndarray, bin_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Merge records into bins of a multiple of their size; the form is that of :func:`summarise_runs`."""
+    """Merge records into bins of a multiple of their size; the form is that of :func:`summarize_runs`."""
     out_positions, out_stats = np.empty_like(positions), np.empty_like(stats)
     record, current = -1, -1
     for i in range(len(positions)):

@@ -26,6 +26,38 @@ def fill_window(
 
 
 @njit
+def highest_in_bins(
+    starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, start: int, end: int, fill: float, width: int
+) -> np.ndarray:
+    """Return the highest value of the step function in every bin of `width` bp of `[start, end)`, the last one shorter.
+
+    Each run is looked at once, and no base. NaN counts only where nothing else is in a bin; float32.
+    """
+    out = np.full((end - start + width - 1) // width, np.nan, np.float32)
+    here = start  # up to which all is seen
+    constant = len(lengths) == 1
+    for i in range(len(starts)):
+        left, right = max(starts[i], start), min(starts[i] + (lengths[0] if constant else lengths[i]), end)
+        if right <= left:
+            continue
+        _raise_bins(out, here - start, left - start, width, fill)
+        _raise_bins(out, left - start, right - start, width, values[i])
+        here = right
+    _raise_bins(out, here - start, end - start, width, fill)
+    return out
+
+
+@njit
+def _raise_bins(out: np.ndarray, left: int, right: int, width: int, value: float) -> None:
+    """Raise the bins that `[left, right)` touches to at least `value`."""
+    if right <= left:
+        return
+    for i in range(left // width, (right - 1) // width + 1):
+        if not out[i] >= value:  # also where the bin knows nothing yet
+            out[i] = out[i] if np.isnan(value) else value
+
+
+@njit
 def encode(dense: np.ndarray, offset: int, fill: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return starts, lengths and values of the runs of `dense` that differ from `fill`."""
     n_runs = 0

@@ -77,6 +77,12 @@ def denoise(  # noqa: PLR0913 - one for each option
     path: Annotated[
         Path | None, typer.Option(help="Keep the denoised tracks in this zarr store; a stopped run then goes on.")
     ] = None,
+    tracks_only: Annotated[
+        bool,
+        typer.Option(
+            "--tracks-only", help="Only help another run of the same command to fill --path; write nothing else."
+        ),
+    ] = False,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Smallest probability in a peak.")] = 0.5,
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
@@ -101,6 +107,7 @@ def denoise(  # noqa: PLR0913 - one for each option
         prior_exclude=tuple(name.strip() for name in prior_exclude.split(",") if name.strip()),
         prior_weight=prior_weight,
         path=path,
+        tracks_only=tracks_only,
         peaks={"threshold": threshold, "min_length": min_length, "max_gap": max_gap},
         show=tuple(show or ()),
         bigwig=_denoise.parse_layers(bigwig),

@@ -50,7 +50,8 @@ def run(
     adata = prepare(n_jobs=n_jobs, progress=progress)
     settings = _denoise.Settings(out=out, model=MODEL, device=device, n_jobs=n_jobs, progress=progress)
     settings.regions, settings.groupby = adata.uns["windows"], "cell_type"
-    _denoise.compute(adata, settings)
+    _denoise.denoise(adata, settings)
+    _denoise.call_peaks(adata, settings)
     guide(adata, settings)
     scores = agreement(adata)
     figures = [_denoise.save(headline(adata), out / "figures" / "fifty_cells.png")]

@@ -45,6 +45,7 @@ class Settings:
     prior_exclude: tuple[str, ...] = ()
     prior_weight: float = 1.0
     path: Path | None = None
+    tracks_only: bool = False
     peaks: dict[str, Any] = field(default_factory=dict)
     show: tuple[str, ...] = ()
     groupby: str | None = None  # column whose colours the figures take
@@ -85,6 +86,9 @@ def read(
     """Return the cells and the name of the `.obs` column with their groups."""
     from scatacworks.io import read_fragments, read_genes
 
+    if settings.tracks_only and settings.path is None:
+        msg = "--tracks-only needs --path, the store that runs of the same command fill together."
+        raise ValueError(msg)
     require_writable(settings.out)
     if fragments.suffix in (".h5ad", ".h5mu"):
         data, groupby = _from_anndata(fragments, groups, column, barcode_column)
@@ -175,13 +179,17 @@ def pseudobulk(
 
 
 def run(data: AnnData | MuData, settings: Settings) -> None:
-    """Denoise, call peaks and write everything."""
-    compute(data, settings)
+    """Denoise, call peaks and write everything; or denoise alone."""
+    denoise(data, settings)
+    if settings.tracks_only:
+        say(f"The tracks in {settings.path} are complete.")
+        return
+    call_peaks(data, settings)
     write_all(data, settings, draw(atac(data), settings))
 
 
-def compute(data: AnnData | MuData, settings: Settings) -> None:
-    """Denoise the groups and call their peaks."""
+def denoise(data: AnnData | MuData, settings: Settings) -> None:
+    """Denoise the groups."""
     from scatacworks import tl
     from scatacworks.get import tracks
 
@@ -199,6 +207,12 @@ def compute(data: AnnData | MuData, settings: Settings) -> None:
         n_jobs=settings.n_jobs,
         progress=settings.progress,
     )
+
+
+def call_peaks(data: AnnData | MuData, settings: Settings) -> None:
+    """Call the peaks of the denoised groups."""
+    from scatacworks import tl
+
     tl.call_peaks(data, **settings.peaks, n_jobs=settings.n_jobs)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def peaks(
         raise KeyError(msg)
     if group is None:
         return stored.reset_index(drop=True)
-    wanted = group_names(group)
+    wanted = chosen_groups(group, [])
     column = stored["group"].astype("category")
     unknown = [name for name in wanted if name not in column.cat.categories]
     if unknown:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
-from scatacworks._core.pileup import box_coverage
+from scatacworks._core.pileup import box_coverage, run_length_coverage
+from scatacworks._core.runs import highest_in_bins
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     import numpy as np
     from anndata import AnnData
     from mudata import MuData
+
+    from scatacworks.genome import Region
 
 _LAYERS = (_keys.CUT_SITES, _keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)
 _WRITERS = {_keys.DENOISED: "tl.denoise"}
@@ -123,6 +126,23 @@ def track(
     return box_coverage(starts, counts, start, end, extend)
 
 
+def track_bins(
+    adata: AnnData, group: str, region: Region, width: int, *, key: str, layer: str | None = None, extend: int = 100
+) -> np.ndarray:
+    """Return the highest value of what :func:`track` gives in every bin of `width` bp of a region; float32.
+
+    The runs are looked at, not the bases, so that a whole chromosome takes no longer than a gene with as many.
+    """
+    extend = whole(extend, "extend", least=0)
+    kept, layer = _open(adata, key, layer)
+    code, (chrom, start, end) = kept.group_code(group), region
+    if layer != _keys.CUT_SITES:
+        return kept.highest(code, chrom, start, end, width)
+    starts, counts = kept.sites(code, chrom, start - extend, end + extend)
+    runs = run_length_coverage(starts, counts, int(kept.genome.lengths[kept.genome.code(chrom)]), extend)
+    return highest_in_bins(*runs, start, end, 0.0, width)
+
+
 def is_made_of(adata: AnnData, key: str, source: str) -> bool:
     """Tell whether tracks were made of the cut sites that `source` holds now; true where that is not known."""
     made = adata.uns.get(key, {}).get(_keys.PARAMS, {}).get("cut_sites_digest")
@@ -144,7 +164,8 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
     available = [name for name in _LAYERS if (name in stored if folder is None else (folder / name).exists())]
     layer = available[0] if layer is None and available else layer
     if layer not in available:
-        msg = f".uns[{key!r}] has no layer {layer!r}; it has {', '.join(available) or 'none'}."
+        found = f"has no layer {layer!r}; it has {', '.join(available)}" if available else "holds no tracks"
+        msg = f".uns[{key!r}] {found}."
         raise KeyError(msg)
     kept = Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer)
     kept.genome = kept.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._arguments import whole
+from scatacworks._arguments import flag, whole
 from scatacworks._core.paired import to_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
@@ -143,7 +143,7 @@ def read_fragments(
     adata = _make_anndata(
         obs, paths if isinstance(path, Mapping) else next(iter(paths.values())), genome, params, counted
     )
-    if in_memory:
+    if flag(in_memory, "in_memory"):
         source = open_fragments(adata)
         adata.obsm[_keys.FRAGMENT_PAIRED] = paired_matrix(source, n_jobs=n_jobs, progress=progress)
     return adata

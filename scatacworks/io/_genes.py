@@ -102,8 +102,8 @@ def _transcripts(source: object) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         return _complete(source.genes), none, f"the gene table of {source.name}"
     if isinstance(source, pd.DataFrame):
         return _complete(source), none, "the gene table"
-    if not Path(source).exists() and not any(mark in str(source) for mark in "./\\"):  # type: ignore[arg-type]
-        return _complete(Genome(str(source)).genes), none, f"the gene table of {source}"
+    if isinstance(source, str) and not Path(source).exists() and not any(mark in str(source) for mark in "./\\"):
+        return _complete(Genome(source).genes), none, f"the gene table of {source}"
     path = require_file(source, "gene annotation")  # type: ignore[arg-type]
     name = path.name.removesuffix(".gz").removesuffix(".bgz").lower()
     if name.endswith((".gtf", ".gff", ".gff3", ".gff2")):

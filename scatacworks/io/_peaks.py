@@ -47,11 +47,12 @@ def write_peaks(
     1000. narrowPeak's signal is the maximum, its p and q values are -1 (not computed), its last column the summit's
     distance from the start. Lines are in the order of the table; files appear whole or not at all.
 
-    A table with the column `p` or `q`, as :func:`~scatacworks.tl.differential_regions` makes it, is a table of tests.
-    Its BED file has nine columns, with the colour of gain or loss where there is a `direction`, and behind them all
-    other columns of the table (BED9+), their names in a first line `#chrom start end …`. Genome browsers and tabix pass
-    over that line, and :func:`~scatacworks.io.read_peaks` reads it: nothing is lost. Its narrowPeak file has -log10 of
-    `p` and `q` where the format has them. Without `max`, `|top_z|` (or `|z|`) stands for the height.
+    A table with the column `p_value` or `q_value`, as :func:`~scatacworks.tl.differential_regions` makes it, is a table
+    of tests. Its BED file has nine columns, with the colour of gain or loss where there is a `direction`, and behind
+    them all other columns of the table (BED9+), their names in a first line `#chrom start end …`. Genome browsers and
+    tabix pass over that line, and :func:`~scatacworks.io.read_peaks` reads it: nothing is lost. Its narrowPeak file has
+    -log10 of `p_value` and `q_value` where the format has them. Without `max`, `|top_z|` (or `|z|`) stands for the
+    height.
 
     Parameters
     ----------
@@ -188,9 +189,9 @@ def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
     out["strand"] = table["strand"].to_numpy() if "strand" in table else "."
     if format == "narrowPeak":
         out["signal"] = [f"{value:.6g}" for value in highest]
-        out["p"], out["q"] = (_minus_log10(table.get(name)) for name in ("p", "q"))
+        out["p_value"], out["q_value"] = (_minus_log10(table.get(name)) for name in ("p_value", "q_value"))
         out["summit"] = (table["summit"] - table["start"]).to_numpy() if "summit" in table else -1
-    elif "p" in table or "q" in table:
+    elif "p_value" in table or "q_value" in table:
         out["thickStart"], out["thickEnd"], out["itemRgb"] = out["start"], out["end"], _rgb(table.get("direction"))
         further = [name for name in table if name not in out]
         text = table[further].select_dtypes(["object", "string"])

@@ -18,13 +18,14 @@ from scatacworks._text import listed
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
 Format = Literal["bed", "narrowPeak", "broadPeak"]
 _BED = ["chrom", "start", "end", "name", "score", "strand"]
 _USUAL = (*_BED, "signal", "sample", "group")  # not guessed: names may be numbers
 _UCSC = {"chromStart": "start", "chromEnd": "end"}
-_PEAK = [*_BED, "signal", "p", "q"]
+_PEAK = [*_BED, "signal", "p_value", "q_value"]
 _SKIPPED = ("#", "track", "browser")
 _SUFFIXES = (".bed", ".narrowpeak", ".broadpeak")
 
@@ -57,9 +58,9 @@ def read_peaks(
     -------
     One row per region: `chrom` (str), `start`, `end` (int64, 0-based, half-open); `name`, `score` and `strand` where
     the file has them; `signal` of narrowPeak and broadPeak; `summit` (int64, position on the chromosome; the middle if
-    the file says -1) of narrowPeak, `p` and `q` (float64, probabilities) where it has them; the columns that a first
-    line names, as numbers, bool or text (empty for a full stop); `group` (categorical, first column) where there are
-    several files.
+    the file says -1) of narrowPeak, `p_value` and `q_value` (float64, probabilities) where it has them; the columns
+    that a first line names, as numbers, bool or text (empty for a full stop); `group` (categorical, first column) where
+    there are several files.
 
     Raises
     ------
@@ -144,7 +145,26 @@ def _read(path: Path, format: str | None) -> pd.DataFrame:
         raise ValueError(msg)
     if format == "bed" and header is not None:
         names = _named_columns(path, header, lines)
-    needed = 3 if format == "bed" else len(names)
+    table = _text_of(path, lines, names, needed=3 if format == "bed" else len(names))
+    return _typed(table, lines, path, is_bed=format == "bed")
+
+
+def read_bed(path: str | PathLike[str], names: Sequence[str]) -> pd.DataFrame:
+    """Return `chrom`, `start`, `end` of a BED file and the columns behind them, as text, as far as there are any.
+
+    They are called `names`, whatever a first line calls them.
+    """
+    path = require_file(path, "BED file")
+    lines = _data_lines(path)[1]
+    positions = lines[0][1].split("\t")[1:3] if lines else []
+    if len(positions) == 2 and not any(character.isdigit() for text in positions for character in text):
+        lines = lines[1:]  # it names columns, in whatever way
+    return _positioned(_text_of(path, lines, [*_BED[:3], *names], needed=3), lines, path)
+
+
+def _text_of(path: Path, lines: list[tuple[int, str]], names: list[str], *, needed: int) -> pd.DataFrame:
+    """Return the first columns, at least `needed` of them, as text; start and end as numbers where all are plain."""
+    width = len(lines[0][1].split("\t")) if lines else 3
     columns = names[: max(needed, min(width, len(names)))]
     short = next((line for line in lines if line[1].count("\t") + 1 < len(columns)), None)
     if short is not None:
@@ -156,7 +176,7 @@ def _read(path: Path, format: str | None) -> pd.DataFrame:
             table = _parsed(text, columns, {"start": np.int64, "end": np.int64})
         except (ValueError, OverflowError):  # a line is to be named, or writes its numbers in another way
             table = _parsed(text, columns, {})
-    return _typed(table, lines, path, is_bed=format == "bed")
+    return table
 
 
 def _parsed(text: str, columns: list[str], types: dict[str, type]) -> pd.DataFrame:
@@ -201,12 +221,17 @@ def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str
         raise ValueError(msg) from error
 
 
-def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path, *, is_bed: bool) -> pd.DataFrame:
+def _positioned(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path) -> pd.DataFrame:
+    """Return the table with start and end as int64, checked."""
     start, end = (pd.to_numeric(table[name], errors="coerce") for name in ("start", "end"))
     valid = (start >= 0) & (end > start) & (end < 2**31) & (start % 1 == 0) & (end % 1 == 0)
     if not valid.all():
         _fail(path, lines[int(np.argmin(valid.to_numpy()))], "chromosome, start and end with 0 <= start < end < 2^31")
-    table = table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
+    return table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
+
+
+def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path, *, is_bed: bool) -> pd.DataFrame:
+    table = _positioned(table, lines, path)
     for name in ("score", "signal"):
         if name in table:
             table[name] = pd.to_numeric(table[name], errors="coerce")
@@ -217,7 +242,7 @@ def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path, *, is_
         outside = (offset < 0) | (offset >= table["end"] - table["start"])
         middle = (table["end"] - table["start"]) // 2
         table["summit"] = table["start"] + offset.mask(outside, middle)
-    for name in ("p", "q"):
+    for name in ("p_value", "q_value"):
         minus_log10 = pd.to_numeric(table.pop(name), errors="coerce")
         if (minus_log10 >= 0).any():  # -1 is not computed
             table[name] = 10.0 ** -minus_log10.where(minus_log10 >= 0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._core.spans import painted
-from scatacworks._groups import group_names
+from scatacworks._groups import chosen_groups
 from scatacworks._regions import as_regions, with_positions
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def evaluate_tracks(
     left_out = {} if exclude is None else _intervals(exclude, genome)
     blocks = _blocks(genome, regions, block_bp)
     rows = []
-    for group in group_names(prediction.groups if groups is None else groups):
+    for group in chosen_groups(groups, prediction.groups):
         own = None if peaks is None else _intervals(_of_group(peaks, group), genome)
         apart = None if differential is None else _intervals(_of_group(differential, group), genome)
         reader = _Reader(prediction, truth, score, extend, group, own, apart, left_out)

@@ -33,7 +33,7 @@ from scatacworks.models.guide import without_guide
 from scatacworks.prior import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tqdm import tqdm
 
@@ -107,6 +107,9 @@ class Predictor:
         self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip
         self.device = pick_device(device)
         self.n_jobs = _threads.resolve(n_jobs)
+        if not isinstance(rounding, Rounding | None):
+            msg = f"rounding is {rounding!r}; expected a scatacworks.models.Rounding."
+            raise TypeError(msg)
         self.rounding = rounding or Rounding()
         self.core = _core_length(model) if core is None else _check_core(model, core)
         if batch_size is None:
@@ -169,7 +172,7 @@ class Predictor:
         one = [lengths[c] if self.regions is None else np.diff(self.regions[c]).sum() for c in unit.chroms]
         return int(sum(one)) * len(unit.groups)
 
-    def run_all(self, units: Sequence[Unit], progress: tqdm | None = None) -> Iterator[tuple[Unit, Results]]:
+    def run_all(self, units: Iterable[Unit], progress: tqdm | None = None) -> Iterator[tuple[Unit, Results]]:
         """Denoise units in order; a GPU computes the next one while the last one's runs are put together."""
         if self._pipeline is None:
             yield from ((unit, self.run(unit, progress)) for unit in units)

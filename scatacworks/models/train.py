@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scatacworks._arguments import flag
 from scatacworks._files import atomic_path, remove_empty_folders, require_place
 from scatacworks._threads import torch_threads
 from scatacworks.models._description import differences
@@ -181,9 +182,12 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
         If there is one.
     NotADirectoryError, PermissionError
         If it is a file, or cannot be written to.
+    TypeError
+        If it is not said by True or False.
     ValueError
         If it is to be both gone on with and overwritten, or gone on with and not named.
     """
+    resume, overwrite = flag(resume, "resume"), flag(overwrite, "overwrite")
     if resume and overwrite:
         msg = "resume=True goes on with the earlier run in the folder, overwrite=True deletes it; give one of them."
         raise ValueError(msg)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.ndarray, list[str]]:
     """Loadings of one axis, and the names of the components."""
+    if axis not in ("obs", "var"):
+        msg = f"axis={axis!r} is unknown; expected 'obs' for samples or 'var' for elements."
+        raise ValueError(msg)
     slots = index.obsm if axis == "obs" else index.varm
     if _keys.X_VOCABULARY not in slots:
         msg = f"There is no .{axis}m[{_keys.X_VOCABULARY!r}]; run tl.vocabulary or tl.project_vocabulary first."
@@ -37,7 +40,7 @@ def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.
 
 def barcodes(
     index: AnnData,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     *,
     axis: Literal["obs", "var"] = "var",
     n: int = 100,
@@ -100,9 +103,10 @@ def barcodes(
         some = np.flatnonzero(loadings.any(axis=1))
         chosen = np.sort(np.random.default_rng(seed).choice(some, min(n, len(some)), replace=False))
     else:
-        chosen = known.get_indexer(list(names))
+        names = [names] if isinstance(names, str) else list(names)
+        chosen = known.get_indexer(names)
         if (chosen < 0).any():
-            msg = f"There is no {list(names)[int(np.argmin(chosen))]!r} among the {len(known)} names of .{axis}."
+            msg = f"There is no {names[int(np.argmin(chosen))]!r} among the {len(known)} names of .{axis}."
             raise KeyError(msg)
     part = loadings[chosen]
     if sort:

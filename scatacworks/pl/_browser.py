@@ -21,13 +21,14 @@ _INK = "#26292e"
 _GENE = "#33415c"
 
 
-def bins_of(values: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
-    """Return bin edges (bp, `(n + 1,)`) and the highest value of each of at most 4,000 bins."""
-    width = max(1, -(-len(values) // MAX_POINTS))
-    starts = np.arange(0, len(values), width)
-    edges = region.start + np.append(starts, len(values))
-    highest = np.fmax.reduceat(values, starts) if width > 1 else values
-    return edges, highest
+def bin_width(region: Region) -> int:
+    """Return the bp of each of the at most 4,000 bins that a region is shown in."""
+    return -(-(region.end - region.start) // MAX_POINTS)
+
+
+def bin_edges(region: Region) -> np.ndarray:
+    """Return the first base of every bin and the region's end, `(n + 1,)`."""
+    return np.append(np.arange(region.start, region.end, bin_width(region)), region.end)
 
 
 def draw_area(ax: Axes, edges: np.ndarray, values: np.ndarray, color: str) -> None:
@@ -106,11 +107,11 @@ def draw_genes(ax: Axes, genes: pd.DataFrame, exons: pd.DataFrame | None, region
     with_names = lines.max() < MAX_GENE_LINES
     if not with_names:
         lines = (genes["strand"] == "-").to_numpy().astype(np.int64)
-    for line, gene in zip(lines, genes.itertuples(), strict=True):
-        start, end, y = max(gene.start, region.start), min(gene.end, region.end), -float(line)
-        ax.plot([start, end], [y, y], color=_GENE, linewidth=1.1 if with_names else 3, solid_capstyle="butt")
+    left, right = np.maximum(genes["start"], region.start), np.minimum(genes["end"], region.end)
+    ax.hlines(-lines, left, right, color=_GENE, linewidth=1.1 if with_names else 3, capstyle="butt")
+    for y, start, end, gene in zip(-lines, left, right, genes.itertuples(), strict=True):
         if not with_names:
-            continue
+            break
         _draw_strand(ax, gene.strand, (start, end), y, 14 * ax.figure.dpi / 72 * pixel_bp)
         _draw_exons(ax, gene, exons, (start, end), y)
         middle, _ = _name_span(gene, region, letter_bp)

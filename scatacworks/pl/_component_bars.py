@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._groups import group_name
+from scatacworks._membership import column_groups
 from scatacworks._palette import component_colors
 from scatacworks._text import counted
 from scatacworks.pl._barcodes import loadings_and_names
@@ -98,13 +98,9 @@ def _names(index: AnnData, groupby: str) -> np.ndarray:
     if groupby not in index.obs:
         msg = f".obs has no column {groupby!r}; it has {list(index.obs.columns)}."
         raise KeyError(msg)
-    column = index.obs[groupby]
-    known = column.notna().to_numpy()
-    names = np.array([group_name(value) if there else "" for value, there in zip(column, known, strict=True)])
+    codes, groups = column_groups(index.obs[groupby])
+    names = np.append(groups, "")[codes].astype(str)
     if not (names != "").any():
         msg = f".obs[{groupby!r}] has no category; every value is missing."
-        raise ValueError(msg)
-    if column.dtype.kind == "f" and (column[known] % 1 != 0).any():
-        msg = f".obs[{groupby!r}] is a measurement, with values such as {column[known].iloc[0]}; expected groups."
         raise ValueError(msg)
     return names

@@ -74,7 +74,7 @@ def component_clustering(
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['Lymphoid', 'Neural']
     """
-    table = slot_of(index, key, "sca.tl.component_clustering(index)")["components"]
+    table = slot_of(index, key, "sca.tl.component_clustering(index)", "components")["components"]
     colors = component_colors(index.uns, [str(name) for name in table["component"]])
     table = table[table["ratio"].notna()]
     if table.empty:

@@ -67,7 +67,7 @@ def component_labels(
     >>> [text.get_text() for text in fig.axes[0].get_yticklabels()]
     ['brain (6)', 'blood (6)']
     """
-    table = slot_of(index, labels_key, "sca.tl.label_components(index)")
+    table = slot_of(index, labels_key, "sca.tl.label_components(index)", "score", "category")
     key = str(table["key"].iloc[0]) if key is None else key
     table = table[table["key"] == key]
     if table.empty:

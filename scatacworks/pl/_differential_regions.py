@@ -14,7 +14,7 @@ from scatacworks._palette import GAIN, LOSS
 from scatacworks.genome import Region
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
-from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, size_of
 from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target
 
@@ -134,7 +134,8 @@ def _default_region(table: pd.DataFrame, moments: Background) -> Region:
     if len(table) == 0:
         msg = "The result has no regions; name one to show."
         raise ValueError(msg)
-    row = table.iloc[int(np.lexsort((table["p"], table["q"]))[0])]  # kinds weigh differently: p alone may be no call
+    # kinds weigh differently: the smallest p-value alone may be no call
+    row = table.iloc[int(np.lexsort((table["p_value"], table["q_value"]))[0])]
     regions = moments.regions
     own = regions[
         (regions["chrom"] == row["chrom"]) & (regions["start"] <= row["start"]) & (regions["end"] >= row["end"])
@@ -178,7 +179,7 @@ def _axes(n_lines: int, figsize: tuple[float, float] | None) -> tuple[Figure, li
     import matplotlib.pyplot as plt
 
     heights = [*_HEIGHTS, *([0.3 * n_lines + 0.1] if n_lines else [])]
-    size = figsize or (WIDTH, sum(heights) + 0.9)
+    size = size_of(figsize, (WIDTH, sum(heights) + 0.9))
     layout = {"height_ratios": heights, "hspace": 0.12, "left": 0.09, "right": 0.97}
     margins = {"top": 1 - 0.35 / size[1], "bottom": 0.45 / size[1]}
     figure, axes = plt.subplots(len(heights), 1, sharex=True, figsize=size, gridspec_kw=layout | margins)

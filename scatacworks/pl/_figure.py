@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from scatacworks._arguments import real
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -21,7 +25,29 @@ def create_axes(
         return ax.figure, ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=figsize or default, layout="constrained")
+    return plt.subplots(figsize=size_of(figsize, default), layout="constrained")
+
+
+def size_of(figsize: tuple[float, float] | None, default: tuple[float, float]) -> tuple[float, float]:
+    """Return width and height in inches: as given, checked, or the default.
+
+    Raises
+    ------
+    TypeError
+        If it is no pair of numbers.
+    ValueError
+        If one is not positive.
+    """
+    if figsize is None:
+        return default
+    if np.ndim(figsize) != 1 or len(figsize) != 2:
+        msg = f"figsize is {figsize!r}; expected width and height in inches, such as ({default[0]:g}, {default[1]:g})."
+        raise TypeError(msg)
+    width, height = (real(value, "an entry of figsize") for value in figsize)
+    if not (width > 0 and height > 0):
+        msg = f"figsize is {figsize!r}; expected a positive width and height in inches."
+        raise ValueError(msg)
+    return width, height
 
 
 def dress(ax: Axes, *, x: str = "", y: str = "", title: str = "") -> None:

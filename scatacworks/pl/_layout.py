@@ -9,7 +9,7 @@ import numpy as np
 
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
-from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class Layout:
             import matplotlib.pyplot as plt
 
             height = sum(heights) + TOP + BOTTOM
-            width, height = figsize or (WIDTH, height)
+            width, height = size_of(figsize, (WIDTH, height))
             self.figure = plt.figure(figsize=(width, height))
             borders = {"left": self._left() / width, "right": 1 - RIGHT / width}
             borders |= {"top": 1 - TOP / height, "bottom": BOTTOM / height}

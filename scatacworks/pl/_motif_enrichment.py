@@ -71,7 +71,7 @@ def motif_enrichment(
     >>> figure = sca.pl.motif_enrichment(index, return_fig=True)
     """
     n_top = whole(n_top, "n_top")
-    table = slot_of(index, key, "sca.tl.motif_enrichment(index, motifs=...)")["table"]
+    table = slot_of(index, key, "sca.tl.motif_enrichment(index, motifs=...)", "table")["table"]
     components = list(dict.fromkeys(table["component"]))
     leading = table.drop_duplicates(["component", "cluster"]).groupby("component", sort=False).head(n_top)
     motifs = list(dict.fromkeys(leading["motif"]))

@@ -9,10 +9,9 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks._groups import group_names
-from scatacworks._membership import groupby_of
-from scatacworks.pl._colors import group_colors
-from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish
+from scatacworks._groups import chosen_groups
+from scatacworks.pl._colors import colors_by
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,8 +82,8 @@ def peaks(
 
     adata = atac(adata, mod=mod)
     table, names = _table(adata, key, groups)
-    colors = group_colors(adata, groupby or groupby_of(adata, _keys.PSEUDOBULK), names)
-    size = figsize or (_WIDTH, _ROW * len(names) + 0.75)
+    colors = colors_by(adata, groupby, _keys.PSEUDOBULK, names)
+    size = size_of(figsize, (_WIDTH, _ROW * len(names) + 0.75))
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
     counts = table["group"].value_counts().reindex(names, fill_value=0)
     rows = np.arange(len(names))
@@ -104,7 +103,7 @@ def _table(adata: AnnData, key: str, groups: Sequence[str] | None) -> tuple[pd.D
         msg = f"There are no peaks in .uns[{key!r}]; run scatacworks.tl.call_peaks first, or name its key_added as key."
         raise KeyError(msg)
     known = list(map(str, pd.Categorical(table["group"]).categories))
-    names = known if groups is None else group_names(groups)
+    names = chosen_groups(groups, known)
     unknown = [name for name in names if name not in known]
     if unknown:
         msg = f"There are no peaks of group {unknown[0]!r}; the groups are {', '.join(map(repr, known[:8]))}."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._membership import column_groups
 from scatacworks.pl._annotation import name_points
 from scatacworks.pl._colors import GREY, group_colors
 from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish
@@ -90,18 +91,15 @@ def projection(
     if color is None:
         axes.scatter(*points[:, shown].T, s=size, color=GREY, linewidths=0, rasterized=True)
     else:
-        groups = adata.obs[color].astype("category")
-        names = [str(name) for name in groups.cat.remove_unused_categories().cat.categories]
-        colors = group_colors(adata, color, names)
-        without = groups.isna().to_numpy()
+        codes, groups = column_groups(adata.obs[color])
+        colors = group_colors(adata, color, groups)
+        without = codes < 0
         if without.any():
             label = f"no {color} ({without.sum():,})"
             axes.scatter(*points[without][:, shown].T, s=size, color=GREY, label=label, linewidths=0, rasterized=True)
-        for name in names:
-            rows = (groups.astype(str) == name).to_numpy()
-            axes.scatter(
-                *points[rows][:, shown].T, s=size, color=colors[name], label=name, linewidths=0, rasterized=True
-            )
+        for code in np.unique(codes[codes >= 0]):
+            look = {"color": colors[groups[code]], "label": groups[code], "linewidths": 0, "rasterized": True}
+            axes.scatter(*points[codes == code][:, shown].T, s=size, **look)
         axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
     axes.scatter(*reference[:, shown].T, s=14, facecolor="white", edgecolor=INK, linewidths=0.8, zorder=3)
     name_points(axes, adata.uns[key]["names"], reference[:, shown])

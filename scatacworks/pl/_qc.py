@@ -10,7 +10,7 @@ from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._palette import PALETTE
 from scatacworks.pl._colors import GREY
-from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, finish
+from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, finish, size_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,7 +80,7 @@ def qc(
         msg = f"There are no quality profiles in .uns[{key!r}]; run scatacworks.pp.qc_metrics first."
         raise KeyError(msg)
     profile = stored.get("tss_profile")
-    figure, axes = plt.subplots(1, 2 + (profile is not None), figsize=figsize or _SIZE, layout="constrained")
+    figure, axes = plt.subplots(1, 2 + (profile is not None), figsize=size_of(figsize, _SIZE), layout="constrained")
     _lengths(axes[0], np.asarray(stored["fragment_lengths"]))
     if profile is not None:
         _starts(axes[1], np.asarray(profile))

@@ -59,7 +59,7 @@ def saturation(
     >>> fig.axes[0].get_xlabel()
     'number of samples'
     """
-    stored = slot_of(index, key, "sca.tl.saturation(index)")
+    stored = slot_of(index, key, "sca.tl.saturation(index)", "table")
     table = stored["table"]
     n = int(table["n_samples"].max()) + 1
     figure, axes = create_axes(ax, figsize, (3.6, 3.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,14 +12,14 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac, genome_of
-from scatacworks._groups import group_names
-from scatacworks._membership import groupby_of
-from scatacworks._regions import flanked
-from scatacworks.get import track as get_track
+from scatacworks._groups import chosen_groups, group_names
+from scatacworks._regions import flanked, one_or_more
+from scatacworks._text import listed
+from scatacworks.genome import GENE_COLUMNS
 from scatacworks.get import tracks as get_tracks
-from scatacworks.get._track import is_made_of
+from scatacworks.get._track import is_made_of, track_bins
 from scatacworks.pl import _browser
-from scatacworks.pl._colors import group_colors
+from scatacworks.pl._colors import colors_by
 from scatacworks.pl._figure import finish
 from scatacworks.pl._layout import Layout, Panel
 from scatacworks.prior import Prior
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Layer = Literal["raw", "denoised", "probability", "unguided", "prior", "peaks"]
 LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "unguided", "prior", "peaks")
+_DEFAULT_KEYS = (_keys.DENOISED, _keys.PSEUDOBULK, _keys.PEAKS)  # shown as far as they are there
 _PROBABILITIES = {"probability": _keys.PROBABILITY, "unguided": _keys.UNGUIDED}
 
 
@@ -50,7 +52,7 @@ def tracks(
     extend: int = 100,
     flank: int | None = None,
     genes: pd.DataFrame | bool = True,
-    highlight: str | Sequence[str | tuple[str, int, int]] = (),
+    highlight: str | tuple[str, int, int] | Sequence[str | tuple[str, int, int]] = (),
     share_y: bool = True,
     groupby: str | None = None,
     palette: dict[str, str] | None = None,
@@ -132,18 +134,20 @@ def tracks(
     3
     """
     adata = atac(adata, mod=mod)
+    if not isinstance(palette, Mapping | None):
+        msg = f"palette is {palette!r}; expected a dict of group -> colour."
+        raise TypeError(msg)
     source = _Source.find(
         adata, region, layers=layers, keys=(key, pseudobulk_key, peaks_key), extend=extend, flank=flank, genes=genes
     )
     names = source.groups(groups)
     panels = [source.panel(group, layer) for group in names for layer in source.layers]
-    colors = group_colors(adata, groupby or groupby_of(adata, pseudobulk_key), names) | (palette or {})
+    colors = colors_by(adata, groupby, pseudobulk_key, names) | (palette or {})
     body, exons = _genes(source.genome, source.region, genes=genes)
     layout = Layout(panels, _browser.count_lines(body, source.region), source.bp, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
     layout.label(source.region, _title(region, source.region) if title is None else title, source.unit())
-    parts = [highlight] if isinstance(highlight, str) else highlight
-    layout.shade([source.genome.region(part) for part in parts])
+    layout.shade([source.genome.region(part) for part in one_or_more(highlight, source.genome)])
     layout.draw_genes(body, exons, source.region)
     return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
 
@@ -159,8 +163,13 @@ _STEPS = {
 
 def _layers(adata: AnnData, wanted: Sequence[Layer] | None, keys: tuple[str, str, str]) -> list[Layer]:
     """Return the layers to show, by default all that there are."""
-    wanted = (wanted,) if isinstance(wanted, str) else wanted
+    if wanted is not None:
+        wanted = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
     key, pseudobulk_key, peaks_key = keys
+    absent = [name for name in keys if name not in adata.uns and name not in _DEFAULT_KEYS]
+    if absent:
+        msg = f"There is no .uns[{absent[0]!r}]; there are {listed(map(repr, adata.uns))}."
+        raise KeyError(msg)
     slots = (pseudobulk_key, key, key, key, key, peaks_key)
     guided = _keys.PRIOR in adata.uns.get(key, {})
     there = [
@@ -173,12 +182,15 @@ def _layers(adata: AnnData, wanted: Sequence[Layer] | None, keys: tuple[str, str
         msg = f"The layer {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, LAYERS))}."
         raise ValueError(msg)
     missing = [layer for layer in wanted or () if layer not in there]
+    if wanted == []:
+        msg = f"layers is empty; name some of {', '.join(map(repr, LAYERS))}, or leave it out for all there are."
+        raise ValueError(msg)
     if missing or not there:
         name = missing[0] if missing else "track"
         step = _STEPS.get(name, "pp.pseudobulk")
         msg = f"There is no {name} to show; run scatacworks.{step} first, or name the keys."
         raise KeyError(msg)
-    return there if wanted is None else list(wanted)
+    return there if wanted is None else wanted
 
 
 def _genome(adata: AnnData, key: str, pseudobulk_key: str) -> Genome:
@@ -234,13 +246,18 @@ class _Source:
 
     def groups(self, groups: Sequence[str] | None) -> list[str]:
         """Return the groups to show: those asked for, or all of the first layer."""
-        if groups is not None:
-            return group_names(groups)
         key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
-            return list(map(str, pd.Categorical(self.adata.uns[peaks_key]["group"]).categories))
-        denoised = any(layer in self.layers for layer in ("denoised", *_PROBABILITIES, "prior"))
-        return list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
+            known = group_names(pd.Categorical(self.adata.uns[peaks_key]["group"]).categories)
+        else:
+            denoised = any(layer in self.layers for layer in ("denoised", *_PROBABILITIES, "prior"))
+            known = list(map(str, get_tracks(self.adata, key=key if denoised else pseudobulk_key).groups))
+        names = chosen_groups(groups, known)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            msg = f"There is no group {unknown[0]!r}; the groups are {listed(map(repr, known))}."
+            raise KeyError(msg)
+        return names
 
     def panel(self, group: str, layer: Layer) -> Panel:
         """Return what one line shows."""
@@ -250,15 +267,16 @@ class _Source:
             chrom, start, end = self.region
             inside = (table["chrom"] == chrom) & (table["end"] > start) & (table["start"] < end)
             return Panel(group, layer, table=table[inside & (table["group"] == group)])
+        width = _browser.bin_width(self.region)
         if layer == "raw":
-            values = get_track(self.adata, group, self.region, key=pseudobulk_key, extend=self.extend)
+            values = track_bins(self.adata, group, self.region, width, key=pseudobulk_key, extend=self.extend)
             values = values * self.raw_factor(group)
         elif layer == "prior":
-            values = Prior.from_dict(self.adata.uns[key][_keys.PRIOR]).fraction(*self.region)
+            values = Prior.from_dict(self.adata.uns[key][_keys.PRIOR]).highest(*self.region, width)
         else:
             kept = _PROBABILITIES.get(layer, _keys.SIGNAL)
-            values = get_track(self.adata, group, self.region, key=key, layer=kept)
-        return Panel(group, layer, *_browser.bins_of(values, self.region))
+            values = track_bins(self.adata, group, self.region, width, key=key, layer=kept)
+        return Panel(group, layer, _browser.bin_edges(self.region), values)
 
     def raw_factor(self, group: str) -> float:
         """Return what brings a group's raw coverage to its denoised one's depth, or a million nuclear fragments."""
@@ -295,10 +313,17 @@ def _genes(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tup
     nothing = pd.DataFrame(columns=["chrom", "start", "end", "name", "strand"])
     if genes is False:
         return nothing, None
+    if genes is not True and not isinstance(genes, pd.DataFrame):
+        msg = f"genes is {genes!r}; expected True, False or a table such as io.read_genes returns."
+        raise TypeError(msg)
     if genes is True:
         if not genome.has_genes:
             return nothing, None
         genes = genome.genes
+    missing = [name for name in GENE_COLUMNS if name not in genes]
+    if missing:
+        msg = f"genes lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, genes.columns))}."
+        raise ValueError(msg)
     here = genome.resolve(genes["chrom"].astype(str)) == genome.code(region.chrom)
     inside = here & (genes["end"] > region.start) & (genes["start"] < region.end)
     genes = genes[inside]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from scatacworks.pl._figure import create_axes, finish
+from scatacworks.pl._figure import create_axes, finish, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -32,7 +32,7 @@ _COLORS = {"raw": "#8c8c8c", "gaussian": "#d8a13a", "denoised": "#2a6fb0"}
 def training(
     history: pd.DataFrame,
     *,
-    metrics: Sequence[str] = ("auprc", "pearson"),
+    metrics: str | Sequence[str] = ("auprc", "pearson"),
     figsize: tuple[float, float] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
@@ -69,13 +69,15 @@ def training(
     """
     import matplotlib.pyplot as plt
 
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    _require(history, ["step", "loss"])
     columns = {m: [c for c in history.columns if c.startswith(f"{m}_")] for m in metrics}
     missing = [m for m, found in columns.items() if not found]
     if missing:
         msg = f"The history has no column of {missing[0]!r}; it has {', '.join(map(str, history.columns))}."
         raise KeyError(msg)
     n = len(columns) + 1
-    figure, axes = plt.subplots(1, n, figsize=figsize or (3.2 * n, 2.6), layout="constrained")
+    figure, axes = plt.subplots(1, n, figsize=size_of(figsize, (3.2 * n, 2.6)), layout="constrained")
     axes[0].plot(history["step"], history["loss"], color="#444444")
     axes[0].set_ylabel("training loss")
     for ax, (metric, found) in zip(axes[1:], columns.items(), strict=True):
@@ -93,7 +95,7 @@ def training(
 def metrics(
     table: pd.DataFrame,
     *,
-    metrics: Sequence[str] = ("auprc", "pearson", "pearson_outside"),
+    metrics: str | Sequence[str] = ("auprc", "pearson", "pearson_outside"),
     figsize: tuple[float, float] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
@@ -130,9 +132,10 @@ def metrics(
     """
     import matplotlib.pyplot as plt
 
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     _require(table, ["method", *metrics])
     methods = list(dict.fromkeys(table["method"]))
-    wide = figsize or (0.6 * len(methods) * len(metrics) + 1.5 * len(metrics), 2.8)
+    wide = size_of(figsize, (0.6 * len(methods) * len(metrics) + 1.5 * len(metrics), 2.8))
     figure, axes = plt.subplots(1, len(metrics), figsize=wide, layout="constrained", squeeze=False)
     for ax, metric in zip(axes[0], metrics, strict=True):
         for x, method in enumerate(methods):
@@ -195,7 +198,7 @@ def depth_curve(
     """
     _require(table, ["method", "depth", metric])
     given = ax is not None
-    figure, ax = create_axes(ax, None, figsize)
+    figure, ax = create_axes(ax, figsize, (4.2, 3.2))
     for method, rows in table.groupby("method", sort=False):
         rows = rows.sort_values("depth")
         color = _COLORS.get(method, "#5aa469")
@@ -211,7 +214,10 @@ def depth_curve(
 
 
 def _require(table: pd.DataFrame, columns: Sequence[Any]) -> None:
-    """Refuse a table that lacks a column."""
+    """Refuse what is no table, or lacks a column."""
+    if not isinstance(table, pd.DataFrame):
+        msg = f"Expected a DataFrame, got {type(table).__name__}."
+        raise TypeError(msg)
     missing = [column for column in columns if column not in table.columns]
     if missing:
         msg = f"The table has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}."

@@ -69,7 +69,7 @@ def trait_enrichment(
     >>> sca.tl.trait_enrichment(index, sumstats={"count": gwas}, ld_blocks=1000)
     >>> figure = sca.pl.trait_enrichment(index, "count", return_fig=True)
     """
-    table = slot_of(index, key, "sca.tl.trait_enrichment(index, sumstats=...)")["table"]
+    table = slot_of(index, key, "sca.tl.trait_enrichment(index, sumstats=...)", "table")["table"]
     own = table[(table["trait"] == trait) & (table["n_blocks"] > 0)]
     if own.empty:
         msg = f"No trait {trait!r} with a variant in an element; there are {sorted(table['trait'].unique())}."

@@ -57,7 +57,7 @@ def vocabulary_scan(
     >>> len(fig.axes[0].lines)
     4
     """
-    stored = slot_of(index, key, "sca.tl.vocabulary_scan(index)")
+    stored = slot_of(index, key, "sca.tl.vocabulary_scan(index)", "summary")
     table = stored["summary"]
     figure, axes = create_axes(ax, figsize, (4.2, 3.0))
     looks = {

@@ -11,7 +11,7 @@ from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._palette import GAIN, LOSS
-from scatacworks.pl._figure import INK, LINE, SMALL, dress
+from scatacworks.pl._figure import INK, LINE, SMALL, dress, size_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,7 +74,7 @@ def volcano(
     >>> import pandas as pd, scatacworks as sca
     >>> adata = sca.datasets.toy(n_cells=3)
     >>> table = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "family": "peak"})
-    >>> table = table.assign(p=[1e-9, 0.2], log2fc=[2.0, 0.1], direction=1, significant=[True, False])
+    >>> table = table.assign(p_value=[1e-9, 0.2], log2fc=[2.0, 0.1], direction=1, significant=[True, False])
     >>> adata.uns["differential_regions"] = table
     >>> sca.pl.volcano(adata, show=False).get_xlabel()
     'log2 fold change of normalised coverage'
@@ -85,8 +85,8 @@ def volcano(
     n_labels = whole(n_labels, "n_labels", least=0)
     given = ax is not None
     if ax is None:
-        _, ax = plt.subplots(figsize=figsize or (3.6, 3.2), layout="constrained")
-    height = np.minimum(-np.log10(np.maximum(table["p"].to_numpy(float), 10**-_HIGHEST)), _HIGHEST)
+        _, ax = plt.subplots(figsize=size_of(figsize, (3.6, 3.2)), layout="constrained")
+    height = np.minimum(-np.log10(np.maximum(table["p_value"].to_numpy(float), 10**-_HIGHEST)), _HIGHEST)
     called, up = table["significant"].to_numpy(bool), table["direction"].to_numpy() > 0
     for chosen, color, size, label in (
         (~called, _NO_CALL, 4, None),
@@ -112,6 +112,10 @@ def _table(adata: AnnData, key: str, family: str | None) -> pd.DataFrame:
     table = adata.uns.get(key)
     if not isinstance(table, pd.DataFrame):
         msg = f"There is no table in .uns[{key!r}]; run scatacworks.tl.differential_regions first."
+        raise KeyError(msg)
+    missing = [name for name in ("p_value", "log2fc", "direction", "significant") if name not in table]
+    if missing:
+        msg = f".uns[{key!r}] is no result of tl.differential_regions: it lacks the column(s) {', '.join(missing)}."
         raise KeyError(msg)
     if family is None:
         return table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step, _threads
-from scatacworks._arguments import whole
+from scatacworks._arguments import flag, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.knn import (
     effective_groups,
@@ -106,8 +106,8 @@ def knn_groups(
     KeyError
         If the embedding is missing.
     ValueError
-        If there are fewer cells than `n_neighbors`, the embedding has missing values, or arguments contradict each
-        other.
+        If there are fewer cells than `n_neighbors`, the embedding has missing values, arguments contradict each other,
+        or `key_added` names another kind of result.
 
     Examples
     --------
@@ -118,13 +118,14 @@ def knn_groups(
     (500, 20)
     """
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "centers", obsm=True)
     cells = np.flatnonzero(~_mask(target, exclude))
     points = _embedding(target, use_rep, metric)[cells]
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(cells), of="the number of cells to group")
     n_groups = None if n_groups is None else whole(n_groups, "n_groups")
     rng = np.random.default_rng(seed)
     begin_with = centers if isinstance(centers, str) else _given(target, centers, cells)
-    if shared_cells:
+    if flag(shared_cells, "shared_cells"):
         own = _centers(begin_with, n_groups, points, rng)
         members = _neighbors(points, own, n_neighbors, method, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
     else:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import whole
+from scatacworks._arguments import real, whole
 from scatacworks._arrays import counts_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def lsi(
     """
     from scipy.sparse.linalg import svds
 
-    n_components = whole(n_components, "n_components")
+    n_components, scale_factor = whole(n_components, "n_components"), real(scale_factor, "scale_factor")
     result, target = _step.begin(adata, mod=mod, copy=copy)
     counts = counts_of(target, layer).astype(np.float64)
     counts.eliminate_zeros()

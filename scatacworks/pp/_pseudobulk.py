@@ -103,7 +103,8 @@ def pseudobulk(
     KeyError
         If `groupby`, or one of `groups`, does not exist.
     ValueError
-        If `groupby` holds measurements, or no fragment belongs to any group.
+        If `groupby` holds measurements, no fragment belongs to any group, or `.uns[key_added]` holds another kind of
+        result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else than such a store, is a file or cannot be written to.
 
@@ -125,6 +126,7 @@ def pseudobulk(
         msg = f"convention={convention!r} is unknown; expected one of {', '.join(map(repr, CONVENTIONS))}."
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "n_fragments")
     _step.take_column(result, target, groupby)
     min_cells = whole(min_cells, "min_cells", least=0)
     membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)

@@ -89,6 +89,13 @@ def qc_metrics(
 
     Ratios without a denominator are NaN.
 
+    Raises
+    ------
+    TypeError
+        If `genes` is no table.
+    ValueError
+        If it lacks a column, or `.uns[key_added]` holds another kind of result.
+
     Warns
     -----
     UserWarning
@@ -103,6 +110,7 @@ def qc_metrics(
     True
     """
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "fragment_lengths")
     source = open_fragments(target)
     starts = _transcription_starts(source.genome, genes)
     regions = None if peaks is None else _merged(peaks, source.genome, target)
@@ -196,6 +204,11 @@ def _transcription_starts(
     except ValueError as error:
         warnings.warn(f"{error} The enrichment at starts of transcription is left out.", UserWarning, stacklevel=3)
         return None
+    missing = [name for name in ("chrom", "start", "end", "strand") if name not in getattr(table, "columns", ())]
+    if missing:
+        found = f"lacks the column(s) {', '.join(missing)}" if hasattr(table, "columns") else f"is {table!r}"
+        msg = f"genes {found}; expected a table with chrom, start, end and strand, such as sca.Genome('hg38').genes."
+        raise (ValueError if hasattr(table, "columns") else TypeError)(msg)
     plus = table["strand"].to_numpy() != "-"
     position = np.where(plus, table["start"], table["end"] - 1)
     sites = np.unique(np.stack([genome.resolve(table["chrom"].astype(str)), position, np.where(plus, 1, -1)]), axis=1)

@@ -88,7 +88,7 @@ def subsample(
     Raises
     ------
     ValueError
-        If not exactly one size is given, or it is not positive.
+        If not exactly one size is given, it is not positive, or `key_added` names another kind of result.
     KeyError
         If `groupby`, or the pseudobulk, does not exist.
 
@@ -115,6 +115,7 @@ def subsample(
         msg = f"groupby={groupby!r} goes with n_cells; cut sites are thinned in the groups of .uns[{key!r}]."
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "source_group", obsm=n_cells is not None)
     _step.take_column(result, target, groupby)
     rng = np.random.default_rng(seed)
     params = _step.params(**given, n_repeats=n_repeats, seed=seed if isinstance(seed, int) else None)

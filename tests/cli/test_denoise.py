@@ -130,6 +130,24 @@ def test_an_h5ad_and_a_region_are_taken(call, result, model, tmp_path):
     assert (tmp_path / "store").is_dir()
 
 
+def test_a_helper_fills_the_store_and_writes_nothing_else(call, inputs, model, result, tmp_path):
+    arguments = [
+        "denoise", inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes",
+        "--model", model, "--out", tmp_path / "out", "--quiet", "--n-jobs", 1,
+    ]  # fmt: skip
+    code, _, err = call(*arguments, "--tracks-only")
+    assert (code, "--tracks-only needs --path" in err) == (1, True)
+    code, _, err = call(*arguments, "--tracks-only", "--path", tmp_path / "store")
+    assert code == 0, err
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+    stored = sca.Tracks.from_zarr(tmp_path / "store" / "signal")
+    expected = sca.get.tracks(ad.read_h5ad(result / "scatacworks.h5ad"), key="denoised")
+    for group in expected.groups:
+        np.testing.assert_array_equal(
+            stored.window(group, "chr1", 0, 20_000), expected.window(group, "chr1", 0, 20_000)
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

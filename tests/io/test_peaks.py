@@ -85,8 +85,8 @@ def test_files_of_other_programs_are_read(tmp_path):
     broad = tmp_path / "c.broadPeak"
     broad.write_text("chr1\t10\t30\tp1\t55\t.\t2.5\t3\t4\n")
     known = ["chrom", "start", "end", "name", "score", "strand", "signal"]
-    assert sca.io.read_peaks(broad).columns.tolist() == [*known, "p", "q"]
-    assert sca.io.read_peaks(broad)[["p", "q"]].to_numpy().tolist() == [[1e-3, 1e-4]]
+    assert sca.io.read_peaks(broad).columns.tolist() == [*known, "p_value", "q_value"]
+    assert sca.io.read_peaks(broad)[["p_value", "q_value"]].to_numpy().tolist() == [[1e-3, 1e-4]]
     broad.write_text("chr1\t10\t30\tp1\t55\t.\t2.5\t-1\t-1\n")
     assert sca.io.read_peaks(broad).columns.tolist() == known
 
@@ -199,17 +199,17 @@ def test_the_names_of_columns_are_a_comment_to_other_readers(tested, tmp_path):
 
 
 def test_narrowpeak_of_tests_has_minus_log10_p_and_q(tested, tmp_path):
-    table = tested.assign(p=np.where(np.arange(len(tested)) == 0, 0, tested["p"]))
-    table.loc[table.index[1], "q"] = np.nan
+    table = tested.assign(p_value=np.where(np.arange(len(tested)) == 0, 0, tested["p_value"]))
+    table.loc[table.index[1], "q_value"] = np.nan
     path = sca.io.write_peaks(table, tmp_path / "regions.narrowPeak")["peaks"]
     raw = pd.read_csv(path, sep="\t", header=None)
     assert raw.shape[1] == 10
     np.testing.assert_allclose(raw[6], np.abs(table["top_z"]), rtol=1e-5)
-    np.testing.assert_allclose(raw[7][1:], -np.log10(table["p"][1:]), rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(raw[7][1:], -np.log10(table["p_value"][1:]), rtol=1e-5, atol=1e-12)
     assert raw[7][0] == pytest.approx(-np.log10(np.finfo(float).tiny), rel=1e-5)
     assert raw[8][1] == -1
     back = sca.io.read_peaks(path)
-    np.testing.assert_allclose(back["q"], table["q"], rtol=1e-5)
+    np.testing.assert_allclose(back["q_value"], table["q_value"], rtol=1e-5)
     assert back["summit"].tolist() == table["summit"].tolist()
 
 

@@ -33,8 +33,8 @@ def adata() -> AnnData:
     }
     columns = {"chrom": "chr1", "start": [2_000, 3_000, 4_000], "end": [2_500, 3_500, 4_500], "direction": [1, -1, 1]}
     columns |= {
-        "p": [1e-9, 1e-4, 0.5],
-        "q": [1e-7, 1e-3, 1.0],
+        "p_value": [1e-9, 1e-4, 0.5],
+        "q_value": [1e-7, 1e-3, 1.0],
         "log2fc": [2.0, -1.0, 0.1],
         "significant": [True, True, False],
     }
@@ -64,7 +64,8 @@ def test_a_region_can_be_named(adata):
 
 def test_the_best_region_is_one_that_is_called(adata):
     table = adata.uns["differential_regions"]
-    table["p"], table["q"] = [1e-4, 1e-2, 1e-5], [0.01, 1.0, 0.2]  # the tile's p is the smallest, and not enough
+    table["p_value"] = [1e-4, 1e-2, 1e-5]
+    table["q_value"] = [0.01, 1.0, 0.2]  # the tile's p-value is the smallest, and not enough
     figure = sca.pl.differential_regions(adata, show=False)
     assert figure.axes[0].get_xlim() == (1_000, 4_500)  # around the first, not the last
     plt.close(figure)
@@ -91,6 +92,12 @@ def test_a_volcano_has_three_kinds_of_points_and_names(adata):
     assert [text.get_text() for text in ax.texts] == ["chr1:2,000", "chr1:3,000"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gained (1)", "lost (1)"]
     plt.close(ax.figure)
+
+
+def test_a_volcano_of_another_table_is_refused(adata):
+    adata.uns["peaks"] = pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [2]})
+    with pytest.raises(KeyError, match="no result of tl.differential_regions: it lacks .* p_value, log2fc"):
+        sca.pl.volcano(adata, key="peaks", show=False)
 
 
 def test_a_volcano_of_one_family(adata):

@@ -55,3 +55,12 @@ def test_new_figure_is_shown_and_given_axes_are_not(cells, monkeypatch):
     _, ax = plt.subplots()
     assert sca.pl.projection(cells, ax=ax) is ax.figure
     assert shown == [True]
+
+
+def test_numbers_name_groups_as_everywhere(cells):
+    cells.obs["cluster"] = np.where(np.arange(30) == 0, np.nan, np.arange(30) % 2)
+    ax = sca.pl.projection(cells, color="cluster", return_fig=True).axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no cluster (1)", "0", "1"]
+    cells.obs["score"] = np.linspace(0, 1, 30)
+    with pytest.raises(ValueError, match=r"\.obs\['score'\] is a measurement"):
+        sca.pl.projection(cells, color="score")

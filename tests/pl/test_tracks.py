@@ -6,10 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 
 import scatacworks as sca
 from scatacworks.genome import Region
-from scatacworks.pl._browser import MAX_POINTS, bins_of, draw_strip, gene_lines
+from scatacworks.pl._browser import MAX_POINTS, bin_edges, draw_strip, gene_lines
 
 GROUPS = ["A", "B", "C"]
 
@@ -102,7 +103,8 @@ def test_exons_are_drawn_where_they_are_known(adata):
         [{"chrom": "chr1", "start": s, "end": e, "part": p, "name": "G1", "strand": "+"} for p, s, e in rows]
     )
     figure = sca.pl.tracks(adata, "chr1:500-2500", genes=genes, show=False)
-    bars = [path for collection in figure.axes[-1].collections for path in collection.get_paths()]
+    drawn = [collection for collection in figure.axes[-1].collections if isinstance(collection, PolyCollection)]
+    bars = [path for collection in drawn for path in collection.get_paths()]
     assert len(bars) == 2
 
 
@@ -122,16 +124,25 @@ def test_the_figure_takes_the_place_of_given_axes(adata):
 
 
 def test_highlighted_regions_are_shaded_on_all_lines(adata):
-    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], highlight=["chr1:700-800"], show=False)
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], highlight=("chr1", 700, "800"), show=False)
     assert all(any(patch.get_width() == 100 for patch in ax.patches) for ax in figure.axes)
 
 
-def test_wide_regions_show_the_maximum_of_bins():
-    values = np.arange(10_001, dtype=np.float32)
-    edges, highest = bins_of(values, Region("chr1", 5, 10_006))
-    assert len(highest) <= MAX_POINTS
+@pytest.mark.parametrize("layer", ["raw", "denoised"])
+def test_wide_regions_show_the_maximum_of_bins(adata, layer):
+    region = Region("chr1", 5, 10_006)
+    edges = bin_edges(region)
+    assert len(edges) <= MAX_POINTS + 1
     assert (edges[0], edges[-1]) == (5, 10_006)
-    np.testing.assert_array_equal(highest, [values[a - 5 : b - 5].max() for a, b in pairwise(edges)])
+    key, factor = {"raw": ("pseudobulk", 2.0), "denoised": ("denoised", 1.0)}[layer]
+    values = factor * sca.get.track(adata, "A", region, key=key)
+    figure = sca.pl.tracks(adata, region, groups=["A"], layers=[layer], genes=False, show=False)
+    drawn = figure.axes[0].collections[0].get_paths()[0].vertices
+    for a, b in pairwise(edges):
+        inside = (drawn[:, 0] >= a) & (drawn[:, 0] <= b)
+        assert drawn[inside, 1].max() >= values[a - 5 : b - 5].max()
+    assert np.ptp(values) > 0
+    assert drawn[:, 1].max() == values.max()
 
 
 def test_a_peak_of_one_bin_is_seen_in_the_strip_of_a_chromosome():
@@ -173,6 +184,30 @@ def test_bad_input_is_explained(adata):
         sca.pl.tracks(adata, "chr1:500-900000", show=False)
     with pytest.raises(KeyError, match="no group 'Z'"):
         sca.pl.tracks(adata, "chr1:500-2500", groups=["Z"], show=False)
+    for options, error, match in (
+        ({"layers": 5}, ValueError, "layer 5 is unknown"),
+        ({"layers": []}, ValueError, "layers is empty"),
+        ({"key": "denoise"}, KeyError, "There is no .uns.'denoise'.; there are"),
+        ({"key": "peaks"}, KeyError, "'peaks'. holds no tracks"),
+        ({"palette": ["red"]}, TypeError, "palette is .*; expected a dict"),
+        ({"highlight": 5}, ValueError, "5 is no region"),
+    ):
+        with pytest.raises(error, match=match):
+            sca.pl.tracks(adata, "chr1:500-2500", show=False, **options)
+    for key in ({"groupby": "nope"}, {"groupby": ["group"]}):
+        with pytest.raises(KeyError, match="groupby=.* is no column of .obs"):
+            sca.pl.tracks(adata, "chr1:500-2500", show=False, **key)
+    with pytest.raises(TypeError, match="genes is 5; expected True, False or a table"):
+        sca.pl.tracks(adata, "chr1:500-2500", genes=5, show=False)
+    with pytest.raises(ValueError, match="genes lacks the column"):
+        sca.pl.tracks(adata, "chr1:500-2500", genes=pd.DataFrame({"chrom": ["chr1"]}), show=False)
+    for figsize in (5, (5,), "wide", (5, "4")):
+        with pytest.raises(TypeError, match="figsize"):
+            sca.pl.tracks(adata, "chr1:500-2500", figsize=figsize, show=False)
+    with pytest.raises(ValueError, match="groups is empty"):
+        sca.pl.tracks(adata, "chr1:500-2500", groups=[], show=False)
+    with pytest.raises(KeyError, match="no group 'Z'"):
+        sca.pl.tracks(adata, "chr1:500-2500", groups=["Z"], layers=["peaks"], show=False)
     with pytest.raises(ValueError, match="layer 'raws' is unknown"):
         sca.pl.tracks(adata, "chr1:500-2500", layers=["raws"], show=False)
     with pytest.raises(ValueError, match="not part of a grid"):

@@ -68,6 +68,8 @@ def test_a_cell_without_counts_warns_and_stays_finite(two_kinds):
 def test_wrong_input_is_named(two_kinds):
     with pytest.raises(ValueError, match="n_components=400 is out of reach for 400 cells x 300 regions"):
         sca.pp.lsi(two_kinds, n_components=400)
+    with pytest.raises(TypeError, match="scale_factor is '1e4'"):
+        sca.pp.lsi(two_kinds, n_components=2, scale_factor="1e4")
     with pytest.raises(KeyError, match="no layer 'counts'"):
         sca.pp.lsi(two_kinds, layer="counts")
     with pytest.raises(ValueError, match="negative or missing"):

@@ -293,6 +293,17 @@ def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
     assert not (tmp_path / "sites.zarr" / "cut_sites").exists()
 
 
+def test_an_embedding_is_no_membership(toy):
+    toy.obsm["X_pca"] = np.array([[0.5, -1.0, 2.0], [1.0, 1.0, 0.0]])
+    with pytest.raises(ValueError, match=r"obsm\['X_pca'\] has negative entries, as an embedding has"):
+        sca.pp.pseudobulk(toy, "X_pca", progress=False)
+
+
+def test_an_object_without_cells_is_told(toy):
+    with pytest.raises(ValueError, match="leaves no group: the object has no cells"):
+        sca.pp.pseudobulk(toy[:0].copy(), "type", progress=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -371,7 +382,7 @@ def test_mitochondria_do_not_count_as_depth(tmp_path):
             resolve_groups(adata, "type"), open_fragments(adata), None, 0, convention="10x", key="type", n_jobs=1
         )
         sites = sca.get.tracks(adata)
-        found[file] = depths(adata), groups.depth, [groups.pooled_depth], depths_of(sites, "", None)
+        found[file] = depths(adata), groups.depth, [groups.pooled_depth], depths_of(sites, "", sites.groups)
     assert sites.sums().tolist() == [800, 1600], "what is counted stays everything"
     for without, with_ in zip(found[nuclear], found[with_mito], strict=True):
         np.testing.assert_array_equal(without, with_)

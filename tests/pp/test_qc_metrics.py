@@ -92,6 +92,13 @@ def test_lengths_of_nuclear_fragments_are_counted(cells, fragments):
     np.testing.assert_array_equal(cells.uns["qc"]["fragment_lengths"], expected)
 
 
+def test_genes_that_are_no_table_are_refused(cells):
+    with pytest.raises(TypeError, match="genes is 'hg38'; expected a table"):
+        sca.pp.qc_metrics(cells, genes="hg38", progress=False)
+    with pytest.raises(ValueError, match=r"genes lacks the column\(s\) end, strand"):
+        sca.pp.qc_metrics(cells, genes=pd.DataFrame({"chrom": ["chr1"], "start": [5]}), progress=False)
+
+
 def test_a_genome_without_genes_warns_and_leaves_tsse_out(cells):
     with pytest.warns(UserWarning, match="No gene table .* left out"):
         sca.pp.qc_metrics(cells, progress=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,10 +9,10 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks._anndata import genome_of, require_assembly
-from scatacworks._files import require_file
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
 from scatacworks.genome import Genome, built_in_sizes
+from scatacworks.io._peaks_read import read_bed as bed_columns
 
 if TYPE_CHECKING:
     import os
@@ -131,19 +130,4 @@ def read_bed(source: str | os.PathLike[str] | pd.DataFrame, *, names: Iterable[s
     """Return a BED file, plain or gzipped, or a table as `chrom`, `start`, `end` and further columns by `names`."""
     if isinstance(source, pd.DataFrame):
         return with_positions(source, "the table of regions")
-    path = require_file(source, "BED file")
-    table = pd.read_csv(path, sep="\t", header=None, comment="#", dtype={0: str}, low_memory=False)
-    if isinstance(table.iloc[0, 1], str) and table.shape[1] >= 3:
-        table = table.iloc[1:].reset_index(drop=True)  # a header line
-    if table.shape[1] < 3:
-        msg = f"{Path(path)} is not a BED file: expected chrom, start, end separated by tabs."
-        raise ValueError(msg)
-    columns = ["chrom", "start", "end", *list(names)[: table.shape[1] - 3]]
-    table = table.iloc[:, : len(columns)].set_axis(columns, axis=1)
-    numbers = table[["start", "end"]].apply(pd.to_numeric, errors="coerce")
-    if numbers.isna().to_numpy().any():
-        row = int(np.flatnonzero(numbers.isna().any(axis=1))[0])
-        found = f"{table.iloc[row, 1]!r} and {table.iloc[row, 2]!r}"
-        msg = f"{Path(path)}, entry {row + 1}: expected numbers for start and end, found {found}."
-        raise ValueError(msg)
-    return table.assign(start=numbers["start"].astype(np.int64), end=numbers["end"].astype(np.int64))
+    return bed_columns(source, list(names))

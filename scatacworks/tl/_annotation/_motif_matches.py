@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ def load_motifs(motifs: str | os.PathLike[str] | Sequence[Motif]) -> list[Motif]
     """Read a motif file, or check a list of motifs."""
     if isinstance(motifs, str | os.PathLike):
         return read_motifs(motifs)
-    motifs = list(motifs)
+    motifs = list(motifs) if isinstance(motifs, Iterable) else []
     if not motifs or not all(isinstance(motif, Motif) for motif in motifs):
         msg = "motifs must be a motif file or a non-empty list of sca.io.Motif, as sca.io.read_motifs returns."
         raise TypeError(msg)

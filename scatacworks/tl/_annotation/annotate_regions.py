@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
+from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import covered, largest_overlap, nearest
 from scatacworks.io._genes import read_genes
@@ -146,7 +147,7 @@ def _table(data: AnnData | pd.DataFrame, key: str | None) -> tuple[pd.DataFrame,
     if isinstance(data, pd.DataFrame):
         return data, "the table of regions"
     if key is None:
-        return data.var, ".var"
+        return atac(data).var, ".var"
     if key not in data.uns:
         msg = f".uns[{key!r}] is missing; it has {sorted(data.uns)}."
         raise KeyError(msg)
@@ -168,7 +169,7 @@ def _write(
         if enriched is not None:
             annotated.attrs[_keys.REGION_COMPONENTS] = enriched
         return annotated
-    target = data.copy() if copy else data
+    target = _step.own(data, copy=copy)
     if key is None:
         target.var = target.var.assign(**columns)
     else:
@@ -264,4 +265,5 @@ def _class_columns(elements: Elements, source: Any, name: str) -> dict[str, np.n
 def _is_score(values: pd.Series) -> bool:
     """Whether a column holds numbers, strands or placeholders only."""
     values = values.drop_duplicates()
-    return bool((pd.to_numeric(values, errors="coerce").notna() | values.isna() | values.isin([".", "+", "-"])).all())
+    placeholder = values.isna() | values.isin(["", ".", "+", "-"])
+    return bool((pd.to_numeric(values, errors="coerce").notna() | placeholder).all())

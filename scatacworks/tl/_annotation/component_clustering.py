@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scatacworks import _keys, _threads
+from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import pack
 from scatacworks._core.label_clustering import nearest_same, permuted
@@ -81,7 +81,7 @@ def component_clustering(
     [['Lymphoid', 1000.0, 0.01], ['Neural', 1000.0, 0.01]]
     """
     n_permutations = whole(n_permutations, "n_permutations")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     elements = elements_of(index.var)
     labels, components = labels_of(index, component_key)
     order = np.argsort(pack(elements.chrom, elements.summit), kind="stable")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import genome_of
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
@@ -123,7 +123,7 @@ def gene_components(
     """
     upstream, downstream = whole(upstream, "upstream", least=0), whole(downstream, "downstream", least=0)
     tss = None if tss is None else whole(tss, "tss", least=0)
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     check_genes(index, genes)
     genome = genome_of(index) if genome is None else genome
     elements = elements_of(index.var, genome=genome)

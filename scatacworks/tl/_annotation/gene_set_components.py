@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import slot_of
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
@@ -91,7 +91,7 @@ def gene_set_components(
     >>> index.uns["gene_set_components"]["gene_sets"][["name", "n_known", "component"]].values.tolist()
     [['B cell', 1, 'Lymphoid']]
     """
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     min_genes = whole(min_genes, "min_genes")
     stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)")
     params, genes = stored[_keys.PARAMS], stored["genes"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.enrichment import log_hypergeometric_sf, odds_ratio
 from scatacworks._core.fdr import benjamini_hochberg
@@ -106,7 +106,7 @@ def motif_enrichment(
     [['GATA1', 'Myeloid']]
     """
     width = None if width is None else whole(width, "width")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     labels, components = labels_of(index, component_key)
     if motifs is not None:
         loaded = load_motifs(motifs)

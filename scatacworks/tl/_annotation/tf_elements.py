@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import slot_of
+from scatacworks._arguments import flag
 from scatacworks._core.intervals import any_overlap
 from scatacworks.tl._annotation._elements import elements_of, labels_of, read_bed
 
@@ -89,9 +90,10 @@ def tf_elements(
     >>> index.uns["tf_elements"]["factors"].values.tolist()
     [['GATA1', 'Myeloid', 40, 11]]
     """
+    exclusive = flag(exclusive, "exclusive")
     for key, function in ((genes_key, "gene_components"), (_keys.MOTIF_ENRICHMENT, "motif_enrichment")):
         slot_of(index, key, f"sca.tl.{function}(index, ...)")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     labels, components = labels_of(index, component_key)
     allowed = labels >= 0
     if exclusive:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.enrichment import log_binomial_sf
 from scatacworks._core.fdr import benjamini_hochberg
@@ -19,7 +20,7 @@ from scatacworks.tl._annotation._sumstats import read_sumstats
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -91,10 +92,13 @@ def trait_enrichment(
     >>> index.uns["trait_enrichment"]["table"][["component", "n_blocks", "ratio"]].values.tolist()
     [['Lymphoid', 10, 5.0], ['Neural', 10, 0.0]]
     """
+    if not isinstance(sumstats, Mapping):
+        msg = f"sumstats is {sumstats!r}; expected a dict of trait -> summary statistics."
+        raise TypeError(msg)
     if not sumstats:
         msg = "sumstats is empty; expected a mapping of trait -> summary statistics."
         raise ValueError(msg)
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     elements = elements_of(index.var)
     labels, components = labels_of(index, component_key)
     signal = index.var["mean_signal"].to_numpy(np.float64) if "mean_signal" in index.var else np.zeros(len(labels))

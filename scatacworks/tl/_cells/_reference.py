@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anndata
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from scatacworks._logging import logger
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
 __all__ = ["CommonPeaks", "common_peaks"]
@@ -51,6 +51,9 @@ def common_peaks(
     if isinstance(reference, anndata.AnnData):
         values = reference.X.toarray() if sparse.issparse(reference.X) else np.asarray(reference.X)
         names, peaks = list(map(str, reference.obs_names)), reference.var_names
+    elif not isinstance(reference, pd.DataFrame):
+        msg = f"reference is a {type(reference).__name__}; expected a table of peaks x samples, or an AnnData."
+        raise TypeError(msg)
     else:
         values = reference.to_numpy().T
         names, peaks = list(map(str, reference.columns)), reference.index.astype(str)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import real, whole
 from scatacworks._core.gene_sites import near_starts
@@ -99,7 +99,7 @@ def gene_scores(
     if not real(decay, "decay") > 0:
         msg = f"decay is {decay}; expected a number above 0 (bp)."
         raise ValueError(msg)
-    adata = adata.copy() if copy else adata
+    adata = _step.own(adata, copy=copy)
     cells = atac(adata, mod)
     source = open_fragments(cells)
     table = read_genes(source.genome if genes is None else genes, genome=source.genome)

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 from tqdm.auto import tqdm
 
-from scatacworks import _keys, _threads
+from scatacworks import _keys, _step, _threads
 from scatacworks._anndata import atac
 from scatacworks._core.deviations import deviations
 from scatacworks._core.intervals import any_overlap
@@ -134,7 +134,7 @@ def motif_deviations(
     >>> bool(z[:20].min() > z[20:].max())
     True
     """
-    data = adata.copy() if copy else adata
+    data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     counts = cell_counts(adata, layer)
     sets, names, gc = _sets(adata, annotations, sequences, bias=bias, p_value=p_value, n_jobs=n_jobs)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._core.deviations import variability
@@ -77,7 +77,7 @@ def motif_variability(
     >>> adata.uns["motif_variability"]["name"].tolist()
     ['GATA1', 'flat']
     """
-    data = adata.copy() if copy else adata
+    data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     if f"{key}_z" not in adata.obsm:
         msg = f"No .obsm[{key + '_z'!r}]; run sca.tl.motif_deviations(adata, ...) first."

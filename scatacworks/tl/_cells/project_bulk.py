@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import sparse
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks.tl._cells._reference import common_peaks
@@ -88,7 +88,7 @@ def project_bulk(
     >>> cells.obsm["X_bulk"].shape
     (5, 3)
     """
-    data = adata.copy() if copy else adata
+    data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     n_components = None if n_components is None else whole(n_components, "n_components")
     common = common_peaks(adata, reference, layer=layer, raw=normalize is not None)

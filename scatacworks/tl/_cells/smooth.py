@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of
@@ -70,7 +70,7 @@ def smooth(
     >>> adata.layers["X_smooth"].ravel().tolist()
     [2.0, 2.0, 15.0, 15.0]
     """
-    data = adata.copy() if copy else adata
+    data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     points = embedding_of(adata, use_rep)
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(points), of="the number of cells")

@@ -9,13 +9,14 @@ import pandas as pd
 from scipy import sparse, stats
 from tqdm.auto import tqdm
 
-from scatacworks import _keys, _threads
+from scatacworks import _keys, _step, _threads
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.random_walk import mutual_neighbors, random_walk
+from scatacworks._membership import column_groups
 from scatacworks.tl._annotation._elements import elements_of
 from scatacworks.tl._annotation._joins import variant_weights
 from scatacworks.tl._cells._counts import background_of, cell_counts
@@ -144,7 +145,7 @@ def trait_scores(
     >>> adata.uns["trait_scores"]["groups"][["group", "p_value"]].round(3).values.tolist()
     [['Mono', 0.001], ['T', 1.0]]
     """
-    data = adata.copy() if copy else adata
+    data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     n_permutations, n_neighbors = whole(n_permutations, "n_permutations"), whole(n_neighbors, "n_neighbors")
     counts = cell_counts(adata, layer)
@@ -195,11 +196,12 @@ def _groups(
     if groupby not in adata.obs:
         msg = f"No column {groupby!r} in .obs; it has {list(adata.obs.columns)}."
         raise KeyError(msg)
-    groups = adata.obs[groupby].astype("category").cat.remove_unused_categories()
-    codes = groups.cat.codes.to_numpy()
+    codes, groups = column_groups(adata.obs[groupby])
+    used, codes = np.unique(codes, return_inverse=True)
+    codes, groups = codes - (used[0] < 0), groups[used[used >= 0]]
     usable = np.flatnonzero((codes >= 0) & ~np.isnan(z).any(1))
     codes, values = codes[usable], z[usable]
-    n_groups = len(groups.cat.categories)
+    n_groups = len(groups)
     size = np.bincount(codes, minlength=n_groups)
     member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), (n_groups, len(codes)))
     mean = np.asarray(member @ values) / np.maximum(size, 1)[:, None]
@@ -210,7 +212,7 @@ def _groups(
     table = pd.DataFrame(
         {
             "trait": np.repeat(np.array(names, dtype=object), n_groups),
-            "group": np.tile(groups.cat.categories.astype(str).to_numpy(dtype=object), len(names)),
+            "group": np.tile(groups, len(names)),
             "n_cells": np.tile(size, len(names)),
             "mean_z": mean.T.ravel(),
             "p_value": p.T.ravel(),

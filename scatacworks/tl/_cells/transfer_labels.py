@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks.tl._cells._reference import common_peaks
 
@@ -102,7 +102,7 @@ def transfer_labels(
     >>> cells.obs["label"].tolist()
     ['B', 'NK']
     """
-    data = adata.copy() if copy else adata
+    data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     if method == "correlation":
         names, values = _correlations(adata, reference, use_rep)

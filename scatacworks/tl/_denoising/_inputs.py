@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._arguments import real
 from scatacworks._depth import depths as measured_depths
+from scatacworks._depth import given_depths
 from scatacworks._logging import logger
 from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
@@ -62,27 +64,10 @@ def check_convention(model: Model, params: Mapping[str, Any], key: str) -> None:
 
 def resolve_depth(adata: AnnData, key: str, cut_sites: Tracks, depth: Any) -> np.ndarray:
     """Return cut sites per 3.1e9 bp of every group; float64."""
-    names = cut_sites.groups
-    if depth is None:
-        measured = measured_depths(adata, key)
-        everything = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
-        found = np.asarray(measured, np.float64)[[everything.group_code(name) for name in names]]
-    elif hasattr(depth, "keys"):
-        missing = [name for name in names if name not in depth]
-        if missing:
-            msg = f"depth has no entry for the group(s) {listed(missing)}."
-            raise KeyError(msg)
-        found = np.array([depth[name] for name in names], np.float64)
-    else:
-        if np.asarray(depth).dtype.kind not in "iuf":
-            msg = f"depth is {depth!r}; expected a number, one per group, or a dict of group -> number."
-            raise TypeError(msg)
-        found = np.asarray(depth, np.float64)
-        found = np.full(len(names), float(found)) if found.ndim == 0 else found
-    if found.shape != names.shape or not (np.isfinite(found).all() and (found >= 0).all()):
-        msg = f"depth must be finite and not negative, one number or one per group ({len(names)}); got {depth!r}."
-        raise ValueError(msg)
-    return found
+    if depth is not None:
+        return given_depths(depth, cut_sites)
+    everything = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
+    return measured_depths(adata, key)[[everything.group_code(name) for name in cut_sites.groups]]
 
 
 def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
@@ -114,7 +99,7 @@ def resolve_scale(model: Model, target_depth: float | str | None, depths: np.nda
             msg = f'target_depth={target_depth!r} is unknown; expected a number, "input" or None.'
             raise ValueError(msg)
         return output_scale(model, depths, len(depths))
-    if target_depth is not None and not target_depth > 0:
+    if target_depth is not None and not 0 < real(target_depth, "target_depth") < np.inf:
         msg = f"target_depth is {target_depth}; expected a positive number of cut sites per 3.1e9 bp."
         raise ValueError(msg)
     return output_scale(model, target_depth, len(depths))

@@ -19,7 +19,7 @@ from scatacworks._core.territory import (
     stretches,
     territory,
 )
-from scatacworks._depth import depths, nuclear_sums
+from scatacworks._depth import depths, given_depths, nuclear_sums
 from scatacworks._regions import as_spans, nuclear_spans
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tracks import Tracks
@@ -42,14 +42,16 @@ def cut_sites_of(data: Any, key: str) -> Tracks:
     return found
 
 
-def depths_of(data: Any, key: str, given: Any) -> np.ndarray:
-    """Cut sites per 3.1e9 bp of every group: as given, as measured, or over the places that have any."""
+def depths_of(data: Any, key: str, groups: Sequence[str], given: Any = None, name: str = "depth") -> np.ndarray:
+    """Cut sites per 3.1e9 bp of the groups: as given, as measured, or over the places that have any."""
     sites = cut_sites_of(data, key)
     if given is not None:
-        return np.broadcast_to(np.asarray(given, np.float64), sites.groups.shape)
-    if not isinstance(data, Tracks):
-        return np.asarray(depths(data, key), np.float64)
-    return REFERENCE_BP * nuclear_sums(sites) / _territory_of(sites)
+        return given_depths(given, sites.select(groups), name)
+    if isinstance(data, Tracks):
+        measured = REFERENCE_BP * nuclear_sums(sites) / _territory_of(sites)
+    else:
+        measured = depths(data, key)
+    return measured[[sites.group_code(group) for group in groups]]
 
 
 def _territory_of(sites: Tracks) -> float:
@@ -154,23 +156,30 @@ def split(
 ) -> tuple[Intervals, Intervals]:
     """Regions to train on and to validate on; the hold-out is in neither.
 
-    `validation` and `holdout` are chromosomes or regions. Defaults are the paper's: validation chr20 of human and chr11
-    of mouse, hold-out chr10, where the genome has them. Without `regions`, mitochondria and plastids are in neither.
+    `validation` and `holdout` are chromosomes or regions. Without `regions`, mitochondria and plastids are in neither.
     """
-    validation, holdout = ([part] if isinstance(part, str) else part for part in (validation, holdout))
-    known = set(genome.chroms)
-    if validation is None:
-        validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
-    if holdout is None:
-        holdout = [c for c in ("chr10", "10") if c in known]
+    validation, holdout = held_back(genome, validation, holdout)
     usable = intervals(None, genome) if regions is None else regions
-    kept = intervals(list(validation), genome) if validation else {}
-    out = intervals(list(holdout), genome) if holdout else {}
+    kept = intervals(validation, genome) if len(validation) else {}
+    out = intervals(holdout, genome) if len(holdout) else {}
     nothing = np.empty((0, 2), np.int64)
     allowed = {c: spans.subtract(rows, out.get(c, nothing)) for c, rows in usable.items()}
     train = {c: spans.subtract(rows, kept.get(c, nothing)) for c, rows in allowed.items()}
     validate = {c: spans.intersect(rows, kept.get(c, nothing)) for c, rows in allowed.items()}
     return _non_empty(train), _non_empty(validate)
+
+
+def held_back(genome: Genome, validation: Any, holdout: Any) -> tuple[Any, Any]:
+    """What is kept for validation and as a hold-out: as asked for, or what the paper holds back.
+
+    That is chr20 of human and chr11 of mouse, and chr10, where the genome has them.
+    """
+    known = set(genome.chroms)
+    if validation is None:
+        validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
+    if holdout is None:
+        holdout = [c for c in ("chr10", "10") if c in known]
+    return tuple([part] if isinstance(part, str) else part for part in (validation, holdout))
 
 
 def union(*parts: Intervals) -> Intervals:

@@ -1,13 +1,16 @@
-"""A denoising run that survives being killed: finished units wait beside the final store."""
+"""A denoising run that survives being killed and that processes share: finished units wait beside the final store."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from scatacworks import _keys
 from scatacworks._files import atomic_path, require_replaceable, unfinished_folder
@@ -16,6 +19,7 @@ from scatacworks.models.predict import Results, bar, decode_one, fills
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from scatacworks.models._plan import Unit
@@ -25,12 +29,15 @@ if TYPE_CHECKING:
 
 LAYERS = (_keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)  # of a predictor's outputs, in order
 _COLUMNS = ("starts", "lengths", "levels")
-_DIGEST = "digest.json"
+_DIGEST = "digest.txt"
 _KNOWN_BY = f"{_keys.SIGNAL}/zarr.json"  # a store of denoised tracks
 
 
 class Parts:
     """Finished units of a run, one file each, in a hidden folder beside the store.
+
+    Several processes, on one machine or many, may work on the same run: each computes units that no other one has
+    claimed. A claim is a lock of the operating system, which takes it back when the process ends, however it ends.
 
     Parameters
     ----------
@@ -51,23 +58,69 @@ class Parts:
         self.path = path
         require_replaceable(path, _KNOWN_BY)
         self._opened: tuple = (None, None)  # the unit read last
-        self._text = json.dumps(description, sort_keys=True)
-        note = path / _DIGEST
-        self.is_finished = note.exists() and note.read_text() == self._text
+        self._claims: dict[Unit, FileLock] = {}
+        self._digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         if not self.is_finished:
             self.folder = unfinished_folder(path, description)
             if done := len(list(self.folder.glob("*.npz"))):
-                logger.info("Resuming: %d units in %s are done.", done, self.folder)
+                logger.info("%d units in %s are done; going on with the others.", done, self.folder)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the store holds the result of this very run."""
+        note = self.path / _DIGEST
+        return note.exists() and note.read_text() == self._digest
 
     def _file(self, unit: Unit) -> Path:
         return self.folder / f"chrom{unit.chroms[0]:05d}-group{unit.groups[0]:06d}.npz"
 
     def has(self, unit: Unit) -> bool:
         """Tell whether a unit is done."""
-        return self._file(unit).exists()
+        return self._file(unit).exists() or self.is_finished  # in this order: the files go after the store is there
+
+    @contextmanager
+    def claims(self) -> Iterator[None]:
+        """Give back at the end what was claimed and not saved."""
+        try:
+            yield
+        finally:
+            while self._claims:
+                self._claims.popitem()[1].release()
+
+    def claimed(self, units: Sequence[Unit], *, wait: bool) -> Iterator[Unit]:
+        """Yield units for this process to compute: those that are neither done nor claimed by another one.
+
+        With `wait`, those that are claimed are waited for, and taken over if that process ended without them.
+        """
+        for unit in units:
+            claim = None if self.has(unit) else self._lock(self._file(unit).stem, wait=wait)
+            if claim is None:
+                continue
+            if self.has(unit):  # by now
+                claim.release()
+                continue
+            self._claims[unit] = claim
+            yield unit
+
+    def alone(self, name: str) -> AbstractContextManager:
+        """Let no other process into the same block."""
+        return self._lock(name, wait=True) or nullcontext()
+
+    def _lock(self, name: str, *, wait: bool) -> FileLock | None:
+        """Take a lock; `None` if another process has it, or all is finished and the folder gone."""
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return None
+        except FileNotFoundError:
+            if self.is_finished:
+                return None
+            raise
+        return lock
 
     def save(self, unit: Unit, results: Results) -> None:
-        """Keep a finished unit."""
+        """Keep a finished unit, which ends its claim."""
         arrays = {"keys": np.array(list(results), np.int64)}
         n_outputs = len(next(iter(results.values())))
         for output, layer in enumerate(LAYERS[:n_outputs]):
@@ -76,14 +129,16 @@ class Parts:
             arrays[f"{layer}_n"] = np.array([len(found[output][0]) for found in results.values()])
         with atomic_path(self._file(unit)) as aside, aside.open("wb") as handle:
             np.savez(handle, **arrays)
+        self._claims.pop(unit).release()
 
     def fill(self, levels: np.ndarray) -> np.ndarray:
         """Return the levels of bases without a run with which the first unit was computed, or note these."""
         note = self.folder / "fill.npy"
-        if note.exists():
-            return np.load(note)
-        with atomic_path(note) as aside, aside.open("wb") as handle:
-            np.save(handle, levels)
+        with self.alone(note.stem):
+            if note.exists():
+                return np.load(note)
+            with atomic_path(note) as aside, aside.open("wb") as handle:
+                np.save(handle, levels)
         return levels
 
     def load(self, unit: Unit, output: int, slot: tuple[int, int]) -> Encoded:
@@ -101,11 +156,11 @@ class Parts:
 
     def sign(self, store: Path) -> None:
         """Note in a store what decided it, so that a repeated call finds it finished."""
-        (store / _DIGEST).write_text(self._text)
+        (store / _DIGEST).write_text(self._digest)
 
     def remove(self) -> None:
-        """Delete the finished units."""
-        shutil.rmtree(self.folder)
+        """Delete the finished units; another process that is at the end may be doing the same."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class _Chromosome(Sequence):
@@ -127,22 +182,34 @@ class _Chromosome(Sequence):
 
 
 def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
-    """Compute the units that are not done yet."""
+    """Compute the units that are not done yet: first what nobody has claimed, then what others leave undone."""
     units = predictor.units()
-    todo = [unit for unit in units if not parts.has(unit)]
-    if not todo:
+    if all(map(parts.has, units)):
         predictor.fill = parts.fill(predictor.fill)
         return
-    with predictor, bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
+    with predictor, parts.claims(), bar(sum(map(predictor.unit_bp, units)), progress=progress) as shown:
         predictor.fill = parts.fill(predictor.fill)
-        shown.update(sum(predictor.unit_bp(unit) for unit in units if parts.has(unit)))
-        for unit, results in predictor.run_all(todo, shown):
-            parts.save(unit, results)
-            del results  # before the next unit
+        for wait in (False, True):
+            left = [unit for unit in units if not parts.has(unit)]
+            if wait and left:
+                logger.info("Waiting for %d units that other processes have claimed.", len(left))
+            shown.update(max(shown.total - sum(map(predictor.unit_bp, left)) - shown.n, 0))
+            for unit, results in predictor.run_all(parts.claimed(left, wait=wait), shown):
+                parts.save(unit, results)
+                del results  # before the next unit
+        shown.update(shown.total - shown.n)
 
 
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
-    """Turn the finished units into the store, chromosome by chromosome, and delete them."""
+    """Turn the finished units into the store, unless another process does, and delete them."""
+    with parts.alone("store"):
+        if not parts.is_finished:
+            _write(predictor, parts, scale)
+    parts.remove()
+
+
+def _write(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
+    """Write the store, chromosome by chromosome."""
     genome = predictor.cut_sites.genome
     with atomic_path(parts.path, holds=_KNOWN_BY) as aside:
         aside.mkdir()
@@ -158,4 +225,3 @@ def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
                 fill=fills(predictor, output, scale),
             )
         parts.sign(aside)
-    parts.remove()

@@ -11,7 +11,7 @@ import pandas as pd
 from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import real, whole
 from scatacworks._core.calling import call_runs, summarize_runs
-from scatacworks._groups import chosen_groups
+from scatacworks._groups import chosen_groups, group_names
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def call_peaks(
     KeyError
         If there are no tracks under `key`; run :func:`~scatacworks.tl.denoise` first. Or no such group or chromosome.
     ValueError
-        If a limit is out of range, the layer holds cut sites rather than a track, or one of `chroms` was not denoised.
+        If a limit is out of range, the layer holds cut sites rather than a track, one of `chroms` was not denoised, or
+        `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -109,6 +110,7 @@ def call_peaks(
     min_length, max_gap = whole(min_length, "min_length"), whole(max_gap, "max_gap", least=0)
     _check_threshold(threshold)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "max")
     called, signal = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
     names = chosen_groups(groups, called.groups)
@@ -141,7 +143,7 @@ def _check_threshold(threshold: float) -> None:
 def _chosen(genome: Genome, chroms: Sequence[str] | str | None, regions: pd.DataFrame | None) -> list[str]:
     """Return the chromosomes to call on, in the genome's order and spelling."""
     if chroms is not None:
-        codes = sorted({genome.code(chrom) for chrom in ([chroms] if isinstance(chroms, str) else chroms)})
+        codes = sorted({genome.code(chrom) for chrom in group_names(chroms)})
     else:
         named = set() if regions is None else set(genome.resolve(regions["chrom"].astype(str)).tolist())
         codes = [code for code, nuclear in enumerate(genome.nuclear) if nuclear or code in named]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._arguments import flag
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_spans, spans_frame
@@ -112,7 +113,8 @@ def denoise(
     path
         Write the tracks to a zarr store (a folder) and only its path to `.uns`; memory is then bounded by one
         chromosome. A run that was stopped goes on from its last finished unit when it is repeated, and one that is
-        finished is not computed again.
+        finished is not computed again. Processes that make the same call at the same time, on one machine with several
+        GPUs or on a cluster, share the work; each returns when all of it is done.
     key_added
         Slot of `.uns` to write.
     mod
@@ -151,7 +153,8 @@ def denoise(
     ValueError
         If the model has no trained weights or does not fit the cut sites, or an argument is out of range; if there is
         a prior and the model has no guide, the prior is of another genome, or no other group is left for `"self"`; if
-        another slot shows the store at `path`, or unfinished work of another run waits there.
+        another slot shows the store at `path`, or unfinished work of another run waits there; if
+        `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else, is a file or cannot be written to.
 
@@ -175,6 +178,7 @@ def denoise(
     from scatacworks.models.checkpoint import fingerprint
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, _keys.PROBABILITY, "target_depth")
     path = None if path is None else _free_store(target, Path(path).resolve(), key_added)
     network, name = _inputs.resolve_model(model)
     cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
@@ -188,7 +192,7 @@ def denoise(
     guidance = None
     if prior is not None:
         _guidance.check(network, prior_weight)
-        options = {"strength": prior_weight, "match": prior_match}
+        options = {"strength": prior_weight, "match": flag(prior_match, "prior_match")}
         if isinstance(prior, str) and prior == _guidance.SELF:
             others = _unguided(network, target, key, wanted, how | {"progress": progress})
             guidance = _guidance.from_others(target, key, cut_sites.groups, others, **options)

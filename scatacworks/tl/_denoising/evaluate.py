@@ -48,7 +48,7 @@ def evaluate(
     baselines: Sequence[Literal["raw", "gaussian", "linear"]] = ("raw", "gaussian", "linear"),
     models: Mapping[str, str | PathLike[str] | Model] | None = None,
     tune_regions: str | Sequence[str] | pd.DataFrame | None = None,
-    depth: float | Sequence[float] | None = None,
+    depth: float | Sequence[float] | Mapping[str, float] | None = None,
     extend: int = 100,
     threshold: float = 0.5,
     by: Literal["group", "block"] = "group",
@@ -95,7 +95,8 @@ def evaluate(
         kb, symmetric) fitted by least squares. Without them the Gaussian has the widths that did best on validation
         data of its depth.
     depth
-        Cut sites per 3.1e9 bp of territory of the groups of `adata`; measured when `None`.
+        Cut sites per 3.1e9 bp of territory of the groups of `adata`: one number, one per group, or a mapping; measured
+        when `None`.
     extend
         bp by which cut sites are extended to either side.
     threshold
@@ -152,9 +153,9 @@ def evaluate(
     full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)
     pair = differential if isinstance(differential, tuple) else None
     names = chosen_groups(groups, pair or shallow.groups)
-    depths = _samples.depths_of(adata, pseudobulk_key, depth)[[shallow.group_code(name) for name in names]]
+    depths = _samples.depths_of(adata, pseudobulk_key, names, depth)
     deep, shallow = full.select(names), shallow.select(names)
-    deep_depths = _samples.depths_of(truth, pseudobulk_key, None)[[full.group_code(name) for name in names]]
+    deep_depths = _samples.depths_of(truth, pseudobulk_key, names)
     peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
     apart = differential if pair is None else peaks_of_one(peaks, pair)
     found = present(regions, truth, pseudobulk_key, absent)

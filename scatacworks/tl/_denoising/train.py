@@ -11,6 +11,7 @@ from scatacworks import _keys
 from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
+from scatacworks._text import listed
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
@@ -40,8 +41,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     n_cells: int | Sequence[int] | None = None,
     groups: Sequence[str] | None = None,
     key: str = _keys.PSEUDOBULK,
-    depth: float | Sequence[float] | None = None,
-    noisy_depth: float | Sequence[float] | None = None,
+    depth: float | Sequence[float] | Mapping[str, float] | None = None,
+    noisy_depth: float | Sequence[float] | Mapping[str, float] | None = None,
     peaks: pd.DataFrame | None = None,
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     validation: str | Sequence[str] | None = None,
@@ -93,7 +94,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     key
         Slot of `.uns` with the cut sites.
     depth, noisy_depth
-        Cut sites per 3.1e9 bp of territory of the groups of `adata` and `noisy`; measured when `None`.
+        Cut sites per 3.1e9 bp of territory of the groups of `adata` and `noisy`: one number, one per group, or a
+        mapping; measured when `None`.
     peaks
         True peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open) and, where they differ between
         groups, ``group``.
@@ -179,16 +181,22 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     clean = _samples.cut_sites_of(adata, key)
     where = _samples.split(clean.genome, present(regions, adata, key, absent), validation, holdout)
     if not where[0]:
-        msg = "No region is left to train on; give regions=, or other validation= and holdout= chromosomes."
+        kept, out = _samples.held_back(clean.genome, validation, holdout)
+        msg = (
+            f"No region is left to train on: what there is lies in validation={kept} or holdout={out}. Name other "
+            "chromosomes or regions there ([] for none), or give regions=."
+        )
         raise ValueError(msg)
     given = [] if n_cells is None else [n_cells] if np.ndim(n_cells) == 0 else n_cells
     numbers = [whole(n, "n_cells") for n in given]
     unit = choose_unit(adata, key, draw, numbers)
     changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
     names = chosen_groups(groups, clean.groups)
-    pairs = {"depth": _samples.depths_of(adata, key, depth), "groups": names}
-    pairs |= {"noisy": None if noisy is None else _samples.cut_sites_of(noisy, key)}
-    pairs |= {"noisy_depth": None if noisy is None else _samples.depths_of(noisy, key, noisy_depth)}
+    _require_validation(clean, names, where[1])
+    pairs = {"depth": _samples.depths_of(adata, key, names, depth), "groups": names, "noisy": None}
+    if noisy is not None:
+        pairs["noisy"] = _samples.cut_sites_of(noisy, key)
+        pairs["noisy_depth"] = _samples.depths_of(noisy, key, names, noisy_depth, "noisy_depth")
     if unit != "sites":
         chroms = dict.fromkeys([*where[0], *where[1]])
         pairs["cells"] = read_cells(adata, key, pairs["groups"], chroms, **bar)
@@ -199,7 +207,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     train_on = _make(clean, where[0], left_out, peaks, pairs)
     validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
     if not validate_on:
-        if validation:
+        if validation is not None and len(validation):
             msg = (
                 f"Nothing of validation={validation!r} is left: it lies in holdout=, outside regions= or where there "
                 "are no cut sites."
@@ -219,6 +227,17 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     return training.fit(network, train_on, validate_on, config=config, **options)
 
 
+def _require_validation(clean: Tracks, groups: Sequence[str], where: dict[str, np.ndarray]) -> None:
+    """Refuse to watch the training where a group has nothing to be watched by."""
+    for group in groups:
+        if where and not any(len(clean.sites(group, c, s, e)[0]) for c, rows in where.items() for s, e in rows):
+            msg = (
+                f"The group {group!r} has no cut site in {listed(where)}, which the network would be validated on. "
+                "Name chromosomes or regions that hold some by validation=, or none by validation=[]."
+            )
+            raise ValueError(msg)
+
+
 def _make(
     clean: Tracks, where: dict[str, np.ndarray], exclude: dict[str, np.ndarray], peaks: Any, pairs: dict[str, Any]
 ) -> list[Sample]:
@@ -227,13 +246,13 @@ def _make(
 
     samples = []
     noisy = pairs["noisy"]
-    for group in pairs["groups"]:
-        shallow = None if noisy is None else float(pairs["noisy_depth"][noisy.group_code(group)])
+    for i, group in enumerate(pairs["groups"]):
+        shallow = None if noisy is None else float(pairs["noisy_depth"][i])
         samples.append(
             Sample(
                 clean,
                 group,
-                float(pairs["depth"][clean.group_code(group)]),
+                float(pairs["depth"][i]),
                 where,
                 exclude=exclude,
                 peaks=_samples.peak_intervals(peaks, group, clean.genome),

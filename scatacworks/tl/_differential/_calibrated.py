@@ -38,7 +38,7 @@ def calibrated_test(
     groups = normalize(groups, groups, family)
     result = one_against_many(own, groups, overlap, family)
     table = table.assign(
-        mean=own, mean_background=groups.mean(axis=0), z=result.z, p=result.p, p_normal=result.p_normal
+        mean=own, mean_background=groups.mean(axis=0), z=result.z, p_value=result.p, p_value_normal=result.p_normal
     )
     table["direction"] = np.where(table["mean"] >= table["mean_background"], 1, -1).astype(np.int8)
     notes = {

@@ -89,8 +89,8 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
         z=result.z,
         mean=signal[first].mean(axis=0),
         mean_background=signal[~first].mean(axis=0),
-        p=result.p,
-        p_normal=result.p_normal,
+        p_value=result.p,
+        p_value_normal=result.p_normal,
     )
     notes = {"n_replicates": int(first.sum()), "n_replicates_reference": int((~first).sum()), "model": name}
     return table, notes, source.genome, level

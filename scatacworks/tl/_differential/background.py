@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
-from scatacworks._files import require_replaceable, unfinished_folder
+from scatacworks._files import only_process, require_replaceable, unfinished_folder
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
@@ -128,9 +129,12 @@ def background(
     KeyError
         If there are no such groups.
     ValueError
-        If there are fewer than three groups, none has a cut site in the regions, or an argument is out of range.
+        If there are fewer than three groups, none has a cut site in the regions, an argument is out of range, or
+        `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else, is a file or cannot be written to.
+    RuntimeError
+        If another process is making the background at `path`.
 
     Examples
     --------
@@ -143,6 +147,8 @@ def background(
     """
     tile = None if tile is None else whole(tile, "tile")
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    key_added = f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added
+    _step.claim(target, key_added, "universe")
     network, name = _inputs.resolve_model(model)
     source, spans = _open(target, key, regions, network, n_jobs)
     options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
@@ -152,12 +158,14 @@ def background(
         params |= {"prior": denoiser.prior.digest, "prior_weight": float(prior_weight)}
     stream = _stream.Stream(source, denoiser, spans, None, progress)
     path = None if path is None else Path(path).resolve()
-    if path is not None:
-        require_replaceable(path, KNOWN_BY)
-        stream.folder = unfinished_folder(path, _resume_key(params, source, universe, tile))
-    tested = find_universe(stream, target, universe, tile, spans)
-    found = _run(stream, tested, params)
-    target.uns[f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added] = found.to_slot(path)
+    with ExitStack() as stack:
+        if path is not None:
+            require_replaceable(path, KNOWN_BY)
+            stream.folder = unfinished_folder(path, _resume_key(params, source, universe, tile))
+            stack.enter_context(only_process(stream.folder, path))
+        tested = find_universe(stream, target, universe, tile, spans)
+        found = _run(stream, tested, params)
+        target.uns[key_added] = found.to_slot(path)
     if stream.folder is not None:
         shutil.rmtree(stream.folder)
     return result if copy else None

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 PAPER_Z = 2.0
 PAPER_GAP = 200
 COLUMNS = (
-    *("chrom", "start", "end", "summit", "direction", "top_z", "z", "p", "p_normal", "q", "significant"),
-    *("log2fc", "mean", "mean_background", "family", "gene", "gene_distance"),
+    *("chrom", "start", "end", "summit", "direction", "top_z", "z", "p_value", "p_value_normal", "q_value"),
+    *("significant", "log2fc", "mean", "mean_background", "family", "gene", "gene_distance"),
 )
 
 
@@ -138,8 +138,9 @@ def differential_regions(
     `.uns[key_added]` : DataFrame
         One row per tested region, sorted by position: `chrom`, `start`, `end` (0-based, half-open); `summit`, the base
         with the largest `|z|`; `direction` (+1: more accessible in the group); `top_z`, the z there; `z`, of the region
-        (default only); `p`; `p_normal`, from the normal distribution; `q`; `significant`; `log2fc` of the mean signal,
-        with a tenth of the average signal added to both; `mean` and `mean_background`, normalised signal per base;
+        (default only); `p_value`; `p_value_normal`, from the normal distribution; `q_value`; `significant`; `log2fc` of
+        the mean signal, with a tenth of the average signal added to both; `mean` and `mean_background`, normalised
+        signal per base;
         `family`, the kind of region (`"peak"`, `"tile"`, `"given"` or your own; `"joined"` with `method="paper"`);
         `gene` and `gene_distance` (bp from the middle of the region to the start site) where the genome has a gene
         table.
@@ -159,7 +160,7 @@ def differential_regions(
     ValueError
         If tracks and background were made with another model, extension, genome or prior, or the tracks weigh the prior
         by group (`prior_match`); if too few background groups are free of the tested cells, or the group holds all
-        cells; or an argument is out of range.
+        cells; an argument is out of range, or `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -176,6 +177,7 @@ def differential_regions(
     max_gap = whole(max_gap, "max_gap", least=0)
     replicates = replicates if isinstance(replicates, str) else whole(replicates, "replicates", least=2)
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "top_z")
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
         table, notes, genome, level = replicate_test(
@@ -294,10 +296,11 @@ def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: f
     """Filter, adjust, and bring into the form that is stored."""
     covered = np.maximum(table["mean"], table["mean_background"]) >= min_coverage
     table = table[covered.to_numpy()].reset_index(drop=True)
-    q = adjust_families(table["p"].to_numpy(np.float64), table["family"].to_numpy(str))
+    q = adjust_families(table["p_value"].to_numpy(np.float64), table["family"].to_numpy(str))
     small = 0.1 * level
     log2fc = np.log2((table["mean"] + small) / (table["mean_background"] + small))
-    table = table.assign(q=q, significant=q < fdr, log2fc=log2fc, family=pd.Categorical(table["family"].astype(str)))
+    family = pd.Categorical(table["family"].astype(str))
+    table = table.assign(q_value=q, significant=q < fdr, log2fc=log2fc, family=family)
     table = add_nearest_gene(table, genome)
     order = np.lexsort((table["start"], genome.resolve(table["chrom"].astype(str))))
     table = table.iloc[order].reset_index(drop=True)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.rank_sum import rank_sum_greater
+from scatacworks._membership import column_groups
 from scatacworks.tl._vocabulary._matrix import loadings_of, names_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "complex")
 _FLOOR = 1e-30  # added to p, so that scores end at 30 minus the correction
 
 
@@ -40,8 +40,8 @@ def label_components(
     index
         Samples with `.obsm["X_vocabulary"]`, from :func:`~scatacworks.tl.vocabulary`.
     keys
-        Column or columns of `.obs` with categories, such as text; numbers that are labels (clusters) as text or
-        categorical. Empty text and missing values are no category.
+        Column or columns of `.obs` with categories: text, or numbers that are labels (clusters). Empty text and
+        missing values are no category.
     max_categories
         Only so many categories per key, the most frequent ones.
     key_added
@@ -79,7 +79,7 @@ def label_components(
         msg = f".obs has no column {missing}; it has {list(index.obs.columns)}."
         raise KeyError(msg)
     max_categories = whole(max_categories, "max_categories")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     loadings, names = loadings_of(index, "obsm"), names_of(index)
     frames = [_tests(index.obs[key], loadings, names, max_categories) for key in keys]
     index.uns[key_added] = pd.concat(frames, ignore_index=True)
@@ -88,13 +88,8 @@ def label_components(
 
 def _tests(column: pd.Series, loadings: np.ndarray, names: list[str], max_categories: int) -> pd.DataFrame:
     """All tests of one metadata column."""
-    if pd.api.types.infer_dtype(column.dropna()) in _NUMBERS:
-        msg = (
-            f".obs[{column.name!r}] holds numbers ({column.dtype}), such as {column.dropna().iloc[0]}; expected "
-            "categories. Where the numbers are labels, turn them into text first: .astype(str)."
-        )
-        raise ValueError(msg)
-    values = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    codes, categories = column_groups(column)
+    values = pd.Series(np.append(categories, "")[codes].astype(str)).str.strip()
     counts = values[values != ""].value_counts()
     counts = counts.sort_index().sort_values(ascending=False, kind="stable").iloc[:max_categories]
     if counts.empty:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._core.average_precisions import average_precisions
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
@@ -77,7 +77,7 @@ def match_samples(
     if layer is not None and layer not in query.layers:
         msg = f"The query has no layer {layer!r} (found: {sorted(query.layers)}); give layer=, or None for X."
         raise KeyError(msg)
-    query = query.copy() if copy else query
+    query = _step.own(query, copy=copy)
     at = reference.var_names.get_indexer(query.var_names)
     columns = np.flatnonzero(at >= 0)
     if len(columns) == 0:

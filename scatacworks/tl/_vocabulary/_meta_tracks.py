@@ -54,6 +54,9 @@ def meta_tracks(index: AnnData, tracks: Tracks, *, n: int = 15) -> Tracks:
     >>> sca.tl.meta_tracks(index, tracks).window("1", "chr1", 3, 7).tolist()
     [1.0, 1.0, 3.0, 3.0]
     """
+    if not isinstance(tracks, Tracks):
+        msg = f"tracks is no Tracks but {type(tracks).__name__}; get.tracks(adata, key=...) returns those of an object."
+        raise TypeError(msg)
     table = top_samples(index, n=n, copy=True).uns["top_samples"]
     known = set(map(str, tracks.groups))
     listed = table["sample"].astype(str).isin(known)

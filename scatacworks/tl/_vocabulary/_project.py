@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
@@ -102,7 +102,7 @@ def project_vocabulary(
     if not hasattr(adata, "var_names"):
         msg = f"adata is no AnnData but a {type(adata).__name__}; peaks become one by tl.presence(reference, peaks)."
         raise TypeError(msg)
-    adata = adata.copy() if copy else adata
+    adata = _step.own(adata, copy=copy)
     columns, loads = element_loadings(adata, reference)
     used = loads.any(axis=1)
     columns, loads = columns[used], loads[used]

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def saturation(
         msg = f"The index has {index.n_obs} sample(s); saturation needs at least two."
         raise ValueError(msg)
     n_subsets = whole(n_subsets, "n_subsets")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     present = sp.csr_matrix(index.X) != 0
     n = index.n_obs
     tally = np.bincount(np.asarray(present.sum(axis=0)).ravel().astype(np.int64), minlength=n + 1)

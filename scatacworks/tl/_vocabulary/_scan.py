@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.nmf import factorize
 from scatacworks._core.reconstruction import area_over_thresholds, confusion, reconstruction_scores
@@ -103,7 +103,7 @@ def vocabulary_scan(
         msg = "n_components is empty; expected the sizes to try."
         raise ValueError(msg)
     max_iter = whole(max_iter, "max_iter")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     n_jobs, rng = resolve(n_jobs), np.random.default_rng(seed)
     patterns = patterns_of(index, layer)
     curves, variance = [], []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scatacworks import _step
 from scatacworks._arguments import whole
 from scatacworks.tl._vocabulary._matrix import loadings_of, names_of
 
@@ -59,7 +60,7 @@ def top_samples(
     ['1', '2']
     """
     n = whole(n, "n")
-    index = index.copy() if copy else index
+    index = _step.own(index, copy=copy)
     loadings = loadings_of(index, "obsm")
     if winner_only:
         loadings = np.where(np.arange(loadings.shape[1]) == loadings.argmax(axis=1)[:, None], loadings, 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.nmf import Factors, factorize
 from scatacworks._core.nndsvd import nndsvd
@@ -119,10 +119,10 @@ def vocabulary(
     >>> index.obs["component"].nunique()
     2
     """
+    index = _step.own(index, copy=copy)
     n_components = whole(n_components, "n_components", **at_most(index))
     max_iter = whole(max_iter, "max_iter")
     _check_start(index, n_components, init)
-    index = index.copy() if copy else index
     n_jobs = resolve(n_jobs)
     given = not isinstance(init, str)  # equal columns may start from different loadings then
     patterns = patterns_of(index, layer, collapse=not given, folder=_folder(folder))

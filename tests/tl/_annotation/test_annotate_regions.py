@@ -131,6 +131,20 @@ def test_differential_regions_get_component_gene_motif_trait_in_one_call(make_in
     assert enriched.loc[("all", "B"), "n_elements"] == 100
 
 
+def test_bed_files_are_read_as_peaks_are(tmp_path):
+    """Lines of a browser, a first line that names columns in its own way, quotes; and the bad line is named."""
+    path = tmp_path / "repeats.bed"
+    path.write_text('track name="a"\nchr\tstart\tstop\tid\nchr1\t100\t200\tthe "one"\nchr1\t1.5e2\t900\tLINE\n')
+    table = sca.tl.annotate_regions(regions((100, 140), (800, 820)), classes={"repeat": path})
+    assert table["repeat"].tolist() == ['the "one"', "LINE"]
+    path.write_text("#made up\nchr1\t100\t200\tSINE\nchr1\t900\t150\tLINE\n")
+    with pytest.raises(ValueError, match=r"repeats\.bed, line 3: expected chromosome, start and end .*900"):
+        sca.tl.annotate_regions(regions((100, 140)), classes={"repeat": path})
+    path.write_text("chr1 100 200 SINE\n")
+    with pytest.raises(ValueError, match="line 1: expected at least 3 columns separated by tabs"):
+        sca.tl.annotate_regions(regions((100, 140)), classes={"repeat": path})
+
+
 @pytest.mark.skipif(which("bedtools") is None, reason="bedtools is not installed")
 def test_traits_of_peaks_equal_bedtools(shared_data, tmp_path):
     peaks = pd.read_csv(shared_data / "traits_pp" / "hemePeaks.bed.gz", sep="\t", header=None).iloc[:50_000]

@@ -176,9 +176,16 @@ def test_target_depth_input_scales_to_each_groups_own(adata, model_file):
         ({"key": "nothing"}, KeyError, "pseudobulk"),
         ({"groups": ["T"]}, KeyError, "no group 'T'"),
         ({"depth": {"B": 1}}, KeyError, "no entry for .*NK/T"),
-        ({"depth": [1.0, -1.0]}, ValueError, "not negative"),
+        ({"depth": [1.0, -1.0]}, ValueError, "depth of the group 'NK/T' is -1; expected a positive number"),
+        ({"depth": 0}, ValueError, "depth of the group 'B' is 0"),
+        ({"depth": {"B": 1e6, "NK/T": np.nan}}, ValueError, "depth of the group 'NK/T' is nan"),
+        ({"depth": ["1e6", 1e6]}, TypeError, "depth of the group 'B' is '1e6'"),
+        ({"depth": [1e6]}, ValueError, "depth has 1 entries; .*2 groups"),
+        ({"target_depth": np.inf}, ValueError, "positive number"),
+        ({"target_depth": [1e6]}, TypeError, "target_depth is"),
         ({"target_depth": "deep"}, ValueError, '"input" or None'),
         ({"target_depth": 0}, ValueError, "positive number"),
+        ({"rounding": 3}, TypeError, "rounding is 3; expected a scatacworks.models.Rounding"),
         ({"precision": "int8"}, ValueError, "bfloat16"),
         ({"regions": []}, ValueError, "regions is empty"),
         ({"regions": "chr1:5-100000"}, ValueError, "not within chr1"),
@@ -276,5 +283,5 @@ def test_mitochondria_that_are_named_are_denoised_and_called(with_mito, model_fi
 
 
 def test_a_depth_that_is_text_is_refused(adata, network):
-    with pytest.raises(TypeError, match="depth is '1e6'; expected a number"):
+    with pytest.raises(TypeError, match=r"depth is '1e6' \(str\); expected a number"):
         sca.tl.denoise(adata, model=network, depth="1e6", progress=False)

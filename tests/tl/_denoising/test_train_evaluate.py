@@ -75,9 +75,43 @@ def test_split_leaves_the_holdout_alone():
     np.testing.assert_array_equal(validate["chr1"], [[40, 50]])
 
 
+def on_one_chromosome(deep, chrom):
+    genome = sca.Genome(deep.genome.sizes | {"chr1": 2 * LENGTH})
+    return sca.Tracks.from_chromosomes(["A"], genome, [(chrom, [deep.runs(0, chrom)])])
+
+
 def test_nothing_left_to_train_on_is_said(deep):
-    with pytest.raises(ValueError, match="No region is left"):
+    with pytest.raises(ValueError, match=r"No region is left .* validation=\['chr20'\] or holdout=\['chr10'\]"):
         sca.tl.train(deep, regions=["chr10"], progress=False)
+    with (
+        pytest.warns(UserWarning, match="The cut sites lie in 1 windows"),
+        pytest.raises(ValueError, match=r"No region is left .* validation=\['chr20'\]"),
+    ):
+        sca.tl.train(on_one_chromosome(deep, "chr20"), progress=False)
+
+
+@pytest.mark.parametrize("validation", [None, "chr20", ("chr20", 0, 5_000)])
+def test_a_validation_without_cut_sites_is_refused(deep, validation):
+    genome = sca.Genome({"chr1": LENGTH, "chr20": 10_000})
+    sites = sca.Tracks.from_chromosomes(["A"], genome, [("chr1", [deep.runs(0, "chr1")])])
+    with pytest.raises(ValueError, match="'A' has no cut site in chr20, which .* by validation="):
+        sca.tl.train(sites, model="Linear", validation=validation, settings=settings(), progress=False)
+
+
+@pytest.mark.parametrize("name", ["depth", "noisy_depth"])
+@pytest.mark.parametrize("value", [0, np.nan, [-1], {"A": 0}])
+def test_a_depth_that_is_none_is_refused(deep, name, value):
+    with pytest.raises(ValueError, match=rf"^{name} of the group 'A' is .*; expected a positive number"):
+        sca.tl.train(deep, noisy=thin(deep, 0.1, 1), model="Linear", progress=False, **{name: value})
+
+
+def test_the_depth_of_the_scored_tracks_may_be_stated_by_group(deep):
+    options = {"regions": "chr10", "baselines": ["raw"], "progress": False, "n_jobs": 1}
+    stated = [sca.tl.evaluate(thin(deep, 0.1, 1), deep, depth=d, **options) for d in (1e6, [1e6], {"A": 1e6, "B": 0})]
+    pd.testing.assert_frame_equal(stated[0], stated[1])
+    pd.testing.assert_frame_equal(stated[0], stated[2])
+    with pytest.raises(TypeError, match="depth is '1e6'"):
+        sca.tl.evaluate(thin(deep, 0.1, 1), deep, depth="1e6", **options)
 
 
 def test_a_validation_that_lies_in_the_holdout_is_refused(deep):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -88,6 +91,29 @@ def test_a_killed_run_goes_on_and_gives_the_same(adata, model, monkeypatch, tmp_
     after = get_background(adata, "background_moments")
     np.testing.assert_allclose(np.asarray(after.mean), before.mean, rtol=1e-5)
     np.testing.assert_allclose(np.asarray(after.signal), before.signal, rtol=1e-5)
+    assert [found.name for found in tmp_path.iterdir()] == ["moments"]
+
+
+@pytest.fixture
+def held(tmp_path):
+    """Have another process hold the lock of what is made at `moments`."""
+    folder = tmp_path / ".moments.unfinished"
+    folder.mkdir()
+    script = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]): print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script, folder / "lock"], **pipes) as process:
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_another_process_at_work_on_the_same_path_is_told(adata, model, tmp_path, held):
+    options = {"regions": REGIONS, "model": model, "path": tmp_path / "moments", "progress": False}
+    with pytest.raises(RuntimeError, match=r"Another process is at work on .*moments\. Wait for it, or give"):
+        sca.tl.background(adata, **options)
+    held.kill()
+    held.wait()
+    sca.tl.background(adata, **options)
     assert [found.name for found in tmp_path.iterdir()] == ["moments"]
 
 

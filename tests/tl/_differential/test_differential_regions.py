@@ -90,14 +90,14 @@ def test_the_papers_method_equals_a_slow_obvious_reference(adata):
         )
         at += end - start
     rows.sort(key=lambda row: row[0])
-    expected = pd.DataFrame(rows, columns=["start", "end", "direction", "top_z", "p"])
-    order = np.argsort(expected["p"], kind="stable")
+    expected = pd.DataFrame(rows, columns=["start", "end", "direction", "top_z", "p_value"])
+    order = np.argsort(expected["p_value"], kind="stable")
     n = len(expected)
     adjusted = np.empty(n)
     lowest = 1.0
     for rank in range(n, 0, -1):
         i = order.iloc[rank - 1]
-        lowest = min(lowest, expected["p"].iloc[i] * n / rank)
+        lowest = min(lowest, expected["p_value"].iloc[i] * n / rank)
         adjusted[i] = lowest
     assert n > 20
     assert (
@@ -105,8 +105,8 @@ def test_the_papers_method_equals_a_slow_obvious_reference(adata):
         == expected[["start", "end", "direction"]].to_numpy().tolist()
     )
     np.testing.assert_allclose(table["top_z"], expected["top_z"], rtol=1e-6)
-    np.testing.assert_allclose(table["p"], expected["p"], rtol=1e-6, atol=1e-300)
-    np.testing.assert_allclose(table["q"], adjusted, rtol=1e-6, atol=1e-300)
+    np.testing.assert_allclose(table["p_value"], expected["p_value"], rtol=1e-6, atol=1e-300)
+    np.testing.assert_allclose(table["q_value"], adjusted, rtol=1e-6, atol=1e-300)
 
 
 def test_groups_with_tested_cells_are_left_out(adata, model):
@@ -276,7 +276,7 @@ def test_z_and_regions_can_be_exported(adata, tmp_path):
     table = adata.uns["differential_regions"].query("significant")
     written = sca.io.write_peaks(table, tmp_path / "regions.bed")
     back = sca.io.read_peaks(written["peaks"])
-    for name in ("start", "end", "summit", "direction", "z", "p", "q", "significant"):
+    for name in ("start", "end", "summit", "direction", "z", "p_value", "q_value", "significant"):
         assert back[name].tolist() == table[name].tolist()
 
 

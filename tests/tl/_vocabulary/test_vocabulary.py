@@ -313,16 +313,16 @@ def test_labels_need_their_columns(index):
 def test_numbers_are_no_labels(index, values):
     index = index.copy()
     index.obs["depth"] = values(index.n_obs)
-    with pytest.raises(ValueError, match=r"'depth'\] holds numbers .* expected categories.*astype\(str\)"):
+    with pytest.raises(ValueError, match=r"'depth'\] (is|looks like) a measurement.*astype\('category'\)"):
         sca.tl.label_components(index, keys=["kind", "depth"])
     assert "component_labels" not in index.uns or "depth" not in set(index.uns["component_labels"]["key"])
 
 
-@pytest.mark.parametrize("kind", ["text", "category", "bool"])
+@pytest.mark.parametrize("kind", ["text", "category", "bool", "whole numbers"])
 def test_numbers_given_as_labels_are_labels(index, kind):
     index = index.copy()
     half = np.arange(index.n_obs) % 2
-    values = {"text": half.astype(str), "category": pd.Categorical(half), "bool": half == 1}
+    values = {"text": half.astype(str), "category": pd.Categorical(half), "bool": half == 1, "whole numbers": half}
     index.obs["cluster"] = values[kind]
     sca.tl.label_components(index, keys="cluster")
     assert index.uns["component_labels"]["category"].nunique() == 2
