@@ -45,6 +45,8 @@ nb_execution_mode = "cache"
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+os.environ.pop("MPLBACKEND", None)  # pages would come out without their figures
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, with the path of this environment
 
 # Some read real data that is too large for the package; where that is absent their code is shown without its output.
 SHARED_DATA = Path(os.environ.get("SCA_SHARED_DATA", HERE.parents[1] / "shared" / "data"))

@@ -27,7 +27,6 @@ def main() -> None:
         "tracks": pl.tracks(
             adata, _demo._window_of(adata, "MS4A1"), groups=shown, groupby="cell_type", return_fig=True
         ),
-        "peaks": pl.peaks(adata, groupby="cell_type", return_fig=True),
     }
     for name, figure in figures.items():
         print(_denoise.save(figure, STATIC / f"{name}.png"))

@@ -27,6 +27,7 @@ _STEADY = 0.5  # coefficient of variation below which ratios are taken
 _FEWEST_SETS = 20  # of which a median is taken
 _SETS = 50  # of which one is taken if there are so many
 _MOST_LEVELS = 10
+_RESOLUTION = 1e-5  # relative difference below which two signals are equal but for rounding
 
 
 class RegionTest(NamedTuple):
@@ -71,7 +72,7 @@ def one_against_many(
     groups = np.asarray(groups)
     mean, variance = groups.mean(axis=0, dtype=np.float64), groups.var(axis=0, ddof=1, dtype=np.float64)
     moderate = _Moderation(VarianceTrend(variance, mean), max(overlap.effective_number - 1, 1.0))
-    z = (target - mean) / np.sqrt(moderate(variance, mean) * overlap.target_noise)
+    z = _difference(target, mean) / np.sqrt(moderate(variance, mean) * overlap.target_noise)
     chosen = np.linspace(0, len(groups) - 1, min(len(groups), _NULL_GROUPS)).astype(np.int64)
     p = np.ones(len(target))
     families = np.zeros(len(target), np.int8) if families is None else np.asarray(families)
@@ -86,6 +87,16 @@ def one_against_many(
         copies = len(similar) / overlap.independent_among(chosen[similar])  # what one cell shows, all its groups show
         p[at] = (copies + np.searchsorted(expected, local, side="right")) / (copies + len(expected))
     return RegionTest(z, p, two_sided_p(z))
+
+
+def _difference(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return the difference to the mean, and 0 for one that rounding explains.
+
+    Out of reach of any cut site all groups have the same constant signal; which of them is larger in the last digits
+    must not rank them.
+    """
+    difference = values - mean
+    return np.where(np.abs(difference) > _RESOLUTION * mean, difference, 0.0)
 
 
 class _Moderation(NamedTuple):
@@ -116,7 +127,7 @@ def _null_scores(
         values = groups[:, regions[part]].astype(np.float64)
         mean = peers @ values
         variance = np.maximum(peers @ values**2 - mean**2, 0.0) * n_peers / np.maximum(n_peers - 1, 1)
-        scores[:, part] = (values[chosen] - mean) / np.sqrt(moderate(variance, mean) * noise)
+        scores[:, part] = _difference(values[chosen], mean) / np.sqrt(moderate(variance, mean) * noise)
         level[:, part] = mean
     return scores, level
 
@@ -136,6 +147,7 @@ def _local_p(
     z: np.ndarray, level: np.ndarray, null: np.ndarray, null_level: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two-sided p-values among null values of a similar level: of the target, and of the null values."""
+    level, null_level = _rounded(level), _rounded(null_level)
     edges = stratum_edges(level, len(null))
     own, theirs = (np.searchsorted(edges, values, side="right") for values in (level, null_level.ravel()))
     null = null.ravel()
@@ -151,6 +163,12 @@ def _local_p(
             # each on its own side: where nearly all groups are empty, one that is a trifle less negative is no gain
             out[where] = np.minimum(2 * np.where(scores > 0, upper.p(scores), lower.p(-scores)), 1.0)
     return p, null_p
+
+
+def _rounded(level: np.ndarray) -> np.ndarray:
+    """Return levels to five digits, so that those which are equal but for rounding share a stratum; float64."""
+    mantissa, exponent = np.frexp(np.asarray(level, np.float64))
+    return np.ldexp(np.round(mantissa * 2**16) / 2**16, exponent)
 
 
 def normalize(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -> np.ndarray:
@@ -213,6 +231,7 @@ class VarianceTrend:
         parts = np.array_split(order, int(np.clip(len(level) // 50, 1, 60)))
         self.level = np.array([level[part].mean() for part in parts])
         binned = np.array([variance[part].mean() for part in parts])
+        binned[binned <= (_RESOLUTION * self.level) ** 2] = 0.0
         self.variance = np.maximum(binned, np.min(binned[binned > 0], initial=np.inf) if binned.any() else 1.0)
 
     def __call__(self, level: np.ndarray) -> np.ndarray:

@@ -42,10 +42,11 @@ def _read_bigwig(source: Path) -> Tracks:
     """Return the tracks of a file or a folder; of a folder with peak probabilities, only these."""
     from scatacworks.io import read_bigwig
 
-    probabilities = sorted(source.glob("*.probability.bw")) if source.is_dir() else []
-    if probabilities:
+    ending = ".probability.bw"  # whose rest is the group's name
+    probabilities = sorted(source.glob(f"*{ending}")) if source.is_dir() else [source] * source.name.endswith(ending)
+    if source.is_dir() and probabilities:
         note(f"Peaks are called on the {len(probabilities)} files {source}/*.probability.bw.")
-    return read_bigwig({file.name.removesuffix(".probability.bw"): file for file in probabilities} or source)
+    return read_bigwig({file.name.removesuffix(ending): file for file in probabilities} or source)
 
 
 def _check_threshold(tracks: Tracks, threshold: float) -> None:

@@ -68,6 +68,7 @@ def vocabulary_scan(
     }
     for column, (name, color, width) in looks.items():
         axes.plot(table["n_components"], table[column], color=color, linewidth=width, marker="o", ms=2.5, label=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     gain = axes.twinx()
     gain.bar(table["n_components"], table["f1_gain"], color="#d8e3f0", width=0.6, zorder=0)
     gain.set_ylabel("gain of F1 per component", fontsize=SMALL, color=FAINT)
@@ -78,5 +79,5 @@ def vocabulary_scan(
     axes.set_zorder(gain.get_zorder() + 1)
     axes.patch.set_visible(False)
     dress(axes, x="number of components", y=f"score at threshold {stored['boundary']:g}")
-    axes.legend(frameon=False, fontsize=SMALL)
+    axes.legend(frameon=False, fontsize=SMALL, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

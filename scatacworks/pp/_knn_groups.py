@@ -71,8 +71,8 @@ def knn_groups(
         Whether a cell may be in several groups. If not, the centres take the nearest cells left in turn (random turn
         for `"all"` and `"random"`), until fewer than `n_neighbors` are left.
     exclude
-        Cells to leave out of all groups, as names or a boolean mask, or the key of a membership in `.obsm` whose
-        members are left out: the tested cells, for a background without them.
+        Cells to leave out of all groups: the tested ones, for a background without them. Names, a boolean mask or the
+        column of `.obs` that holds one, or the key of a membership in `.obsm` whose members are left out.
     metric
         `"euclidean"`, or `"cosine"`: the embedding's rows are scaled to length 1.
     method
@@ -191,6 +191,15 @@ def _mask(adata: AnnData, cells: Sequence[str] | np.ndarray | str | None) -> np.
     if cells is None:
         return np.zeros(adata.n_obs, bool)
     if isinstance(cells, str):
+        if cells in adata.obs and adata.obs[cells].dtype == bool:
+            return adata.obs[cells].to_numpy()
+        if cells not in adata.obsm:
+            msg = (
+                f"exclude={cells!r} is neither a column of .obs that is true for some cells nor a membership in .obsm "
+                f"({', '.join(adata.obsm) or 'which is empty'}). Name the cells: "
+                "exclude=adata.obs_names[adata.obs[column] == group]."
+            )
+            raise KeyError(msg)
         return np.diff(resolve_groups(adata, cells).matrix.indptr) > 0
     cells = np.asarray(cells)
     if cells.dtype == bool and len(cells) == adata.n_obs:

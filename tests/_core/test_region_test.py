@@ -44,6 +44,22 @@ def test_groups_without_shared_cells_count_fully():
     np.testing.assert_allclose(overlap.peers, (1 - np.eye(12)) / 11)
 
 
+def test_regions_in_which_groups_differ_by_rounding_alone_are_no_evidence():
+    rng = np.random.default_rng(0)
+    groups = np.full((60, 2_000), 0.96) * (1 + 1e-14 * rng.normal(size=(60, 2_000)))  # out of reach of any cut site
+    groups[:, :200] = rng.gamma(2.0, size=(60, 200))
+    target = np.full(2_000, 0.96 * (1 + 1e-12))
+    target[:200] = rng.gamma(2.0, size=200)
+    result = one_against_many(target, groups, independent(60))
+    assert (result.z[200:] == 0).all()
+    assert (result.p[200:] == 1).all()
+    assert (benjamini_hochberg(result.p) > 0.05).all()
+    target[1_000] = 30.0  # what only the target has is found there all the same
+    result = one_against_many(target, groups, independent(60))
+    assert result.p[1_000] < 1e-3
+    assert 10 < result.z[1_000] < 1_000  # by the spread of the least signal that varies, not of the last digits
+
+
 def test_groups_are_compared_with_those_that_share_no_cell():
     members = np.zeros((80, 40), bool)
     for group in range(40):

@@ -65,8 +65,9 @@ def test_the_object_goes_on_where_the_command_stopped(call, result, tmp_path):
 
 
 def test_peaks_of_bigwig_files(call, result, tmp_path):
-    code, _, _ = call("peaks", result / "bigwig" / "B.probability.bw", "--out", tmp_path / "p.narrowPeak")
+    code, out, _ = call("peaks", result / "bigwig" / "B.probability.bw", "--out", tmp_path / "p.narrowPeak")
     assert code == 0
+    assert "peaks of B:" in out
     original = sca.io.read_peaks(result / "peaks" / "B.narrowPeak")[["chrom", "start", "end"]]
     again = sca.io.read_peaks(tmp_path / "p.narrowPeak")[["chrom", "start", "end"]]
     assert again.equals(original)

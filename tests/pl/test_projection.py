@@ -30,6 +30,15 @@ def test_cells_and_references_are_placed(cells):
     assert ax.get_xlabel().startswith("component 2")
 
 
+def test_names_of_references_that_lie_close_do_not_overlap(cells):
+    scores = cells.uns["X_bulk"]["scores"]
+    cells.uns["X_bulk"]["scores"] = scores[:1] + np.array([[0.0], [0.001], [0.002], [0.003]])
+    figure = sca.pl.projection(cells, return_fig=True)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
 def test_cells_without_a_group_are_grey_and_counted(cells):
     cells.obs["type"] = cells.obs["type"].where(np.arange(30) >= 3)
     ax = sca.pl.projection(cells, color="type", return_fig=True).axes[0]

@@ -108,6 +108,13 @@ def test_exons_are_drawn_where_they_are_known(adata):
     assert len(bars) == 2
 
 
+def test_a_view_stays_a_view(adata):
+    view = adata[:20]
+    sca.pl.tracks(view, "chr1:0-4,000", groupby="group", show=False)
+    assert view.is_view
+    assert "group_colors" not in view.uns
+
+
 def test_colors_follow_scanpys_slot_and_are_written_when_absent(adata):
     sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], show=False)
     assert len(adata.uns["group_colors"]) == 3

@@ -107,6 +107,7 @@ def test_curves_have_the_values(index):
     figure = sca.pl.vocabulary_scan(index, show=False)
     first = figure.axes[0].lines[0].get_ydata()
     np.testing.assert_allclose(first, index.uns["vocabulary_scan"]["summary"]["f1"])
+    assert all(float(tick).is_integer() for tick in figure.axes[0].get_xticks())
     figure = sca.pl.saturation(index, show=False)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     np.testing.assert_allclose(lines["mean (exact)"].get_ydata(), index.uns["saturation"]["table"]["mean"])

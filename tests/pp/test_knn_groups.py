@@ -83,7 +83,8 @@ def test_excluded_cells_are_in_no_group(cells):
     sca.pp.knn_groups(cells, n_neighbors=30, centers=["cell0"], key_added="target")
     out = members(cells, "target")[0]
     names = cells.obs_names[sorted(out)].tolist()
-    for exclude in ("target", names):
+    cells.obs["is_target"] = cells.obs_names.isin(names)
+    for exclude in ("target", names, "is_target"):
         sca.pp.knn_groups(cells, n_neighbors=30, centers="random", n_groups=50, exclude=exclude)
         assert not set().union(*members(cells)) & out
         assert cells.uns["knn_groups"]["params"]["n_excluded"] == 30
@@ -136,6 +137,7 @@ def test_groups_survive_h5ad_and_serve_as_groupby(cells, tmp_path):
         ({"centers": ["cell1", "nobody"]}, KeyError, "1 of 2 cells are not in the AnnData, such as 'nobody'"),
         ({"centers": ["cell1", "cell1"]}, ValueError, "repeated"),
         ({"centers": ["cell1"], "exclude": ["cell1"]}, ValueError, "excluded"),
+        ({"exclude": "NK"}, KeyError, "exclude='NK' is neither"),
         ({"metric": "hamming"}, ValueError, "'euclidean' or 'cosine'"),
     ],
 )

@@ -52,12 +52,12 @@ def external(source: Any, cut_sites: Tracks, *, strength: float, match: bool) ->
         logger.info("Without an element of the prior, and not guided: %s.", listed(absent))
     guidance = Guidance.make(found, cut_sites, strength=strength, match=match)
     _warn_about_target(guidance, cut_sites)
-    _warn_about_fit(guidance, cut_sites)
+    _warn_about_fit(guidance if match else Guidance.make(found, cut_sites), cut_sites, followed=not match)
     return guidance
 
 
-def _warn_about_fit(guidance: Guidance, cut_sites: Tracks) -> None:
-    """Name groups whose cut sites the prior explains so little of that it is not followed, or not wholly."""
+def _warn_about_fit(guidance: Guidance, cut_sites: Tracks, *, followed: bool) -> None:
+    """Name groups whose cut sites the prior explains so little of that it is not followed, or should not be."""
     sums = nuclear_sums(cut_sites)  # nothing else is asked what the prior explains
     found = [
         f"{name} ({guidance.explained[group]:.1%})"
@@ -65,9 +65,10 @@ def _warn_about_fit(guidance: Guidance, cut_sites: Tracks) -> None:
         if guidance.trust(group) < 1 and sums[group] > 0
     ]
     if found:
+        done = "followed all the same (prior_match=False)" if followed else "followed less, and below 5 % not at all"
         msg = (
             "The prior explains little of the cut sites, as one of another assembly, species or place would; it is "
-            f"followed less, and below 5 % not at all: {listed(found)}."
+            f"{done}: {listed(found)}."
         )
         warnings.warn(msg, UserWarning, stacklevel=4)
 
@@ -134,7 +135,7 @@ def from_others(
     codes = [cut_sites.group_code(name) for name in groups]
     wanted = cut_sites.select(groups)
     guidance = Guidance.make(prior, wanted, use=use[codes], strength=strength, match=match)
-    _warn_about_fit(guidance, wanted)
+    _warn_about_fit(guidance, wanted, followed=False)
     return guidance
 
 

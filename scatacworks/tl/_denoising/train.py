@@ -220,7 +220,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)
     config = training.recipe(recipe, **changes)
     _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
-    network.card.update(_describe(config, where, train_on, card))
+    network.card.update({"genome": clean.genome.name} | _describe(config, where, train_on, card))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     options |= {"tensorboard": tensorboard, **bar}
     options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}

@@ -273,6 +273,8 @@ def test_a_prior_that_does_not_fit_is_named(cells, model):
     with pytest.warns(UserWarning, match=r"explains little of the cut sites, .* below 5 % not at all: a \("):
         denoise(cells, model, sca.tl.prior(tiny, genome=GENOME))
     assert (cells.uns["denoised"]["params"]["prior_explained"] < 0.15).all()
+    with pytest.warns(UserWarning, match=r"explains little .* followed all the same \(prior_match=False\): a \("):
+        denoise(cells, model, sca.tl.prior(tiny, genome=GENOME), prior_match=False)
 
 
 @pytest.mark.parametrize("weight", [2, -0.1, "x", None, np.nan])

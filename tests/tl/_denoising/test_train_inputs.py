@@ -67,6 +67,7 @@ def test_a_file_of_windows_is_used_only_there(blood):
     asked = sca.tl.train(blood, regions=frame, **options)
     assert result.history.equals(asked.history)
     assert result.model.card["split"] == asked.model.card["split"]
+    assert result.model.card["genome"] == "hg38"
     tracks = sca.get.tracks(blood, layer="cut_sites")
     thinned = every_second(tracks)
     with pytest.warns(UserWarning, match="in 44 windows"):
