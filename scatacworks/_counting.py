@@ -34,7 +34,7 @@ class CellCounter:
         self.in_a_group = np.diff(membership.matrix.indptr) > 0
         self.per_cell = np.zeros(len(self.in_a_group), np.int64)
         self.nuclear_per_cell = np.zeros(len(self.in_a_group), np.int64)
-        self.n_occupied = np.zeros(len(TILES_BP), np.int64)
+        self.tiles = np.zeros((2, len(TILES_BP)), np.int64)
         self.n_of_one_base = 0
 
     def add(self, block: FragmentBlock) -> None:
@@ -46,7 +46,7 @@ class CellCounter:
         if not self.genome.nuclear[block.chrom]:
             return
         self.nuclear_per_cell += per_cell
-        self.n_occupied += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
+        self.tiles += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
 
     def keys(self, block: FragmentBlock) -> np.ndarray:
         """Return the cut sites of the cells in a group: sorted int64 `position << 32 | cell`."""
@@ -73,7 +73,7 @@ class CellCounter:
     def territory_bp(self) -> float:
         """Return the bases of the nuclear genome that the fragments of all cells cover."""
         n_fragments = int(self.nuclear_per_cell.sum())
-        return territory(self.n_occupied, n_fragments, int(self.genome.lengths[self.genome.nuclear].sum()))
+        return territory(self.tiles, n_fragments, int(self.genome.lengths[self.genome.nuclear].sum()))
 
 
 @njit

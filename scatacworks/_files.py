@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import re
 import shutil
 import uuid
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import TextIO
 
 _CAUSES = {
     errno.ENOSPC: "no space is left on the disk",
@@ -21,6 +24,7 @@ _CAUSES = {
     errno.EFBIG: "the file is larger than the file system or a limit of the system allows",
     errno.EROFS: "the file system is read-only",
 }
+_ADDRESS = re.compile(r"(?:^|/)((?:https?|ftp|s3|gs):)/+(.*)")
 _REFUSAL = "Cannot write "
 
 
@@ -40,7 +44,7 @@ def atomic_path(path: str | os.PathLike[str], *, holds: str | None = None) -> It
     OSError
         If the disk is full or the system refuses the file otherwise, naming the file.
     """
-    final = Path(path)
+    final = Path(path).expanduser()
     if holds is not None:
         require_replaceable(final, holds)
     require_writable(final.parent)
@@ -73,7 +77,7 @@ def _explain(error: OSError | RuntimeError, final: Path, aside: Path) -> None:
     if text.startswith(_REFUSAL):  # told already, of a part of this folder
         msg = text.replace(str(aside), str(final))
     else:
-        msg = f"{_REFUSAL}{final}: {cause}. Make room, or give another place."
+        msg = f"{_REFUSAL}{final}: {cause}. {'Make room, or give' if number in _CAUSES else 'Give'} another place."
     raise OSError(number, msg) from error
 
 
@@ -114,8 +118,7 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
             )
             raise ValueError(msg)
         return folder
-    require_writable(path.parent)
-    folder.mkdir(exist_ok=True)
+    require_writable(folder)
     with atomic_path(note) as aside:
         aside.write_text(text)
     return folder
@@ -155,7 +158,7 @@ def require_writable(folder: str | os.PathLike[str]) -> Path:
 
 def require_place(folder: str | os.PathLike[str]) -> Path:
     """Check, before long work, that `folder` can be written to or be made; nothing is made yet."""
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         what = "it" if there == folder else there
@@ -178,14 +181,24 @@ def require_replaceable(folder: str | os.PathLike[str], holds: str) -> Path:
 
 
 def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
-    """Return `path` as a :class:`~pathlib.Path`, or raise one clear sentence when it is missing, a folder or empty."""
+    """Return `path` as a :class:`~pathlib.Path`, or raise one clear sentence when it is missing, a folder or empty.
+
+    A leading `~` is the user's home. Addresses and pipes are refused: files are read several times.
+    """
     if not isinstance(path, str | os.PathLike):
         msg = f"{path!r} ({type(path).__name__}) is no path; expected that of a {what}."
         raise TypeError(msg)
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         msg = f"{path} is a folder; expected a {what}."
         raise IsADirectoryError(msg)
+    address = _ADDRESS.search(path.as_posix())
+    if address is not None and not path.exists():
+        msg = f"The {what} {address[1]}//{address[2]} is an address; download it and give the path of the file."
+        raise FileNotFoundError(msg)
+    if path.exists() and not path.is_file():
+        msg = f"{path} is a pipe or device; a {what} is read more than once: save it and give the path of the file."
+        raise ValueError(msg)
     if not path.exists():
         msg = f"The {what} {path} does not exist (looked in {path.parent.resolve()})."
         raise FileNotFoundError(msg)
@@ -193,3 +206,26 @@ def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
         msg = f"The {what} {path} is empty (0 bytes)."
         raise ValueError(msg)
     return path
+
+
+@contextmanager
+def open_text(path: str | os.PathLike[str], what: str) -> Iterator[TextIO]:
+    """Open a text file, plain or gzipped, whatever its name is; a byte order mark is passed over.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, ValueError
+        If there is no such file, or, in the block, if it is cut off, damaged or no text.
+    """
+    path = require_file(path, what)
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path, "rt", encoding="utf-8-sig") if zipped else path.open(encoding="utf-8-sig") as handle:
+            yield handle
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not a text file; expected a {what}, plain or gzipped."
+        raise ValueError(msg) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        msg = f"{path} is cut off or damaged ({error}); copy or download the {what} again."
+        raise ValueError(msg) from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._files import require_file
+from scatacworks._files import open_text, require_file
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -28,6 +28,7 @@ _REGION = re.compile(r"^(?P<chrom>[^\s:]+)(?::(?P<start>[\d,]+)-(?P<end>[\d,]+))
 GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
 MITOCHONDRIAL = ("chrM", "chrMT", "M", "MT", "Mito", "mitochondrion_genome")
 _OTHER_NAMES = {"grch38": "hg38", "grch37": "hg19", "grcm38": "mm10", "grcm39": "mm39"}
+_FASTA = (".fa", ".fasta", ".fna", ".fas", ".fa.gz", ".fasta.gz", ".fna.gz", ".fas.gz")
 _PLASTID = ("chrC", "chrPt", "Pt", "chloroplast")
 
 
@@ -59,7 +60,8 @@ class Genome:
     ----------
     source
         `"hg38"`, `"hg19"`, `"mm10"` or `"mm39"`; the path of a chromosome sizes or `.fai` file (name and length in
-        the first two columns); a mapping from name to length; or another `Genome`.
+        the first two columns), or of a FASTA file that has its index (`.fai`) beside it; a mapping from name to
+        length; or another `Genome`.
     name
         Name of the assembly; by default the built-in name, or the stem of the file.
     genes
@@ -72,7 +74,7 @@ class Genome:
     ValueError
         If the name is not a built-in genome, or a size is not a positive 32-bit number.
     FileNotFoundError
-        If the sizes file is missing.
+        If the sizes file, or the index of a FASTA file, is missing.
 
     Examples
     --------
@@ -373,13 +375,10 @@ def _read_sizes(source: str | Path) -> dict[str, int]:
             "path of a chromosome sizes or .fai file, or a dict of name -> length."
         )
         raise ValueError(msg)
-    path = require_file(source, "chromosome sizes file")
+    path = require_file(_index_of(source), "chromosome sizes file")
     sizes: dict[str, int] = {}
-    try:
-        lines = path.read_text().splitlines()
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not a text file; expected a chromosome sizes or .fai file (name, tab, length)."
-        raise ValueError(msg) from error
+    with open_text(path, "chromosome sizes or .fai file (name, tab, length)") as handle:
+        lines = handle.read().splitlines()
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -387,8 +386,25 @@ def _read_sizes(source: str | Path) -> dict[str, int]:
         if len(fields) < 2 or not fields[1].isdigit():
             msg = f"{path}, line {number}: expected a chromosome name and its length, found {line[:80]!r}."
             raise ValueError(msg)
-        sizes[fields[0]] = int(fields[1])
+        if sizes.setdefault(fields[0], int(fields[1])) != int(fields[1]):
+            msg = f"{path}, line {number}: {fields[0]} has the length {fields[1]} here and {sizes[fields[0]]} above."
+            raise ValueError(msg)
     return sizes
+
+
+def _index_of(source: str | Path) -> Path:
+    """Return the file with the sizes: the index beside a FASTA file, else the file itself."""
+    path = Path(source).expanduser()
+    if not path.name.lower().endswith(_FASTA):
+        return path
+    index = path.with_name(f"{path.name}.fai")
+    if not index.exists():
+        msg = (
+            f"{path} is a FASTA file without an index: {index} does not exist. Make it with `samtools faidx {path}`, "
+            "or give a chromosome sizes file (name and length, separated by a tab)."
+        )
+        raise FileNotFoundError(msg)
+    return index
 
 
 def _check_sizes(sizes: Mapping[str, int], source: object) -> None:

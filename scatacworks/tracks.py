@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
-from scatacworks._groups import chosen_groups, group_name
+from scatacworks._groups import chosen_groups, group_name, group_names
 from scatacworks._text import counted
 from scatacworks.genome import Genome
 
@@ -193,7 +193,7 @@ class Tracks:
 
     def select(self, groups: Sequence[str]) -> Tracks:
         """Return the tracks of these groups, in this order."""
-        codes = [self.group_code(group) for group in chosen_groups(groups, self.groups)]
+        codes = [self.group_code(group) for group in group_names(groups)]
         chromosomes = ((chrom, [self.runs(code, chrom) for code in codes]) for chrom in self.genome.chroms)
         return Tracks.from_chromosomes(self.groups[codes], self.genome, chromosomes, fill=self.fill[codes])
 

@@ -59,3 +59,34 @@ def test_a_gene_table_given_to_a_figure_finds_and_draws_its_genes(adata):
     parts = pd.concat([genes.assign(part="exon", end=genes["end"] - 500), genes.assign(part="transcript")])
     figure = sca.pl.tracks(adata, "Beta", genes=parts, flank=0, show=False)
     assert figure.axes[-1].get_xlim() == pytest.approx((40_000, 42_000))
+
+
+YEAST = {"I": 230_218, "IV": 1_531_933, "X": 745_751, "XII": 1_078_177, "Mito": 85_779}
+
+
+@pytest.mark.parametrize(("genome", "spelling"), [("mm39", "chr19"), ("mm39", "19"), (YEAST, "X"), (YEAST, "chrX")])
+def test_from_fragments_to_peaks_in_other_genomes(genome, spelling, tmp_path):
+    rng = np.random.default_rng(0)
+    genome = sca.Genome(genome)
+    chrom = genome.chroms[genome.code(spelling)]
+    summits = rng.choice(genome.sizes[chrom] // 5_000 - 2, 20, replace=False) * 5_000 + 5_000
+    starts = np.concatenate([rng.normal(np.repeat(summits, 100), 80), rng.integers(0, genome.sizes[chrom] - 99, 2_000)])
+    lines = [f"{spelling}\t{int(start)}\t{int(start) + 80}\tcell{i % 2}\t1" for i, start in enumerate(starts)]
+    others = [name for name in genome.chroms if name != chrom and genome.nuclear[genome.code(name)]]
+    for i, name in enumerate(np.repeat(others, 3_000)):
+        start = rng.integers(0, genome.sizes[name] - 99)
+        lines.append(f"{name}\t{start}\t{start + 80}\tcell{i % 2}\t1")
+    (tmp_path / "fragments.tsv").write_text("\n".join(lines) + "\n")
+    adata = sca.io.read_fragments(tmp_path / "fragments.tsv", genome=genome, progress=False)
+    adata.obs["type"] = pd.Categorical(["x", "y"])
+    sca.pp.pseudobulk(adata, "type", progress=False)
+    nuclear = genome.lengths[genome.nuclear].sum()
+    assert adata.uns["pseudobulk"]["params"]["territory_bp"] == pytest.approx(nuclear, rel=0.03)
+    regions = pd.DataFrame({"chrom": chrom, "start": summits - 2_000, "end": summits + 2_000})
+    sca.tl.denoise(adata, regions=regions, progress=False)
+    sca.tl.call_peaks(adata)
+    peaks = adata.uns["peaks"]
+    assert set(peaks["chrom"]) == {chrom}
+    for _, own in peaks.groupby("group", observed=True):
+        met = [((own["start"] <= summit + 200) & (own["end"] > summit - 200)).any() for summit in summits]
+        assert np.mean(met) > 0.8

@@ -54,6 +54,15 @@ def test_sizes_file_and_fai(tmp_path):
     assert Genome(tmp_path / "dm6.chrom.sizes").name == "dm6"
 
 
+def test_a_fasta_file_is_known_by_its_index(tmp_path):
+    (tmp_path / "x.fa").write_text(">chr4\nACGT\n")
+    with pytest.raises(FileNotFoundError, match=r"x\.fa is a FASTA file .* Make it with `samtools faidx .*x\.fa`"):
+        Genome(tmp_path / "x.fa")
+    (tmp_path / "x.fa.fai").write_text("chr4\t4\t6\t4\t5\n")
+    assert Genome(str(tmp_path / "x.fa")).sizes == {"chr4": 4}
+    assert Genome(tmp_path / "x.fa").name == "x"
+
+
 @pytest.mark.parametrize(
     ("region", "expected"),
     [

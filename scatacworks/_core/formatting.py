@@ -52,7 +52,7 @@ def _put_lines(
             out[at] = arena[j]
             at += 1
         out[at] = 9
-        at = _put_number(out, at + 1, np.int64(count[i]))
+        at = _put_number(out, at + 1, max(np.int64(count[i]), np.int64(1)))
         out[at] = 10
         at += 1
     return at
@@ -82,7 +82,7 @@ def format_fragments(
     chrom
         Name of the chromosome.
     start, end, cell, count
-        Integer arrays of one length; `cell` indexes `barcodes`.
+        Integer arrays of one length; `cell` indexes `barcodes`. A count of 0, which is not known, is written as 1.
     barcodes
         Of :func:`pack_names`.
     """

@@ -27,7 +27,7 @@ class FragmentBlock:
     start: np.ndarray  # int32 (n,)
     end: np.ndarray  # int32 (n,)
     cell: np.ndarray  # int32 (n,), index of the cell
-    count: np.ndarray  # uint16 (n,), column 5 (reads behind the fragment), 1 where the file has none
+    count: np.ndarray  # uint16 (n,), column 5 (reads behind the fragment), 0 where it is not known
 
     def __len__(self) -> int:
         return len(self.start)

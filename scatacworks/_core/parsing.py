@@ -36,6 +36,9 @@ BAD_REASONS = (
 NO_COLUMNS, BAD_START, BAD_END, NO_LENGTH, BEYOND, NO_BARCODE, BAD_COUNT = range(1, 8)
 
 
+UNKNOWN = 0  # count of a line without column 5, or with a full stop there
+
+
 class Rules(NamedTuple):
     """What to do with a line."""
 
@@ -52,7 +55,7 @@ class Columns(NamedTuple):
     start: np.ndarray  # int32
     end: np.ndarray  # int32
     cell: np.ndarray  # int32
-    count: np.ndarray  # uint16
+    count: np.ndarray  # uint16, 0 where the line has none
     run_chrom: np.ndarray  # int32, code of the chromosome of a run of lines
     run_from: np.ndarray  # int32, first line of that run
 
@@ -126,7 +129,7 @@ def _count_column(at: int) -> tuple[int, int, int]:
     count, n = number(at)
     mark = load8(at + n)
     if n == 0 and mark == DOT:
-        count, n, mark = np.int64(1), np.int64(1), load8(at + 1)
+        return np.int64(UNKNOWN), _next_line(at), 0 if load8(at + 1) in (TAB, LF, CR) else BAD_COUNT
     reason = 0 if count > 0 and mark in (TAB, LF, CR) else BAD_COUNT
     return min(count, MAX_COUNT), _next_line(at + n), reason
 
@@ -138,10 +141,10 @@ def _rest_of_line(at: int, here: int) -> tuple[int, int, int]:
     if mark == TAB and 1 <= digit <= 9 and load8(here + 2) == LF and here > at:
         return digit, here + 3, 0
     if here == at or mark not in (TAB, LF, CR):
-        return np.int64(1), here, NO_BARCODE
+        return np.int64(UNKNOWN), here, NO_BARCODE
     if mark == TAB:
         return _count_column(here + 1)
-    return np.int64(1), _next_line(here), 0
+    return np.int64(UNKNOWN), _next_line(here), 0
 
 
 @njit
@@ -235,7 +238,7 @@ def parse_lines(
                 chrom_mask = low_bytes(~np.uint64(0), chrom_skip)
                 chrom_word = load64(at) & chrom_mask
         start, end, at, reason = _positions(at + chrom_skip, chrom_stop, bulk)
-        code, count = np.int64(0), np.int64(1)
+        code, count = np.int64(0), np.int64(UNKNOWN)
         if reason == 0 and bulk:
             at = _next_line(at)
         elif reason == 0:

@@ -12,8 +12,10 @@ REFERENCE_BP = 3.1e9
 """Bases of the territory that depths are stated for: about those of a human genome."""
 
 FINEST_TILE_BP = 1_000
-TILES_BP = (1_000, 2_000, 5_000, 10_000)
+_SMALL_TILES = 4  # the first ones, smaller than usual windows
+TILES_BP = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 FRAGMENTS_PER_TILE = 20  # enough that a tile inside the territory is hardly ever empty
+_WHOLE = 0.75  # share of tiles of a chromosome that is more than windows; assemblies have gaps
 EMPTY_TILES = 5  # in a row that a quiet place inside a window may have
 
 
@@ -27,23 +29,31 @@ def count_tiles(start: np.ndarray, length: int, tile_bp: int) -> np.ndarray:
 
 
 def occupied(counts: np.ndarray) -> np.ndarray:
-    """Return the number of occupied tiles of every size of `TILES_BP`, from the counts of the finest tiles."""
-    sizes = [tile // FINEST_TILE_BP for tile in TILES_BP]
-    starts = [np.arange(0, len(counts), size) for size in sizes]
-    return np.array([np.count_nonzero(np.add.reduceat(counts, at)) if len(counts) else 0 for at in starts])
+    """Return how many tiles of every size of `TILES_BP` a chromosome has, from the counts of the finest tiles.
+
+    int64, `(2, 10)`: first those with a fragment, then all of them; zeros for a chromosome without any fragment.
+    """
+    if not counts.any():
+        return np.zeros((2, len(TILES_BP)), np.int64)
+    starts = [np.arange(0, len(counts), tile // FINEST_TILE_BP) for tile in TILES_BP]
+    return np.array([[np.count_nonzero(np.add.reduceat(counts, at)) for at in starts], [len(at) for at in starts]])
 
 
-def territory(n_occupied: np.ndarray, n_fragments: int, genome_bp: int) -> float:
-    """Estimate the bases covered by a file that may hold only some windows of a genome.
+def territory(tiles: np.ndarray, n_fragments: int, genome_bp: int) -> float:
+    """Estimate the bases covered by a file that may hold only some chromosomes, or windows, of a genome.
 
     `n` fragments thrown evenly on `t` tiles leave about `t * (1 - exp(-n / t))` tiles occupied, which is solved for
-    `t`. The smallest tile that holds 20 fragments on average is taken, so that the borders of windows in a deep file
-    are sharp and the tiles of a sparse one are not left empty by chance.
+    `t`. Fragments are not thrown evenly: they crowd in peaks, so that a few of them leave most small tiles of a whole
+    genome empty. Therefore tiles are taken first of which all, empty or not, hold 20 fragments on average (at most
+    1 Mb). Where they cover three quarters of the chromosomes that have any fragment, nothing was cut out. Windows leave
+    most of such tiles empty. For these the smallest tile is taken of which the occupied ones hold 20 fragments on
+    average (at most 10 kb), so that the borders of windows in a deep file are sharp and the tiles of a sparse one are
+    not left empty by chance.
 
     Parameters
     ----------
-    n_occupied
-        Occupied tiles of every size, `(4,)`, summed over chromosomes; see :func:`occupied`.
+    tiles
+        Occupied tiles and all tiles of every size, `(2, 10)`, summed over chromosomes; see :func:`occupied`.
     n_fragments
         Number of fragments.
     genome_bp
@@ -55,15 +65,15 @@ def territory(n_occupied: np.ndarray, n_fragments: int, genome_bp: int) -> float
 
     Examples
     --------
-    >>> territory([250, 125, 50, 25], 100_000, 3_100_000_000)
+    >>> counts = np.zeros(100_000, np.int64)  # a chromosome of 100 Mb
+    >>> counts[20_000:20_250] = 400
+    >>> territory(occupied(counts), 100_000, 3_100_000_000)
     250000.0
     """
     if n_fragments == 0:
         return float(genome_bp)
-    chosen = _choose(n_occupied, n_fragments)
-    tile_bp = TILES_BP[chosen]
-    tiles = _solve(int(n_occupied[chosen]), n_fragments, genome_bp / tile_bp)
-    return float(min(tiles * tile_bp, genome_bp))
+    size, solved = _choose(tiles, n_fragments)
+    return float(min(round(solved * tiles[1, 0] / tiles[1, size] * FINEST_TILE_BP), genome_bp))
 
 
 def stretches(counts: list[np.ndarray], n_fragments: int) -> list[np.ndarray]:
@@ -83,30 +93,43 @@ def stretches(counts: list[np.ndarray], n_fragments: int) -> list[np.ndarray]:
 
     Examples
     --------
-    >>> stretches([np.array([0, 90, 80, 0, 70, 0, 0])], 240)[0].tolist()
+    >>> counts = np.zeros(1_000, np.int64)
+    >>> counts[[1, 2, 4]] = 80
+    >>> stretches([counts], 240)[0].tolist()
     [[1000, 5000]]
     """
-    n_occupied = sum((occupied(one) for one in counts), np.zeros(len(TILES_BP), np.int64))
-    tile_bp = TILES_BP[_choose(n_occupied, n_fragments)]
+    tiles = sum((occupied(one) for one in counts), np.zeros((2, len(TILES_BP)), np.int64))
+    tile_bp = TILES_BP[_choose(tiles, n_fragments)[0]]
     found = []
     for one in counts:
-        tiles = np.unique(np.flatnonzero(one) * FINEST_TILE_BP // tile_bp)
+        full = np.unique(np.flatnonzero(one) * FINEST_TILE_BP // tile_bp)
         far = 2 * EMPTY_TILES + len(one)
-        first = tiles[np.diff(tiles, prepend=-far) > EMPTY_TILES + 1]
-        last = tiles[np.diff(tiles, append=far + len(one)) > EMPTY_TILES + 1]
+        first = full[np.diff(full, prepend=-far) > EMPTY_TILES + 1]
+        last = full[np.diff(full, append=far + len(one)) > EMPTY_TILES + 1]
         found.append(np.column_stack([first, last + 1]) * tile_bp)
     return found
 
 
-def _choose(n_occupied: np.ndarray, n_fragments: int) -> int:
-    """Index of the smallest tile that the fragments fill, or of the largest."""
-    filled = [n_fragments >= FRAGMENTS_PER_TILE * tiles for tiles in n_occupied]
-    return filled.index(True) if any(filled) else len(TILES_BP) - 1
+def _choose(tiles: np.ndarray, n_fragments: int) -> tuple[int, float]:
+    """Return the size of tile to look at, as its index, and how many such tiles the fragments were drawn from."""
+    n_occupied, n_tiles = tiles
+    size = _first_filled(n_tiles, n_fragments)
+    solved = _solve(int(n_occupied[size]), n_fragments, int(n_tiles[size]))
+    if solved < _WHOLE * n_tiles[size]:
+        size = _first_filled(n_occupied[:_SMALL_TILES], n_fragments)
+        solved = _solve(int(n_occupied[size]), n_fragments, int(n_tiles[size]))
+    return size, solved
 
 
-def _solve(n_occupied: int, n: int, most: float) -> float:
+def _first_filled(n_tiles: np.ndarray, n_fragments: int) -> int:
+    """Index of the smallest tile of which so many would be filled by the fragments, or of the largest."""
+    filled = n_fragments >= FRAGMENTS_PER_TILE * n_tiles
+    return int(np.argmax(filled)) if filled.any() else len(n_tiles) - 1
+
+
+def _solve(n_occupied: int, n: int, most: int) -> float:
     """Solve `n_occupied = t * (1 - exp(-n / t))` for `t` in `[n_occupied, most]`; the right side grows with `t`."""
-    low, high = float(n_occupied), max(float(most), float(n_occupied))
+    low, high = float(n_occupied), float(most)
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if -middle * math.expm1(-n / middle) < n_occupied else (low, middle)

@@ -34,8 +34,8 @@ Batch = Annotated[
     int | None, typer.Option(min=1, help="Windows at once; by default what fits the device. Fewer take less memory.")
 ]
 Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-Threshold = Annotated[float, typer.Option(help="Smallest probability in a peak.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Threshold = Annotated[float, typer.Option(min=0, help="Smallest probability in a peak.")]
 MinLength = Annotated[int, typer.Option(min=1, help="Smallest length of a peak, bp.")]
 MaxGap = Annotated[int, typer.Option(min=0, help="Largest stretch below the threshold within a peak, bp.")]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")]
@@ -140,6 +140,7 @@ def peaks(
         list[str] | None, typer.Option(help="Only this chromosome, such as chrM, else left out; may be repeated.")
     ] = None,
     n_jobs: Jobs = None,
+    quiet: Quiet = False,
 ) -> None:
     """Call peaks again, with other limits, or on bigWig tracks."""
     from scatacworks.cli import _peaks
@@ -159,16 +160,20 @@ def train(  # noqa: PLR0913 - one for each option
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoint, history and model.")],
     group: Groups = None,
     noisy: Annotated[Path | None, typer.Option(help="The same groups, really shallow: .h5ad, .h5mu or bigWig.")] = None,
-    bigwig: Annotated[str, typer.Option(help="What bigWig files hold: coverage or cut_sites.")] = "coverage",
+    bigwig: Annotated[
+        Literal["coverage", "cut_sites"], typer.Option(help="What bigWig files hold: coverage or cut_sites.")
+    ] = "coverage",
     cells: Annotated[
-        list[int] | None, typer.Option(help="Draw so many cells, rather than depths, as shallow input; repeatable.")
+        list[int] | None,
+        typer.Option(min=1, help="Draw so many cells, not depths, as shallow input; repeatable."),
     ] = None,
     draw: Annotated[
-        str | None, typer.Option(help="What is drawn as a whole: sites, fragments or cells; by default fragments.")
+        Literal["sites", "fragments", "cells"] | None,
+        typer.Option(help="What is drawn as a whole: sites, fragments or cells; by default fragments."),
     ] = None,
     model: Annotated[str, typer.Option(help="Architecture, or a bundled model or path to start from.")] = "BinnedUNet",
-    recipe: Annotated[str, typer.Option(help="default or paper.")] = "default",
-    steps: Annotated[int | None, typer.Option(help="Updates in all; by default the recipe's.")] = None,
+    recipe: Annotated[Literal["default", "paper"], typer.Option(help="default or paper.")] = "default",
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates in all; by default the recipe's.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Crops per update; by default the recipe's. Fewer take less memory.")
     ] = None,
@@ -179,7 +184,7 @@ def train(  # noqa: PLR0913 - one for each option
     holdout: Annotated[list[str] | None, typer.Option(help="Chromosome or region to leave alone; repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the earlier run in --out.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of weights and draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and draws.")] = 0,
     accelerator: Annotated[str, typer.Option(help="Lightning's: auto, cpu, gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="Number of devices.")] = 1,
     n_jobs: Jobs = None,
@@ -193,7 +198,7 @@ def train(  # noqa: PLR0913 - one for each option
     options |= {"resume": resume, "overwrite": overwrite}
     settings = {"steps": steps, "batch_size": batch_size}
     options |= {"settings": {name: value for name, value in settings.items() if value is not None}}
-    options |= {"seed": seed, "n_jobs": n_jobs or 1}
+    options |= {"seed": seed, "n_jobs": 1 if n_jobs is None else n_jobs}
     options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
     options |= {"validation": validation or None, "holdout": holdout or None}
     options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}

@@ -6,10 +6,12 @@ import _thread
 import functools
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,32 +22,53 @@ if TYPE_CHECKING:
 
 DEBUG = "SCATACWORKS_DEBUG"
 FAILED, BROKEN, INTERRUPTED = 1, 70, 130
+_SAME = (
+    *("genome", "malformed", "regions", "prior", "prior_weight", "min_cells", "device", "n_jobs", "batch_size"),
+    *("noisy", "draw", "validation", "holdout", "resume", "overwrite", "devices"),
+)
+_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME}
+_OPTIONS |= {"groups": "--group", "n_cells": "--cells", "exclude": "--prior-exclude"}
+_VALUE = r"""(?P<value>\[[^\]]*\]|'[^']*'|"[^"]*"|[\w.-]*\w)?"""
+_ARGUMENT = re.compile(rf"\b(?P<name>{'|'.join(_OPTIONS)})(?:={_VALUE}|(?= is ))")
+_SAID_TWICE = re.compile(r"\b\w+=\S+ \((--[\w-]+[^()]*?)(?: on the command line)?\)")
 _EXPECTED = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError)
+_EXPECTED_OF_OTHERS = ("OutOfMemoryError", "MisconfigurationException")  # of torch, of Lightning
+
+
+_QUIET = ContextVar("quiet", default=False)
 
 
 def say(text: str) -> None:
-    """Write a line of results to standard output."""
-    typer.echo(text)
+    """Write a line of results to standard output, unless `--quiet` was given."""
+    if not _QUIET.get():
+        typer.echo(text)
 
 
 def note(text: str) -> None:
-    """Write a line about the work to standard error."""
+    """Write a line about the work to standard error, unless `--quiet` was given."""
+    if not _QUIET.get():
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Write to standard error what must be known in any case."""
     typer.echo(text, err=True)
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors into one sentence and an exit code; with `--debug` they pass."""
+    """Turn errors into one sentence and an exit code; with `--debug` they pass. `quiet=True` leaves only warnings."""
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
         with warnings.catch_warnings(), _hooks():
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
+            _QUIET.set(bool(kwargs.get("quiet", False)))
             _listen()
             try:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
-                note("Stopped. Files that were finished are kept; no half-written one is left.")
+                warn("Stopped. Files that were finished are kept; no half-written one is left.")
                 raise typer.Exit(INTERRUPTED) from None
             except BrokenPipeError:
                 sys.stdout = None  # whoever read has gone
@@ -55,7 +78,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
             except Exception as error:
                 if isinstance(error, typer.Exit | typer.Abort) or type(error).__module__.startswith(("typer", "click")):
                     raise
-                if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported
+                if type(error).__name__ in _EXPECTED_OF_OTHERS:  # which need not be imported
                     _fail(error, "Error", FAILED)
                 _fail(error, "Unexpected error, please report it with what --debug shows", BROKEN)
 
@@ -95,7 +118,7 @@ def _repeated(error: BaseException | None) -> bool:
 def _fail(error: Exception, title: str, code: int) -> None:
     if os.environ.get(DEBUG):
         raise error
-    note(f"{title}: {sentence(error)}")
+    warn(f"{title}: {sentence(error)}")
     raise typer.Exit(code) from None
 
 
@@ -107,19 +130,41 @@ def sentence(error: BaseException) -> str:
         text = str(error) or "not enough memory; give --path to work on disk, fewer --group, or --regions"
     else:
         text = str(error.args[0]) if error.args else type(error).__name__
-    return " ".join([text, *getattr(error, "__notes__", ())])
+    return in_options(" ".join([text, *getattr(error, "__notes__", ())]))
+
+
+def in_options(text: str) -> str:
+    """Return a sentence of the library with its arguments as the options of the command line.
+
+    Examples
+    --------
+    >>> in_options("n_jobs is 0")
+    '--n-jobs is 0'
+    >>> in_options("pass malformed='skip' to go on, groups=['B', 'NK'] or regions=None")
+    'pass --malformed skip to go on, --group B,NK or no --regions'
+    """
+    text = _SAID_TWICE.sub(r"\1", text)
+    return _ARGUMENT.sub(_option, text)
+
+
+def _option(match: re.Match[str]) -> str:
+    option, value = _OPTIONS[match["name"]], match["value"]
+    if value == "None":
+        return f"no {option}"
+    words = "" if value in (None, "True") else re.sub(r"[\[\]'\" ]", "", value)
+    return f"{option} {words}".rstrip()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning | ImportWarning):
-        note(f"Note: {message}")
+        warn(f"Note: {in_options(str(message))}")
 
 
 class _Echo(logging.Handler):
     """Writes the library's messages to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+        warn(in_options(("Note: " if record.levelno >= logging.WARNING else "") + record.getMessage()))
 
 
 def _listen() -> None:
@@ -127,4 +172,4 @@ def _listen() -> None:
 
     if not any(isinstance(handler, _Echo) for handler in logger.handlers):
         logger.addHandler(_Echo())
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if _QUIET.get() else logging.INFO)

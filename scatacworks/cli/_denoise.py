@@ -10,8 +10,8 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata
-from scatacworks._files import atomic_path, require_file, require_writable
-from scatacworks.cli._common import note, say
+from scatacworks._files import atomic_path, require_file, require_place, require_writable
+from scatacworks.cli._common import note, say, warn
 from scatacworks.cli._groups import open_anndata, read_groups
 from scatacworks.genome import Genome
 
@@ -90,7 +90,7 @@ def read(
         msg = "--tracks-only needs --path, the store that runs of the same command fill together."
         raise ValueError(msg)
     require_writable(settings.out)
-    if fragments.suffix in (".h5ad", ".h5mu"):
+    if fragments.suffix.lower() in (".h5ad", ".h5mu"):
         data, groupby = _from_anndata(fragments, groups, column, barcode_column)
         if genes is not None:
             atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))
@@ -127,10 +127,17 @@ def check(settings: Settings, genome: Genome) -> None:
     if settings.prior is not None:
         _guidance.check(network, settings.prior_weight)
         read_prior(settings, genome)
-    if settings.regions is not None:
-        as_spans(settings.regions, genome)
-    for place in settings.show:
-        genome.region(place)
+    if settings.path is not None:
+        require_place(settings.path.parent)
+    try:
+        if settings.regions is not None:
+            as_spans(settings.regions, genome)
+        for place in settings.show:
+            genome.region(place)
+    except ValueError as error:
+        if not genome.has_genes:
+            error.add_note("On the command line, --genes names a file of genes.")
+        raise
 
 
 def _from_anndata(
@@ -380,4 +387,4 @@ def summarize(written: dict[str, Path], out: Path, files: Sequence[Path]) -> Non
     for path in written.values():
         others = sorted(set(path.iterdir()) - set(files)) if path.is_dir() else []
         if others:
-            note(f"Note: {path} also holds {len(others)} files that this run did not write, such as {others[0].name}.")
+            warn(f"Note: {path} also holds {len(others)} files that this run did not write, such as {others[0].name}.")

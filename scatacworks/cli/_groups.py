@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from scatacworks._files import require_file
+from scatacworks.io._barcode_files import BASES, table_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,6 @@ _GROUP_NAMES = (
     *("group", "groups", "cell_type", "celltype", "cell_types", "celltypes", "cell.type", "predicted.id"),
     *("annotation", "cluster", "clusters", "seurat_clusters", "seurat_annotations", "leiden", "louvain"),
 )
-_BASES = re.compile(r"[ACGTN]{8,}")
 
 
 def read_groups(path: Path, *, column: str | None = None, barcode_column: str | None = None) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
         If the file is not such a table, or a barcode occurs twice.
     """
     path = require_file(path, "file of groups")
-    table = _from_anndata(path) if path.suffix in (".h5ad", ".h5mu") else _from_text(path, barcode_column)
+    table = _from_anndata(path) if path.suffix.lower() in (".h5ad", ".h5mu") else _from_text(path, barcode_column)
     chosen = column if column is not None else _guess_column(table, path)
     if chosen not in table.columns:
         msg = f"{path} has no column {chosen!r}; it has {', '.join(map(repr, table.columns))}."
@@ -68,8 +68,11 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
 def open_anndata(path: Path) -> AnnData | MuData:
     """Read an `.h5ad` or `.h5mu` file."""
     require_file(path, "AnnData or MuData file")
+    if path.suffix.lower() not in (".h5ad", ".h5mu"):
+        msg = f"{path} is neither an .h5ad or .h5mu file nor, by its name, a bigWig file (.bw, .bigWig)."
+        raise ValueError(msg)
     try:
-        if path.suffix == ".h5mu":
+        if path.suffix.lower() == ".h5mu":
             return _import_mudata(path).read_h5mu(path)
         import anndata
 
@@ -97,13 +100,15 @@ def _from_anndata(path: Path) -> pd.DataFrame:
 
 
 def _from_text(path: Path, barcode_column: str | None) -> pd.DataFrame:
+    text = table_text(path, "file of groups")
     try:
-        first = pd.read_csv(path, sep="\t", header=None, nrows=1, dtype=str).iloc[0]
+        first = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0]
         separator = "," if len(first) == 1 and "," in str(first[0]) else "\t"
-        first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
-        has_names = not any(_BASES.search(str(value)) for value in first)
-        table = pd.read_csv(path, sep=separator, header=0 if has_names else None, dtype=str)
-    except (UnicodeDecodeError, EOFError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        whole = {"sep": separator, "dtype": str}
+        first = pd.read_csv(StringIO(text), header=None, nrows=1, keep_default_na=False, **whole).iloc[0]
+        has_names = not any(BASES.search(str(value)) for value in first)
+        table = pd.read_csv(StringIO(text), header=0 if has_names else None, **whole)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         msg = f"{path} is not a table of groups ({error}); expected a TSV or CSV file with barcodes and groups."
         raise ValueError(msg) from error
     if not has_names:

@@ -18,7 +18,7 @@ def run(path: Path | None) -> None:
     """Describe the installation, or a file."""
     if path is None:
         _installation()
-    elif path.suffix in (".h5ad", ".h5mu"):
+    elif path.suffix.lower() in (".h5ad", ".h5mu"):
         _anndata(path)
     else:
         try:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._files import require_file
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata
+from scatacworks.io._bigwig import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +27,14 @@ def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None
 
     from scatacworks import io, tl
 
-    if source.suffix in (".h5ad", ".h5mu"):
+    if not source.is_dir() and source.suffix.lower() not in (".h5ad", ".h5mu", *SUFFIXES):
+        require_file(source, "file of tracks")
+        msg = (
+            f"{source} holds no tracks by its name; expected an .h5ad or .h5mu of `scatacworks denoise`, a bigWig file "
+            "(.bw, .bigWig) or a folder of them. For fragments, `scatacworks denoise` makes tracks and their peaks."
+        )
+        raise ValueError(msg)
+    if source.suffix.lower() in (".h5ad", ".h5mu"):
         data = open_anndata(source)
     else:
         tracks = _read_bigwig(source)

@@ -85,6 +85,7 @@ def bam_to_fragments(
     >>> import scatacworks as sca
     >>> sca.io.bam_to_fragments("possorted_bam.bam", "fragments.tsv.gz", genome="hg38")  # doctest: +SKIP
     """
+    path = Path(path).expanduser()
     source = AlignmentSource(
         require_file(bam, "BAM file"),
         genome,
@@ -93,6 +94,6 @@ def bam_to_fragments(
         shift=shift,
     )
     filters = Filters(min_mapq, require_flags, exclude_flags, source.tag_code)
-    write_blocks(Path(path), source.blocks(filters, progress=progress), source, n_jobs=n_jobs)
+    write_blocks(path, source.blocks(filters, progress=progress), source, n_jobs=n_jobs)
     logger.info("%s: %s", source.path.name, source)
-    return Path(path)
+    return path

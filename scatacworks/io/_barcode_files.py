@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+from io import StringIO
 from typing import Any
 
 import pandas as pd
 
 from scatacworks._anndata import is_anndata
-from scatacworks._files import require_file
+from scatacworks._files import open_text
 
+BASES = re.compile(r"[ACGTN]{8,}")
 _COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc")
 
 
@@ -44,8 +47,22 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
     return table
 
 
+def table_text(path: str | os.PathLike[str], what: str) -> str:
+    """Return the text of a table without comments before its first line; a `#` before column names is left out."""
+    with open_text(path, what) as handle:
+        text = handle.read()
+    while text.startswith("#"):
+        line, _, rest = text.partition("\n")
+        if "\t" in line or "," in line:
+            return text.lstrip("# ")
+        text = rest
+    return text
+
+
 def read_cell_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read barcodes, one per line, or a TSV or CSV table with column names; gzipped or not.
+    """Read barcodes, one per line, or a TSV or CSV table; gzipped or not.
+
+    A first line without anything like a barcode names the columns, another one is a cell.
 
     The barcodes are the column named `barcode` (or `cell`, …), else the first. Of 10x Genomics' `singlecell.csv` the
     lines called cells are taken.
@@ -55,15 +72,16 @@ def read_cell_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     FileNotFoundError, IsADirectoryError, ValueError
         If the file is missing, a folder, empty, or not such a table.
     """
-    path = require_file(path, "file of barcodes")
+    text = table_text(path, "file of barcodes")
     try:
-        head = pd.read_csv(path, sep="\t", header=None, nrows=1, dtype=str).iloc[0, 0]
+        head = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0, 0]
         separator = "," if "," in str(head) else "\t"
-        first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)
-        if first.shape[1] == 1 and str(first.iloc[0, 0]).lower() not in _COLUMNS:
-            return pd.read_csv(path, sep=separator, header=None, dtype=str).set_index(0)
-        table = pd.read_csv(path, sep=separator)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        first = pd.read_csv(StringIO(text), sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+        alone = len(first) == 1 and str(first[0]).lower() not in _COLUMNS
+        if alone or any(BASES.search(str(value)) for value in first):  # no column names
+            return pd.read_csv(StringIO(text), sep=separator, header=None, dtype=str).set_index(0)
+        table = pd.read_csv(StringIO(text), sep=separator)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         msg = f"{path} is not a list or table of barcodes ({error}); expected one per line, or a TSV or CSV table."
         raise ValueError(msg) from error
     named = [column for column in table.columns if str(column).lower() in _COLUMNS]

@@ -46,5 +46,8 @@ def _first_lines(path: Path) -> list[str]:
         else:
             with gzip.open(raw, "rb") if kind == "bgzf" else open_compressed(raw, kind, path) as file:
                 text = file.read(_LOOKED_AT)
+    if b"\r" in text and b"\n" not in text:
+        msg = f"{path} has lines that end with CR alone, as of old spreadsheets; save it with the line ends of Unix."
+        raise ValueError(msg)
     whole = text if len(text) < _LOOKED_AT else text[: text.rfind(b"\n") + 1]
     return whole.decode("utf-8", "replace").splitlines()

@@ -103,7 +103,7 @@ def write_bigwig(
     tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer, mod)
     names = chosen_groups(groups, tracks.groups)
     codes = [tracks.group_code(name) for name in names]
-    files = _files_for(names, Path(path), ending)
+    files = _files_for(names, Path(path).expanduser(), ending)
     with (
         ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool,
         tqdm(total=len(names) * len(tracks.genome), desc="Writing bigWig", unit="chrom", disable=not progress) as bar,

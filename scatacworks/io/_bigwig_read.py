@@ -126,7 +126,7 @@ def _read(
 def _group_files(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
     if isinstance(path, Mapping):
         return {str(group): require_file(file, "bigWig file") for group, file in path.items()}
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_dir():
         return {path.stem: require_file(path, "bigWig file")}
     files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from scatacworks._files import require_file
+from scatacworks._files import open_text, require_file
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -75,12 +74,11 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    with path.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
     texts = dict.fromkeys(("seqname", "chrom", "identifier", "component"), str)
     try:
-        return pd.read_csv(path, sep="\t", dtype=texts, compression="gzip" if zipped else None)
-    except (UnicodeDecodeError, EOFError, OSError, zlib.error, pd.errors.ParserError) as error:
+        with open_text(path, "table of the DHS index") as handle:
+            return pd.read_csv(handle, sep="\t", dtype=texts).rename(columns=lambda name: name.lstrip("#"))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         msg = f"{path} cannot be read as a table ({error}); expected text separated by tabs, plain or gzipped."
         raise ValueError(msg) from error
 

@@ -68,7 +68,8 @@ def read_fragments(
         `sample:barcode`.
         By default, every barcode with at least `min_fragments`.
     min_fragments
-        Cells with fewer fragments are left out, and counted in the log. By default 200 without `barcodes`, and 0 with.
+        Cells with fewer fragments are left out, and counted in the log. By default 200 without `barcodes`, and 0 with:
+        a list of cells is kept whole, also those without any fragment, unless a number is asked for as well.
     bulk
         The file (each file) is one sample, not single cells: it is read as one cell named by the sample or the file,
         and three columns will do.
@@ -88,9 +89,10 @@ def read_fragments(
     `.obs["n_fragments"]` : int64
         Fragments (lines) on the genome's chromosomes but mitochondria.
     `.obs["frac_dup"]` : float64
-        Share of reads that are duplicates, 1 - lines / sum of column 5; 0 where there is no column 5.
+        Share of reads that are duplicates, 1 - lines / sum of column 5; NaN where it is not known, as in a file
+        without column 5 or with `bulk=True`.
     `.obs["frac_mito"]` : float64
-        Share of the fragments that are mitochondrial.
+        Share of the fragments that are mitochondrial; NaN for a cell without any.
     `.obs["sample"]` : categorical
         The sample, if `path` is a dict.
     `.obsm["fragment_paired"]` : CSR, `n_cells` × genome length, uint32
@@ -138,7 +140,7 @@ def read_fragments(
         counted.append(_count(source, table, least, n_jobs=n_jobs, progress=progress))
     obs = _join_samples(dict(zip(paths, counted, strict=True)), several=isinstance(path, Mapping), bulk=bulk)
     if obs.empty:
-        raise ValueError(_none_left(counted, least))
+        raise ValueError(_none_left(counted, least, given=barcodes is not None))
     params = {"min_fragments": least, "bulk": bulk, "malformed": malformed}
     adata = _make_anndata(
         obs, paths if isinstance(path, Mapping) else next(iter(paths.values())), genome, params, counted
@@ -165,7 +167,7 @@ def _absolute(path: Any) -> dict[str | None, str]:
         msg = f"path is {path!r}; expected the path of a fragment file, or a dict of sample -> path."
         raise TypeError(msg)
     if not isinstance(path, Mapping):
-        return {None: str(Path(path).absolute())}
+        return {None: str(Path(path).expanduser().absolute())}
     if not path:
         msg = "The dict of samples is empty; expected sample -> path."
         raise ValueError(msg)
@@ -173,7 +175,7 @@ def _absolute(path: Any) -> dict[str | None, str]:
         if not str(sample) or "/" in str(sample):
             msg = f"The sample name {sample!r} cannot be stored; rename it without '/'."
             raise ValueError(msg)
-    return {str(sample): str(Path(one).absolute()) for sample, one in path.items()}
+    return {str(sample): str(Path(one).expanduser().absolute()) for sample, one in path.items()}
 
 
 def _tables_per_sample(barcodes: Any, paths: Mapping[str | None, str]) -> dict[str | None, pd.DataFrame | None]:
@@ -196,10 +198,13 @@ def _tables_per_sample(barcodes: Any, paths: Mapping[str | None, str]) -> dict[s
 
 
 @njit
-def _add_counts(cell: np.ndarray, count: np.ndarray, n_lines: np.ndarray, n_reads: np.ndarray) -> None:
+def _add_counts(
+    cell: np.ndarray, count: np.ndarray, n_lines: np.ndarray, n_reads: np.ndarray, n_with_reads: np.ndarray
+) -> None:
     for i in range(len(cell)):
         n_lines[cell[i]] += 1
         n_reads[cell[i]] += count[i]
+        n_with_reads[cell[i]] += count[i] > 0
 
 
 def _count(
@@ -207,23 +212,23 @@ def _count(
 ) -> _Counted:
     """Count fragments, reads and mitochondrial fragments of every cell of a file in one pass."""
     mito = {len(source.genome), *(c for c in source.genome.resolve(MITOCHONDRIAL).tolist() if c >= 0)}
-    totals = np.zeros((3, len(source.cells)), np.int64)  # fragments, mitochondrial fragments, reads
+    totals = np.zeros((4, len(source.cells)), np.int64)  # fragments, mitochondrial ones, reads, fragments with reads
     pieces: Iterator = source.pieces(n_jobs=n_jobs, progress=progress, count_unmatched=True)
     for chrom, piece in pieces:
         top = int(piece.cell.max(initial=-1)) + 1
         if top > totals.shape[1]:
             totals = np.pad(totals, ((0, 0), (0, max(top, 2 * totals.shape[1]) - totals.shape[1])))
-        _add_counts(piece.cell, piece.count, totals[int(chrom in mito)], totals[2])
+        _add_counts(piece.cell, piece.count, totals[int(chrom in mito)], *totals[2:])
     cells, report = source.cells, source.report
-    n, n_mito, reads = totals[:, : len(cells)]
+    n, n_mito, reads, with_reads = totals[:, : len(cells)]
     report.n_cells_matched = int((n + n_mito > 0).sum())
     check_not_empty(report, str(source.path), source.genome, None if table is None else cells, on_genome=int(n.sum()))
     with np.errstate(invalid="ignore", divide="ignore"):
         obs = pd.DataFrame(
             {
                 _keys.N_FRAGMENTS: n,
-                _keys.FRAC_DUP: np.where(reads > 0, 1 - (n + n_mito) / reads, 0.0),
-                _keys.FRAC_MITO: np.where(n + n_mito > 0, n_mito / (n + n_mito), 0.0),
+                _keys.FRAC_DUP: 1 - with_reads / reads,
+                _keys.FRAC_MITO: n_mito / (n + n_mito),
             },
             index=pd.Index(np.asarray(cells, dtype=object)),
         )
@@ -268,11 +273,19 @@ def _join_samples(counted: Mapping[str | None, _Counted], *, several: bool, bulk
     return obs
 
 
-def _none_left(counted: Sequence[_Counted], least: int) -> str:
+def _none_left(counted: Sequence[_Counted], least: int, *, given: bool) -> str:
     most = max(one.most for one in counted)
+    whose, way_out = (
+        ("barcode of barcodes=", "leave it out to keep all of them")
+        if given
+        else (
+            "barcode",
+            "name the cells with barcodes=",
+        )
+    )
     return (
-        f"No barcode has {least:,} fragments or more (the largest has {most:,}); pass a smaller min_fragments, or the "
-        "cells with barcodes=."
+        f"No {whose} has {least:,} fragments or more (the largest has {most:,}); pass a smaller min_fragments, or "
+        f"{way_out}."
     )
 
 

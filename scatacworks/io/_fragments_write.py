@@ -82,7 +82,7 @@ def write_fragments(
     >>> print(path.read_text().splitlines()[0].replace("\t", " "))
     chr1 100 300 AAAC-1 2
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         msg = f"{path} is a folder; give the name of a file to write, such as {path / 'fragments.tsv.gz'}."
         raise IsADirectoryError(msg)

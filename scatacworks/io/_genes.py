@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scatacworks._files import require_file
+from scatacworks._files import open_text, require_file
 from scatacworks._logging import logger
 from scatacworks.genome import Genome
 from scatacworks.io import _gtf
@@ -105,7 +105,7 @@ def _transcripts(source: object) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     if isinstance(source, str) and not Path(source).exists() and not any(mark in str(source) for mark in "./\\"):
         return _complete(Genome(source).genes), none, f"the gene table of {source}"
     path = require_file(source, "gene annotation")  # type: ignore[arg-type]
-    name = path.name.removesuffix(".gz").removesuffix(".bgz").lower()
+    name = path.name.lower().removesuffix(".gz").removesuffix(".bgz")
     if name.endswith((".gtf", ".gff", ".gff3", ".gff2")):
         return *_gtf.read(path, gff3=not name.endswith((".gtf", ".gff2"))), str(path)
     return *_read_table(path), str(path)
@@ -137,7 +137,12 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read BED or a UCSC gene table, told apart by their columns."""
-    raw = pd.read_csv(path, sep="\t", header=None, comment="#", dtype=str, keep_default_na=False)
+    try:
+        with open_text(path, "gene annotation") as handle:
+            raw = pd.read_csv(handle, sep="\t", header=None, comment="#", dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        msg = f"{path} is no table of genes ({error}); expected GTF, GFF3, BED or a UCSC gene table."
+        raise ValueError(msg) from error
     if raw.shape[1] >= 10 and raw.iloc[0, 2].startswith(("chr", "Chr")) and not raw.iloc[0, 1].isdigit():
         return _from_genepred(raw.iloc[:, 1:], path)
     if raw.shape[1] >= 10 and raw.iloc[0, 2] in {"+", "-"}:

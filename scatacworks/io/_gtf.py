@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scatacworks._files import open_text
 from scatacworks._logging import logger
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def read(path: Path, *, gff3: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _lines(path: Path) -> pd.DataFrame:
     """Read the columns needed, without comments."""
     columns = {0: "chrom", 2: "feature", 3: "start", 4: "end", 6: "strand", 8: "attributes"}
+    how = {"sep": "\t", "header": None, "comment": "#", "dtype": str, "keep_default_na": False, "quoting": 3}
     try:
-        table = pd.read_csv(
-            path, sep="\t", header=None, comment="#", usecols=list(columns), dtype=str, keep_default_na=False, quoting=3
-        )
+        with open_text(path, "gene annotation") as handle:
+            table = pd.read_csv(handle, usecols=list(columns), **how)
     except ValueError as error:
         msg = f"{path} is not GTF or GFF3: expected nine columns separated by tabs ({error})."
         raise ValueError(msg) from error

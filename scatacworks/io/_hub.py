@@ -159,7 +159,7 @@ def write_hub(
         msg = f"groupby={groupby!r} is no column of .obs and has no colours; the columns are {listed(adata.obs)}."
         raise KeyError(msg)
     assembly = safe_names([genome])[0]
-    path = _free_folder(Path(path), assembly)
+    path = _free_folder(Path(path).expanduser(), assembly)
     colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
     with atomic_path(path, holds="hub.txt") as aside:

@@ -93,7 +93,7 @@ def write_ldsc(
     >>> pd.read_csv(f"{paths['full']}.22.annot.gz", sep="\t")["Lymphoid"].tolist()
     [1, 0]
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     table = _elements(index, component_key, core=core)
     labels = list(dict.fromkeys(table["label"]))
     labels = [str(x) for x in table["label"].cat.categories if x in set(labels)]
@@ -103,12 +103,11 @@ def write_ldsc(
     merged = {key: merge(chroms.resolve(rows["chrom"]), rows["start"], rows["end"]) for key, rows in sets.items()}
     paths = {key: folder / sub / name for key, sub in (("full", "full"), ("thin", "thin"), ("cts", "cts"))}
     paths |= {"ldcts": folder / f"{name}.ldcts", "bed": folder / "bed", "names": folder / f"{name}.names.tsv"}
-    n_snps = n_inside = 0
-    for snps in _read_bims(bim):
+    panel = _read_bims(bim)
+    for snps in panel:
         _check_build(snps, genome)
-        member = _membership(snps, chroms, merged)
-        _write_chromosome(snps, member, paths)
-        n_snps, n_inside = n_snps + len(snps), n_inside + int(member[_ALL].sum())
+    members = [_membership(snps, chroms, merged) for snps in panel]
+    n_snps, n_inside = sum(map(len, panel)), sum(int(member[_ALL].sum()) for member in members)
     if n_inside == 0:
         msg = (
             f"None of {n_snps} SNPs of {bim} lies in an element; are .bim and index of different genomes, or do they "
@@ -116,6 +115,8 @@ def write_ldsc(
         )
         raise ValueError(msg)
     logger.info("%d of %d SNPs lie in an element.", n_inside, n_snps)
+    for snps, member in zip(panel, members, strict=True):
+        _write_chromosome(snps, member, paths)
     _write_lists(paths, labels, safe, merged, chroms)
     return paths
 
@@ -143,7 +144,7 @@ def _elements(index: AnnData, component_key: str, *, core: bool) -> pd.DataFrame
 def _read_bims(bim: Any) -> list[pd.DataFrame]:
     """Return the SNPs of every chromosome, in the order of the files."""
     if isinstance(bim, str | Path) and "@" in str(bim):
-        files = [Path(str(bim).replace("@", str(number))) for number in [*range(1, 23), "X"]]
+        files = [Path(str(bim).replace("@", str(number))).expanduser() for number in [*range(1, 23), "X"]]
         files = [path for path in files if path.exists()]
     else:
         files = [Path(bim)] if isinstance(bim, str | Path) else [Path(path) for path in bim]

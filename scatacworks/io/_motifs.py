@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._files import require_file
+from scatacworks._files import open_text
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
 
 __all__ = ["Motif", "read_motifs"]
 
@@ -88,8 +87,9 @@ def read_motifs(path: str | os.PathLike[str], *, factors: str | os.PathLike[str]
     >>> motif.name, motif.factors, motif.matrix[0].tolist()
     ('MA0035.4', ('GATA1',), [0.0, 0.0, 1.0, 0.0])
     """
-    path = require_file(path, "motif file")
-    lines = _text(path).splitlines()
+    path = Path(path).expanduser()
+    with open_text(path, "file of motifs (JASPAR, PFM or MEME)") as handle:
+        lines = handle.read().splitlines()
     if any(line.startswith("MEME version") for line in lines):
         raw = _read_meme(lines, path)
     elif any(line.startswith(">") for line in lines):
@@ -102,16 +102,6 @@ def read_motifs(path: str | os.PathLike[str], *, factors: str | os.PathLike[str]
         raise ValueError(msg)
     table = {} if factors is None else _factor_table(factors)
     return [_motif(header, matrix, path, table) for header, matrix in raw]
-
-
-def _text(path: Path) -> str:
-    with path.open("rb") as handle:
-        packed = handle.read(2) == b"\x1f\x8b"
-    try:
-        return gzip.decompress(path.read_bytes()).decode() if packed else path.read_text()
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not a text file; expected motifs in JASPAR, PFM or MEME form."
-        raise ValueError(msg) from error
 
 
 def _read_pfm(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
@@ -206,9 +196,10 @@ def _factors_of(name: str, rest: list[str]) -> tuple[str, ...]:
 
 def _factor_table(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     """Read motif -> factors."""
-    path = require_file(path, "motif to factor table")
+    with open_text(path, "motif to factor table") as handle:
+        lines = handle.read().splitlines()
     table: dict[str, list[str]] = {}
-    for number, line in enumerate(path.read_text().splitlines()):
+    for number, line in enumerate(lines):
         if number == 0 or line.startswith("#") or not line.strip():
             continue
         fields = line.split("\t")

@@ -16,6 +16,7 @@ from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks._palette import GAIN, LOSS
+from scatacworks._regions import with_positions
 from scatacworks.io._names import file_stems
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def write_peaks(
     ----------
     data
         Annotated data after :func:`~scatacworks.tl.call_peaks`, or a table with the columns `chrom`, `start`, `end`
-        (0-based, half-open) and, where there are any, `group`, `name`, `summit`, `max`, and those of tests.
+        (0-based, half-open; names of other packages, such as `Chromosome`, are understood, and so is an index of
+        `chrom:start-end`) and, where there are any, `group`, `name`, `summit`, `max`, and those of tests.
     path
         A file, to hold the peaks of all groups; or a folder, which then gets one file per group.
     key
@@ -69,7 +71,7 @@ def write_peaks(
         `"bed"` (six columns; of tests more) or `"narrowPeak"` (ten columns). By default that of the file's suffix;
         narrowPeak for a folder.
     compress
-        Compress by blocks (bgzip), as `tabix` wants it. By default where the file ends in `.gz`.
+        Compress by blocks (bgzip), as `tabix` wants it. By default where the file ends in `.gz` or `.bgz`.
     mod
         Modality to use where `data` is a MuData.
 
@@ -80,9 +82,9 @@ def write_peaks(
     Raises
     ------
     KeyError
-        If there are no peaks, or no such group.
+        If there are no peaks or no such group, or the table lacks a column.
     ValueError
-        If the format is unknown or a needed column is missing.
+        If the format is unknown.
 
     Examples
     --------
@@ -95,7 +97,7 @@ def write_peaks(
     """
     table = _table_of(data, key, mod)
     names = _groups_of(table, groups)
-    path = Path(path)
+    path = Path(path).expanduser()
     format, compress, is_file = _target(path, format, compress=compress)
     group = table["group"].astype(str) if names is not None else None
     top = _top(table)
@@ -120,13 +122,7 @@ def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.D
             msg = f"There are no peaks in .uns[{key!r}]; {way_out}."
             raise KeyError(msg)
         data = stored
-    missing = [name for name in ("chrom", "start", "end") if name not in data]
-    if missing:
-        msg = (
-            f"The table of peaks lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, data.columns))}."
-        )
-        raise ValueError(msg)
-    return data
+    return with_positions(data, "The table of peaks")
 
 
 def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] | None:
@@ -149,10 +145,10 @@ def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] |
 def _target(path: Path, format: str | None, *, compress: bool | None) -> tuple[Format, bool, bool]:
     """Return the format, whether to compress, and whether `path` is a file (it has one of the known suffixes)."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    zipped = suffixes[-1:] == [".gz"]
+    zipped = suffixes[-1:] in ([".gz"], [".bgz"])
     kind = suffixes[-2:-1] if zipped else suffixes[-1:]
     is_file = kind in ([".bed"], [".narrowpeak"]) and not path.is_dir()
-    if kind and kind[0] in _NOT_WRITTEN and not path.is_dir():
+    if not path.is_dir() and ((zipped and not is_file) or (kind and kind[0] in _NOT_WRITTEN)):
         msg = f"{path} is neither .bed nor .narrowPeak; name such a file (also .gz), or a folder without that ending."
         raise ValueError(msg)
     default = "bed" if is_file and kind == [".bed"] else "narrowPeak"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import warnings
 from collections.abc import Mapping
 from csv import QUOTE_NONE
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scatacworks._files import require_file
+from scatacworks._files import open_text, require_file
 from scatacworks._text import listed
 from scatacworks.genome import Genome
 
@@ -81,7 +80,7 @@ def read_peaks(
     1  chr1  157809807  157830693
     """
     files = _files_of(path)
-    several = isinstance(path, Mapping) or Path(path).is_dir()
+    several = isinstance(path, Mapping) or Path(path).expanduser().is_dir()
     tables = [_read(_checked(file, may_be_empty=several), format) for file in files.values()]
     if several:
         tables = [_of_one_group(part, file) for part, file in zip(tables, files.values(), strict=True)]
@@ -107,8 +106,8 @@ def _of_one_group(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _files_of(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
     if isinstance(path, Mapping):
-        return {str(group): Path(file) for group, file in path.items()}
-    path = Path(path)
+        return {str(group): Path(file).expanduser() for group, file in path.items()}
+    path = Path(path).expanduser()
     if not path.is_dir():
         return {path.name: path}
     files = {_stem(file): file for file in sorted(path.iterdir()) if _kind(file) in _SUFFIXES}
@@ -204,21 +203,16 @@ def _names_in(line: str) -> list[str] | None:
 
 def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str]]]:
     """Return the line that names columns, if there is one, and those that hold regions: number and text of each."""
-    with path.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-    try:
-        with gzip.open(path, "rt") if zipped else path.open() as handle:
-            header, lines = None, []
-            for number, line in enumerate(handle, 1):
-                if not lines and header is None and line.lstrip("#").lstrip().startswith("chrom") and _names_in(line):
-                    header = number, line.rstrip("\r\n")
-                elif line.strip() and not line.startswith(_SKIPPED):
-                    lines.append((number, line.rstrip("\r\n")))
-            return header, lines
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        problem = "is cut off" if isinstance(error, EOFError) else "is not a text file"
-        msg = f"{path} {problem}; expected a BED, narrowPeak or broadPeak file, plain or gzipped."
-        raise ValueError(msg) from error
+    if path.stat().st_size == 0:  # a group without peaks
+        return None, []
+    with open_text(path, "BED, narrowPeak or broadPeak file") as handle:
+        header, lines = None, []
+        for number, line in enumerate(handle, 1):
+            if not lines and header is None and line.lstrip("#").lstrip().startswith("chrom") and _names_in(line):
+                header = number, line.rstrip("\r\n")
+            elif line.strip() and not line.startswith(_SKIPPED):
+                lines.append((number, line.rstrip("\r\n")))
+        return header, lines
 
 
 def _positioned(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path) -> pd.DataFrame:

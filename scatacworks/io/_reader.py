@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from codecs import BOM_UTF8
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class Parser:
                 head = buffer.data[:first].tobytes()
             else:
                 first = 0
+                if from_line_start and buffer.data[:3].tobytes() == BOM_UTF8:
+                    first = 3
             self._parse_text(first, last)
             buffer.keep_from(last)
         tail = buffer.data[: buffer.size].tobytes()

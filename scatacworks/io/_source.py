@@ -82,7 +82,7 @@ class FileSource(FragmentSource):
         memory: int = _MEMORY,
         name: str | None = None,
     ) -> None:
-        self.path, self.genome = Path(path), genome
+        self.path, self.genome = Path(path).expanduser(), genome
         self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
         self._wanted = (
             [name or self.path.name.split(".")[0]] if bulk else None if cells is None else list(map(str, cells))
@@ -187,7 +187,7 @@ class SamplesSource(FragmentSource):
 
 
 class PairedSource(FragmentSource):
-    """Fragments kept in `.obsm["fragment_paired"]`, as SnapATAC2 does; no file is read. Counts are all 1."""
+    """Fragments kept in `.obsm["fragment_paired"]`, as SnapATAC2 does; no file is read. Counts are not known."""
 
     def __init__(self, matrix: Any, stored: Genome, genome: Genome, cells: Sequence[str]) -> None:
         if matrix.shape[1] != int(stored.offsets[-1]):
@@ -224,8 +224,8 @@ class PairedSource(FragmentSource):
         for code in sorted(places):
             part = places[code]
             self._check_end(code, end[part])
-            ones = np.ones(part.stop - part.start, np.uint16)
-            yield make_block(code, [Piece(start[part], end[part], cell[part], ones)])
+            unknown = np.zeros(part.stop - part.start, np.uint16)
+            yield make_block(code, [Piece(start[part], end[part], cell[part], unknown)])
 
     def _check_end(self, code: int, end: np.ndarray) -> None:
         if end.max() > self.genome.lengths[code]:

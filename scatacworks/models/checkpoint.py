@@ -98,7 +98,7 @@ def save(model: Model, path: str | PathLike[str]) -> Path:
     """
     from safetensors.torch import save as to_bytes
 
-    path = Path(path)
+    path = Path(path).expanduser()
     path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
     description = {"architecture": model.architecture, "config": model.config_dict(), "card": model.card}
     text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
@@ -161,7 +161,7 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
     bundled = ZOO / f"{_ALIASES.get(str(name_or_path), name_or_path)}.safetensors"
     if bundled.parent == ZOO and bundled.is_file():
         return bundled
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if not path.exists() and path.with_name(path.name + ".safetensors").is_file():
         return path.with_name(path.name + ".safetensors")
     if not path.exists():
@@ -326,7 +326,15 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pickle protocol.*")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        IndexError,
+    ) as error:
         msg = f"{path} is not a file of weights: expected safetensors or a torch checkpoint of plain tensors."
         raise ValueError(msg) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content

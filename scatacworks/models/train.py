@@ -149,7 +149,7 @@ def fit(
 
     module = TrainingModule(model, config, (train, validation or []), seed)
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
-    folder = None if out is None else Path(out)
+    folder = None if out is None else Path(out).expanduser()
     last = None if folder is None else folder / LAST
     path = last if resume and last is not None and last.is_file() else None
     if path is not None:

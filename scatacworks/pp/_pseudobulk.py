@@ -181,7 +181,7 @@ def _store(
     """Keep the cut sites in memory, or write them to `path`; return what goes into `.uns`."""
     if path is None:
         return {_keys.CUT_SITES: Tracks.from_chromosomes(groups, genome, chromosomes).to_dict()}
-    path = require_replaceable(Path(path).resolve(), f"{_keys.CUT_SITES}/zarr.json")
+    path = require_replaceable(Path(path).expanduser().resolve(), f"{_keys.CUT_SITES}/zarr.json")
     Tracks.write_zarr(path / _keys.CUT_SITES, groups, genome, chromosomes, dtype=np.uint32, lengths=False)
     return {"path": str(path)}
 

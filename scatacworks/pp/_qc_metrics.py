@@ -71,7 +71,7 @@ def qc_metrics(
     `.obs["n_fragments"]` : int64
         Fragments on chromosomes other than the mitochondrial one.
     `.obs["frac_dup"]` : float64
-        Share of reads that repeat a fragment: 1 - lines / sum of column 5.
+        Share of reads that repeat a fragment: 1 - lines / sum of column 5; NaN where there is no column 5.
     `.obs["frac_mito"]` : float64
         Mitochondrial share of all fragments; left as it is where the genome has no such chromosome.
     `.obs["tsse"]` : float64
@@ -139,7 +139,7 @@ class _Counts:
         mito: int,
     ) -> None:
         self.starts, self.regions, self.mito = starts, regions, mito
-        names = ("lines", "reads", "on_mito", "short", "mono", "centre", "flank", "in_peaks")
+        names = ("lines", "with_reads", "reads", "on_mito", "short", "mono", "centre", "flank", "in_peaks")
         self.cells = {name: np.zeros(n_cells, np.int64) for name in names}
         self.lengths = np.zeros(quality.LONGEST + 1, np.int64)
         self.profile = np.zeros(2 * quality.TSS_WINDOW + 1, np.int64)
@@ -149,6 +149,7 @@ class _Counts:
         cells, n_cells = self.cells, len(self.cells["lines"])
         lines = np.bincount(block.cell, minlength=n_cells)
         cells["lines"] += lines
+        cells["with_reads"] += np.bincount(block.cell, weights=block.count > 0, minlength=n_cells).astype(np.int64)
         cells["reads"] += np.bincount(block.cell, weights=block.count, minlength=n_cells).astype(np.int64)
         if block.chrom == self.mito:
             cells["on_mito"] += lines
@@ -167,7 +168,7 @@ class _Counts:
         nuclear = c["lines"] - c["on_mito"]
         out = {
             _keys.N_FRAGMENTS: nuclear,
-            _keys.FRAC_DUP: 1 - _ratio(c["lines"], c["reads"]),
+            _keys.FRAC_DUP: 1 - _ratio(c["with_reads"], c["reads"]),
             _keys.NUCLEOSOME_SIGNAL: _ratio(c["mono"], c["short"]),
         }
         if self.mito >= 0:

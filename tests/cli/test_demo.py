@@ -9,7 +9,7 @@ from scatacworks.cli import _demo
 
 @pytest.mark.slow
 def test_the_demo_writes_what_it_says(call, tmp_path):
-    code, out, err = call("demo", "--out", tmp_path / "demo", "--quiet")
+    code, out, err = call("demo", "--out", tmp_path / "demo")
     assert code == 0, err
     for name in ("report.html", "peaks.bed", "scatacworks.h5ad", "bigwig", "figures"):
         assert name in out

@@ -97,11 +97,26 @@ def test_files_of_an_earlier_run_are_not_taken_for_this_ones(call, result, model
     out = tmp_path / "again"
     shutil.copytree(result, out)
     arguments = ["denoise", result / "scatacworks.h5ad", "--groups-column", "cell_type", "--model", model, "--out", out]
-    code, said, err = call(*arguments, "--group", "B", "--quiet", "--n-jobs", 1)
+    code, said, err = call(*arguments, "--group", "B", "--n-jobs", 1)
     assert code == 0, err
     assert "bigwig (3 files)" in said
     assert "peaks (1 files)" in said
     assert "bigwig also holds 3 files that this run did not write, such as NK_T.denoised.bw" in err
+
+
+def test_quiet_says_nothing_but_warnings(call, inputs, model, tmp_path):
+    out = tmp_path / "out"
+    options = ("--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes", "--model", model, "--out", out)
+    arguments = ("denoise", inputs / "fragments.tsv", *options, "--bigwig", "raw", "--n-jobs", 1, "--quiet")
+    assert call(*arguments) == (0, "", "")
+    assert call("peaks", out / "scatacworks.h5ad", "--out", out / "again.bed", "--quiet") == (0, "", "")
+    (out / "bigwig" / "old.bw").touch()
+    code, said, err = call(*arguments)
+    assert (code, said) == (0, "")
+    assert "files that this run did not write, such as old.bw" in err
+    _, said, err = call(*arguments[:-1])
+    assert "Written to" in said
+    assert "60 of 60 barcodes" in err
 
 
 def test_genes_of_a_genome_of_ones_own_can_be_named(call, inputs, model, tmp_path):
@@ -122,7 +137,7 @@ def test_genes_of_a_genome_of_ones_own_can_be_named(call, inputs, model, tmp_pat
 def test_an_h5ad_and_a_region_are_taken(call, result, model, tmp_path):
     code, out, err = call(
         *("denoise", result / "scatacworks.h5ad", "--groups-column", "cell_type", "--out", tmp_path / "again"),
-        *("--model", model, "--regions", "chr1:8000-18000", "--bigwig", "denoised", "--group", "B", "-q"),
+        *("--model", model, "--regions", "chr1:8000-18000", "--bigwig", "denoised", "--group", "B"),
         *("--show", "chr1:9000-12000", "--path", tmp_path / "store"),
     )
     assert code == 0, err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 import typer
 
-from scatacworks.cli._common import FAILED, INTERRUPTED, guarded
+from scatacworks.cli._common import FAILED, INTERRUPTED, guarded, in_options
 
 
 class _Loses:
@@ -70,6 +71,53 @@ def test_a_device_without_memory_is_no_fault_of_the_program(capsys):
         command()
     assert end.value.exit_code == FAILED
     assert capsys.readouterr().err == "Error: The memory of 'cuda:0' does not hold it.\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("n_jobs is 0", "--n-jobs is 0"),
+        ("below min_cells=10.", "below --min-cells 10."),
+        ("take another, or prior=None.", "take another, or no --prior."),
+        ("it lies in holdout=, or regions= names others", "it lies in --holdout, or --regions names others"),
+        ("validation=['chr2', 'chr3'] is empty", "--validation chr2,chr3 is empty"),
+        ("Give batch_size=3 (--batch-size 3 on the command line).", "Give --batch-size 3."),
+        ("or overwrite=True (--overwrite) to delete it", "or --overwrite to delete it"),
+        ("Genome(..., genes=...) has model=1, the_prior=2", "Genome(..., genes=...) has model=1, the_prior=2"),
+    ],
+)
+def test_the_command_line_speaks_of_its_options(said, meant):
+    assert in_options(said) == meant
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing(call, result, inputs, model, tmp_path):
+    denoise = ("denoise", inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes")
+    to = ("--out", tmp_path / "out", "-q", "-j", 1)
+    peaks, train = ("peaks", result / "scatacworks.h5ad"), ("train", result / "scatacworks.h5ad")
+    (tmp_path / "mm10.tsv.gz").write_bytes(b"x")
+    for command, code, words in (
+        ((*denoise, "--prior", "nope", *to), 1, r"The prior 'nope' is not there; expected a file or a folder"),
+        ((*denoise, "--model", inputs / "cells.tsv", *to), 1, r"cells\.tsv is not a file of weights"),
+        ((*denoise, "--model", model, "--min-cells", 99, *to), 1, r"below --min-cells 99"),
+        ((*denoise, "--model", model, "--show", "MS4A1", *to), 1, r"--genes names a file of genes"),
+        (
+            ("peaks", tmp_path / "mm10.tsv.gz", *to),
+            1,
+            r"holds no tracks by its name; .* For fragments, `scatacworks de",
+        ),
+        ((*peaks, "--out", tmp_path / "out.gz"), 1, r"is neither \.bed nor \.narrowPeak"),
+        ((*peaks, "--threshold", -1, *to), 2, r"'--threshold'"),
+        (("train", inputs / "fragments.tsv", *to), 1, r"neither an \.h5ad or \.h5mu file nor, by its name, a bigWig"),
+        ((*train, "--bigwig", "nope", *to), 2, r"'nope' is not one of"),
+        ((*train, "--cells", 0, *to), 2, r"'--cells'"),
+        ((*train, "--resume", "--overwrite", *to), 1, r"--resume goes on with .*, --overwrite deletes it"),
+        (("models", inputs / "cells.tsv"), 1, r"is not a file of weights"),
+    ):
+        ended, out, err = call(*command)
+        assert (ended, out) == (code, ""), err
+        assert re.search(words, " ".join(err.split())), err
+        assert code == 2 or err.count("Error: ") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mm10.tsv.gz"]
 
 
 def test_models_are_listed_in_lines_that_fit(call):

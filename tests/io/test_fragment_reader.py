@@ -39,14 +39,14 @@ def plain_reader(data: bytes):
         stop = GENOME.lengths[code] if code >= 0 else 2**31 - 1
         ok = len(fields) >= 4 and all(NUMBER.match(field) for field in fields[1:3]) and fields[0] and fields[3]
         ok = ok and int(fields[1]) < int(fields[2]) <= stop
-        count = fields[4] if len(fields) > 4 else b"1"
+        count = fields[4] if len(fields) > 4 else b"."
         ok = ok and (count == b"." or (NUMBER.match(count) and int(count) > 0))
         if not ok:
             bad.append(number)
         elif code < 0:
             skipped[fields[0].decode()] = skipped.get(fields[0].decode(), 0) + 1
         else:
-            count = 1 if count == b"." else min(int(count), 65_535)
+            count = 0 if count == b"." else min(int(count), 65_535)
             kept.append((code, int(fields[1]), int(fields[2]), fields[3].decode(), count))
     return kept, bad, skipped, comments
 
@@ -212,7 +212,7 @@ def test_more_sequences_than_there_is_room_for(tmp_path):
     path = tmp_path / "fragments.tsv"
     path.write_text("".join(f"contig{i}\t{i}\t{i + 5}\tA\n" for i in range(70_000)) + "chr2\t5\t9\tA\n")
     rows, reader = read(path, 2)
-    assert rows == [(1, 5, 9, 0, 1)]
+    assert rows == [(1, 5, 9, 0, 0)]
     skipped = reader.report.skipped_contigs
     assert sum(skipped.values()) == 70_000
     assert skipped["contig0"] == 1

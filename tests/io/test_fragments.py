@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import warnings
 
 import anndata as ad
 import mudata
@@ -76,7 +77,7 @@ def test_survives_writing_and_reading_back(path, tmp_path, kind, in_memory):
     getattr(adata, f"write_{kind}")(tmp_path / "cells")
     back = getattr(ad, f"read_{kind}")(tmp_path / "cells")
     pd.testing.assert_frame_equal(back.obs, adata.obs, check_index_type=False)
-    count = (lambda row: (*row[:4], 1)) if in_memory else (lambda row: row)
+    count = (lambda row: (*row[:4], 0)) if in_memory else (lambda row: row)
     assert rows_of(back) == [count(row) for row in expected_rows()]
     assert rows_of(back[1:]) == [count(row) for row in expected_rows() if row[3] != "AAAC-1"]
 
@@ -135,8 +136,24 @@ def test_mitochondria_alone_do_not_hide_another_genome(tmp_path, barcodes):
 def test_columns_beyond_the_fifth_and_missing_counts(tmp_path):
     path = tmp_path / "fragments.tsv"
     path.write_text("chr1\t1\t5\tA\t3\t+\nchr1\t2\t5\tA\nchr1\t3\t5\tA\t.\t-\n")
-    assert [row[4] for row in rows_of(path, genome=GENOME)] == [3, 1, 1]
-    assert read(path).obs["frac_dup"].tolist() == pytest.approx([1 - 3 / 5])
+    assert [row[4] for row in rows_of(path, genome=GENOME)] == [3, 0, 0]
+    assert read(path).obs["frac_dup"].tolist() == pytest.approx([1 - 1 / 3])
+    written = sca.io.write_fragments(path, tmp_path / "written.tsv", genome=GENOME, progress=False).read_text()
+    assert [line.split("\t")[4] for line in written.splitlines()] == ["3", "1", "1"]
+
+
+def test_duplicates_are_unknown_without_their_column(path, tmp_path):
+    (tmp_path / "four.tsv").write_text("chr1\t1\t5\tA\nchr1\t2\t5\tA\nchr1\t3\t5\tB\n")
+    cells = [read(tmp_path / "four.tsv"), read(path, bulk=True), read(path, in_memory=True)]
+    assert all(np.isnan(adata.obs["frac_dup"]).all() for adata in cells[:2])
+    del cells[2].obs["frac_dup"]  # the matrix kept in memory has no numbers of reads
+    for adata in cells:
+        with warnings.catch_warnings(action="ignore"):  # no genes
+            sca.pp.qc_metrics(adata, progress=False)
+    assert np.isnan(np.concatenate([adata.obs["frac_dup"] for adata in cells])).all()
+    alone = read(path, barcodes=["AAAC-1", "GGGG-1"], min_fragments=0).obs
+    assert alone["frac_dup"].tolist() == pytest.approx([1 / 4, np.nan], nan_ok=True)
+    assert alone["frac_mito"].tolist() == pytest.approx([0, np.nan], nan_ok=True)
 
 
 def test_barcodes_as_list_file_and_table(path, tmp_path):
@@ -157,6 +174,8 @@ def test_barcodes_as_list_file_and_table(path, tmp_path):
     assert adata.obs["celltype"].tolist() == ["b", "a", "c"]
     assert adata.uns["scatacworks"]["fragments"]["n_unmatched"] == 2
     assert read(path, barcodes=names, min_fragments=2).obs_names.tolist() == ["AAAC-1"]
+    with pytest.raises(ValueError, match=r"No barcode of barcodes= has 9 .* leave it out to keep all of them\.$"):
+        read(path, barcodes=names, min_fragments=9)
 
 
 def test_called_cells_of_10x_are_taken(path, tmp_path):
@@ -231,7 +250,7 @@ class TestSamples:
         adata = read(paths, bulk=True)
         assert adata.obs["n_fragments"].to_dict() == {"x": 5, "y": 5}
         assert adata.obs["sample"].tolist() == ["x", "y"]
-        assert sorted(rows_of(adata)) == sorted((*row[:3], name, 1) for row in ROWS for name in "xy")
+        assert sorted(rows_of(adata)) == sorted((*row[:3], name, 0) for row in ROWS for name in "xy")
 
     def test_a_name_that_cannot_be_stored(self, path):
         with pytest.raises(ValueError, match="sample name 'a/b' cannot be stored"):
@@ -242,7 +261,7 @@ def test_bulk_file_is_one_cell(tmp_path):
     path = write(tmp_path / "heart.bed", [row[:3] for row in ROWS])
     adata = read(path, bulk=True)
     assert adata.obs["n_fragments"].to_dict() == {"heart": 5}
-    assert rows_of(adata) == [(*row[:3], "heart", 1) for row in expected_rows()]
+    assert rows_of(adata) == [(*row[:3], "heart", 0) for row in expected_rows()]
 
 
 class TestInMemory:
@@ -320,7 +339,7 @@ def test_real_cells(shared_data):
     n = table.groupby("barcode").size().reindex(adata.obs_names, fill_value=0)
     reads = table.groupby("barcode")["count"].sum().reindex(adata.obs_names, fill_value=0)
     np.testing.assert_array_equal(adata.obs["n_fragments"], n)
-    np.testing.assert_allclose(adata.obs["frac_dup"], np.where(reads > 0, 1 - n / reads.clip(lower=1), 0))
+    np.testing.assert_allclose(adata.obs["frac_dup"], 1 - n / reads.where(reads > 0))
     assert adata.obs["n_fragments"].sum() == 89_025
     assert "celltype" in adata.obs
 

@@ -112,6 +112,14 @@ def test_results_of_both_forms(tmp_path):
     assert table["q_value"].iloc[0] == pytest.approx(0.00134990 * 3, rel=1e-5)
 
 
+def test_a_panel_of_another_genome_leaves_nothing(tmp_path):
+    var = pd.DataFrame({"chrom": ["chr1"], "start": [10], "end": [20], "component": ["A"]}, index=["0"])
+    (tmp_path / "far.bim").write_text("1 rs1 0 500 A G\n")
+    with pytest.raises(ValueError, match="None of 1 SNPs"):
+        write_ldsc(anndata.AnnData(np.ones((1, 1), np.float32), var=var), tmp_path / "out", bim=tmp_path / "far.bim")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_ldsc_itself_reads_the_annotation(tmp_path):
     """Runs CBIIT/ldsc on the toy panel of its own tests; needs LDSC_PYTHON (with bitarray below 3) and LDSC_FOLDER."""

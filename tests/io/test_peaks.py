@@ -40,13 +40,22 @@ def test_narrowpeak_has_the_ten_columns_of_the_format(adata, tmp_path):
     assert files["empty"].read_text() == ""
 
 
-@pytest.mark.parametrize("ending", [".narrowPeak", ".narrowPeak.gz", ".bed", ".bed.gz"])
+@pytest.mark.parametrize("ending", [".narrowPeak", ".narrowPeak.gz", ".bed", ".bed.gz", ".BED.bgz"])
 def test_one_file_of_all_groups_comes_back(adata, tmp_path, ending):
     path = sca.io.write_peaks(adata, tmp_path / f"all{ending}")["NK/T"]
     back = sca.io.read_peaks(path)
     shared = ["chrom", "start", "end"] + ["summit"] * ("narrow" in ending)
     pd.testing.assert_frame_equal(back[shared], PEAKS[shared], check_dtype=False)
     assert back["name"].tolist() == ["NK/T_1", "NK/T_2", "naïve_B_1"]
+
+
+def test_tables_of_other_packages_are_written_as_they_name_their_columns(tmp_path):
+    expected = sca.io.write_peaks(PEAKS, tmp_path / "ours.bed")["NK/T"].read_text()
+    named = {"chrom": "Chromosome", "start": "Start", "end": "End"}  # pyranges
+    assert sca.io.write_peaks(PEAKS.rename(columns=named), tmp_path / "theirs.bed")["NK/T"].read_text() == expected
+    index = [f"{row.chrom}:{row.start}-{row.end}" for row in PEAKS.itertuples()]
+    by_name = PEAKS.drop(columns=["chrom", "start", "end"]).set_axis(index)
+    assert sca.io.write_peaks(by_name, tmp_path / "names.bed")["NK/T"].read_text() == expected
 
 
 @pytest.mark.parametrize("compress", [True, False])
@@ -142,7 +151,7 @@ def test_bad_input_is_explained(adata, tmp_path):
         sca.io.write_peaks(adata, tmp_path, key="no")
     with pytest.raises(KeyError, match="no peaks of group 'T'"):
         sca.io.write_peaks(adata, tmp_path, groups=["T"])
-    with pytest.raises(ValueError, match="lacks the column"):
+    with pytest.raises(KeyError, match="The table of peaks lacks the column"):
         sca.io.write_peaks(PEAKS[["chrom", "start"]], tmp_path)
     with pytest.raises(ValueError, match="format='gff' is unknown"):
         sca.io.write_peaks(adata, tmp_path, format="gff")

@@ -80,7 +80,7 @@ def _warn_about_target(guidance: Guidance, cut_sites: Tracks) -> None:
     if both:
         msg = (
             f"In the prior by the same name, so that they may be guided by themselves: {listed(both)}. Leave them out "
-            "with tl.prior(..., exclude=...)."
+            "of the prior by exclude=."
         )
         warnings.warn(msg, UserWarning, stacklevel=4)
     share = guidance.weights / guidance.weights.sum(1, keepdims=True)

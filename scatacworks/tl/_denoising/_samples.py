@@ -56,8 +56,8 @@ def depths_of(data: Any, key: str, groups: Sequence[str], given: Any = None, nam
 
 def _territory_of(sites: Tracks) -> float:
     """Bases that cut sites of all groups cover; files of the original kind may hold windows only."""
-    n_occupied = sum((occupied(counts) for counts in _tile_counts(sites).values()), np.zeros(len(TILES_BP), np.int64))
-    return territory(n_occupied, int(nuclear_sums(sites).sum()), _nuclear_bp(sites.genome))
+    tiles = sum((occupied(counts) for counts in _tile_counts(sites).values()), np.zeros((2, len(TILES_BP)), np.int64))
+    return territory(tiles, int(nuclear_sums(sites).sum()), _nuclear_bp(sites.genome))
 
 
 def _tile_counts(sites: Tracks) -> dict[int, np.ndarray]:

@@ -179,7 +179,7 @@ def denoise(
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, _keys.PROBABILITY, "target_depth")
-    path = None if path is None else _free_store(target, Path(path).resolve(), key_added)
+    path = None if path is None else _free_store(target, Path(path).expanduser().resolve(), key_added)
     network, name = _inputs.resolve_model(model)
     cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
     cut_sites = cut_sites if groups is None else cut_sites.select(chosen_groups(groups, cut_sites.groups))

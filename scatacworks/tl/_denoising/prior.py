@@ -121,9 +121,9 @@ def _read(source: Any, n_samples: int | None) -> Prior:
 
 def _existing(source: Any) -> Path:
     """Return the path of a prior, which must be there."""
-    path = Path(source)
+    path = Path(source).expanduser()
     if not str(source) or not path.exists():
-        msg = f'The prior {str(source)!r} is not there; expected a file, a folder, or "self" in tl.denoise.'
+        msg = f"The prior {str(source)!r} is not there; expected a file or a folder, or 'self' for the other groups."
         raise FileNotFoundError(msg)
     return path
 

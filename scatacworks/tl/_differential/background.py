@@ -157,7 +157,7 @@ def background(
     if denoiser.prior is not None:
         params |= {"prior": denoiser.prior.digest, "prior_weight": float(prior_weight)}
     stream = _stream.Stream(source, denoiser, spans, None, progress)
-    path = None if path is None else Path(path).resolve()
+    path = None if path is None else Path(path).expanduser().resolve()
     with ExitStack() as stack:
         if path is not None:
             require_replaceable(path, KNOWN_BY)

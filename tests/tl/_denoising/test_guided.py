@@ -285,5 +285,5 @@ def test_a_weight_is_a_number_from_0_to_1(cells, model, weight):
 
 @pytest.mark.parametrize("source", ["slef", "", "none/index.txt.gz"])
 def test_a_prior_that_is_not_there_is_named(cells, model, source):
-    with pytest.raises(FileNotFoundError, match='expected a file, a folder, or "self"'):
+    with pytest.raises(FileNotFoundError, match="expected a file or a folder, or 'self'"):
         denoise(cells, model, source)
