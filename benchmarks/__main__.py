@@ -26,17 +26,14 @@ def suites() -> dict[str, str]:
 
 def show(row: dict) -> str:
     """Return one row as a line of the table."""
-    ratio = "" if row.get("ratio") is None else f"{row['ratio']:.2f}x"
-    reference = "" if row.get("reference_seconds") is None else f"{row['reference_seconds']:.3f} s"
-    rate = "" if row.get("throughput") is None else f"{row['throughput']:,.1f} {row.get('unit', '')}"
     cells = [
         row["path"],
         f"{row['seconds']:.3f} s",
-        row.get("reference", ""),
-        reference,
-        ratio,
-        rate,
-        row.get("check", ""),
+        row["reference"],
+        "" if row["reference_seconds"] is None else f"{row['reference_seconds']:.3f} s",
+        "" if row["ratio"] is None else f"{row['ratio']:.2f}x",
+        "" if row["throughput"] is None else f"{row['throughput']:,.1f} {row['unit']}",
+        row["check"],
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -65,9 +62,8 @@ def main() -> None:
     collected = []
     for name in arguments.names or available:
         for row in importlib.import_module(f"benchmarks.{name}").rows(arguments.size):
-            record = row.as_dict() if isinstance(row, harness.Row) else row
-            collected.append({"suite": name} | record)
-            print(show(record), flush=True)
+            collected.append({"suite": name} | row.as_dict())
+            print(show(collected[-1]), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(collected, indent=1, default=float))
 

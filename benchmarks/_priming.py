@@ -29,6 +29,8 @@ class Cells:
 
     Attributes
     ----------
+    genome
+        The pieces of the genome that they were drawn from.
     keys
         Chromosome code -> sorted `position << 32 | cell`.
     target
@@ -289,11 +291,11 @@ def _members(
 
 
 def knn_members(
-    cells: Cells, *, n_groups: int, n_neighbors: int = 50, spread: bool = False, leave_out: bool = True, seed: int = 0
+    cells: Cells, *, n_groups: int, n_neighbors: int = 50, spread: bool = False, seed: int = 0
 ) -> csr_array:
-    """Return cells x groups: random (or farthest-first) centres with their nearest cells in the latent space."""
+    """Return cells x groups of the other cells: random (or farthest-first) centres with their nearest cells."""
     rng = np.random.default_rng(seed)
-    pool = np.flatnonzero(cells.target < 0) if leave_out else np.arange(len(cells.target))
+    pool = np.flatnonzero(cells.target < 0)
     points = cells.latent[pool]
     centers = [int(rng.integers(len(pool)))]
     if spread:

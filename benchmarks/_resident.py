@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = 4096
+_EVERY = 0.02  # seconds
 
 
 def resident_gb() -> float:
@@ -20,7 +21,7 @@ def resident_gb() -> float:
 
 
 @contextmanager
-def watch(every: float = 0.02) -> Iterator[dict[str, float]]:
+def watch() -> Iterator[dict[str, float]]:
     """Fill the result when the block ends.
 
     `seconds`, `cpu_seconds` (of all threads), `resident_gb` (largest, input included), `added_gb` (over the start).
@@ -30,7 +31,7 @@ def watch(every: float = 0.02) -> Iterator[dict[str, float]]:
     highest = [before]
 
     def sample() -> None:
-        while not done.wait(every):
+        while not done.wait(_EVERY):
             highest[0] = max(highest[0], resident_gb())
 
     thread = threading.Thread(target=sample, daemon=True)

@@ -17,7 +17,7 @@ import pandas as pd
 from benchmarks._priming import EDGE_BP, Setting, knn_members, read_peaks, simulate, target_members
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
-from scatacworks._core.region_test import normalise, one_against_many
+from scatacworks._core.region_test import normalize, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap
 from scatacworks.tl._differential._universe import as_arrays, peaks_and_tiles
 
@@ -57,7 +57,7 @@ class Counts:
         self, target: np.ndarray, groups: np.ndarray, overlap: Overlap
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return z, p and q of every region."""
-        own, groups = (normalise(values, groups, self.family) for values in (target[None], groups))
+        own, groups = (normalize(values, groups, self.family) for values in (target[None], groups))
         result = one_against_many(own[0], groups, overlap, self.family)
         return result.z, result.p, adjust_families(result.p, self.family)
 

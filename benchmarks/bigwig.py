@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 import scatacworks as sca
-from benchmarks.harness import compare
+from benchmarks.harness import Row, compare
 from benchmarks.peaks import probability_track
 from scatacworks._core.runs import encode
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Write the same runs of four chromosomes with each library, and read the file back."""
     n_bases = 16_000_000 if size == "large" else 400_000
     genome = sca.Genome({f"chr{i}": n_bases for i in range(1, 5)})
@@ -37,7 +37,7 @@ def rows(size: str) -> list[dict]:
         options = {"reference_name": "pybigtools", "check": same} | work
         found.append(compare("bigWig, all threads", lambda: write(None), pybigtools, **options))
     read = compare("bigWig, reading", lambda: _read(folder), lambda: _read_pybigwig(folder), **_reading(work))
-    return [row.as_dict() for row in [*found, read]]
+    return [*found, read]
 
 
 def _pybigwig(genome: sca.Genome, runs: dict, folder: Path):

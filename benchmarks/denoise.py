@@ -36,8 +36,8 @@ def cut_sites(depth: float, n_bases: int, seed: int = 0) -> sca.Tracks:
         at = at[kept]
     else:
         n = int(depth * n_bases / TERRITORY)
-        centres = rng.integers(1000, n_bases - 1000, n_bases // 20_000)
-        inside = rng.choice(centres, int(0.4 * n)) + rng.normal(0, 150, int(0.4 * n)).astype(np.int64)
+        centers = rng.integers(1000, n_bases - 1000, n_bases // 20_000)
+        inside = rng.choice(centers, int(0.4 * n)) + rng.normal(0, 150, int(0.4 * n)).astype(np.int64)
         at = np.concatenate([np.clip(inside, 0, n_bases - 1), rng.integers(0, n_bases, n - len(inside))])
     at, counts = np.unique(at.astype(np.int32), return_counts=True)
     genome = sca.Genome({"chr1": n_bases})
@@ -74,11 +74,11 @@ def formulated(model: models.ResNet, x: torch.Tensor, method: str) -> tuple[torc
         return model.denoise(x)
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Run on one thread; `large` uses more bases."""
     torch.set_num_threads(1)
     n_bases = 60_000_000 if size == "large" else 6_000_000
-    return [row.as_dict() for row in (*_default_model(n_bases), *_resnet(), _training_step())]
+    return [*_default_model(n_bases), *_resnet(), _training_step()]
 
 
 def _default_model(n_bases: int) -> list[Row]:

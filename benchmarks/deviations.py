@@ -67,7 +67,7 @@ def run():
 """
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Return the row for `size`, "small" or "large"; seconds are CPU seconds."""
     every, n_sets, n_rounds = SIZES[size]
     with tempfile.TemporaryDirectory() as name:
@@ -82,15 +82,17 @@ def rows(size: str) -> list[dict]:
     middle = [{key: statistics.median(one[key] for one in side) for key in side[0]} for side in (ours, theirs) if side]
     memory = " and ".join(f"{side['added_gb']:.2f}" for side in middle) + " GB added (peak in all "
     memory += " and ".join(f"{side['peak_gb']:.2f}" for side in middle) + ")"
-    row = Row(
-        f"deviations of {shape[0]:,} cells in {n_sets} sets of {N_PEAKS} of {shape[1]:,} peaks",
-        "pychromVAR" if theirs else "",
-        middle[0]["cpu_seconds"],
-        middle[1]["cpu_seconds"] if theirs else None,
-        check=f"{memory}; {check}",
-        repeats=n_rounds,
-    )
-    return [row.as_dict() | {"memory": middle}]
+    return [
+        Row(
+            f"deviations of {shape[0]:,} cells in {n_sets} sets of {N_PEAKS} of {shape[1]:,} peaks",
+            "pychromVAR" if theirs else "",
+            middle[0]["cpu_seconds"],
+            middle[1]["cpu_seconds"] if theirs else None,
+            check=f"{memory}; {check}",
+            repeats=n_rounds,
+            extra={"memory": middle},
+        )
+    ]
 
 
 def _write_input(folder: Path, every: int, n_sets: int) -> tuple[int, int]:

@@ -38,7 +38,7 @@ from scatacworks._core.differential import join_z, two_sided_p, z_scores
 from scatacworks._core.fdr import adjust_families, benjamini_hochberg, family_weights
 from scatacworks._core.moments import join
 from scatacworks._core.pileup import box_coverage
-from scatacworks._core.region_test import normalise, one_against_many
+from scatacworks._core.region_test import normalize, one_against_many
 from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
@@ -274,14 +274,14 @@ class RawCounts:
         self.groups = of_groups * (depth.mean() / depth)[:, None]
         self.targets = (own @ matrix).toarray() * (depth.mean() / (own @ cells.n_sites))[:, None]
 
-        self.normalised = normalise(self.groups, self.groups, universe["family"].to_numpy(str))
+        self.normalized = normalize(self.groups, self.groups, universe["family"].to_numpy(str))
 
     def test(self, target: int) -> pd.DataFrame:
         """Return the table of regions of one subpopulation."""
         family = self.universe["family"].to_numpy(str)
-        own = normalise(self.targets[[target]], self.groups, family)[0]
+        own = normalize(self.targets[[target]], self.groups, family)[0]
         overlap = group_overlap(self.members, self.cells.target == target, self.cells.n_sites)
-        result = one_against_many(own, self.normalised, overlap, family)
+        result = one_against_many(own, self.normalized, overlap, family)
         table = self.universe[["chrom", "start", "end", "family"]].assign(p_value=result.p, z=result.z)
         return table.assign(q_value=adjust_families(result.p, family))
 

@@ -30,6 +30,7 @@ import torch
 
 import scatacworks as sca
 from benchmarks.denoise import TERRITORY, cut_sites, formulation
+from benchmarks.harness import Row
 from scatacworks import models
 from scatacworks.models import _blocked, _device
 from scatacworks.models._engine import forward
@@ -112,7 +113,7 @@ def network_rows(bench: Bench, name: str) -> None:
     model.to(bench.device)
     inputs = counts.to(bench.device), depth.to(bench.device)
     baseline = None
-    for label, slow, step in variants(model, inputs, bench):
+    for label, slow, step in variants(model, bench):
         with bench.attempt(f"network: {name}, {label}") as row:
             some = tuple(values[: max(1, n // 4)] for values in inputs) if slow else inputs
             found = [values[0].float().cpu() for values in step(*some)]
@@ -154,7 +155,7 @@ def settings(*, tf32: bool = True, tuned: bool = False, kernel: bool = True) -> 
         _blocked.triton_conv = triton_conv
 
 
-def variants(model: Model, inputs: tuple, bench: Bench) -> Iterator[tuple[str, bool, Callable]]:
+def variants(model: Model, bench: Bench) -> Iterator[tuple[str, bool, Callable]]:
     """Label, whether it is slow, and a function of a batch; the first is what others are compared with."""
 
     def make(*, amp: bool = False, method: str | None = None, **options: bool) -> Callable:
@@ -188,10 +189,10 @@ def variants(model: Model, inputs: tuple, bench: Bench) -> Iterator[tuple[str, b
         yield "bfloat16, tuned", False, make(amp=True, tuned=True)
     if bench.cuda:
         for amp, label in ((False, "TF32"), (True, "bfloat16")):
-            yield f"{label}, graph", False, graphed(model, inputs, amp=amp)
+            yield f"{label}, graph", False, graphed(model, amp=amp)
 
 
-def graphed(model: Model, inputs: tuple, *, amp: bool) -> Callable:
+def graphed(model: Model, *, amp: bool) -> Callable:
     """Replay a CUDA graph of the network; recorded on first use."""
     kept: list = []
 
@@ -247,7 +248,7 @@ def profile(model: Model, inputs: tuple) -> str:
 # -- cut sites to tracks -----------------------------------------------------------------------------------------------
 
 
-def genome_sites(depth: float, n_bases: int, seed: int = 0) -> sca.Tracks:
+def genome_sites(depth: float, n_bases: int) -> sca.Tracks:
     """Cut sites along hg38's chromosomes, cut to `n_bases` in all."""
     genome = sca.Genome("hg38")
     sizes, left = {}, n_bases
@@ -257,7 +258,7 @@ def genome_sites(depth: float, n_bases: int, seed: int = 0) -> sca.Tracks:
             left -= sizes[chrom]
     piece = cut_sites(TERRITORY / 30_000_000 * 700_000, 30_000_000)  # 700,000 sites, to draw from
     at, _, counts = piece.runs(0, 0)
-    at, rng = np.repeat(at, counts), np.random.default_rng(seed)
+    at, rng = np.repeat(at, counts), np.random.default_rng(0)
     chromosomes = []
     for chrom, size in sizes.items():
         copies = -(-size // 30_000_000)
@@ -514,13 +515,24 @@ def run(device: torch.device, *, n_bases: int, core: int = 131_072, quick: bool 
     return bench
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Rows of the table of all benchmarks where a CUDA device is at hand, else none."""
     if not torch.cuda.is_available():
         return []
     bench = run(torch.device("cuda"), n_bases=GENOME if size == "large" else 200_000_000, quick=size != "large")
-    named = {"reference": "conv1d float32, this GPU", "unit": "Mb/s"}
-    return [row | named | {"throughput": row.get("rate"), "ratio": row.get("conv1d")} for row in bench.rows]
+    return [
+        Row(
+            row["path"],
+            "conv1d float32, this GPU",
+            row.get("seconds", float("nan")),
+            row["seconds"] * row["conv1d"] if "conv1d" in row else None,
+            check=row.get("check", ""),
+            unit="Mb/s",
+            throughput=row.get("rate"),
+            extra=row,
+        )
+        for row in bench.rows
+    ]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.harness import peak_memory_gb
+from benchmarks.harness import Row, peak_memory_gb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,20 +40,18 @@ WHAT = {
 }
 
 
-def rows(size: str) -> Iterator[dict]:
+def rows(size: str) -> Iterator[Row]:
     """Measure every point and fit how time and memory grow with it."""
     for axis, numbers in POINTS[size].items():
         points = [measure(axis, n) for n in numbers]
         found = {name: exponent(numbers, [p[name] for p in points]) for name in ("cpu_seconds", "memory_gb")}
-        yield {
-            "path": f"{WHAT[axis]}: growth with {axis}",
-            "seconds": points[-1]["cpu_seconds"],
-            "reference": f"{numbers[0]:,} to {numbers[-1]:,}",
-            "check": f"exponents: CPU time {found['cpu_seconds']:.2f}, memory {found['memory_gb']:.2f}",
-            "axis": axis,
-            "points": points,
-            "exponents": found,
-        }
+        yield Row(
+            f"{WHAT[axis]}: growth with {axis}",
+            f"{numbers[0]:,} to {numbers[-1]:,}",
+            points[-1]["cpu_seconds"],
+            check=f"exponents: CPU time {found['cpu_seconds']:.2f}, memory {found['memory_gb']:.2f}",
+            extra={"axis": axis, "points": points, "exponents": found},
+        )
 
 
 def exponent(x: list[int], y: list[float]) -> float:

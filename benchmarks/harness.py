@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Row:
-    """One line of the table: ours against a reference on the same input."""
+    """One line of the table: ours against a reference on the same input; `extra` goes to the JSON file alone."""
 
     path: str
     reference: str
@@ -35,7 +35,9 @@ class Row:
         return None if self.reference_seconds is None else self.reference_seconds / self.seconds
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"ratio": self.ratio, "peak_memory_gb": peak_memory_gb()}
+        """Everything, what is in `extra` beside the rest."""
+        own = asdict(self)
+        return own | own.pop("extra") | {"ratio": self.ratio, "peak_memory_gb": peak_memory_gb()}
 
 
 def peak_memory_gb() -> float:

@@ -82,7 +82,7 @@ def floor(table: PeakTable) -> int:
     return found
 
 
-def measure(n_peaks: int, n_samples: int, per_element: float) -> dict:
+def measure(n_peaks: int, n_samples: int, per_element: float) -> Row:
     """One row."""
     table = made_up(n_peaks, n_samples, per_element)
     n_jobs = _threads.resolve()
@@ -91,7 +91,7 @@ def measure(n_peaks: int, n_samples: int, per_element: float) -> dict:
     with watch() as whole:
         index = build_index(table, PARAMS, None, n_jobs=n_jobs)
     n = len(table.start)
-    row = Row(
+    return Row(
         f"tl.dhs_index, {n / 1e6:.1f} M peaks of {n_samples} samples, {n_jobs} threads",
         "sort and sweep (the floor)",
         whole["seconds"],
@@ -101,10 +101,9 @@ def measure(n_peaks: int, n_samples: int, per_element: float) -> dict:
         throughput=n / 1e6 / whole["seconds"],
         extra=whole,
     )
-    return row.as_dict()
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Peaks in memory to a finished AnnData: elements of all three modes, both matrices, identifiers."""
     measure(200_000, 80, 20)  # compiles
     settings = [(1_000_000, 80, 37), (2_000_000, 80, 37)]

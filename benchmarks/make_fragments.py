@@ -73,13 +73,13 @@ def _one_group(rng, *, cells, per_cell, strength, peaks, genome):
     cell = np.repeat(cells, per_cell).astype(np.int32)
     n = len(cell)
     chrom = rng.choice(len(genome.chroms), n, p=genome.lengths / genome.lengths.sum())
-    centre = rng.random(n) * genome.lengths[chrom]
+    center = rng.random(n) * genome.lengths[chrom]
     in_peak = rng.random(n) < 0.55
     which = rng.choice(len(strength), int(in_peak.sum()), p=strength / strength.sum())
     chrom[in_peak] = peak_chrom[which]
-    centre[in_peak] = peak_at[which] + rng.normal(0, 100, len(which))
+    center[in_peak] = peak_at[which] + rng.normal(0, 100, len(which))
     length = _lengths(rng, n)
-    start = np.clip(centre - length / 2, 0, genome.lengths[chrom] - length - 1).astype(np.int32)
+    start = np.clip(center - length / 2, 0, genome.lengths[chrom] - length - 1).astype(np.int32)
     count = np.minimum(rng.geometric(0.85, n), 50).astype(np.uint16)
     return chrom.astype(np.int8), start, (start + length).astype(np.int32), cell, count
 

@@ -26,7 +26,7 @@ REGIONS = {"small": ["chr22"], "large": ["chr1"]}  # long chromosomes make the l
 THIN = 200  # one cell of so many is kept for the whole genome: most of it is skipped
 
 
-def rows(size: str) -> Iterator[dict]:
+def rows(size: str) -> Iterator[Row]:
     """Yield a row for every way: seconds are CPU seconds."""
     n = N_FRAGMENTS[size]
     label = f"{n // 1_000_000} M fragments, 8 groups"
@@ -37,7 +37,7 @@ def rows(size: str) -> Iterator[dict]:
         yield _row(f"one cell in {THIN}, 8 groups: whole genome denoised into a store", "genome", n)
 
 
-def _row(path: str, *arguments: object) -> dict:
+def _row(path: str, *arguments: object) -> Row:
     command = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -47,7 +47,7 @@ def _row(path: str, *arguments: object) -> dict:
     check = f"peak {found['peak_gb']:.2f} GB" + (
         f"; until each unit was done {found['units_gb']}" if "units_gb" in found else ""
     )
-    return Row(path, "", found["cpu_seconds"], check=check).as_dict() | found
+    return Row(path, "", found["cpu_seconds"], check=check, extra=found)
 
 
 def main(what: str, n_fragments: int, *regions: str) -> None:

@@ -75,11 +75,11 @@ def packed(matrix: sp.csr_matrix) -> Patterns:
     return pack(lambda: [(matrix.indptr, matrix.indices, matrix.data)], matrix.shape)
 
 
-def against_scikit_learn(n_columns: int, n_jobs: int, n_iter: int = 10) -> dict:
+def against_scikit_learn(n_columns: int, n_jobs: int, n_iter: int = 10) -> Row:
     """The same iterations from the same start, both in single precision."""
     matrix = made_up(n_columns, n_jobs)
     patterns = packed(matrix)
-    start = nndsvd(patterns, K, seed=np.random.default_rng(0), n_jobs=n_jobs)
+    start = nndsvd(patterns, K, rng=np.random.default_rng(0), n_jobs=n_jobs)
     single = matrix.astype(np.float32)
     columns = np.ascontiguousarray(start[1][patterns.inverse].T)
 
@@ -105,17 +105,17 @@ def against_scikit_learn(n_columns: int, n_jobs: int, n_iter: int = 10) -> dict:
         check=check,
         work=n_iter,
         unit="iterations/s",
-    ).as_dict()
+    )
 
 
-def paper_size(n_columns: int, n_jobs: int) -> dict:
+def paper_size(n_columns: int, n_jobs: int) -> Row:
     """The whole fit, from a CSR matrix in memory to loadings of all elements."""
     matrix = made_up(n_columns, n_jobs)
     with watch() as seen:
         began = time.perf_counter()
         patterns = packed(matrix)
         packing = time.perf_counter() - began
-        start = nndsvd(patterns, K, seed=np.random.default_rng(0), n_jobs=n_jobs)
+        start = nndsvd(patterns, K, rng=np.random.default_rng(0), n_jobs=n_jobs)
         starting = time.perf_counter() - began - packing
         factors = factorize(patterns, *start, n_jobs=n_jobs)
         loads = factors.columns[patterns.inverse]
@@ -128,10 +128,10 @@ def paper_size(n_columns: int, n_jobs: int) -> dict:
         seen["seconds"],
         check=f"{parts}; {seconds:.0f} s CPU; explained {explained:.3f}; {seen['added_gb']:.2f} GB added",
         extra=seen,
-    ).as_dict()
+    )
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Ours against scikit-learn, and a whole fit."""
     n_jobs = _threads.resolve()
     sizes = [60_000] if size == "small" else [60_000, 360_000]

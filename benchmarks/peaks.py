@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Row, compare
-from scatacworks._core.calling import call_dense, call_runs, summarise_runs
+from scatacworks._core.calling import call_dense, call_runs, summarize_runs
 from scatacworks._core.runs import encode
 
 CUTOFF, MIN_LENGTH, MAX_GAP = 0.5, 200, 30
@@ -26,7 +26,7 @@ def probability_track(n_bases: int, seed: int = 0) -> np.ndarray:
     return np.round(track, 3)
 
 
-def rows(size: str) -> list[dict]:
+def rows(size: str) -> list[Row]:
     """Ours from bases and from runs beside macs3 on the track's bedGraph file, as its command takes it."""
     n_bases = 100_000_000 if size == "large" else 10_000_000
     track = probability_track(n_bases)
@@ -39,13 +39,13 @@ def rows(size: str) -> list[dict]:
 
     def sparse() -> list[tuple[int, int]]:
         starts, ends = call_runs(*runs, 0.0, n_bases, CUTOFF, MIN_LENGTH, MAX_GAP)
-        summarise_runs(*runs, 0.0, starts, ends)
+        summarize_runs(*runs, 0.0, starts, ends)
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     options = {"reference_name": "macs3 bdgpeakcall", "check": _same, "work": n_bases / 1e6, "unit": "Mb/s"}
     return [
-        _record(compare("peaks from a dense track", dense, macs3, **options)),
-        _record(compare("peaks from runs", sparse, macs3, **options)),
+        compare("peaks from a dense track", dense, macs3, **options),
+        compare("peaks from runs", sparse, macs3, **options),
     ]
 
 
@@ -74,7 +74,3 @@ def _same(ours: list, reference: list | None) -> str:
         msg = "the intervals differ from those of macs3"
         raise AssertionError(msg)
     return f"{len(ours):,} identical intervals"
-
-
-def _record(row: Row) -> dict:
-    return row.as_dict()

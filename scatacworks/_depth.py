@@ -11,7 +11,7 @@ from scatacworks._anndata import atac
 from scatacworks._arguments import real
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import group_name
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.get._track import tracks
 
 if TYPE_CHECKING:

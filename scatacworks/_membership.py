@@ -12,13 +12,13 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._groups import chosen_groups, group_name, group_names
+from scatacworks._text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
 
-_SHOWN = 5
 _FEW_NUMBERS, _ROWS_PER_NUMBER = 10, 5  # more numbers, of fewer cells or samples each on average, are no groups
 
 
@@ -226,15 +226,3 @@ def _positions(names: np.ndarray, wanted: Sequence[str], groupby: str) -> np.nda
         msg = f"{groupby!r} has no group {listed(map(repr, unknown))}; it has {listed(map(repr, names))}."
         raise KeyError(msg)
     return np.array([known[name] for name in wanted], np.int64)
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number and what it counts: `1 group`, `2,000 groups`."""
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
-
-
-def listed(names: Any) -> str:
-    names = [str(name) for name in names]
-    if not names:
-        return "none"
-    return ", ".join(names[:_SHOWN]) + (f", … ({len(names)} in all)" if len(names) > _SHOWN else "")

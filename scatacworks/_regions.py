@@ -14,6 +14,7 @@ import pandas as pd
 
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import merge
+from scatacworks.io import read_peaks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,8 +175,6 @@ def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any], *, gene_flan
     if isinstance(regions, str) and isinstance(uns.get(regions), pd.DataFrame):
         return uns[regions]
     if isinstance(regions, os.PathLike) or (isinstance(regions, str) and _names_a_file(regions)):
-        from scatacworks.io import read_peaks
-
         return read_peaks(regions)[["chrom", "start", "end"]]
     if not isinstance(regions, Iterable):
         msg = f"regions is {regions!r}; expected a region, gene, BED file or table with chrom, start, end, or a list."

@@ -13,7 +13,7 @@ import numpy as np
 from scatacworks._core import prior as kernels
 from scatacworks._core.runs import highest_in_bins
 from scatacworks._files import atomic_path
-from scatacworks._membership import counted, listed
+from scatacworks._text import counted, listed
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:

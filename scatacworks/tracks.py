@@ -10,7 +10,7 @@ from scatacworks._core import runs as kernels
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_name, group_names
-from scatacworks._membership import counted
+from scatacworks._text import counted
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -206,12 +206,11 @@ class Tracks:
     def sum_runs(self, codes: Iterable[int], chrom: str | int) -> Runs:
         """Return the runs of the sum over groups (by position) on one chromosome."""
         parts = [self.runs(code, chrom) for code in codes]
-        pointers = np.cumsum([0, *(len(starts) for starts, _, _ in parts)])
         starts, values = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
         if self.lengths is None:
             return _sum_sites(starts, values)
         lengths = np.concatenate([part[1] for part in parts])
-        starts, lengths, values = kernels.sum_runs(starts, lengths, values, pointers)
+        starts, lengths, values = kernels.sum_runs(starts, lengths, values)
         return starts, lengths, values.astype(np.float32)
 
     @classmethod
@@ -228,10 +227,12 @@ class Tracks:
 
         Parameters
         ----------
-        groups, genome, fill
+        groups, genome
             As for :class:`Tracks`.
         chromosomes
             Pairs of chromosome (name or code; genome order; absent ones are empty) and one :data:`Runs` per group.
+        fill
+            As for :class:`Tracks`.
         dtype
             Type of the values; by default that of the first runs given.
 

@@ -28,6 +28,6 @@ def flipped(arrays: dict[str, Tensor], keys: tuple[str, ...], rng: np.random.Gen
     return out
 
 
-def centres_of(mask: Tensor) -> np.ndarray:
+def centers_of(mask: Tensor) -> np.ndarray:
     """Bins round which crops are cut: all where the loss is taken."""
     return mask.cpu().numpy().nonzero()[0]

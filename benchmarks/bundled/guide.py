@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.bundled.data import BIN, HSC_SHALLOW, SHIFTS, STRIDE
-from benchmarks.bundled.draws import centres_of, flipped, log_uniform
-from benchmarks.bundled.network import TrainingSettings, core, loss_of, optimise
+from benchmarks.bundled.draws import centers_of, flipped, log_uniform
+from benchmarks.bundled.network import TrainingSettings, core, loss_of, optimize
 from benchmarks.bundled.prior import stacked
 from scatacworks.models.guide import with_guide
 
@@ -34,6 +34,8 @@ class GuideSettings(TrainingSettings):
 
     Attributes
     ----------
+    steps, warmup, average
+        As of :class:`TrainingSettings`.
     core
         bp of a crop without its context.
     depth
@@ -125,7 +127,7 @@ class Contexts:
         self.shares = shares / shares.sum()
         self.drawn = [self._new() for _ in range(settings.kept)]
         self.drawn_blood = [self._new_blood() for _ in range(max(settings.kept // 2, 1))]
-        self.centres, self.blood_centres = centres_of(targets[0].deep.mask), centres_of(blood.blood.mask)
+        self.centers, self.blood_centers = centers_of(targets[0].deep.mask), centers_of(blood.blood.mask)
 
     def _new(self) -> Context:
         """Draw a sample, real or made up."""
@@ -192,9 +194,9 @@ class Contexts:
             self.drawn_blood[int(rng.integers(len(self.drawn_blood)))] = self._new_blood()
         n, n_blood = settings.batch, int(rng.binomial(settings.batch, settings.blood))
         chosen = [self.drawn[int(i)] for i in rng.integers(len(self.drawn), size=n - n_blood)]
-        crops = [self._crop(context, self.centres) for context in chosen]
+        crops = [self._crop(context, self.centers) for context in chosen]
         chosen = [self.drawn_blood[int(i)] for i in rng.integers(len(self.drawn_blood), size=n_blood)]
-        crops += [self._crop(context, self.blood_centres) for context in chosen]
+        crops += [self._crop(context, self.blood_centers) for context in chosen]
         scalars = {
             key: torch.tensor([getattr(crop, key) for crop in crops], dtype=torch.float32, device=self.device)
             for key in SCALARS
@@ -205,11 +207,11 @@ class Contexts:
         prior = stacked(arrays.pop("maps"), scalars.pop("n"), scalars.pop("explained"), weight)
         return {**arrays, **scalars, "counts": arrays["counts"][:, None], "prior": prior}
 
-    def _crop(self, context: Context, centres: np.ndarray) -> Context:
+    def _crop(self, context: Context, centers: np.ndarray) -> Context:
         """Cut a context round a drawn centre."""
         n, edge, step = self.settings.core // BIN, self.halo // BIN, STRIDE // BIN
-        centre = int(centres[self.rng.integers(len(centres))]) + int(self.rng.integers(-n // 3, n // 3))
-        first = (centre - n // 2) // step * step
+        center = int(centers[self.rng.integers(len(centers))]) + int(self.rng.integers(-n // 3, n // 3))
+        first = (center - n // 2) // step * step
         wide, narrow = slice(first - edge, first + n + edge), slice(first, first + n)
         return context._replace(
             **{key: getattr(context, key)[..., wide] for key in WIDE},
@@ -254,11 +256,11 @@ def fit_guide(
         batch, signal, logit = answer()
         return loss_of(signal, logit, batch, 0.0)
 
-    average = optimise(guided.guide, settings, weighted_loss, log)
+    average = optimize(guided.guide, settings, weighted_loss, log)
     guided.guide.load_state_dict(average.state_dict())
     guided.guide.requires_grad_(requires_grad=False)
     guided.guide.offset.requires_grad_(requires_grad=True)
     calibration = replace(settings, steps=settings.calibration, warmup=1, rate=0.02, decay=0.0)
-    average = optimise(guided.guide.offset, calibration, loss_of_peaks, f"{log} calibration")
+    average = optimize(guided.guide.offset, calibration, loss_of_peaks, f"{log} calibration")
     guided.guide.offset.load_state_dict(average.state_dict())
     return guided.requires_grad_(requires_grad=True).eval()

@@ -98,7 +98,7 @@ def taught(teachers: list[BinnedUNet], batch: dict[str, Tensor], halo: int) -> d
     return batch | {"target": root.square() * batch["exposure"][:, None], "label": label}
 
 
-def optimise(module: nn.Module, settings: TrainingSettings, loss_of_draw: Callable[[], Tensor], log: str) -> nn.Module:
+def optimize(module: nn.Module, settings: TrainingSettings, loss_of_draw: Callable[[], Tensor], log: str) -> nn.Module:
     """Make the loss of fresh draws small, in place.
 
     Returns
@@ -158,4 +158,4 @@ def fit(
         soft = loss_of(signal, logit, taught(teachers, batch, halo), settings.signal_weight)
         return torch.lerp(loss, soft, settings.teacher)
 
-    return optimise(model, settings, loss_of_draw, log).eval()
+    return optimize(model, settings, loss_of_draw, log).eval()

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.bundled.data import BIN, SHIFTS
 from scatacworks._core import prior as kernels
-from scatacworks._core.intervals import merge
+from scatacworks._core.spans import union
 from scatacworks.prior import _MANY, _TRUSTED
 
 if TYPE_CHECKING:
@@ -122,14 +122,8 @@ def on_axis(axis: Axis, table: pd.DataFrame, column: str) -> dict[str, np.ndarra
     shift = table["chrom"].map(at).to_numpy()
     out = {}
     for name, index in table.groupby(column, observed=True).indices.items():
-        out[str(name)] = merged(*(table[c].to_numpy()[index] + shift[index] for c in ("start", "end")))
+        out[str(name)] = union(table[["start", "end"]].to_numpy()[index] + shift[index, None])
     return out
-
-
-def merged(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Intervals of an axis joined where they overlap or touch, sorted; int64 `(n, 2)`."""
-    _, a, b = merge(np.zeros(len(starts), np.int64), starts, ends)
-    return np.column_stack([a, b])
 
 
 def touches(a: np.ndarray, b: np.ndarray, room: int = 0) -> np.ndarray:

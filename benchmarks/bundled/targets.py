@@ -10,10 +10,11 @@ import torch
 
 from benchmarks.bundled.data import BIN, HSC_DEPTH, Deep
 from benchmarks.bundled.draws import log_uniform
-from benchmarks.bundled.prior import Rows, merged, on_axis, touches
+from benchmarks.bundled.prior import Rows, on_axis, touches
 from benchmarks.bundled.scoring import run
 from benchmarks.guided import BLOOD, CD34, encode_peaks
 from scatacworks._core.calling import call_runs
+from scatacworks._core.spans import union
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +86,7 @@ class MadeUp:
             near[a - 200 : b + 200] = True
         self.background = (~near[self.sites]).sum() / (hsc.axis.whole() & ~near).sum()  # sites per base
         every = np.concatenate(list(intervals.values()))
-        self.is_known = touches(self.peaks, merged(every[:, 0], every[:, 1]))
+        self.is_known = touches(self.peaks, union(every))
 
     def make(self, name: str, rng: np.random.Generator) -> Deep:
         """A deep sample with the elements of another sample and the HSC's coverage."""
@@ -118,13 +119,13 @@ class MadeUp:
         positions, fragments = [], []
         n, last = int(self.fragments.max()) + 1, -10_000
         for a, b in elements:
-            centre = (a + b) // 2
-            if centre - last < 1200 or not self.hsc.trained[centre]:
+            center = (a + b) // 2
+            if center - last < 1200 or not self.hsc.trained[center]:
                 continue
-            last = centre
+            last = center
             c, d = self.sources[int(rng.integers(len(self.sources)))]
             low, high = np.searchsorted(self.sites, [c - SIDE, d + SIDE])
-            move = centre - (c + d) // 2
+            move = center - (c + d) // 2
             positions.append(self.sites[low:high] + move)
             _, inverse = np.unique(self.fragments[low:high], return_inverse=True)
             fragments.append(inverse + n)

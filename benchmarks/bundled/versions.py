@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.bundled.data import BIN, HSC_SHALLOW, SHIFTS, STRIDE
-from benchmarks.bundled.draws import centres_of, flipped, log_uniform
+from benchmarks.bundled.draws import centers_of, flipped, log_uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +82,7 @@ class Versions:
             self._renew(i)
         for i in range(n_blood):
             self._renew_blood(i)
-        self.centres, self.blood_centres = centres_of(hsc.deep.mask), centres_of(blood.mask)
+        self.centers, self.blood_centers = centers_of(hsc.deep.mask), centers_of(blood.mask)
 
     def _renew(self, i: int) -> None:
         """Draw a version of the HSC."""
@@ -127,7 +127,7 @@ class Versions:
     def _crops(self, n: int) -> dict[str, Tensor]:
         """Cut crops of the HSC."""
         drawn = self.rng.integers(len(self.counts), size=n)
-        wide, core = self._index(self.centres, n)
+        wide, core = self._index(self.centers, n)
         which = torch.from_numpy(drawn).to(self.device)[:, None]
         shift = torch.from_numpy(self.shift[drawn]).to(self.device)[:, None]
         deep = self.hsc.deep
@@ -138,18 +138,18 @@ class Versions:
     def _blood_crops(self, n: int) -> dict[str, Tensor]:
         """Cut crops of blood cells."""
         drawn = self.rng.integers(len(self.blood_scalars), size=n)
-        wide, core = self._index(self.blood_centres, n)
+        wide, core = self._index(self.blood_centers, n)
         which = torch.from_numpy(drawn).to(self.device)[:, None]
         pool = self.blood_pool
         cut = {key: pool[key][which, core].float() for key in ("target", "label")}
         scalars = self._misstated(*self.blood_scalars[drawn].T, self.settings.blood_jitter)
         return {"counts": pool["counts"][which, wide][:, None].float(), **cut, "mask": self.blood.mask[core], **scalars}
 
-    def _index(self, centres: np.ndarray, n: int) -> tuple[Tensor, Tensor]:
+    def _index(self, centers: np.ndarray, n: int) -> tuple[Tensor, Tensor]:
         """Bins of crops round drawn centres, with and without the context."""
         n_bins, edge, step = self.settings.core // BIN, self.halo // BIN, STRIDE // BIN
-        centre = centres[self.rng.integers(len(centres), size=n)]
-        first = (centre - n_bins // 2 - self.rng.integers(-n_bins // 3, n_bins // 3, size=n)) // step * step
+        center = centers[self.rng.integers(len(centers), size=n)]
+        first = (center - n_bins // 2 - self.rng.integers(-n_bins // 3, n_bins // 3, size=n)) // step * step
         first = torch.from_numpy(first).to(self.device)[:, None]
         wide = first - edge + torch.arange(n_bins + 2 * edge, device=self.device)
         return wide, first + torch.arange(n_bins, device=self.device)

@@ -85,8 +85,14 @@ def parse_records(
 
     Parameters
     ----------
+    data, at, stop
+        uint8, and which part of it holds records.
+    filters
+        Which alignments pass, and where their barcode is.
     barcodes
         Table with room for as many new names as there can be records.
+    reads
+        Columns with room for as many alignments; filled from the first on.
     tally
         int64 `(3,)`, counted up: records, those that pass the filters, those among them with a barcode.
 

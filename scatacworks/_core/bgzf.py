@@ -177,8 +177,10 @@ def inflate_blocks(
     ----------
     raw, blocks
         Bytes, and the blocks :func:`find_blocks` found in them.
-    text
-        uint8, with room for all of it.
+    first, last
+        Which of the blocks.
+    text, at
+        uint8, with room for all of it from `at` on.
     state
         Working memory of the thread, of :func:`make_state`; an own one by default.
 

@@ -110,7 +110,7 @@ class Writer:
         spans = items["end"] - items["start"]
         self._reduction = self._reduction or max(10, int(_RUNS_PER_RECORD * spans.mean()))
         reduction = self._reduction
-        positions, stats = summarise_runs(items["start"], items["end"], items["value"], reduction)
+        positions, stats = summarize_runs(items["start"], items["end"], items["value"], reduction)
         self._summaries.append(
             (int(positions[:, 2].sum()), stats[:, 0].min(), stats[:, 1].max(), stats[:, 2].sum(), stats[:, 3].sum())
         )
@@ -118,7 +118,7 @@ class Writer:
             records = _zoom_records(code, positions, stats)
             level.append(_Sections(fmt.leaves_of(records, code), list(self._compress(records, None)), len(records)))
             reduction *= _ZOOM_STEP
-            positions, stats = summarise_records(positions, stats, reduction)
+            positions, stats = summarize_records(positions, stats, reduction)
 
     def _write_zooms(self) -> list[tuple[int, int, int]]:
         """Write the levels; return reduction, offset of the data and offset of the index of each."""
@@ -170,7 +170,7 @@ def _zoom_records(code: int, positions: np.ndarray, stats: np.ndarray) -> np.nda
 
 
 @njit
-def summarise_runs(
+def summarize_runs(
     starts: np.ndarray, ends: np.ndarray, values: np.ndarray, bin_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return one record per bin that holds covered bases.
@@ -207,8 +207,8 @@ def summarise_runs(
 
 
 @njit
-def summarise_records(positions: np.ndarray, stats: np.ndarray, bin_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Merge records into bins of a multiple of their size; the form is that of :func:`summarise_runs`."""
+def summarize_records(positions: np.ndarray, stats: np.ndarray, bin_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Merge records into bins of a multiple of their size; the form is that of :func:`summarize_runs`."""
     out_positions, out_stats = np.empty_like(positions), np.empty_like(stats)
     record, current = -1, -1
     for i in range(len(positions)):

@@ -54,7 +54,7 @@ def call_runs(
 
 
 @njit
-def summarise_runs(
+def summarize_runs(
     starts: np.ndarray,
     lengths: np.ndarray,
     values: np.ndarray,
@@ -180,12 +180,12 @@ def call_dense(
             i += 1
         right = i
     starts, ends = bounds[:n_peaks, 0].copy(), bounds[:n_peaks, 1].copy()
-    summit, mean, highest = _summarise_dense(track, starts, ends)
+    summit, mean, highest = _summarize_dense(track, starts, ends)
     return starts, ends, summit, mean, highest
 
 
 @njit
-def _summarise_dense(
+def _summarize_dense(
     track: np.ndarray, starts: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     summit = np.empty(len(starts), np.int64)

@@ -36,6 +36,14 @@ def sample_background(
         Counts per peak over all cells, all above zero.
     bias
         A second property to match, such as the GC fraction; `None` or a constant matches accessibility alone.
+    n_samples
+        Peaks to draw for every peak.
+    width
+        Standard deviation of the normal density, on the whitened scale.
+    n_bins
+        Points of the grid along each property.
+    rng
+        Random generator.
 
     Returns
     -------
@@ -143,6 +151,8 @@ def deviations(
         Peaks × samples, positions of partner peaks.
     minimum
         Cells that expect fewer counts than this in a set are NaN there.
+    n_jobs
+        Threads.
     progress
         Called with the range of background samples, returns an iterator over it (a progress bar).
 

@@ -1,4 +1,4 @@
-"""Enrichment statistics on arrays: binomial, hypergeometric, Fisher, false discovery rates.
+"""Enrichment statistics on arrays: binomial, hypergeometric (Fisher's exact test), odds ratios.
 
 Upper tails are summed term by term from a saddle-point point probability (Loader 2000, "Fast and accurate
 computation of binomial probabilities"), so they hold for counts in the millions and far below the smallest double.

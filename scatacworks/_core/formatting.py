@@ -79,8 +79,12 @@ def format_fragments(
 
     Parameters
     ----------
+    chrom
+        Name of the chromosome.
     start, end, cell, count
         Integer arrays of one length; `cell` indexes `barcodes`. A count of 0, which is not known, is written as 1.
+    barcodes
+        Of :func:`pack_names`.
     """
     encoded = np.frombuffer(chrom.encode(), np.uint8)
     room = int(np.diff(barcodes.offsets)[cell].sum()) + len(start) * (len(encoded) + 3 * 10 + 5)

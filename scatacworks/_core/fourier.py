@@ -187,6 +187,10 @@ def restore(
         Like `out`; without channels, it adds nothing.
     out
         (channels, 2, rows, LANES).
+    row, n
+        First row of `out` that is written, and how many.
+    cos, sin
+        `COS` and `SIN`.
     """
     n_channels, n_rows = out.shape[0], out.shape[2]
     flat, to, added = spectra.reshape(-1), out.reshape(-1), skip.reshape(-1)

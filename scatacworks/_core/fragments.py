@@ -61,7 +61,9 @@ def group_by_chromosome(
     columns
         Tuple of start, end, cell and count, `(>= n,)` each.
     run_chrom, run_from
-        Chromosome and first fragment of each of the `n_runs` runs.
+        Chromosome and first fragment of every run.
+    n_runs, n, n_chroms
+        Runs, fragments and chromosomes; the arrays may have room for more.
 
     Returns
     -------

@@ -76,7 +76,6 @@ def encode_window(
     first: int,
     tape: np.ndarray,
     start: np.ndarray,
-    end: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
     kind: int,
@@ -94,7 +93,7 @@ def encode_window(
     between its centre and the neighbour's on that side. Runs that equal `fill` are left out. The out arrays must hold
     one element per base of the core.
     """
-    half, centred, last = _layout(len(bins), bin_size, first)
+    half, centered, last = _layout(len(bins), bin_size, first)
     inverse_step = 1.0 / step
     n = 0
     i = max(np.searchsorted(tape, first, side="right") - 1, 0)
@@ -109,7 +108,7 @@ def encode_window(
             level_a, level_b = level(a, kind, inverse_step, limit), level(b, kind, inverse_step, limit)
             same = level_a == level_b
             slope = (b - a) / bin_size
-            within = offset % bin_size + centred
+            within = offset % bin_size + centered
             for k in range(1 if same else stretch):
                 here = level_a if same else level(a + slope * (within + k), kind, inverse_step, limit)
                 length = stretch if same else 1
@@ -133,7 +132,6 @@ def expand_window(
     first: int,
     tape: np.ndarray,
     start: np.ndarray,
-    end: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
     step: float,
@@ -141,7 +139,7 @@ def expand_window(
     out: np.ndarray,
 ) -> int:
     """Write the rounded signal of every wanted base of one window, as :func:`encode_window` finds it; how many."""
-    half, centred, last = _layout(len(bins), bin_size, first)
+    half, centered, last = _layout(len(bins), bin_size, first)
     inverse_step = 1.0 / step
     n = 0
     i = max(np.searchsorted(tape, first, side="right") - 1, 0)
@@ -157,7 +155,7 @@ def expand_window(
                 out[n : n + stretch] = (level_a * step) ** 2
             else:
                 slope = (b - a) / bin_size
-                within = offset % bin_size + centred
+                within = offset % bin_size + centered
                 for k in range(stretch):
                     out[n + k] = (level(a + slope * (within + k), SIGNAL, inverse_step, limit) * step) ** 2
             n += stretch

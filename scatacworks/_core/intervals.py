@@ -175,13 +175,3 @@ def point_in(
     position = np.asarray(position, np.int64)
     which, hit, _ = overlap_pairs((chrom, position, position + 1), target)
     return which, hit
-
-
-def painted(intervals: np.ndarray | None, start: int, end: int) -> np.ndarray:
-    """Tell which bases of `[start, end)` lie in the chromosome's (n, 2) intervals; bool, `(end - start,)`."""
-    steps = np.zeros(end - start + 1, np.int32)
-    if intervals is not None:
-        rows = intervals[(intervals[:, 1] > start) & (intervals[:, 0] < end)] - start
-        np.add.at(steps, np.clip(rows[:, 0], 0, end - start), 1)
-        np.add.at(steps, np.clip(rows[:, 1], 0, end - start), -1)
-    return np.cumsum(steps[:-1]) > 0

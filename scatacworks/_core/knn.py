@@ -46,7 +46,7 @@ def farthest_first(points: np.ndarray, n: int, first: int) -> np.ndarray:
 
 
 def without_shared_points(
-    points: np.ndarray, centres: np.ndarray, k: int, most: int, *, block: int = 256
+    points: np.ndarray, centers: np.ndarray, k: int, most: int, *, block: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return groups of `k` that share no point: each centre in turn takes the nearest points that are left.
 
@@ -54,7 +54,7 @@ def without_shared_points(
     ----------
     points
         float32, `(n_points, n_dimensions)`; distances are Euclidean.
-    centres
+    centers
         Points to begin groups with, in turn; those already taken, and the last ones for whom fewer than `k` points are
         left, are passed over.
     k
@@ -71,17 +71,17 @@ def without_shared_points(
     free = np.ones(len(points), bool)
     squares = np.einsum("ij,ij->i", points, points)
     used, groups = [], []
-    for low in range(0, len(centres), block):
-        own = centres[low : low + block]
+    for low in range(0, len(centers), block):
+        own = centers[low : low + block]
         distances = squares - 2 * points[own] @ points.T
-        for centre, distance in zip(own, distances, strict=True):
-            if not free[centre] or len(groups) == most or len(points) - k * len(groups) < k:
+        for center, distance in zip(own, distances, strict=True):
+            if not free[center] or len(groups) == most or len(points) - k * len(groups) < k:
                 continue
             distance[~free] = np.inf
-            distance[centre] = -np.inf
+            distance[center] = -np.inf
             members = _smallest(distance, k)
             free[members] = False
-            used.append(centre)
+            used.append(center)
             groups.append(members)
     return np.array(used, np.int64), np.array(groups, np.int64).reshape(-1, k)
 
@@ -90,25 +90,25 @@ def spread_without_shared_points(points: np.ndarray, k: int, most: int, first: i
     """Return groups as :func:`without_shared_points`, each centre the free point farthest from the centres before."""
     squares = np.einsum("ij,ij->i", points, points)
     free, nearest = np.ones(len(points), bool), np.full(len(points), np.inf)
-    centre, used, groups = first, [], []
+    center, used, groups = first, [], []
     while len(groups) < most and len(points) - k * len(groups) >= k:
-        distance = squares - 2 * (points @ points[centre]) + squares[centre]
+        distance = squares - 2 * (points @ points[center]) + squares[center]
         nearest = np.minimum(nearest, distance)
-        distance[~free], distance[centre] = np.inf, -np.inf
+        distance[~free], distance[center] = np.inf, -np.inf
         members = _smallest(distance, k)
         free[members] = False
-        used.append(centre)
+        used.append(center)
         groups.append(members)
-        centre = int(np.argmax(np.where(free, nearest, -np.inf)))
+        center = int(np.argmax(np.where(free, nearest, -np.inf)))
     return np.array(used, np.int64), np.array(groups, np.int64).reshape(-1, k)
 
 
-def nearest_points(points: np.ndarray, centres: np.ndarray, k: int, *, block: int = 256) -> np.ndarray:
-    """Return the `k` nearest points of every centre, exactly, the centre itself first; int64, `(n_centres, k)`."""
+def nearest_points(points: np.ndarray, centers: np.ndarray, k: int, *, block: int = 256) -> np.ndarray:
+    """Return the `k` nearest points of every centre, exactly, the centre itself first; int64, `(n_centers, k)`."""
     squares = np.einsum("ij,ij->i", points, points)
-    out = np.empty((len(centres), k), np.int64)
-    for low in range(0, len(centres), block):
-        own = centres[low : low + block]
+    out = np.empty((len(centers), k), np.int64)
+    for low in range(0, len(centers), block):
+        own = centers[low : low + block]
         distances = squares - 2 * points[own] @ points.T
         distances[np.arange(len(own)), own] = -np.inf
         for i, distance in enumerate(distances):

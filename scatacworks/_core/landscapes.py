@@ -15,7 +15,7 @@ def landscapes(
     *,
     upstream: int,
     downstream: int,
-    lengths: np.ndarray | None = None,
+    lengths: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Extend genes to both sides, at most half-way to the next gene that does not overlap them.
 
@@ -28,7 +28,7 @@ def landscapes(
     upstream, downstream
         Largest extension in bp before the first and behind the last base of the gene, in its own direction.
     lengths
-        Chromosome lengths in bp, at which extensions stop.
+        Chromosome lengths in bp, at which extensions stop; they do not if `None`.
 
     Returns
     -------

@@ -55,8 +55,8 @@ def running_sum(
 
     Parameters
     ----------
-    values
-        The next values; the first lies at position `first`.
+    values, first
+        The next values, and the position of the first of them.
     bounds
         Sorted positions.
     at, total

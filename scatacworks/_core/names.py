@@ -155,7 +155,7 @@ class Names:
         _add_all(table, old.arena, old.offsets[:n], old.sizes[:n], np.empty(n, np.int32))
         self.table = table
 
-    def packed(self, first: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def packed(self, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return copies of (text, offsets, sizes) of the names from `first` on."""
         n, filled = self.table.used
         begin = int(self.table.offsets[first]) if first < n else int(filled)

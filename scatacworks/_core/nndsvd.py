@@ -10,6 +10,8 @@ from scatacworks._core.nmf import gather, pad, scatter
 from scatacworks._core.patterns import Patterns, blocks
 from scatacworks._numba import njit
 
+_MOST_PASSES = 16  # over the matrix, for its singular vectors
+
 
 @njit
 def _square(
@@ -51,15 +53,13 @@ def columns_times(patterns: Patterns, weights: np.ndarray, *, n_jobs: int = 1) -
     return out
 
 
-def _singular(
-    patterns: Patterns, k: int, rng: np.random.Generator, max_pass: int, n_jobs: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _singular(patterns: Patterns, k: int, rng: np.random.Generator, n_jobs: int) -> tuple[np.ndarray, np.ndarray]:
     """Leading left singular vectors and values, by subspace iteration until the values settle."""
     n, width = patterns.n_rows, min(k + 16, patterns.n_rows)
     basis = np.linalg.qr(rng.standard_normal((n, width)))[0]
     pieces, before = blocks(patterns), np.zeros(k)
     with ThreadPoolExecutor(n_jobs) as pool:
-        for _ in range(max_pass):
+        for _ in range(_MOST_PASSES):
             padded = pad(basis, np.float32)
             image = np.zeros(padded.shape)
 
@@ -80,14 +80,12 @@ def _singular(
     return vectors, np.sqrt(values)
 
 
-def nndsvd(
-    patterns: Patterns, k: int, *, seed: np.random.Generator, max_pass: int = 16, n_jobs: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
+def nndsvd(patterns: Patterns, k: int, *, rng: np.random.Generator, n_jobs: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Non-negative start of W (n_rows, k) and of H by pattern (n_patterns, k), float32; zeros stay zero.
 
     The random generator only starts the search for the singular vectors. Components beyond the rank are all zero.
     """
-    left, values = _singular(patterns, k, seed, max_pass, n_jobs)
+    left, values = _singular(patterns, k, rng, n_jobs)
     real = values > 1e-6 * values[0] if len(values) else np.zeros(0, bool)
     right = columns_times(patterns, left.astype(np.float32), n_jobs=n_jobs)
     right *= np.where(real, 1 / np.where(real, values, 1), 0).astype(np.float32)

@@ -193,14 +193,16 @@ def parse_lines(
 
     Parameters
     ----------
-    text
+    text, at, stop
         uint8; `text[stop - 1]` is a line feed and `PAD` bytes behind `stop` are readable.
     rules
         A :class:`Rules`.
-    chroms, barcodes
-        A :class:`~scatacworks._core.names.Table` each; unknown names are added.
+    chroms
+        A :class:`~scatacworks._core.names.Table`; unknown names are added.
     chrom_counts
         int64, one more than `chroms` has room for; lines of the names that are skipped are counted.
+    barcodes
+        As `chroms`.
     columns
         :class:`Columns`, filled from `tally[KEPT]` on.
     tally

@@ -9,7 +9,7 @@ from scatacworks._numba import njit
 LONGEST = 1_000  # bp; longer fragments are counted here
 NUCLEOSOME_BP = 147
 TSS_WINDOW = 2_000  # bp to both sides of a transcription start site
-TSS_CENTRE = 50
+TSS_CENTER = 50
 TSS_FLANK = 100
 FLANK_PSEUDOCOUNT = 20  # 0.1 a base: keeps cells with few fragments from high scores by chance
 
@@ -36,7 +36,7 @@ def count_around_tss(
     tss: np.ndarray,
     strand: np.ndarray,
     profile: np.ndarray,
-    centre: np.ndarray,
+    center: np.ndarray,
     flank: np.ndarray,
 ) -> None:
     """Add the cut sites near transcription start sites to their profile and to each cell's centre and flanks.
@@ -49,7 +49,7 @@ def count_around_tss(
         Sorted positions, and 1 or -1.
     profile
         Cut sites at -2000 … 2000 bp in the direction of transcription, int64 `(4001,)`.
-    centre, flank
+    center, flank
         Cut sites within 50 bp, and in the outermost 100 bp on both sides; int64 `(n_cells,)`.
     """
     first = 0
@@ -62,7 +62,7 @@ def count_around_tss(
                 away = (position - tss[j]) * strand[j]
                 if abs(away) <= TSS_WINDOW:
                     profile[away + TSS_WINDOW] += 1
-                    centre[cell[i]] += abs(away) <= TSS_CENTRE
+                    center[cell[i]] += abs(away) <= TSS_CENTER
                     flank[cell[i]] += abs(away) > TSS_WINDOW - TSS_FLANK
                 j += 1
 
@@ -85,9 +85,9 @@ def count_overlapping(
             overlapping[cell[i]] += 1
 
 
-def tss_enrichment(centre: np.ndarray, flank: np.ndarray) -> np.ndarray:
+def tss_enrichment(center: np.ndarray, flank: np.ndarray) -> np.ndarray:
     """Return cut sites per base within 50 bp of a start site over those per base in the flanks; float64.
 
-    `(centre / 101) / ((flank + 20) / 200)`.
+    `(center / 101) / ((flank + 20) / 200)`.
     """
-    return (centre / (2 * TSS_CENTRE + 1)) / ((flank + FLANK_PSEUDOCOUNT) / (2 * TSS_FLANK))
+    return (center / (2 * TSS_CENTER + 1)) / ((flank + FLANK_PSEUDOCOUNT) / (2 * TSS_FLANK))

@@ -10,7 +10,7 @@ def random_walk(
     graph: sparse.csr_matrix,
     seeds: np.ndarray,
     *,
-    restart: float = 0.05,
+    restart: float,
     tolerance: float = 1e-5,
     max_steps: int = 1000,
 ) -> np.ndarray:
@@ -22,8 +22,12 @@ def random_walk(
         Symmetric, cells × cells; cells without neighbours keep what they have.
     seeds
         Bool or weights, `(n_cells, n_walks)`; each column is scaled to sum 1.
+    restart
+        Probability of a jump, in every step.
     tolerance
         Stop when no walk changes by more than this in a step (sum of absolute changes).
+    max_steps
+        Stop after so many in any case.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def random_walk(
     return now
 
 
-def mutual_neighbours(indices: np.ndarray) -> sparse.csr_matrix:
+def mutual_neighbors(indices: np.ndarray) -> sparse.csr_matrix:
     """Return the graph that joins two cells when each is among the neighbours of the other; no self-loops."""
     n, k = indices.shape
     one_way = sparse.csr_matrix((np.ones(n * k), indices.ravel(), np.arange(0, n * k + 1, k)), (n, n))

@@ -31,7 +31,7 @@ def _tally(
 
 
 def confusion(
-    patterns: Patterns, rows: np.ndarray, columns: np.ndarray, thresholds: np.ndarray, *, n_jobs: int = 1
+    patterns: Patterns, rows: np.ndarray, columns: np.ndarray, thresholds: np.ndarray, *, n_jobs: int
 ) -> np.ndarray:
     """Count true and false positives and negatives of `rows @ columns.T > threshold` for every row.
 
@@ -71,3 +71,24 @@ def confusion(
     true = np.cumsum(ones[:, ::-1], axis=1)[:, ::-1][:, 1:]
     n_ones, n_cells = ones.sum(axis=1, keepdims=True), cells.sum(axis=1, keepdims=True)
     return np.stack([true, positive - true, n_cells - n_ones - (positive - true), n_ones - true])
+
+
+def reconstruction_scores(
+    true_positive: np.ndarray, false_positive: np.ndarray, false_negative: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of counts of equal shape; 0 where undefined."""
+    tp, fp, fn = (np.asarray(counts, float) for counts in (true_positive, false_positive, false_negative))
+
+    def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+    return ratio(tp, tp + fp), ratio(tp, tp + fn), ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def area_over_thresholds(precision: np.ndarray, recall: np.ndarray) -> float:
+    """Area under recall over precision by trapezoids, for ascending thresholds.
+
+    The curve starts at precision 0 with recall 1 and ends at precision 1 with recall 0 (Meuleman et al. 2020).
+    """
+    p, r = np.concatenate([[0], precision, [1]]), np.concatenate([[1], recall, [0]])
+    return float(np.sum(np.diff(p) * (r[1:] + r[:-1]) / 2))

@@ -61,7 +61,7 @@ def one_against_many(
     Parameters
     ----------
     target
-        Signal of the tested group, normalised (:func:`normalise`), `(n_regions,)`.
+        Signal of the tested group, normalised (:func:`normalize`), `(n_regions,)`.
     groups
         The same of the other groups, `(n_groups, n_regions)`.
     overlap
@@ -171,7 +171,7 @@ def _rounded(level: np.ndarray) -> np.ndarray:
     return np.ldexp(np.round(mantissa * 2**16) / 2**16, exponent)
 
 
-def normalise(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -> np.ndarray:
+def normalize(values: np.ndarray, reference: np.ndarray, families: np.ndarray) -> np.ndarray:
     """Bring the usual regions of every level to the same signal in all groups; float64, `(n_groups, n_regions)`.
 
     A group's factor is the median of its ratios to the mean of a reference. Unlike the total, it is not moved by a few

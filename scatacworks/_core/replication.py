@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csc_array, csr_matrix, diags_array
 from scipy.special import digamma, polygamma
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 _FEWEST_PEERS = 10  # groups that each one is compared with, even if they share cells with it
 
@@ -59,8 +57,6 @@ def group_overlap(members: csr_matrix, target: np.ndarray, weights: np.ndarray |
     weights
         Fragments of every cell; as many of each by default.
     """
-    from scipy.sparse import csc_array, diags_array
-
     weights = np.ones(members.shape[0]) if weights is None else np.maximum(np.asarray(weights, np.float64), 0.0)
     inside = csc_array(members != 0).astype(np.float64)
     shared = (inside.T @ diags_array(weights) @ inside).toarray()
@@ -77,15 +73,15 @@ def independent(n_groups: int) -> Overlap:
 
 def _overlap(covariance: np.ndarray, target_variance: float) -> Overlap:
     n = len(covariance)
-    centred = covariance - covariance.mean(0) - covariance.mean(1)[:, None] + covariance.mean()
-    trace = float(np.trace(centred))
+    centered = covariance - covariance.mean(0) - covariance.mean(1)[:, None] + covariance.mean()
+    trace = float(np.trace(centered))
     peers = _peers(covariance)
     if n < 2 or trace <= 1e-12 * float(np.trace(covariance)):
         return Overlap(1.0, peers, np.ones(n), 1.0, np.ones((n, n)))
     expected = trace / (n - 1)
     with_peers = np.einsum("gh,gh->g", peers, covariance)
     noise = np.diag(covariance) - 2 * with_peers + np.einsum("gh,gh->g", peers @ covariance, peers)
-    effective = trace**2 / float((centred**2).sum()) + 1
+    effective = trace**2 / float((centered**2).sum()) + 1
     smallest = 1e-6 * expected  # of a group that equals its peers
     target_noise = (target_variance + float(covariance.mean())) / expected
     own = np.sqrt(np.diag(covariance))
@@ -144,10 +140,10 @@ def variance_prior(variance: np.ndarray, level: np.ndarray, freedom: float) -> V
         usual = positive.mean() if len(positive) else np.finfo(float).tiny
         return VariancePrior(np.full(len(variance), usual), 1.0)
     floor = 1e-4 * np.median(positive)
-    centred = np.log(np.maximum(variance, floor)) - digamma(freedom / 2) + np.log(freedom / 2)
-    trend = _trend(level, centred)
+    centered = np.log(np.maximum(variance, floor)) - digamma(freedom / 2) + np.log(freedom / 2)
+    trend = _trend(level, centered)
     used = variance > floor
-    scatter = float(np.mean((centred - trend)[used] ** 2)) - float(polygamma(1, freedom / 2))
+    scatter = float(np.mean((centered - trend)[used] ** 2)) - float(polygamma(1, freedom / 2))
     if scatter <= 0:
         return VariancePrior(np.exp(trend), np.inf)
     weight = 2 * inverse_trigamma(scatter)

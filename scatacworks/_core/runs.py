@@ -83,11 +83,8 @@ def encode(dense: np.ndarray, offset: int, fill: float) -> tuple[np.ndarray, np.
 
 
 @njit
-def sum_runs(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, pointers: np.ndarray) -> tuple:
-    """Add step functions (runs of all concatenated, `pointers` between them), giving runs of the sum.
-
-    Bases without a run count as zero.
-    """
+def sum_runs(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> tuple:
+    """Add step functions (the runs of all, in any order), giving runs of the sum; bases without a run count as zero."""
     n = len(starts)
     position = np.empty(2 * n, np.int64)
     change = np.empty(2 * n, np.float64)

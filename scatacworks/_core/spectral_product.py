@@ -136,12 +136,16 @@ def convolve(
         Its spectrum divided by N_FFT, laid out by :func:`arrange`.
     buffers
         Two arrays for spectra, (inputs, 2, ROWS, LANES) and (outputs, 2, ROWS, LANES), whole tiles of outputs.
-    bias, skip, cos, sin
+    bias, skip
         See :func:`~scatacworks._core.fourier.restore`.
     out
         (outputs, 2, rows, LANES).
-    head
-        First row of `out` that is written.
+    width
+        Rows of the kernel.
+    head, n_rows
+        First row of `out` that is written, and how many.
+    cos, sin
+        `COS` and `SIN` of :mod:`~scatacworks._core.fourier`.
     """
     spectra, products = buffers
     valid = N_FFT - width + 1

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scatacworks._core.spans import intersect
 from scatacworks._numba import njit
 
 
@@ -68,7 +69,7 @@ def active_intervals(
         blocks = np.array([[-halo, -(-size // stride) * stride + halo]], np.int64)
     if regions is None:
         return np.column_stack([blocks, np.maximum(blocks[:, 0], 0), np.minimum(blocks[:, 1], size)])
-    wanted = _intersect(blocks, np.asarray(regions, np.int64))
+    wanted = intersect(blocks, np.asarray(regions, np.int64))
     return _with_halo(wanted, blocks, halo, stride)
 
 
@@ -85,23 +86,6 @@ def _reached(sites: np.ndarray, halo: int, stride: int) -> np.ndarray:
         else:
             out[n, 0], out[n, 1] = start, end
             n += 1
-    return out[:n].copy()
-
-
-@njit
-def _intersect(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersect two sorted, disjoint sets of intervals."""
-    out = np.empty((len(a) + len(b), 2), np.int64)
-    n, i, j = 0, 0, 0
-    while i < len(a) and j < len(b):
-        low, high = max(a[i, 0], b[j, 0]), min(a[i, 1], b[j, 1])
-        if low < high:
-            out[n, 0], out[n, 1] = low, high
-            n += 1
-        if a[i, 1] < b[j, 1]:
-            i += 1
-        else:
-            j += 1
     return out[:n].copy()
 
 

@@ -13,13 +13,12 @@ from scatacworks._numba import njit
 
 PAD = 64  # bytes that must be readable behind any text given to these functions
 
-_ONES = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
 _BELOW_14 = np.uint64(0x0E0E0E0E0E0E0E0E)
 _ZEROS = np.uint64(0x3030303030303030)  # the text "00000000"
 _ABOVE_9 = np.uint64(0x7676767676767676)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_U8, _U16, _U32, _U64 = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(64)
+_U8, _U16, _U32 = np.uint64(8), np.uint64(16), np.uint64(32)
 _NIBBLES = np.uint64(0x0F0F0F0F0F0F0F0F)
 _PAIRS = np.uint64(0x00FF00FF00FF00FF)
 _QUADS = np.uint64(0x0000FFFF0000FFFF)

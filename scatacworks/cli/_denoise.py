@@ -262,7 +262,7 @@ def write_all(
     written = {what: settings.out / name for what, name in places.items() if name in parents}
     written["cells and tracks"] = write_anndata(data, settings.out)
     written["report"] = _report.write(adata, settings.out, written, figures, title=title, notes=notes)
-    summarise(written, settings.out, files)
+    summarize(written, settings.out, files)
     return written
 
 
@@ -376,7 +376,7 @@ def telling_regions(peaks: pd.DataFrame, adata: AnnData, *, n: int = _SHOWN_REGI
     ]
 
 
-def summarise(written: dict[str, Path], out: Path, files: Sequence[Path]) -> None:
+def summarize(written: dict[str, Path], out: Path, files: Sequence[Path]) -> None:
     """Print what was written, and which folders hold files besides: those of an earlier run."""
     note("")
     say(f"Written to {out}/")

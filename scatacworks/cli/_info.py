@@ -61,7 +61,7 @@ def _names(listed: Any) -> list[str]:
 
 def _anndata(path: Path) -> None:
     from scatacworks._anndata import atac
-    from scatacworks._membership import counted
+    from scatacworks._text import counted
     from scatacworks.get import tracks
 
     adata = atac(open_anndata(path))

@@ -6,6 +6,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scatacworks.io import read_fragments, read_peaks
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -42,8 +44,6 @@ def pbmc_windows(*, in_memory: bool = False) -> AnnData:
     >>> adata.n_obs, adata.obs["cell_type"].nunique(), len(adata.uns["windows"])
     (7202, 13, 44)
     """
-    from scatacworks.io import read_fragments, read_peaks
-
     adata = read_fragments(
         FILES["fragments.tsv.gz"], genome="hg38", barcodes=FILES["cells.tsv"], in_memory=in_memory, progress=False
     )

@@ -15,6 +15,7 @@ from scatacworks._core import bigwig as format_
 from scatacworks._core import pileup
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
+from scatacworks.get import tracks
 from scatacworks.io._names import file_stems
 from scatacworks.tracks import Runs, Tracks
 
@@ -120,8 +121,6 @@ def write_bigwig(
 
 
 def _stored_tracks(data: AnnData | MuData, key: str, layer: str | None, mod: str) -> Tracks:
-    from scatacworks.get import tracks
-
     return tracks(data, key=key, layer=layer, mod=mod)
 
 

@@ -6,6 +6,7 @@ A chunk's text begins and ends anywhere; whoever reads the chunks in order joins
 from __future__ import annotations
 
 import gzip
+import warnings
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -102,7 +103,7 @@ class Buffer:
 Chunk = Text | Deflated
 
 
-def file_kind(path: str | os.PathLike[str], what: str = "fragment file") -> str:
+def file_kind(path: str | os.PathLike[str]) -> str:
     """Return `"bgzf"`, `"gzip"`, `"zstd"` or `"text"`.
 
     Raises
@@ -110,7 +111,7 @@ def file_kind(path: str | os.PathLike[str], what: str = "fragment file") -> str:
     FileNotFoundError, IsADirectoryError, ValueError
         If the file is missing, a folder, empty, or of a known other format.
     """
-    path = require_file(path, what)
+    path = require_file(path, "fragment file")
     with path.open("rb") as file:
         head = file.read(1 << 16)
     kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text")
@@ -123,7 +124,7 @@ def file_kind(path: str | os.PathLike[str], what: str = "fragment file") -> str:
             "CRAM": "Turn it into fragments with sca.io.bam_to_fragments.",
             "HDF5": "Open it with anndata.read_h5ad and pass the object.",
         }[kind]
-        msg = f"{path} is a {kind} file, not a {what}. {way_out}"
+        msg = f"{path} is a {kind} file, not a fragment file. {way_out}"
         raise ValueError(msg)
     return kind
 
@@ -226,8 +227,6 @@ def _read_rest(path: Path, position: int, note: Callable[[int], Any]) -> Iterato
 
 
 def _warn_no_end(path: Path) -> None:
-    import warnings
-
     msg = (
         f"{path} lacks the end-of-file block of BGZF: it may have been cut short. Compare its size with the original's."
     )

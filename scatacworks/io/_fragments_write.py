@@ -70,8 +70,8 @@ def write_fragments(
         If the object knows no fragments.
     ValueError
         If a file is damaged or no barcode matches.
-    PermissionError, NotADirectoryError
-        If the folder cannot be written to.
+    IsADirectoryError, PermissionError, NotADirectoryError
+        If `path` is a folder, or its folder cannot be written to.
 
     Examples
     --------

@@ -13,9 +13,11 @@ from scatacworks._anndata import atac
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
-from scatacworks._membership import counted, groupby_of, listed
+from scatacworks._membership import groupby_of
 from scatacworks._palette import category_colors, with_others
+from scatacworks._text import counted, listed
 from scatacworks.genome import built_in_sizes
+from scatacworks.get import tracks as get_tracks
 from scatacworks.io._bigwig import write_bigwig
 from scatacworks.io._names import safe_names
 from scatacworks.io._peaks import narrow_peaks
@@ -133,8 +135,6 @@ def write_hub(
     >>> sorted(file.name for file in (hub.parent / "hg38").iterdir())
     ['signal_pDCs.bw', 'trackDb.txt']
     """
-    from scatacworks.get import tracks as get_tracks
-
     adata = atac(adata, mod=mod)
     tracks = get_tracks(adata, key=key, layer=layer)
     names = chosen_groups(groups, tracks.groups)

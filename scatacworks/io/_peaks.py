@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._anndata import atac
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_names
@@ -115,8 +116,6 @@ def write_peaks(
 
 def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.DataFrame:
     if not isinstance(data, pd.DataFrame):
-        from scatacworks._anndata import atac
-
         stored = atac(data, mod=mod).uns.get(key)
         if not isinstance(stored, pd.DataFrame):
             way_out = "run scatacworks.tl.call_peaks first, or name its key_added as key"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks._files import open_text, require_file
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:

@@ -17,14 +17,12 @@ from scatacworks._core import parsing
 from scatacworks._core.fragments import Piece, group_by_chromosome
 from scatacworks._core.names import Names
 from scatacworks._core.parsing import AT, BAD, COMMENTS, KEPT, LINES, N_TALLY, RUNS, UNMATCHED
-from scatacworks.genome import MITOCHONDRIAL
+from scatacworks.genome import MITOCHONDRIAL, Genome, built_in_sizes
 from scatacworks.io._chunks import Buffer, Chunk, Text, file_kind, read_chunks
 from scatacworks.io._report import BadLine, FragmentReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from scatacworks.genome import Genome
 
 _ALL = np.iinfo(np.int32).max
 _MAX_CONTIGS = 4096  # names of sequences outside the genome that are told apart
@@ -349,8 +347,6 @@ def _first_line(bad: BadLine) -> str:
 
 
 def _explain_beyond(bad: BadLine, fields: list[str], genome: Genome) -> str:
-    from scatacworks.genome import Genome, built_in_sizes
-
     code = genome.code(fields[0])
     chrom, end = genome.chroms[code], int(fields[2])
     fits = [

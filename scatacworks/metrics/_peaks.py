@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._core.intervals import merge
+from scatacworks._core import spans
 from scatacworks._core.scoring import undefined
 from scatacworks._regions import with_positions
 
@@ -51,7 +51,7 @@ def peak_overlap(truth: pd.DataFrame, called: pd.DataFrame, *, min_overlap: int 
     shared = 0
     for chrom in a.keys() & b.keys():
         hits += [_n_met(a[chrom], b[chrom], min_overlap), _n_met(b[chrom], a[chrom], min_overlap)]
-        shared += int(_shared(_union(a[chrom]), _union(b[chrom])).sum())
+        shared += int(_shared(spans.union(a[chrom]), spans.union(b[chrom])).sum())
     n_truth, n_called = len(truth), len(called)
     recall = hits[0] / n_truth if n_truth else undefined("Recall", "there is no true peak")
     precision = hits[1] / n_called if n_called else undefined("Precision", "no peak was called")
@@ -71,12 +71,6 @@ def _by_chrom(peaks: pd.DataFrame, name: str) -> dict[str, np.ndarray]:
     """Sorted (n, 2) starts and ends per chromosome."""
     groups = with_positions(peaks, name).groupby("chrom", observed=True)[["start", "end"]]
     return {str(chrom): rows.sort_values(["start", "end"]).to_numpy(np.int64) for chrom, rows in groups}
-
-
-def _union(intervals: np.ndarray) -> np.ndarray:
-    """Merge touching and overlapping intervals of one chromosome."""
-    _, start, end = merge(np.zeros(len(intervals), np.int64), intervals[:, 0], intervals[:, 1])
-    return np.stack([start, end], axis=1)
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -106,4 +100,4 @@ def _n_met(a: np.ndarray, b: np.ndarray, min_overlap: int) -> int:
 
 def _n_bases(peaks: dict[str, np.ndarray]) -> int:
     """Bases covered by at least one peak."""
-    return sum(int(np.diff(_union(rows), axis=1).sum()) for rows in peaks.values())
+    return sum(int(np.diff(spans.union(rows), axis=1).sum()) for rows in peaks.values())

@@ -10,7 +10,7 @@ import torch
 
 from scatacworks._core import interpolate, moments, windows
 from scatacworks.models._plan import Regions, Unit, batches, make_group_tape
-from scatacworks.models._predictor import Predictor, _usable_depth
+from scatacworks.models._predictor import Predictor, usable_depth
 from scatacworks.prior import Guidance
 from scatacworks.tracks import Tracks
 
@@ -54,7 +54,7 @@ class DensePredictor(Predictor):
         self.unit = Unit(tuple(sorted(regions)), ())
         self.tape = windows.make_tape([(code, self._intervals(code)) for code in self.unit.chroms])
         self.firsts = windows.window_starts(self.tape, self.core)
-        self._geometry = (self.tape.tape, self.tape.start, self.tape.end, self.tape.low, self.tape.high)
+        self._geometry = (self.tape.tape, self.tape.start, self.tape.low, self.tape.high)
         self._flat = flat_starts(self.tape, self.firsts)
 
     def _intervals(self, code: int) -> np.ndarray:
@@ -69,7 +69,7 @@ class DensePredictor(Predictor):
         """Return the signal of groups at bin centres; float32, `(n_groups, n_windows, n_bins)`."""
         n_groups = len(cut_sites.groups)
         self.cut_sites, self.guidance = cut_sites, guidance
-        self.depth, self.gain = _usable_depth(self.model, depth, n_groups)
+        self.depth, self.gain = usable_depth(self.model, depth, n_groups)
         options = {"regions": self.regions, "skip": False, "guidance": guidance}
         tapes = [make_group_tape(cut_sites, self.unit, group, self.model, **options) for group in range(n_groups)]
         work = list(batches(tapes, self.core, self.batch_size))

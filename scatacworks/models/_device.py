@@ -171,7 +171,7 @@ class Pipeline:
 
     def _round(self, values: Tensor, kind: int) -> Tensor:
         step, limit = self.rounding.steps[kind], self.rounding.limits[kind]
-        return to_levels(between_centres(values, self.model.bin_size), kind, 1.0 / step, limit)
+        return to_levels(between_centers(values, self.model.bin_size), kind, 1.0 / step, limit)
 
 
 class Graph:
@@ -201,7 +201,7 @@ class Graph:
         return self.out
 
 
-def between_centres(values: Tensor, bin_size: int) -> Tensor:
+def between_centers(values: Tensor, bin_size: int) -> Tensor:
     """Interpolate between bin centres, with one bin more on either side where `bin_size > 1`; float64 per base."""
     if bin_size == 1:
         return values.double()

@@ -116,7 +116,7 @@ class Predictor:
             batch_size = _batch_size(model, self.device, self.core)
         self.batch_size = whole(batch_size, "batch_size")
         self.amp = amp
-        self.depth, self.gain = _usable_depth(model, depth, len(cut_sites.groups))
+        self.depth, self.gain = usable_depth(model, depth, len(cut_sites.groups))
         self.fill = np.zeros((len(self.depth), len(self.kinds)), np.int64)
         self._gathering = threading.Lock()  # a prior keeps what it was asked for last, which is no work for two threads
 
@@ -275,7 +275,7 @@ class Predictor:
         out = [np.empty(self.core, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
         kind, t = self.kinds[output], tape.tape
         step, limit = self.rounding.steps[kind], self.rounding.limits[kind]
-        geometry = (t.tape, t.start, t.end, t.low, t.high)
+        geometry = (t.tape, t.start, t.low, t.high)
         fill = int(self.left_out[tape.group, output])
         n = interpolate.encode_window(values, self.model.bin_size, first, *geometry, kind, step, limit, fill, *out)
         chrom = t.chrom[out[0][:n]]
@@ -351,7 +351,7 @@ def _batch_size(model: Model, device: torch.device, core: int) -> int:
     return max(1, bases // core)
 
 
-def _usable_depth(model: Model, depth: np.ndarray | Sequence[float], n_groups: int) -> tuple[np.ndarray, np.ndarray]:
+def usable_depth(model: Model, depth: np.ndarray | Sequence[float], n_groups: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the depth that the network is told for every group, and what its counts are multiplied by.
 
     A group deeper than anything in training is scaled down to the deepest: the network amplifies what it does not

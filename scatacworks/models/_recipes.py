@@ -97,6 +97,11 @@ def recipe(name: Recipe = "default", **changes: object) -> TrainConfig:
     Returns
     -------
     The settings.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe, or no such field.
     """
     if name not in ("default", "paper"):
         msg = f"there is no recipe {name!r}; the recipes are 'default' and 'paper'"

@@ -144,6 +144,11 @@ class Model(nn.Module):
             (`n_windows`, `n_core_bins` + 2 :attr:`margin`).
         logit
             Log odds of the bin lying in a peak, same shape.
+
+        Raises
+        ------
+        TypeError
+            Of the base itself, which is no network.
         """
         raise TypeError(_ABSTRACT)
 

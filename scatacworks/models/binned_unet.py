@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scatacworks.models._bins import LEVEL, Conv, add_coarser, centered, cut, from_rows, image
 from scatacworks.models.base import Model, box_weights, new_card, round_up
+from scatacworks.models.guide import EVIDENCE_BP, PRIOR_BP, REACH_BP, Guide
 
-_LEVEL = 4  # bins of one level that make a bin of the next
 _STEM_KERNEL = 9
 _BLOCK = 16  # bins smoothed by one row of the matrix product
 _COARSE_BOXES = (1, 5, 25)  # widths, in coarsest bins, of the wide sums fed to the bottom
@@ -119,15 +120,13 @@ class BinnedUNet(Model):
     def __init__(self, config: BinnedUNetConfig | None = None, card: dict[str, Any] | None = None) -> None:
         config = config or BinnedUNetConfig()
         super().__init__(config, new_card(extension=config.extension) if card is None else card)
-        self.stride = self.bin_size * _LEVEL**2
+        self.stride = self.bin_size * LEVEL**2
         filters = _filter_bank(self.bin_size, config)
         self.reach = filters.shape[-1] // 2
         self.register_buffer("bank", _as_matrix(filters), persistent=False)
         self._build(config, n_smooth=len(filters))
         self.halo = round_up(self.receptive_field(), self.stride)
         if config.guide:
-            from scatacworks.models.guide import EVIDENCE_BP, PRIOR_BP, REACH_BP, Guide
-
             self.guide = Guide(config.channels)
             self.trunk_halo = round_up(self.receptive_field() + REACH_BP, self.stride)
             self.halo = max(self.trunk_halo, round_up(EVIDENCE_BP + PRIOR_BP, self.stride))
@@ -137,18 +136,18 @@ class BinnedUNet(Model):
         fine, middle, coarse = config.channels
         k_fine, k_middle, k_coarse = config.kernels
         n_features = 2 * n_smooth + 2 + len(config.extra_channels)
-        self.stem = _Conv(n_features, fine, _STEM_KERNEL)
+        self.stem = Conv(n_features, fine, _STEM_KERNEL)
         self.fine = _Residual(fine, k_fine, k_fine)
-        self.down_1 = _Conv(fine, middle, _LEVEL, stride=_LEVEL)
+        self.down_1 = Conv(fine, middle, LEVEL, stride=LEVEL)
         self.middle = _Residual(middle, k_middle, k_middle)
-        self.down_2 = _Conv(middle, coarse, _LEVEL, stride=_LEVEL)
-        self.wide = _Conv(2 * len(_COARSE_BOXES), coarse, 1)
+        self.down_2 = Conv(middle, coarse, LEVEL, stride=LEVEL)
+        self.wide = Conv(2 * len(_COARSE_BOXES), coarse, 1)
         self.coarse = nn.ModuleList(_Residual(coarse, k_coarse, 1, dilation) for dilation in config.dilations)
-        self.up_2 = _Conv(coarse, middle, 1)
+        self.up_2 = Conv(coarse, middle, 1)
         self.middle_out = _Residual(middle, k_middle, k_middle)
-        self.up_1 = _Conv(middle, fine, 1)
+        self.up_1 = Conv(middle, fine, 1)
         self.fine_out = _Residual(fine, k_fine, k_fine)
-        self.head = _Conv(fine, 3, 1)
+        self.head = Conv(fine, 3, 1)
         self.widths = (fine, middle, *([coarse] * len(config.dilations)), middle, fine)
         n_modulations = sum(self.widths) + len(config.dilations) * coarse
         self.depth_net = nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, n_modulations))
@@ -166,7 +165,7 @@ class BinnedUNet(Model):
     def receptive_field(self) -> int:
         """Furthest distance, in bp, at which a cut site can change the unguided output of a bin (margin included)."""
         k_fine, k_middle, k_coarse = (k // 2 for k in self.config.kernels)
-        bp_fine, bp_middle = self.bin_size, self.bin_size * _LEVEL
+        bp_fine, bp_middle = self.bin_size, self.bin_size * LEVEL
         direct = (self.reach + _STEM_KERNEL // 2 + 2 * k_fine) * bp_fine + 2 * k_middle * bp_middle
         wide = max(_COARSE_BOXES) // 2 * self.stride
         bottom = (sum(self.config.dilations) * k_coarse + 1) * self.stride
@@ -177,8 +176,8 @@ class BinnedUNet(Model):
         self.check_input(counts)
         edge = self._shallow_edge()
         features = self._trunk(counts, depth, edge)
-        final = self.halo // self.bin_size - self.margin - edge * _LEVEL
-        heads = self.head(_cut(features.fine, final))[:, :, 0].contiguous()
+        final = self.halo // self.bin_size - self.margin - edge * LEVEL
+        heads = self.head(cut(features.fine, final))[:, :, 0].contiguous()
         root, logit = self._outputs(heads, self._amplitude(self.crop(features.box)))
         return root.square(), logit
 
@@ -207,12 +206,12 @@ class BinnedUNet(Model):
         """
         self._check_prior(counts, prior)
         spare = self.halo - self.trunk_halo  # which the guide alone looks at
-        edge = self.trunk_halo // (self.bin_size * _LEVEL) - self.guide.edge
-        features = self._trunk(_cut(counts, spare // self.bin_size), depth, edge)
+        edge = self.trunk_halo // (self.bin_size * LEVEL) - self.guide.edge
+        features = self._trunk(cut(counts, spare // self.bin_size), depth, edge)
         correction = self.guide(features, counts, self._depth_code(depth), prior[:, :-1])
-        fine = _cut(features.fine, self.guide.edge * _LEVEL - self.margin)
+        fine = cut(features.fine, self.guide.edge * LEVEL - self.margin)
         heads = self.head(fine)[:, :, 0].float()  # half under autocast, which the correction is not
-        raw = self._amplitude(_centred(features.box, heads.shape[-1]))
+        raw = self._amplitude(centered(features.box, heads.shape[-1]))
         root, logit = self._outputs(heads, raw)
         root_guided, logit_guided = self._outputs(correction.add_(heads), raw)
         weight = self.crop(prior[:, -1])
@@ -234,14 +233,14 @@ class BinnedUNet(Model):
         scale = (self.config.reference_depth / depth)[:, None, None]
         smooth = self._smooth(counts[:, 0])
         shifts, scales = self._modulation(depth)
-        x_fine = F.relu_(self.stem(_from_rows(self._features(counts, smooth, scale))))
+        x_fine = F.relu_(self.stem(from_rows(self._features(counts, smooth, scale))))
         x_fine = self.fine(x_fine, shifts[0])
         x_middle = self.middle(F.relu_(self.down_1(x_fine)), shifts[1])
-        coarse = F.relu_(self.down_2(x_middle) + self.wide(_image(self._wide_sums(counts, scale))))
+        coarse = F.relu_(self.down_2(x_middle) + self.wide(image(self._wide_sums(counts, scale))))
         for block, shift, gain in zip(self.coarse, shifts[2:], scales, strict=False):
             coarse = block(coarse, shift, gain)
-        middle = self.middle_out(F.relu_(_add_coarser(x_middle, self.up_2(coarse))), shifts[-2])
-        fine = F.relu_(_add_coarser(_cut(x_fine, edge * _LEVEL), self.up_1(_cut(middle, edge))))
+        middle = self.middle_out(F.relu_(add_coarser(x_middle, self.up_2(coarse))), shifts[-2])
+        fine = F.relu_(add_coarser(cut(x_fine, edge * LEVEL), self.up_1(cut(middle, edge))))
         return Features(self.fine_out(fine, shifts[-1]), middle, coarse, smooth[..., 0] * scale[..., 0])
 
     def _smooth(self, counts: Tensor) -> Tensor:
@@ -253,7 +252,7 @@ class BinnedUNet(Model):
     def _shallow_edge(self) -> int:
         """32-bp bins that can be dropped on either side before the last fine block."""
         needed = (2 * (self.config.kernels[0] // 2) + self.margin) * self.bin_size
-        return (self.halo - round_up(needed, self.bin_size * _LEVEL)) // (self.bin_size * _LEVEL)
+        return (self.halo - round_up(needed, self.bin_size * LEVEL)) // (self.bin_size * LEVEL)
 
     def _features(self, counts: Tensor, smooth: Tensor, scale: Tensor) -> Tensor:
         """Variance-stabilised inputs on fine bins (B, n_bins, n_features)."""
@@ -265,7 +264,7 @@ class BinnedUNet(Model):
 
     def _wide_sums(self, counts: Tensor, scale: Tensor) -> Tensor:
         """Square roots and logs of scaled counts in wide boxes at the coarsest level."""
-        coarse = F.avg_pool1d(counts[:, :1], _LEVEL**2) * (self.stride / self.bin_size)
+        coarse = F.avg_pool1d(counts[:, :1], LEVEL**2) * (self.stride / self.bin_size)
         sums = [F.avg_pool1d(coarse, w, stride=1, padding=w // 2) if w > 1 else coarse for w in _COARSE_BOXES]
         scaled = torch.cat(sums, dim=1) * scale
         return torch.cat([torch.sqrt(scaled), torch.log1p(scaled)], dim=1)
@@ -292,65 +291,19 @@ class BinnedUNet(Model):
         return F.softplus(amplitude) + torch.sigmoid(gate) * raw, logit
 
 
-class _Conv(nn.Module):
-    """Convolution along the last axis of (B, C, 1, n); length-preserving unless strided."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, dilation: int = 1, stride: int = 1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
-        self.stride, self.dilation = (1, stride), (1, dilation)
-        self.padding = (0, kernel // 2 * dilation if stride == 1 else 0)
-
-    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Convolve, and add `shift` (B, C, 1, 1) where there is one."""
-        if shift is None:
-            return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
-        if len(x) == 1:  # the shift of a single window is a bias
-            return F.conv2d(x, self.weight, self.bias + shift.flatten(), self.stride, self.padding, self.dilation)
-        return self(x).add_(shift)
-
-
 class _Residual(nn.Module):
     """Two convolutions with a skip; the first one's output is shifted, and at will scaled, by the depth."""
 
     def __init__(self, channels: int, kernel: int, kernel_2: int, dilation: int = 1) -> None:
         super().__init__()
-        self.conv_1 = _Conv(channels, channels, kernel, dilation=dilation)
-        self.conv_2 = _Conv(channels, channels, kernel_2)
+        self.conv_1 = Conv(channels, channels, kernel, dilation=dilation)
+        self.conv_2 = Conv(channels, channels, kernel_2)
         with torch.no_grad():
             self.conv_2.weight.mul_(0.2)
 
     def forward(self, x: Tensor, shift: Tensor, scale: Tensor | None = None) -> Tensor:
         hidden = self.conv_1(x, shift) if scale is None else torch.addcmul(shift, self.conv_1(x), 1 + scale)
         return F.relu_(self.conv_2(F.relu_(hidden)).add_(x))
-
-
-def _image(x: Tensor) -> Tensor:
-    """View (B, C, n) as an image of one row, channels last in memory."""
-    return x[:, :, None].contiguous(memory_format=torch.channels_last)
-
-
-def _from_rows(x: Tensor) -> Tensor:
-    """View (B, n, C) as an image of one row."""
-    return x.transpose(1, 2)[:, :, None]
-
-
-def _add_coarser(x: Tensor, coarser: Tensor) -> Tensor:
-    """Add the channels of the next coarser level to every bin within its bins."""
-    fine, coarse = (level[:, :, 0].transpose(1, 2) for level in (x, coarser))  # (B, n, C), as they lie in memory
-    return _from_rows((fine.unflatten(1, (-1, _LEVEL)) + coarse[:, :, None]).flatten(1, 2))
-
-
-def _cut(x: Tensor, edge: int) -> Tensor:
-    """Drop `edge` bins on either side."""
-    return x[..., edge : x.shape[-1] - edge] if edge else x
-
-
-def _centred(x: Tensor, n: int) -> Tensor:
-    """Keep the `n` bins in the middle."""
-    return _cut(x, (x.shape[-1] - n) // 2)
 
 
 def _filter_bank(bin_size: int, config: BinnedUNetConfig) -> Tensor:

@@ -25,7 +25,6 @@ ZOO = Path(__file__).parent / "zoo"
 TRAINED, LAST = "model.safetensors", "last.ckpt"  # in the folder that a training writes: the end, and where to go on
 _ALIASES = {"default": "accessibility"}
 _METADATA_KEY = "scatacworks"
-_ORIGINAL_SUFFIXES = (".pt", ".pth", ".tar", ".ckpt")
 
 
 def load(
@@ -199,6 +198,11 @@ def build(architecture: str, config: dict[str, Any], card: dict[str, Any], sourc
     Returns
     -------
     The network, randomly initialised.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is not known, or the configuration does not fit it.
     """
     known = architectures()
     if architecture not in known:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scatacworks._core.intervals import painted
 from scatacworks._core.pileup import box_coverage
+from scatacworks._core.spans import painted
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.models._cells import CellSites
 from scatacworks.models._labels import label_peaks
@@ -194,8 +194,8 @@ class Drawer:
         sample, regions = self.samples[code], self._regions[code]
         lengths = np.array([end - start for _, start, end in regions], np.float64)
         chrom, start, end = regions[int(rng.choice(len(regions), p=lengths / lengths.sum()))]
-        centre = self._centre(rng, sample, (chrom, start, end))
-        begin = max((centre - self.core // 2) // self.stride, -(self.core // self.stride) // 2) * self.stride
+        center = self._center(rng, sample, (chrom, start, end))
+        begin = max((center - self.core // 2) // self.stride, -(self.core // self.stride) // 2) * self.stride
         noisy, depth = self._noisy(rng, sample, chrom, begin)
         # with the depth overstated, the same input stands for a signal that is lower by the same factor
         jitter = 1.0
@@ -205,7 +205,7 @@ class Drawer:
         if rng.random() < self.rules.channel_dropout:
             crop["counts"][1:] = 0
         if self.rules.flip and rng.random() < 0.5:
-            crop = {key: value[..., ::-1].copy() if np.ndim(value) else value for key, value in crop.items()}
+            crop = flipped(crop)
         return crop
 
     def at(
@@ -276,7 +276,7 @@ class Drawer:
         """Mean per bin, float32."""
         return dense.reshape(-1, self.bin_size).mean(axis=1, dtype=np.float32)
 
-    def _centre(self, rng: np.random.Generator, sample: Sample, region: tuple[str, int, int]) -> int:
+    def _center(self, rng: np.random.Generator, sample: Sample, region: tuple[str, int, int]) -> int:
         """Centre of the next crop: anywhere in the region, or on a peak."""
         chrom, start, end = region
         if rng.random() < self.rules.peak_fraction:
@@ -348,6 +348,11 @@ def _meet(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether any two of two sets of sorted, disjoint intervals overlap."""
     first = np.searchsorted(b[:, 1], a[:, 0], side="right")
     return bool((first < np.searchsorted(b[:, 0], a[:, 1], side="left")).any())
+
+
+def flipped(crop: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a crop read from right to left."""
+    return {key: value[..., ::-1].copy() if np.ndim(value) else value for key, value in crop.items()}
 
 
 def depth_of(n_sites: float, territory_bp: float) -> float:

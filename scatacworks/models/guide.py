@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scatacworks.models.binned_unet import _LEVEL, _add_coarser, _centred, _Conv, _cut, _from_rows, _image
+from scatacworks.models._bins import LEVEL, Conv, add_coarser, centered, cut, from_rows, image, rows
+from scatacworks.models.checkpoint import load_tensors
 from scatacworks.prior import CHANNELS, N_MAPS
 
 if TYPE_CHECKING:
@@ -43,20 +44,20 @@ class Guide(nn.Module):
         Feature channels of the network at 8, 32 and 128 bp.
     """
 
-    edge = _EDGE * _LEVEL
+    edge = _EDGE * LEVEL
     n_channels = len(CHANNELS) - 1
 
     def __init__(self, channels: tuple[int, int, int]) -> None:
         super().__init__()
         middle, coarse = _WIDTHS
         n = self.n_channels
-        self.coarse_in, self.coarse_prior = _Conv(channels[2] + n, coarse, 1), _Conv(n, coarse, 5)
+        self.coarse_in, self.coarse_prior = Conv(channels[2] + n, coarse, 1), Conv(n, coarse, 5)
         self.coarse = _Block(coarse, 3)
-        n_near = _LEVEL * N_MAPS + n - N_MAPS
-        self.middle_in = _Join(_LEVEL * channels[0] + channels[1] + len(_RADII), coarse, middle)
-        self.middle_prior = _Conv(n_near, middle, 5)
+        n_near = LEVEL * N_MAPS + n - N_MAPS
+        self.middle_in = _Join(LEVEL * channels[0] + channels[1] + len(_RADII), coarse, middle)
+        self.middle_prior = Conv(n_near, middle, 5)
         self.middle = _Block(middle, 5)
-        self.head = _Conv(middle, 3 * _LEVEL, 1)
+        self.head = Conv(middle, 3 * LEVEL, 1)
         self.depth_net = nn.Linear(3, 2 * sum(_WIDTHS))
         nn.init.zeros_(self.depth_net.weight)
         nn.init.zeros_(self.depth_net.bias)
@@ -86,20 +87,20 @@ class Guide(nn.Module):
         (B, 3, n_core_bins + 2), zero where there is no cut site within 8 kb.
         """
         (gain, shift), wider = (part.chunk(2, 1) for part in self._modulation(depth_code))
-        halo = (prior.shape[-1] - features.fine.shape[-1]) // 2 // _LEVEL + self.edge  # bins of 32 bp
+        halo = (prior.shape[-1] - features.fine.shape[-1]) // 2 // LEVEL + self.edge  # bins of 32 bp
         beside = halo - self.edge
-        pooled, sites = F.avg_pool1d(prior, _LEVEL), F.avg_pool1d(counts[:, :1].float(), _LEVEL)[:, 0] * _LEVEL
-        wide = self._wide(features.coarse, pooled, halo // _LEVEL, wider)
-        evidence = _image(torch.log1p(_around(sites, beside)))
-        x = self.middle_in(wide, _folded(features.fine), _centred(features.middle, evidence.shape[-1]), evidence)
-        maps = _folded(_image(_cut(prior[:, :N_MAPS], _LEVEL * (beside - 2))))
-        near = torch.cat([maps, _image(_cut(pooled[:, N_MAPS:], beside - 2))], dim=1)
-        x.add_(_cut(self.middle_prior(near), 2))
+        pooled, sites = F.avg_pool1d(prior, LEVEL), F.avg_pool1d(counts[:, :1].float(), LEVEL)[:, 0] * LEVEL
+        wide = self._wide(features.coarse, pooled, halo // LEVEL, wider)
+        evidence = image(torch.log1p(_around(sites, beside)))
+        x = self.middle_in(wide, _folded(features.fine), centered(features.middle, evidence.shape[-1]), evidence)
+        maps = _folded(image(cut(prior[:, :N_MAPS], LEVEL * (beside - 2))))
+        near = torch.cat([maps, image(cut(pooled[:, N_MAPS:], beside - 2))], dim=1)
+        x.add_(cut(self.middle_prior(near), 2))
         x = self.middle(F.relu_(torch.addcmul(shift, x, 1 + gain)))
-        correction = _unfolded(self.head(_cut(x, self.edge - 1)))
+        correction = _unfolded(self.head(cut(x, self.edge - 1)))
         offset = F.pad(self.offset(depth_code), (2, 0))[:, :, None]  # of the logit alone
-        gate = self._gate(sites, halo - 1).repeat_interleave(_LEVEL, -1)
-        return _cut((correction + offset) * gate, _LEVEL - 1)
+        gate = self._gate(sites, halo - 1).repeat_interleave(LEVEL, -1)
+        return cut((correction + offset) * gate, LEVEL - 1)
 
     def _modulation(self, depth_code: Tensor) -> tuple[Tensor, ...]:
         """Gain and shift of each level, one after the other, from the depth."""
@@ -109,11 +110,11 @@ class Guide(nn.Module):
         """Join the trunk's widest features with the prior; (B, C, 1, n) at 128 bp, 2 bins beside the core."""
         gain, shift = modulation
         edge = halo - _EDGE - 2  # what the block below needs
-        pooled = _image(_cut(F.avg_pool1d(prior, _LEVEL), edge - 2))
-        near = _cut(pooled, 2)
-        joined = torch.cat([_centred(features, near.shape[-1]), near], dim=1)
-        x = self.coarse_in(joined).add_(_cut(self.coarse_prior(pooled), 2))
-        return _cut(self.coarse(F.relu_(torch.addcmul(shift, x, 1 + gain))), 2)
+        pooled = image(cut(F.avg_pool1d(prior, LEVEL), edge - 2))
+        near = cut(pooled, 2)
+        joined = torch.cat([centered(features, near.shape[-1]), near], dim=1)
+        x = self.coarse_in(joined).add_(cut(self.coarse_prior(pooled), 2))
+        return cut(self.coarse(F.relu_(torch.addcmul(shift, x, 1 + gain))), 2)
 
     def _gate(self, counts: Tensor, edge: int) -> Tensor:
         """How far the prior may act, 0 to 1; (B, 1, n)."""
@@ -122,7 +123,7 @@ class Guide(nn.Module):
         return ((1 - torch.exp(-amount)) * some)[:, None]
 
 
-class _Join(_Conv):
+class _Join(Conv):
     """Mix a level's channels with those of the next coarser one, which is brought to its bins afterwards."""
 
     def __init__(self, own: int, coarser: int, outputs: int) -> None:
@@ -131,10 +132,10 @@ class _Join(_Conv):
     def forward(self, coarser: Tensor, *own: Tensor) -> Tensor:
         """Mix `own`, parts of the level's channels, which joining would only move, and those of the coarser level."""
         *here, above = self.weight[:, :, 0, 0].split([*(part.shape[1] for part in own), coarser.shape[1]], dim=1)
-        mixed = F.linear(_rows(own[0]), here[0], self.bias)
+        mixed = F.linear(rows(own[0]), here[0], self.bias)
         for part, weight in zip(own[1:], here[1:], strict=True):
-            mixed = torch.baddbmm(mixed, _rows(part), weight.T.expand(len(part), -1, -1))
-        return _add_coarser(_from_rows(mixed), _from_rows(F.linear(_rows(coarser), above)))
+            mixed = torch.baddbmm(mixed, rows(part), weight.T.expand(len(part), -1, -1))
+        return add_coarser(from_rows(mixed), from_rows(F.linear(rows(coarser), above)))
 
 
 class _Block(nn.Module):
@@ -142,7 +143,7 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.conv_1, self.conv_2 = _Conv(channels, channels, kernel), _Conv(channels, channels, kernel)
+        self.conv_1, self.conv_2 = Conv(channels, channels, kernel), Conv(channels, channels, kernel)
         with torch.no_grad():
             self.conv_2.weight.mul_(0.3)
 
@@ -150,19 +151,14 @@ class _Block(nn.Module):
         return F.relu_(self.conv_2(F.relu_(self.conv_1(x))).add_(x))
 
 
-def _rows(x: Tensor) -> Tensor:
-    """View (B, C, 1, n) as (B, n, C), as it lies in memory."""
-    return x[:, :, 0].transpose(1, 2)
-
-
 def _folded(x: Tensor) -> Tensor:
     """View (B, C, 1, n), channels last in memory, as (B, 4 C, 1, n / 4): four bins become channels of one."""
-    return x[:, :, 0].transpose(1, 2).unflatten(1, (-1, _LEVEL)).flatten(2).transpose(1, 2)[:, :, None]
+    return from_rows(rows(x).unflatten(1, (-1, LEVEL)).flatten(2))
 
 
 def _unfolded(x: Tensor) -> Tensor:
     """Give (B, 4 C, 1, n), as of :func:`_folded`, as (B, C, 4 n)."""
-    return x[:, :, 0].transpose(1, 2).unflatten(2, (_LEVEL, -1)).flatten(1, 2).transpose(1, 2).contiguous()
+    return rows(x).unflatten(2, (LEVEL, -1)).flatten(1, 2).transpose(1, 2).contiguous()
 
 
 def _around(counts: Tensor, edge: int) -> Tensor:
@@ -202,8 +198,6 @@ def with_guide(model: BinnedUNet, tensors: Mapping[str, Tensor] | None = None) -
     ValueError
         If the weights do not fit.
     """
-    from scatacworks.models.checkpoint import load_tensors
-
     joined = type(model)(dataclasses.replace(model.config, guide=True), dict(model.card))
     own = joined.guide.state_dict() if tensors is None else tensors
     weights = model.state_dict() | {f"guide.{name}": value for name, value in own.items()}

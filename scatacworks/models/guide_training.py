@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from scatacworks._threads import torch_threads
 from scatacworks.models._updates import follow, rise_and_fall
-from scatacworks.models.data import Drawer, DrawRules, Sample
+from scatacworks.models.data import Drawer, DrawRules, Sample, flipped
 from scatacworks.models.guide import with_guide
 from scatacworks.models.losses import poisson_loss
 from scatacworks.prior import N_MAPS, Guidance, Prior
@@ -218,12 +218,12 @@ def fit_guide(
     n_updates = config.steps + config.calibration
     more_if_closed = partial(_weights, guided, config=config)
     with torch_threads(n_jobs), tqdm(total=n_updates, desc="guide", disable=not progress) as bar:
-        _optimise(guided, guided.guide, crops, config, weights=more_if_closed, bar=bar)
-        _optimise(guided, guided.guide.offset, crops, calibration, weights=lambda _: 1.0, bar=bar)
+        _optimize(guided, guided.guide, crops, config, weights=more_if_closed, bar=bar)
+        _optimize(guided, guided.guide.offset, crops, calibration, weights=lambda _: 1.0, bar=bar)
     return guided.requires_grad_(requires_grad=True)
 
 
-def _optimise(
+def _optimize(
     model: BinnedUNet,
     part: nn.Module,
     crops: _Crops,
@@ -329,7 +329,7 @@ class _Crops:
         crop["prior"][N_MAPS:-1] = values[0, N_MAPS:-1, None]
         crop["prior"][-1] = 1
         if self.config.draw.flip and rng.random() < 0.5:
-            crop = {key: value[..., ::-1].copy() if np.ndim(value) else value for key, value in crop.items()}
+            crop = flipped(crop)
         return crop
 
 

@@ -5,26 +5,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from scatacworks._arguments import flag
 from scatacworks._files import atomic_path, remove_empty_folders, require_place
 from scatacworks._threads import torch_threads
 from scatacworks.models._description import differences
+from scatacworks.models._engine import explain_memory
 from scatacworks.models._recipes import TrainConfig, recipe
-from scatacworks.models.checkpoint import LAST, TRAINED, save
+from scatacworks.models.base import Model
+from scatacworks.models.checkpoint import LAST, TRAINED, architectures, load, save
+from scatacworks.models.guide import without_guide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
     import pandas as pd
-    import torch
 
-    from scatacworks.models.base import Model
     from scatacworks.models.data import Sample
 
 __all__ = ["TrainConfig", "TrainResult", "fit", "recipe", "start"]
@@ -206,8 +210,6 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
 
 def _require_same_run(path: Path, description: dict[str, Any]) -> None:
     """Refuse to go on with a run of other data, another network or another recipe, before anything is written."""
-    import torch
-
     stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("scatacworks")
     if stored is None:
         msg = f"{path} is a checkpoint of another program; give another folder."
@@ -264,16 +266,15 @@ def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
     Returns
     -------
     The network, without the guide that it may have: that was trained with other weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither an architecture nor a model of that name.
     """
-    import torch
-
-    from scatacworks.models.base import Model as Base
-    from scatacworks.models.checkpoint import architectures, load
-    from scatacworks.models.guide import without_guide
-
-    if isinstance(model, Base) or str(model) not in architectures():
+    if isinstance(model, Model) or str(model) not in architectures():
         try:
-            network = model if isinstance(model, Base) else load(model)
+            network = model if isinstance(model, Model) else load(model)
         except FileNotFoundError as error:
             msg = f"{error} Architectures to start anew are {', '.join(architectures())}."
             raise FileNotFoundError(msg) from None
@@ -315,8 +316,6 @@ def _trainer(
 
 
 def _explain_memory(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager:
-    from scatacworks.models._engine import explain_memory
-
     core = config.draw.core_bp
     batch = f"a batch of {config.batch_size} crops of {core:,} bp, their context and their gradients"
     smaller = f'"batch_size": {config.batch_size // 2}' if config.batch_size > 1 else f'"core_bp": {core // 2}'
@@ -340,8 +339,6 @@ def _lightning_imported() -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Lightning's advice about workers, folders and devices; its real warnings stay."""
-    import logging
-
     from lightning.fabric.utilities.warnings import PossibleUserWarning
 
     log = logging.getLogger("lightning.pytorch")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scatacworks._membership import groupby_of, has_groups, listed
+from scatacworks._membership import groupby_of, has_groups
 from scatacworks._palette import category_colors, with_others
+from scatacworks._text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

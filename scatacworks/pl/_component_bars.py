@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._membership import column_groups, counted
+from scatacworks._membership import column_groups
 from scatacworks._palette import component_colors
+from scatacworks._text import counted
 from scatacworks.pl._barcodes import loadings_and_names
 from scatacworks.pl._components import legend, stacked, winner_order
 from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish

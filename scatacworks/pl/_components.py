@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks.pl._figure import SMALL
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -39,8 +41,6 @@ def stacked(ax: Axes, loadings: np.ndarray, colors: dict[str, str], *, width: fl
 def legend(ax: Axes, colors: dict[str, str], shown: pd.Index | list[str], *, title: str = "component") -> None:
     """Names of the shown components beside the axes."""
     from matplotlib.patches import Patch
-
-    from scatacworks.pl._figure import SMALL
 
     handles = [Patch(facecolor=color, label=name) for name, color in colors.items() if name in set(map(str, shown))]
     ax.legend(

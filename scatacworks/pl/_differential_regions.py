@@ -11,6 +11,7 @@ from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._core.differential import z_scores
 from scatacworks._palette import GAIN, LOSS
+from scatacworks.genome import Region
 from scatacworks.pl import _browser
 from scatacworks.pl._colors import GREY
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, size_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
-    from scatacworks.genome import Genome, Region
+    from scatacworks.genome import Genome
     from scatacworks.tl._differential._store import Background
 
 _HEIGHTS = (1.1, 0.8, 0.12)  # inches: signal, z, called regions
@@ -151,8 +152,6 @@ def _values(
     regions = moments.regions
     same = (regions["chrom"] == place.chrom) & (regions["start"] <= place.start) & (regions["end"] >= place.end)
     if not same.any():
-        from scatacworks.genome import Region
-
         touched = regions[
             (regions["chrom"] == place.chrom) & (regions["start"] < place.end) & (regions["end"] > place.start)
         ]

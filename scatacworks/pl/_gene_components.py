@@ -132,10 +132,10 @@ def _draw_map(
     """Draw labelled genes on the first two principal components of their log enrichment."""
     values = np.log2(np.clip(np.nan_to_num(np.asarray(stored["enrichment"]), nan=1.0, posinf=64.0), 1 / 8, 64))
     own = values[labelled.index]
-    centre = own.mean(0)
-    axes = np.linalg.svd(own - centre, full_matrices=False)[2][:2]
+    center = own.mean(0)
+    axes = np.linalg.svd(own - center, full_matrices=False)[2][:2]
     axes = axes * np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(1)] < 0, -1, 1)[:, None]
-    points = (values - centre) @ axes.T
+    points = (values - center) @ axes.T
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     figure, ax = create_axes(ax, figsize, (5.2, 4.2))
     for name, color in colors.items():

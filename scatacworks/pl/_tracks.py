@@ -13,8 +13,8 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac, genome_of
 from scatacworks._groups import chosen_groups, group_names
-from scatacworks._membership import listed
 from scatacworks._regions import flanked, one_or_more
+from scatacworks._text import listed
 from scatacworks.genome import GENE_COLUMNS
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of, track_bins

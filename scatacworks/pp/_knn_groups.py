@@ -18,7 +18,8 @@ from scatacworks._core.knn import (
     without_shared_points,
 )
 from scatacworks._logging import logger
-from scatacworks._membership import counted, membership_matrix, resolve_groups
+from scatacworks._membership import membership_matrix, resolve_groups
+from scatacworks._text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,8 +126,8 @@ def knn_groups(
     rng = np.random.default_rng(seed)
     begin_with = centers if isinstance(centers, str) else _given(target, centers, cells)
     if flag(shared_cells, "shared_cells"):
-        own = _centres(begin_with, n_groups, points, rng)
-        members = _neighbours(points, own, n_neighbors, method, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
+        own = _centers(begin_with, n_groups, points, rng)
+        members = _neighbors(points, own, n_neighbors, method, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
     else:
         own, members = _separate(begin_with, n_groups, points, n_neighbors, rng)
         if n_groups is not None and len(own) < n_groups:
@@ -224,7 +225,7 @@ def _positions(adata: AnnData, cells: np.ndarray) -> np.ndarray:
     return positions
 
 
-def _centres(
+def _centers(
     centers: str | np.ndarray, n_groups: int | None, points: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the points to begin groups with that may share cells."""
@@ -271,19 +272,19 @@ def _given(adata: AnnData, centers: Any, cells: np.ndarray) -> np.ndarray:
     return np.searchsorted(cells, chosen)
 
 
-def _neighbours(
-    points: np.ndarray, centres: np.ndarray, k: int, method: str, *, seed: int, n_jobs: int | None
+def _neighbors(
+    points: np.ndarray, centers: np.ndarray, k: int, method: str, *, seed: int, n_jobs: int | None
 ) -> np.ndarray:
     """Return the `k` nearest points of the centres, themselves included."""
     if method not in {"auto", "exact", "approximate"}:
         msg = f"method={method!r} is unknown; expected 'auto', 'exact' or 'approximate'."
         raise ValueError(msg)
-    if method == "exact" or (method == "auto" and len(centres) * len(points) <= _EXACT_UP_TO):
-        return nearest_points(points, centres, k)
+    if method == "exact" or (method == "auto" and len(centers) * len(points) <= _EXACT_UP_TO):
+        return nearest_points(points, centers, k)
     from pynndescent import NNDescent
 
     index = NNDescent(points, n_neighbors=max(k, 30), random_state=seed, n_jobs=_threads.resolve(n_jobs))
-    found = index.neighbor_graph[0][centres, :k].astype(np.int64)
-    lacking = ~(found == centres[:, None]).any(1)  # of equal points another may stand first
-    found[lacking, -1] = centres[lacking]
+    found = index.neighbor_graph[0][centers, :k].astype(np.int64)
+    lacking = ~(found == centers[:, None]).any(1)  # of equal points another may stand first
+    found[lacking, -1] = centers[lacking]
     return found

@@ -14,7 +14,8 @@ from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
 from scatacworks._counting import CellCounter
 from scatacworks._files import require_replaceable, store_path
 from scatacworks._logging import logger
-from scatacworks._membership import listed, resolve_groups
+from scatacworks._membership import resolve_groups
+from scatacworks._text import listed
 from scatacworks.io._source import open_fragments
 from scatacworks.tracks import Runs, Tracks
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scatacworks._core.calling import call_dense, call_runs, summarise_runs
+from scatacworks._core.calling import call_dense, call_runs, summarize_runs
 from scatacworks._core.runs import encode
 
 
@@ -40,7 +40,7 @@ def call_both(track, cutoff, min_length, max_gap, fill=0.0):
     dense = call_dense(track, cutoff, min_length, max_gap)
     runs = encode(track, 0, fill)
     called = call_runs(*runs, fill, len(track), cutoff, min_length, max_gap)
-    return dense, (*called, *summarise_runs(*runs, fill, *called))
+    return dense, (*called, *summarize_runs(*runs, fill, *called))
 
 
 @given(

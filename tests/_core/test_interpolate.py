@@ -20,7 +20,7 @@ def encode(bins, bin_size, kind, step, fill, *, low=0, high=None):
     n_bases = n_core * bin_size
     t = one_interval(n_bases, low, n_bases if high is None else high)
     out = [np.empty(n_bases, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
-    geometry = (t.tape, t.start, t.end, t.low, t.high)
+    geometry = (t.tape, t.start, t.low, t.high)
     n = interpolate.encode_window(bins, bin_size, 0, *geometry, kind, step, 1000, fill, *out)
     return [array[:n] for array in out[1:]]
 
@@ -29,8 +29,8 @@ def expected_levels(bins, bin_size, kind, step):
     n_core = len(bins) - (2 if bin_size > 1 else 0)
     bases = np.arange(n_core * bin_size)
     margin = 1 if bin_size > 1 else 0
-    centres = (np.arange(len(bins)) - margin + 0.5) * bin_size - 0.5
-    values = np.interp(bases, centres, bins.astype(float))
+    centers = (np.arange(len(bins)) - margin + 0.5) * bin_size - 0.5
+    values = np.interp(bases, centers, bins.astype(float))
     return np.round(np.sqrt(values) / step) if kind == interpolate.SIGNAL else np.floor(bent(values) / step)
 
 

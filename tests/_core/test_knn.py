@@ -46,19 +46,19 @@ def test_farthest_first_of_all_points_is_a_permutation_even_with_repeated_points
 def test_separate_groups_share_nothing_and_leave_less_than_a_group(seed, k, most):
     points = cloud(100, seed=seed)
     order = np.random.default_rng(seed).permutation(100)
-    for centres, groups in (
+    for centers, groups in (
         without_shared_points(points, order, k, most, block=17),
         spread_without_shared_points(points, k, most, int(order[0])),
     ):
         assert len(np.unique(groups)) == groups.size
         assert len(groups) == min(most, 100 // k)
-        np.testing.assert_array_equal(groups[:, 0], centres)
+        np.testing.assert_array_equal(groups[:, 0], centers)
 
 
 def test_separate_groups_take_the_nearest_that_are_left():
     points = np.arange(6, dtype=np.float32)[:, None]
-    centres, groups = without_shared_points(points, np.array([1, 2, 0, 5]), 2, 9)
-    assert centres.tolist() == [1, 2, 5]
+    centers, groups = without_shared_points(points, np.array([1, 2, 0, 5]), 2, 9)
+    assert centers.tolist() == [1, 2, 5]
     assert groups.tolist() == [[1, 0], [2, 3], [5, 4]]
 
 

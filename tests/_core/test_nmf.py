@@ -54,7 +54,7 @@ def oracle(matrix: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray, **optio
 def test_the_objective_is_that_of_scikit_learn(make, seed):
     matrix = make(seed)
     patterns = packed(matrix)
-    rows, columns = nndsvd(patterns, 6, seed=np.random.default_rng(0))
+    rows, columns = nndsvd(patterns, 6, rng=np.random.default_rng(0))
     wanted_rows, wanted_columns, n_iter = oracle(matrix, rows, columns[patterns.inverse], tol=1e-4, max_iter=300)
     wanted = np.linalg.norm(matrix.toarray() - wanted_rows @ wanted_columns) ** 2
     for dtype, close in ((np.float64, 1e-9), (np.float32, 1e-5)):
@@ -82,13 +82,13 @@ def test_penalties_are_those_of_scikit_learn():
 
 def test_the_objective_never_rises():
     patterns = packed(planted_matrix(1))
-    errors = factorize(patterns, *nndsvd(patterns, 5, seed=np.random.default_rng(0)), tol=0, max_iter=50).errors
+    errors = factorize(patterns, *nndsvd(patterns, 5, rng=np.random.default_rng(0)), tol=0, max_iter=50).errors
     assert (np.diff(errors) <= 1e-6 * errors[0]).all()
 
 
 def test_threads_change_nothing():
     patterns = packed(planted_matrix(2, m=5000))
-    start = nndsvd(patterns, 5, seed=np.random.default_rng(0))
+    start = nndsvd(patterns, 5, rng=np.random.default_rng(0))
     one, two = (factorize(patterns, *start, max_iter=10, n_jobs=n) for n in (1, 2))
     np.testing.assert_array_equal(one.rows, two.rows)
     np.testing.assert_array_equal(one.columns, two.columns)
@@ -122,7 +122,7 @@ def test_blocks_cover_all_patterns():
 def test_the_start_comes_from_the_true_singular_vectors():
     matrix = planted_matrix(0)
     patterns = packed(matrix, collapse=False)
-    rows, columns = nndsvd(patterns, 4, seed=np.random.default_rng(5))
+    rows, columns = nndsvd(patterns, 4, rng=np.random.default_rng(5))
     left, values, right = np.linalg.svd(matrix.toarray().astype(float), full_matrices=False)
     for at in range(4):
         candidates = []
@@ -161,7 +161,7 @@ def test_the_real_immune_matrix(shared_data):
     assert matrix.shape == (38, 3_591_898)
     assert patterns.n_ones == 1_416_933
     assert len(patterns.count) == 49_770 + 1  # and the empty one
-    rows, columns = nndsvd(patterns, 5, seed=np.random.default_rng(0))
+    rows, columns = nndsvd(patterns, 5, rng=np.random.default_rng(0))
     found = factorize(patterns, rows, columns, max_iter=20, tol=0)
     used = np.flatnonzero(np.diff(patterns.indptr)[patterns.inverse])
     assert len(used) == 112_578

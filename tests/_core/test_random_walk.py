@@ -1,7 +1,7 @@
 import numpy as np
 from scipy import sparse
 
-from scatacworks._core.random_walk import mutual_neighbours, random_walk
+from scatacworks._core.random_walk import mutual_neighbors, random_walk
 
 
 def test_walk_equals_the_linear_system():
@@ -22,4 +22,4 @@ def test_walk_equals_the_linear_system():
 
 def test_mutual_neighbours_are_symmetric_and_mutual():
     indices = np.array([[0, 1], [1, 2], [2, 1], [3, 0]])
-    assert mutual_neighbours(indices).toarray().tolist() == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert mutual_neighbors(indices).toarray().tolist() == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]

@@ -6,7 +6,7 @@ from scipy import sparse, special
 
 from scatacworks._core import region_test
 from scatacworks._core.fdr import adjust_families, benjamini_hochberg
-from scatacworks._core.region_test import many_against_many, normalise, one_against_many
+from scatacworks._core.region_test import many_against_many, normalize, one_against_many
 from scatacworks._core.replication import group_overlap, independent, inverse_trigamma, variance_prior
 
 
@@ -177,7 +177,7 @@ def test_p_values_are_uniform_without_a_difference_even_where_there_are_hardly_a
     assert (np.mean(shares, axis=0) <= 1.15 * np.array([0.05, 1e-2, 1e-3])).all()
 
 
-def neighbourhoods(rng, n_cells, n_groups, size):
+def neighborhoods(rng, n_cells, n_groups, size):
     """Cells on a line; groups of neighbours that overlap; more accessible regions at one end than at the other."""
     place = rng.random(n_cells)
     order = np.argsort(np.abs(place[rng.choice(n_cells, n_groups, replace=False)][:, None] - place), axis=1)[:, :size]
@@ -193,7 +193,7 @@ def test_little_is_called_where_nothing_differs_whatever_varies_among_the_cells(
     steep = slope * rng.choice([-1, 0, 0, 1], 1500)
     called = []
     for repeat in range(30):
-        place, members = neighbourhoods(rng, 600, 200, 30)
+        place, members = neighborhoods(rng, 600, 200, 30)
         cells = rng.poisson(rate * np.exp(np.outer(place - 0.5, steep)))
         end = 0.05 + 0.9 * (repeat % 2)  # the target lies at an end, every second time at the other one
         own = rng.poisson(30 * rate * np.exp((end - 0.5) * steep))
@@ -201,7 +201,7 @@ def test_little_is_called_where_nothing_differs_whatever_varies_among_the_cells(
         target = np.arange(630) >= 600
         family = np.where(rate > np.exp(-3), "peak", "tile")
         groups = (members[:600].T @ cells).astype(float)
-        own, groups = normalise(own[None].astype(float), groups, family)[0], normalise(groups, groups, family)
+        own, groups = normalize(own[None].astype(float), groups, family)[0], normalize(groups, groups, family)
         result = one_against_many(own, groups, group_overlap(members, target), family)
         called.append((adjust_families(result.p, family) < 0.05).sum())
     assert (np.array(called) > 0).mean() <= 0.1  # 5 % and the noise of 30 repeats
@@ -214,14 +214,14 @@ def test_families_and_levels_are_normalised_apart_and_strong_differences_do_not_
     groups = counts(rng, rate, 30)
     target = counts(rng, rate * np.where(family == "peak", 2.0, 3.0), 1)
     target[:, :40] *= 8
-    found = normalise(target, groups, family)[0]
+    found = normalize(target, groups, family)[0]
     assert found[40:300].mean() == pytest.approx(40, rel=0.05)
     assert found[300:].mean() == pytest.approx(0.5, rel=0.15)
     assert found[:40].mean() == pytest.approx(320, rel=0.1)
 
 
 def test_what_is_empty_stays_so():
-    found = normalise(np.zeros((1, 60)), np.zeros((5, 60)), np.full(60, "tile"))
+    found = normalize(np.zeros((1, 60)), np.zeros((5, 60)), np.full(60, "tile"))
     np.testing.assert_array_equal(found, 0)
 
 

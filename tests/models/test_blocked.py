@@ -20,14 +20,6 @@ SHAPES = [  # inputs, outputs, width, dilation, length
     (5, 4, 10, 1, 200),
     (4, 8, 9, 3, 301),
 ]
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def some_layer(inputs, outputs, width, dilation, length, *, bias, skip):

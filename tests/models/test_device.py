@@ -9,22 +9,13 @@ import pytest
 import torch
 
 from scatacworks._core import interpolate, windows
-from scatacworks.models import BinnedUNet, BinnedUNetConfig
-from scatacworks.models._device import Batch, Pipeline, between_centres, find_runs, to_levels
+from scatacworks.models._device import Batch, Pipeline, between_centers, find_runs, to_levels
 from scatacworks.models._engine import ready
 from scatacworks.models._rounding import Rounding
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SIGNAL, LOGIT = interpolate.SIGNAL, interpolate.LOGIT
 STEP, LIMIT = 0.1, 60
 CORE = 96
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def some_values(n_windows, n_bins, seed):
@@ -39,7 +30,7 @@ def encoded_on_cpu(values, bin_size, kind, tape, fill):
     found = []
     for window, row in enumerate(values):
         out = [np.empty(CORE, dtype) for dtype in (np.int32, np.int32, np.int32, np.int16)]
-        geometry = (tape.tape, tape.start, tape.end, tape.low, tape.high)
+        geometry = (tape.tape, tape.start, tape.low, tape.high)
         n = interpolate.encode_window(row, bin_size, window * CORE, *geometry, kind, STEP, LIMIT, fill, *out)
         found.append([column[:n] for column in out[1:]])
     return [np.concatenate(column) for column in zip(*found, strict=True)]
@@ -58,7 +49,7 @@ def test_runs_equal_those_of_the_cpu_encoder(bin_size, seed, device):
     stretches = [windows.list_stretches(w * CORE, CORE, tape.tape, tape.start, tape.low, tape.high) for w in range(3)]
     rows = np.concatenate([found + np.array([w * CORE, w * CORE, 0, 0]) for w, found in enumerate(stretches)])
     levels = [
-        to_levels(between_centres(torch.from_numpy(values).to(device), bin_size), kind, 1 / STEP, LIMIT)
+        to_levels(between_centers(torch.from_numpy(values).to(device), bin_size), kind, 1 / STEP, LIMIT)
         for kind, values in enumerate(outputs)
     ]
     fill = torch.from_numpy(np.repeat(fills[:, :1], len(rows), axis=1)).to(device)
@@ -88,11 +79,6 @@ def test_levels_at_borders_of_steps_and_beyond_the_limits(kind, device):
         assert np.abs(found - np.array(expected)).max() <= 1
 
 
-def small_model():
-    torch.manual_seed(0)
-    return BinnedUNet(BinnedUNetConfig(channels=(8, 8, 8), dilations=(1, 2))).eval()
-
-
 def some_batch(model, n_windows, core, seed):
     rng = np.random.default_rng(seed)
     n_bins = (2 * model.halo + core) // model.bin_size
@@ -113,10 +99,10 @@ def some_batch(model, n_windows, core, seed):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("graphs", [True, False])
-def test_a_gpu_gives_the_same_from_many_threads(graphs):
+def test_a_gpu_gives_the_same_from_many_threads(new_unet, graphs):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    model, core = small_model(), 1024
+    model, core = new_unet, 1024
     batches = [some_batch(model, n, core, seed)[1] for seed, n in enumerate([4, 4, 2, 4, 1, 4])]
     n_bins, _ = some_batch(model, 1, core, 0)
     options = {"kinds": (SIGNAL, LOGIT), "rounding": Rounding(), "batch_size": 4}

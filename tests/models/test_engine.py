@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from scatacworks.models import BinnedUNet, BinnedUNetConfig
 from scatacworks.models._engine import Engine, explain_memory, pick_device, ready
 from scatacworks.models.guide import with_guide
 from scatacworks.prior import CHANNELS
-
-
-def small_model():
-    torch.manual_seed(0)
-    return BinnedUNet(BinnedUNetConfig(channels=(8, 8, 8), dilations=(1, 2))).eval()
 
 
 def batch(model, n, seed=0):
@@ -28,24 +22,22 @@ def expected(model, counts, depth):
         return [values.numpy() for values in model(torch.from_numpy(counts), torch.from_numpy(depth))]
 
 
-def test_an_engine_gives_what_the_network_gives():
-    model = small_model()
-    counts, depth = batch(model, 3)
-    for ours, truth in zip(Engine(model)(counts, depth), expected(model, counts, depth), strict=True):
+def test_an_engine_gives_what_the_network_gives(new_unet):
+    counts, depth = batch(new_unet, 3)
+    for ours, truth in zip(Engine(new_unet)(counts, depth), expected(new_unet, counts, depth), strict=True):
         np.testing.assert_array_equal(ours, truth)
 
 
-def test_half_precision_stays_close():
-    model = small_model()
-    counts, depth = batch(model, 2)
-    for half, full in zip(Engine(model, amp=True)(counts, depth), Engine(model)(counts, depth), strict=True):
+def test_half_precision_stays_close(new_unet):
+    counts, depth = batch(new_unet, 2)
+    for half, full in zip(Engine(new_unet, amp=True)(counts, depth), Engine(new_unet)(counts, depth), strict=True):
         assert half.dtype == np.float32
         assert np.abs(half - full).max() < 0.05 * np.abs(full).max()
         assert not np.array_equal(half, full)
 
 
-def test_half_precision_stays_close_with_a_prior():
-    model = with_guide(small_model()).eval()
+def test_half_precision_stays_close_with_a_prior(new_unet):
+    model = with_guide(new_unet).eval()
     counts, depth = batch(model, 2)
     prior = np.random.default_rng(1).random((2, len(CHANNELS), counts.shape[-1]), np.float32)
     halves, unguided = Engine(model, amp=True)(counts, depth, prior), Engine(model, amp=True)(counts, depth)[1]
@@ -54,8 +46,8 @@ def test_half_precision_stays_close_with_a_prior():
     np.testing.assert_allclose(halves[2], unguided, rtol=0.02)
 
 
-def test_a_network_returns_home():
-    model = small_model().train()
+def test_a_network_returns_home(new_unet):
+    model = new_unet.train()
     with ready(model, torch.device("cpu")) as prepared:
         assert not prepared.training
     assert model.training

@@ -32,7 +32,7 @@ def both(patterns: Patterns, device: str, k: int, *, chunk: int = 5000, kept: in
     """Factors of the CPU kernels and of torch from one start."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    start = nndsvd(patterns, k, seed=np.random.default_rng(0))
+    start = nndsvd(patterns, k, rng=np.random.default_rng(0))
     solver = partial(TorchDescent, device=device, chunk=chunk, kept=kept)
     return factorize(patterns, *start, **options), factorize(patterns, *start, solver=solver, **options)
 

@@ -74,8 +74,8 @@ def whole_chromosome(model, sites, depth, group, chrom):
     model.float()
     signal, logit = (values[0].numpy() for values in out)
     if model.bin_size > 1:
-        centres = (np.arange(len(signal)) - 1 + 0.5) * model.bin_size - 0.5
-        signal, logit = (np.interp(np.arange(size), centres, values) for values in (signal, logit))
+        centers = (np.arange(len(signal)) - 1 + 0.5) * model.bin_size - 0.5
+        signal, logit = (np.interp(np.arange(size), centers, values) for values in (signal, logit))
     return signal[:size], 1 / (1 + np.exp(-logit[:size]))
 
 

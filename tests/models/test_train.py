@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import signal
 
 import numpy as np
@@ -27,8 +28,8 @@ def made_up(seed=0):
     chromosomes = []
     for chrom in genome.chroms:
         rate = np.full(LENGTH, 0.02)
-        for centre in rng.integers(1000, LENGTH - 1000, 30):
-            rate[centre - 150 : centre + 150] += 1.0
+        for center in rng.integers(1000, LENGTH - 1000, 30):
+            rate[center - 150 : center + 150] += 1.0
         counts = rng.poisson(rate)
         positions = np.flatnonzero(counts).astype(np.int32)
         chromosomes.append((chrom, [(positions, None, counts[positions].astype(np.uint16))]))
@@ -51,6 +52,19 @@ def run(
     config = recipe(validation_depths=(samples[0].depth / 10,), **settings)
     how = {"out": out, "resume": resume, "overwrite": overwrite, "progress": False, "accelerator": accelerator}
     return fit(architecture(), samples[:1], samples[1:], config=config, **how)
+
+
+@pytest.fixture(scope="module")
+def finished(samples, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    run(samples, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """Folder of a finished run."""
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def weights(result):
@@ -117,25 +131,22 @@ half = {"chr1": np.array([[0, LENGTH // 2]])}
         (on_longer_genome, {}, r"other genome\."),
     ],
 )
-def test_another_run_is_not_gone_on_with(samples, tmp_path, changes, options, what):
-    run(samples, tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+def test_another_run_is_not_gone_on_with(samples, folder, changes, options, what):
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     other = changes(samples[0]) if callable(changes) else dataclasses.replace(samples[0], **changes)
     with pytest.raises(ValueError, match=rf"last\.ckpt is of a run with .*{what}") as caught:
-        run([other, samples[1]], tmp_path, resume=True, **options)
+        run([other, samples[1]], folder, resume=True, **options)
     assert "another folder (out=), or overwrite=True (--overwrite)" in str(caught.value)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    run(samples, tmp_path, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_other_validation_is_not_gone_on_with(samples, tmp_path):
-    run(samples, tmp_path)
+def test_other_validation_is_not_gone_on_with(samples, folder):
     other = dataclasses.replace(samples[1], regions={"chr2": np.array([[0, LENGTH // 2]])})
     with pytest.raises(ValueError, match=r"of a run with other validation\."):
-        run([samples[0], other], tmp_path, resume=True)
-    torch.save({"state_dict": {}}, tmp_path / "last.ckpt")
+        run([samples[0], other], folder, resume=True)
+    torch.save({"state_dict": {}}, folder / "last.ckpt")
     with pytest.raises(ValueError, match="is a checkpoint of another program"):
-        run(samples, tmp_path, resume=True)
+        run(samples, folder, resume=True)
 
 
 def test_a_run_is_described_in_a_line(samples, tmp_path):
@@ -360,21 +371,6 @@ def test_numbers_of_cells_are_drawn_and_validated_by_number(samples):
     for wrong in ({"unit": "reads"}, {"n_cells": [0]}, {"n_cells": [5], "unit": "sites"}):
         with pytest.raises(ValueError, match="expected"):
             DrawRules(**wrong)
-
-
-def test_labels_follow_the_rule_of_macs():
-    prob = pytest.importorskip("MACS3.Signal.Prob")
-    from scatacworks.models._labels import least_coverage, upper_tail_score
-
-    for mean in (0.3556, 5.1):
-        for seen in (0, 1, 7, 14, 40):
-            expected = -prob.poisson_cdf(seen, mean, lower=False, log10=True)
-            assert upper_tail_score(np.array([seen]), mean)[0] == pytest.approx(expected, abs=1e-5)
-        least = least_coverage(mean, 3.0)
-        assert upper_tail_score(np.array([least - 1, least]), mean).tolist() == sorted(
-            upper_tail_score(np.array([least - 1, least]), mean)
-        )
-    assert np.isfinite(upper_tail_score(np.array([5000]), 0.5)).all()
 
 
 def test_misstated_depth_scales_the_signal_with_it(samples):

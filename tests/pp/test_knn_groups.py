@@ -16,8 +16,8 @@ def cells():
     return ad.AnnData(obs=pd.DataFrame(index=names), obsm={"X_lsi": rng.standard_normal((300, 5))})
 
 
-def brute_force(points, centre, k):
-    return set(np.argsort(np.linalg.norm(points - points[centre], axis=1))[:k])
+def brute_force(points, center, k):
+    return set(np.argsort(np.linalg.norm(points - points[center], axis=1))[:k])
 
 
 def members(adata, key="knn_groups"):

@@ -51,14 +51,14 @@ def one_by_one(fragments):
         own = fragments[fragments["cell"] == cell]
         nuclear = own[own["chrom"] != "chrM"]
         length = nuclear["end"] - nuclear["start"]
-        centre = flank = in_peaks = 0
+        center = flank = in_peaks = 0
         for chrom, start, end in nuclear[["chrom", "start", "end"]].itertuples(index=False):
             for site in (start, end - 1):
                 for tss_chrom, tss, strand in TSS:
                     away = (site - tss) * strand
                     if tss_chrom == chrom and abs(away) <= 2_000:
                         profile[away + 2_000] += 1
-                        centre += abs(away) <= 50
+                        center += abs(away) <= 50
                         flank += abs(away) >= 1_901
             in_peaks += any(chrom == c and start < e and end > s for c, s, e in PEAKS)
         n, total = len(nuclear), len(own)
@@ -68,7 +68,7 @@ def one_by_one(fragments):
                 "frac_dup": 1 - total / own["count"].sum() if total else np.nan,
                 "frac_mito": 1 - n / total if total else np.nan,
                 "nucleosome_signal": length.between(147, 293).sum() / (length < 147).sum() if n else np.nan,
-                "tsse": (centre / 101) / ((flank + 20) / 200),
+                "tsse": (center / 101) / ((flank + 20) / 200),
                 "frip": in_peaks / n if n else np.nan,
             }
         )

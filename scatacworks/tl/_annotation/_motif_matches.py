@@ -18,6 +18,7 @@ from scatacworks._core import motif_scan
 from scatacworks._files import require_file
 from scatacworks._logging import logger
 from scatacworks.io._motifs import Motif, read_motifs, with_unique_names
+from scatacworks.tl._annotation._elements import elements_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,6 @@ def sequences_of(var: pd.DataFrame, source: str | os.PathLike[str], *, width: in
 
 def _from_fasta(var: pd.DataFrame, path: Path, width: int | None) -> list[str]:
     """Read the regions' sequences through the FASTA index."""
-    from scatacworks.tl._annotation._elements import elements_of
-
     try:
         from pyfaidx import Fasta
     except ImportError as error:

@@ -101,6 +101,8 @@ def annotate_regions(
 
     Raises
     ------
+    TypeError
+        If `classes` is no dict.
     KeyError
         If `key` is not in `.uns`, or positions or labels are missing.
     ValueError

@@ -11,7 +11,7 @@ import pandas as pd
 from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import pack
-from scatacworks._core.neighbours import nearest_same, permuted
+from scatacworks._core.label_clustering import nearest_same, permuted
 from scatacworks.tl._annotation._elements import elements_of, labels_of
 
 if TYPE_CHECKING:

@@ -98,7 +98,7 @@ def project_bulk(
     if len(names) < 3:
         msg = f"The reference has {len(names)} samples; expected at least 3."
         raise ValueError(msg)
-    bulk = _normalised(common.bulk, normalize)
+    bulk = _normalized(common.bulk, normalize)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)
     n_components = min(n_components or len(names) - 1, len(names) - 1)
@@ -107,12 +107,12 @@ def project_bulk(
     empty = n_present == 0
     scaled = sparse.csr_matrix(sparse.diags(1 / np.maximum(n_present, 1)) @ present)
     scores = scaled @ loadings - np.asarray(scaled[~empty].mean(0)).ravel() @ loadings
-    scores = _standardised(np.asarray(scores))
+    scores = _standardized(np.asarray(scores))
     scores[empty] = np.nan
     adata.obsm[key_added] = scores.astype(np.float32)
     adata.uns[key_added] = {
         "names": np.array(names, dtype=object),
-        "scores": _standardised(left[:, :n_components] * size[:n_components]),
+        "scores": _standardized(left[:, :n_components] * size[:n_components]),
         "loadings": loadings,
         "explained": (size**2 / (size**2).sum())[:n_components],
         "n_common": bulk.shape[1],
@@ -121,7 +121,7 @@ def project_bulk(
     return data if copy else None
 
 
-def _normalised(values: np.ndarray, how: str | None) -> np.ndarray:
+def _normalized(values: np.ndarray, how: str | None) -> np.ndarray:
     """Make samples (rows) comparable."""
     if how is None:
         return values
@@ -136,7 +136,7 @@ def _normalised(values: np.ndarray, how: str | None) -> np.ndarray:
     raise ValueError(msg)
 
 
-def _standardised(scores: np.ndarray) -> np.ndarray:
+def _standardized(scores: np.ndarray) -> np.ndarray:
     """Centre and scale every row."""
     spread = scores.std(1, keepdims=True)
     return (scores - scores.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)

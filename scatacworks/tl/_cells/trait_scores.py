@@ -15,7 +15,7 @@ from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
-from scatacworks._core.random_walk import mutual_neighbours, random_walk
+from scatacworks._core.random_walk import mutual_neighbors, random_walk
 from scatacworks._membership import column_groups
 from scatacworks.tl._annotation._elements import elements_of
 from scatacworks.tl._annotation._joins import variant_weights
@@ -238,7 +238,7 @@ def _graph(adata: AnnData, use_rep: str, n_neighbors: int, rng: np.random.Genera
 
         search = NNDescent(points, n_neighbors=n_neighbors + 1, random_state=int(rng.integers(2**31)))
         found = search.neighbor_graph[0]
-    return mutual_neighbours(found)
+    return mutual_neighbors(found)
 
 
 def _propagate(

@@ -192,6 +192,6 @@ def _stored(adata: AnnData, key: str) -> pd.DataFrame:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     """Centre rows and scale them to length 1."""
-    centred = rows - rows.mean(1, keepdims=True)
-    length = np.sqrt((centred**2).sum(1, keepdims=True))
-    return centred / np.where(length > 0, length, 1)
+    centered = rows - rows.mean(1, keepdims=True)
+    length = np.sqrt((centered**2).sum(1, keepdims=True))
+    return centered / np.where(length > 0, length, 1)

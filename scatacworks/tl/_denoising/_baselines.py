@@ -109,9 +109,7 @@ def _binned(
     n = (end - start) // width
     halo = 2 * reach * width
     sites = shallow.window(group, chrom, start - halo, start + n * width + halo)
-    positions, _, counts = deep.runs(group, chrom)
-    low, high = np.searchsorted(positions, [start - extend, end + extend])
-    dense = box_coverage((positions[low:high] - start).astype(np.int32), counts[low:high], 0, n * width, extend)
+    dense = box_coverage(*deep.sites(group, chrom, start - extend, end + extend), start, start + n * width, extend)
     return sites.reshape(-1, width).sum(axis=1, dtype=np.float64), dense.reshape(-1, width).mean(axis=1, dtype=float)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core.boxes import sites_of_boxes
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.io._bigwig_read import read_complete
 from scatacworks.tl._denoising._samples import cut_sites_of, default_regions, intervals, union, warn_of_unmeasured
 from scatacworks.tl._denoising.call_peaks import with_lengths

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core.calling import call_runs
-from scatacworks._core.intervals import merge
+from scatacworks._core.spans import union
 from scatacworks._depth import nuclear_sums
 from scatacworks._logging import logger
-from scatacworks._membership import groupby_of, has_groups, listed, resolve_groups
+from scatacworks._membership import groupby_of, has_groups, resolve_groups
+from scatacworks._text import listed
 from scatacworks.prior import Guidance, Prior
 from scatacworks.tl._denoising.call_peaks import LIMITS, with_lengths
 from scatacworks.tl._denoising.prior import prior as make_prior
@@ -109,6 +110,13 @@ def from_others(
         Names of the groups to guide.
     unguided
         Cut sites and unguided probability of all groups of the pseudobulk, both of the same places.
+    strength, match
+        See :meth:`~scatacworks.prior.Guidance.make`.
+
+    Raises
+    ------
+    ValueError
+        If a group shares cells with all others.
     """
     cut_sites, probability = unguided
     use = ~_sharing(adata, key, cut_sites.groups)
@@ -180,7 +188,7 @@ def within(cut_sites: Tracks, where: Mapping[int, np.ndarray] | None) -> Tracks:
 
 def _widened(spans: np.ndarray, size: int) -> np.ndarray:
     start, end = np.maximum(spans[:, 0] - _ROOM, 0), np.minimum(spans[:, 1] + _ROOM, size)
-    return np.column_stack(merge(np.zeros(len(spans), np.int64), start, end)[1:])
+    return union(np.column_stack([start, end]))
 
 
 def describe(guidance: Guidance, *, match: bool) -> dict[str, Any]:

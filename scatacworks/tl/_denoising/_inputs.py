@@ -13,7 +13,7 @@ from scatacworks._arguments import real
 from scatacworks._depth import depths as measured_depths
 from scatacworks._depth import given_depths
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:

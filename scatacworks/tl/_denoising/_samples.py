@@ -9,7 +9,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks._core.intervals import merge
+from scatacworks._core import spans
 from scatacworks._core.territory import (
     FINEST_TILE_BP,
     REFERENCE_BP,
@@ -120,7 +120,7 @@ def warn_of_unmeasured(regions: Intervals, data: Any, key: str) -> None:
     found = windows(data, key)
     if found is None:
         return
-    inside = {chrom: intersect(rows, found[chrom]) for chrom, rows in regions.items() if chrom in found}
+    inside = {chrom: spans.intersect(rows, found[chrom]) for chrom, rows in regions.items() if chrom in found}
     if _mb(inside) < _mb(regions) / 2:
         msg = (
             f"Only {_mb(inside):,.2f} of the {_mb(regions):,.2f} Mb of regions= are windows that hold cut sites; the "
@@ -135,8 +135,8 @@ def _mb(regions: Intervals) -> float:
 
 def intervals(regions: Any, genome: Genome) -> Intervals:
     """Regions in any form, or the nuclear genome where it is `None`, as chromosome -> (n, 2) starts and ends."""
-    spans = nuclear_spans(genome) if regions is None else as_spans(regions, genome)
-    return {genome.chroms[code]: rows for code, rows in spans.items()}
+    by_code = nuclear_spans(genome) if regions is None else as_spans(regions, genome)
+    return {genome.chroms[code]: rows for code, rows in by_code.items()}
 
 
 def peak_intervals(peaks: pd.DataFrame | None, group: str, genome: Genome) -> Intervals | None:
@@ -162,8 +162,10 @@ def split(
     usable = intervals(None, genome) if regions is None else regions
     kept = intervals(validation, genome) if len(validation) else {}
     out = intervals(holdout, genome) if len(holdout) else {}
-    train = {c: subtract(subtract(rows, kept.get(c)), out.get(c)) for c, rows in usable.items()}
-    validate = {c: subtract(intersect(rows, kept[c]), out.get(c)) for c, rows in usable.items() if c in kept}
+    nothing = np.empty((0, 2), np.int64)
+    allowed = {c: spans.subtract(rows, out.get(c, nothing)) for c, rows in usable.items()}
+    train = {c: spans.subtract(rows, kept.get(c, nothing)) for c, rows in allowed.items()}
+    validate = {c: spans.intersect(rows, kept.get(c, nothing)) for c, rows in allowed.items()}
     return _non_empty(train), _non_empty(validate)
 
 
@@ -184,26 +186,8 @@ def union(*parts: Intervals) -> Intervals:
     """Bases in any of them, as sorted, disjoint intervals."""
     found = {}
     for chrom in dict.fromkeys(chrom for part in parts for chrom in part):
-        rows = np.concatenate([part[chrom] for part in parts if chrom in part])
-        _, start, end = merge(np.zeros(len(rows), np.int64), rows[:, 0], rows[:, 1])
-        found[chrom] = np.column_stack([start, end])
+        found[chrom] = spans.union(np.concatenate([part[chrom] for part in parts if chrom in part]))
     return _non_empty(found)
-
-
-def subtract(a: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    """Part of the disjoint intervals `a` that lies outside `b`."""
-    if b is None or len(b) == 0:
-        return a
-    edges = np.concatenate([[np.iinfo(np.int64).min], b.ravel(), [np.iinfo(np.int64).max]]).reshape(-1, 2)
-    return intersect(a, edges)
-
-
-def intersect(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Common part of two sets of sorted, disjoint intervals."""
-    parts = [np.stack([np.maximum(a[:, 0], s), np.minimum(a[:, 1], e)], axis=1) for s, e in b]
-    both = np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
-    both = both[both[:, 1] > both[:, 0]]
-    return both[np.argsort(both[:, 0], kind="stable")]
 
 
 def _non_empty(found: Intervals) -> Intervals:

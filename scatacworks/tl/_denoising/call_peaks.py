@@ -10,7 +10,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import real, whole
-from scatacworks._core.calling import call_runs, summarise_runs
+from scatacworks._core.calling import call_runs, summarize_runs
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks.get import tracks as get_tracks
 
@@ -221,7 +221,7 @@ def _call_one(called: Tracks, signal: Tracks, group: str, chrom: str, limits: tu
     fill = float(called.fill[called.group_code(group)])
     starts, ends = call_runs(*with_lengths(called, group, chrom), fill, size, *limits)
     fill = float(signal.fill[signal.group_code(group)])
-    summit, mean, highest = summarise_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
+    summit, mean, highest = summarize_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
     columns = (str(group), chrom, starts, ends, summit, mean, highest)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 

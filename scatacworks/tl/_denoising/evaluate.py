@@ -12,7 +12,7 @@ from scatacworks._arguments import whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import chosen_groups
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of
 from scatacworks.metrics._tracks import UNDEFINED, warn_undefined
@@ -116,6 +116,8 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        If `models` is no dict, or `differential` neither a pair nor a table.
     KeyError
         If a group is not in both.
     ValueError

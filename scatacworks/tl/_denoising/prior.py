@@ -15,8 +15,9 @@ from scatacworks._anndata import genome_of
 from scatacworks._arguments import whole
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.genome import Genome
+from scatacworks.io import read_dhs_index
 from scatacworks.prior import NOTE, Prior
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural, read_samples
 from scatacworks.tracks import Tracks
@@ -128,8 +129,6 @@ def _existing(source: Any) -> Path:
 
 
 def _from_path(path: Path, n_samples: int | None) -> Prior:
-    from scatacworks.io import read_dhs_index
-
     if (path / NOTE).is_file():
         return Prior.from_zarr(path)
     if path.suffix == ".h5ad":
@@ -216,7 +215,7 @@ def _tracks(parts: tuple[np.ndarray, ...], chroms: list[str], rows: list[str], g
 
     def runs(slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         own = slice(bounds[slot], bounds[slot + 1])
-        starts, lengths, values = sum_runs(*(column[own] for column in columns), np.array([0, 0]))
+        starts, lengths, values = sum_runs(*(column[own] for column in columns))
         return join_equal(starts, lengths, np.minimum(values, 1).astype(np.float32))
 
     chromosomes = ((c, [runs(c * len(rows) + r) for r in range(len(rows))]) for c in range(len(genome)))

@@ -11,7 +11,7 @@ from scatacworks import _keys
 from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
-from scatacworks._membership import listed
+from scatacworks._text import listed
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
@@ -134,6 +134,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
 
     Raises
     ------
+    TypeError
+        If `settings` or `card` is no dict.
     ValueError
         If nothing is left to train on, a sample has no peak, noisy tracks are deeper than clean ones or on another
         genome, a bigWig file holds NaN or lacks a chromosome of `regions`, cells are to be drawn without any, or the

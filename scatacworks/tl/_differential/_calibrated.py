@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._core.differential import z_scores
-from scatacworks._core.region_test import normalise, one_against_many
+from scatacworks._core.region_test import normalize, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap, independent
 from scatacworks._logging import logger
 from scatacworks._membership import has_groups, resolve_groups
@@ -34,8 +34,8 @@ def calibrated_test(
     table = background.universe[["chrom", "start", "end", "family"]].reset_index(drop=True)
     table = pd.concat([table, _summaries(background, target, table)], axis=1)
     groups, family = np.asarray(background.signal[:])[kept], table["family"].to_numpy(str)
-    own = normalise(table["mean"].to_numpy()[None], groups, family)[0]
-    groups = normalise(groups, groups, family)
+    own = normalize(table["mean"].to_numpy()[None], groups, family)[0]
+    groups = normalize(groups, groups, family)
     result = one_against_many(own, groups, overlap, family)
     table = table.assign(
         mean=own, mean_background=groups.mean(axis=0), z=result.z, p_value=result.p, p_value_normal=result.p_normal

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks._core.region_test import many_against_many, normalise
+from scatacworks._core.region_test import many_against_many, normalize
 from scatacworks._membership import Membership, groupby_of, membership_matrix, resolve_groups
 from scatacworks._regions import as_spans, nuclear_spans
+from scatacworks.io._source import open_fragments
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._differential import _stream
 from scatacworks.tl._differential._source import read_groups
@@ -34,6 +35,8 @@ class Comparison:
         Pseudobulk that defines them.
     replicates
         Column of `.obs`, key of `.obsm`, or number of parts.
+    regions, universe, model, n_jobs, progress, seed
+        As of :func:`~scatacworks.tl.differential_regions`.
     """
 
     group: str
@@ -50,8 +53,6 @@ class Comparison:
 
 def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict[str, Any], Genome, float]:
     """Return the tested regions with z and p, notes, the genome and the mean signal per base."""
-    from scatacworks.io._source import open_fragments
-
     network, name = _inputs.resolve_model(what.model)
     membership, first = _replicates(adata, what)
     fragments = open_fragments(adata)
@@ -78,7 +79,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     found = stream.run(tested, moments=False)
     level = float(found.total.mean() / stream.n_bases)
     signal = found.signal.astype(np.float64) * level
-    signal = normalise(signal, signal, tested["family"].to_numpy(str))
+    signal = normalize(signal, signal, tested["family"].to_numpy(str))
     logged = np.log2(signal + 0.1 * level)
     result = many_against_many(logged[first], logged[~first], logged.mean(axis=0))
     table = tested.assign(

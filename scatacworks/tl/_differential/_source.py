@@ -14,6 +14,8 @@ from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
 from scatacworks._membership import Membership, groupby_of, has_groups, resolve_groups
 from scatacworks.get import tracks as get_tracks
+from scatacworks.io._source import open_fragments
+from scatacworks.tl._denoising._inputs import resolve_depth
 from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
@@ -160,8 +162,6 @@ def genome_for(adata: AnnData, key: str) -> Genome:
     """Return the genome of a pseudobulk, or of the fragments."""
     if has_cut_sites(adata, key):
         return get_tracks(adata, key=key, layer=_keys.CUT_SITES).genome
-    from scatacworks.io._source import open_fragments
-
     return open_fragments(adata).genome
 
 
@@ -178,8 +178,11 @@ def open_groups(
 
     Parameters
     ----------
-    regions, reach
-        Of a grouping of cells, only cut sites at most `reach` bp from these intervals are kept in memory.
+    adata, key
+        The object, and the name.
+    regions, reach, convention, n_jobs
+        Of a grouping of cells: only cut sites at most `reach` bp from these intervals are kept in memory; where the cut
+        sites of a fragment are; and threads.
 
     Raises
     ------
@@ -194,16 +197,12 @@ def open_groups(
             "of .obs, nor a membership in .obsm (pp.knn_groups writes one)."
         )
         raise KeyError(msg)
-    from scatacworks.io._source import open_fragments
-
     return read_groups(
         resolve_groups(adata, key), open_fragments(adata), regions, reach, key=key, convention=convention, n_jobs=n_jobs
     )
 
 
 def _counted(adata: AnnData, key: str) -> CountedSource:
-    from scatacworks.tl._denoising._inputs import resolve_depth
-
     cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
     convention = str(adata.uns[key].get(_keys.PARAMS, {}).get("convention", ""))
     provenance = {"groupby": groupby_of(adata, key), "convention": convention}

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome
 
 GIVEN, PEAK, TILE = "given", "peak", "tile"
-COLUMNS = ("chrom", "start", "end", "family")
 
 
 def clip_to(table: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Genome) -> pd.DataFrame:

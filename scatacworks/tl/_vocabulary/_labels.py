@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
-from scatacworks._core.stats import rank_sum_greater
+from scatacworks._core.rank_sum import rank_sum_greater
 from scatacworks._membership import column_groups
 from scatacworks.tl._vocabulary._matrix import loadings_of, names_of
 

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scatacworks import _keys, _step
-from scatacworks._core.matching import average_precisions
+from scatacworks._core.average_precisions import average_precisions
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._matrix import patterns_of

@@ -96,9 +96,8 @@ def _mean(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean of some tracks on one chromosome; bases without a run have their track's fill."""
     parts = [tracks.runs(code, chrom) for code in group]
-    pointers = np.cumsum([0, *(len(starts) for starts, _, _ in parts)])
     starts = np.concatenate([part[0] for part in parts])
     lengths = np.concatenate([np.ones(len(s), np.int32) if n is None else n for s, n, _ in parts])
     values = np.concatenate([part[2] - fills[code] for part, code in zip(parts, group, strict=True)])
-    starts, lengths, values = sum_runs(starts, lengths, values, pointers)
+    starts, lengths, values = sum_runs(starts, lengths, values)
     return starts, lengths, (values / len(group) + fills[list(group)].mean()).astype(np.float32)

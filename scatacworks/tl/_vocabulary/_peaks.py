@@ -17,7 +17,8 @@ from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
-from scatacworks._membership import counted, listed
+from scatacworks._text import counted, listed
+from scatacworks.io import read_peaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,8 +101,6 @@ def collect_peaks(
 
 def read_samples(path: str | PathLike[str]) -> pd.DataFrame:
     """Read a folder of peak files, one per sample, or one file, whose first line may name a column of samples."""
-    from scatacworks.io import read_peaks
-
     table = read_peaks(path)
     if _first(table, SAMPLE_COLUMNS) is None:
         name = Path(path).name.split(".")[0]
@@ -148,8 +147,6 @@ def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> pd.DataFram
 
 def _read(path: str | Path) -> pd.DataFrame:
     """Peaks of one file."""
-    from scatacworks.io import read_peaks
-
     return read_peaks({"sample": path}).drop(columns="group")  # as one of several files it may be empty
 
 

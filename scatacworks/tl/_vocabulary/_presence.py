@@ -63,6 +63,8 @@ def presence(
 
     Raises
     ------
+    TypeError
+        If `index` is no AnnData.
     ValueError
         If not exactly one of `peaks` and `signal` is given, or `min_fraction` is not in (0, 1].
 

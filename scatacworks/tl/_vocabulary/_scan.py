@@ -11,8 +11,7 @@ from tqdm.auto import tqdm
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.nmf import factorize
-from scatacworks._core.reconstruction import confusion
-from scatacworks._core.stats import area_over_thresholds, reconstruction_scores
+from scatacworks._core.reconstruction import area_over_thresholds, confusion, reconstruction_scores
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._device import choose, memory_explained
 from scatacworks.tl._vocabulary._matrix import patterns_of
@@ -119,13 +118,13 @@ def vocabulary_scan(
         counts = confusion(patterns, factors.rows, factors.columns, thresholds, n_jobs=n_jobs).sum(axis=1)
         curves.append(pd.DataFrame(dict(zip(("tp", "fp", "tn", "fn"), counts, strict=True))).assign(n_components=k))
         curves[-1].insert(0, "threshold", thresholds)
-    result = summarise(pd.concat(curves, ignore_index=True), boundary)
+    result = summarize(pd.concat(curves, ignore_index=True), boundary)
     result["summary"]["explained_variance"] = variance
     index.uns[key_added] = result
     return index if copy else None
 
 
-def summarise(curves: pd.DataFrame, boundary: float) -> dict[str, Any]:
+def summarize(curves: pd.DataFrame, boundary: float) -> dict[str, Any]:
     """Scores from counts: `n_components`, `threshold`, `tp`, `fp`, `tn`, `fn` per row."""
     scores = reconstruction_scores(curves["tp"], curves["fp"], curves["fn"])
     curves = curves.assign(**dict(zip(("precision", "recall", "f1"), scores, strict=True)))

@@ -186,7 +186,7 @@ def start_of(
     if init == "random":
         mean = np.sqrt(patterns.n_ones / patterns.n_rows / patterns.count.sum() / k)
         return tuple(mean * np.abs(rng.standard_normal((n, k))) for n in (patterns.n_rows, len(patterns.count)))
-    rows, columns = nndsvd(patterns, k, seed=rng, n_jobs=n_jobs)
+    rows, columns = nndsvd(patterns, k, rng=rng, n_jobs=n_jobs)
     if not rows.any(axis=0).all():
         empty = int((~rows.any(axis=0)).sum())
         logger.warning("The matrix has rank %d; %d component(s) stay empty.", k - empty, empty)

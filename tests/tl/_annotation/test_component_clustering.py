@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import scatacworks as sca
-from scatacworks._core.neighbours import _shuffle, permuted
+from scatacworks._core.label_clustering import _shuffle, permuted
 
 
 def test_observed_distance_equals_a_loop(make_index):

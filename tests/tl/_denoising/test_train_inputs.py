@@ -155,8 +155,8 @@ def cut_sites(rate, seed=0, sizes=SIZES):
     chromosomes = []
     for chrom, size in sizes.items():
         expected = np.full(size, rate / 20)
-        for centre in range(3000, size - 1000, 4000):
-            expected[centre - 150 : centre + 150] = rate
+        for center in range(3000, size - 1000, 4000):
+            expected[center - 150 : center + 150] = rate
         expected[:300] = expected[-300:] = 0
         counts = rng.poisson(expected)
         at = np.flatnonzero(counts).astype(np.int32)

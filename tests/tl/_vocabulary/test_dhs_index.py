@@ -265,8 +265,8 @@ def test_centres_stand_for_missing_summits_and_this_is_said_once(peaks, caplog):
     with caplog.at_level(logging.WARNING, logger="scatacworks"):
         index = sca.tl.dhs_index(peaks.drop(columns="summit"))
     assert [record.message for record in caplog.records] == ["The peaks have no summit column; their centres are used."]
-    centre = (peaks["start"] + peaks["end"]) // 2
-    np.testing.assert_array_equal(index.uns["dhs_index"]["peaks"]["summit"], centre)
+    center = (peaks["start"] + peaks["end"]) // 2
+    np.testing.assert_array_equal(index.uns["dhs_index"]["peaks"]["summit"], center)
 
 
 def test_without_a_signal_every_peak_counts_one(peaks, caplog):

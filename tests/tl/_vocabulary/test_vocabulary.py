@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 
 import scatacworks as sca
 from scatacworks.tl._vocabulary._saturation import expected_new
-from scatacworks.tl._vocabulary._scan import summarise
+from scatacworks.tl._vocabulary._scan import summarize
 
 NAMES = [
     "Tissue invariant",
@@ -215,7 +215,7 @@ def test_published_scores_are_recomputed(shared_data):
     }
     files = sorted((shared_data / "dhs_meuleman2020" / "total_pr").glob("k*.tsv"))
     tables = [pd.read_csv(file, sep="\t").assign(n_components=int(file.stem[1:])) for file in files]
-    result = summarise(pd.concat(tables).rename(columns=str.lower), 0.35)
+    result = summarize(pd.concat(tables).rename(columns=str.lower), 0.35)
     summary = result["summary"].set_index("n_components")
     assert len(summary) == 17
     for k, (f1, precision, recall, auprc) in published.items():

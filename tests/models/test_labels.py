@@ -12,7 +12,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks._core.pileup import run_length_coverage
-from scatacworks.models._labels import label_peaks
+from scatacworks.models._labels import label_peaks, least_coverage, upper_tail_score
 
 MACS = Path(sys.executable).parent / "macs3"
 
@@ -49,6 +49,19 @@ def test_peaks_equal_those_of_macs3(source, request, tmp_path):
     theirs = pd.read_csv(tmp_path / "peaks.narrowPeak", sep="\t", header=None)[[1, 2]].to_numpy(np.int64)
     assert len(found) > 20
     np.testing.assert_array_equal(found, theirs[np.argsort(theirs[:, 0])])
+
+
+def test_labels_follow_the_rule_of_macs():
+    prob = pytest.importorskip("MACS3.Signal.Prob")
+    for mean in (0.3556, 5.1):
+        for seen in (0, 1, 7, 14, 40):
+            expected = -prob.poisson_cdf(seen, mean, lower=False, log10=True)
+            assert upper_tail_score(np.array([seen]), mean)[0] == pytest.approx(expected, abs=1e-5)
+        least = least_coverage(mean, 3.0)
+        assert upper_tail_score(np.array([least - 1, least]), mean).tolist() == sorted(
+            upper_tail_score(np.array([least - 1, least]), mean)
+        )
+    assert np.isfinite(upper_tail_score(np.array([5000]), 0.5)).all()
 
 
 def write_bedgraph(path, starts, lengths, values, size):
