@@ -11,8 +11,8 @@ import numpy as np
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._core.spans import painted
 from scatacworks._groups import chosen_groups
-from scatacworks._membership import listed
 from scatacworks._regions import as_regions, with_positions
+from scatacworks._text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
