@@ -52,7 +52,7 @@ def make_index():
     index.obsm["X_vocabulary"] = np.random.default_rng(1).random((6, 2))
     index.obsm["motif_deviations_z"] = pd.DataFrame({"GATA1": np.arange(6.0)}, index=index.obs_names)
     index.varm["motif_matches"] = pd.DataFrame({"GATA1": np.arange(12) < 6}, index=index.var_names)
-    index.uns["gene_components"] = {"params": {}, "genes": pd.DataFrame()}
+    index.uns["gene_components"] = {"params": {"downstream": 0}, "genes": pd.DataFrame()}
     return index
 
 
