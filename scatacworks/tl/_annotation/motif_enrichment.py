@@ -89,7 +89,9 @@ def motif_enrichment(
     KeyError
         If labels, sequences or stored matches are missing.
     ValueError
-        If sequences are empty or the motif file is of another form; if `.uns[key_added]` holds another kind of result.
+        If sequences are empty or the motif file is of another form; if `.uns[key_added]` holds another kind of result;
+        if `key_added` is another name and the motifs are others than those of `.uns["motif_enrichment"]`, whose matches
+        they would replace.
 
     Examples
     --------
@@ -111,12 +113,13 @@ def motif_enrichment(
     labels, components = labels_of(index, component_key)
     if motifs is not None:
         loaded = load_motifs(motifs)
+        names, factors = [motif.name for motif in loaded], ["::".join(motif.factors) for motif in loaded]
+        _keep_names(index, names, key_added)
         index.varm[_keys.MOTIF_MATCHES] = match(
             sequences_of(index.var, sequences, width=width), loaded, p_value=p_value,
             background=None if background is None else np.asarray(background, np.float64),
             n_jobs=n_jobs, progress=progress,
         )  # fmt: skip
-        names, factors = [motif.name for motif in loaded], ["::".join(motif.factors) for motif in loaded]
     elif _keys.MOTIF_MATCHES in index.varm and _keys.MOTIF_ENRICHMENT in index.uns:
         stored = index.uns[_keys.MOTIF_ENRICHMENT]
         names, factors = list(stored["motifs"]), list(stored["factors"])
@@ -136,6 +139,18 @@ def motif_enrichment(
         _keys.PARAMS: {"p_value": p_value, "component_key": component_key, "sequences": str(sequences), "width": width},
     }
     return index if copy else None
+
+
+def _keep_names(index: AnnData, names: list[str], key_added: str) -> None:
+    """Refuse matches of other motifs than those that the default slot names, which later steps take them for."""
+    kept = index.uns.get(_keys.MOTIF_ENRICHMENT)
+    if key_added != _keys.MOTIF_ENRICHMENT and kept is not None and list(kept["motifs"]) != names:
+        msg = (
+            f".varm[{_keys.MOTIF_MATCHES!r}] has the matches of the motifs in .uns[{_keys.MOTIF_ENRICHMENT!r}], and "
+            "other motifs would take their place: leave key_added out, or delete it first: "
+            f"del index.uns[{_keys.MOTIF_ENRICHMENT!r}]."
+        )
+        raise ValueError(msg)
 
 
 def _test(matches: sparse.csc_matrix, labels: np.ndarray, components: np.ndarray) -> pd.DataFrame:

@@ -66,6 +66,17 @@ def test_matches_are_reused_for_another_grouping_and_unlabelled_elements_are_lef
     assert index.uns["by_half"]["table"]["n_component"].tolist() == [300]
 
 
+def test_matches_never_come_under_the_names_of_other_motifs(index):
+    sca.tl.motif_enrichment(index, motifs=[GATA], progress=False)
+    before = index.varm["motif_matches"].copy()
+    with pytest.raises(ValueError, match=r"matches of the motifs in \.uns\['motif_enrichment'\], and other motifs"):
+        sca.tl.motif_enrichment(index, motifs=[CTCF], key_added="other", progress=False)
+    assert (index.varm["motif_matches"] != before).nnz == 0
+    sca.tl.motif_enrichment(index, motifs=[GATA], key_added="same", progress=False)
+    sca.tl.motif_enrichment(index, motifs=[CTCF], progress=False)
+    assert index.uns["motif_enrichment"]["motifs"].tolist() == ["CTCF"]
+
+
 def test_fasta_equals_the_column(index, tmp_path):
     fasta = tmp_path / "g.fa"
     genome = ["N"] * 600_000
