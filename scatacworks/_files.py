@@ -29,8 +29,12 @@ _REFUSAL = "Cannot write "
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], *, holds: str | None = None) -> Iterator[Path]:
+def atomic_path(
+    path: str | os.PathLike[str], *, holds: str | None = None, folder: Path | None = None
+) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it takes the final name only when the block ends without an error.
+
+    With `folder`, on the same file system, the path is in there, so that what a killed process leaves goes with it.
 
     Works for files and for folders (a zarr store). The parent folder is made when missing. An earlier file is replaced;
     an earlier folder only where it is empty or holds a file of the name `holds`, by which its kind is known.
@@ -48,7 +52,8 @@ def atomic_path(path: str | os.PathLike[str], *, holds: str | None = None) -> It
     if holds is not None:
         require_replaceable(final, holds)
     require_writable(final.parent)
-    aside = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.part{''.join(final.suffixes[-1:])}")
+    part = f".{final.name}.{uuid.uuid4().hex[:8]}.part{''.join(final.suffixes[-1:])}"
+    aside = (final.parent if folder is None else require_writable(folder)) / part
     try:
         yield aside
         if holds is not None and final.is_dir():
@@ -111,9 +116,10 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
     folder = path.with_name(f".{path.name}.unfinished")
     note, text = folder / "parameters.json", json.dumps(description, sort_keys=True)
     if note.exists():
-        if note.read_text() != text:
+        stored, now = json.loads(note.read_text()), json.loads(text)
+        if other := [name for name in {**now, **stored} if stored.get(name) != now.get(name)]:
             msg = (
-                f"{folder} holds unfinished work of a run with other parameters, model or input. Repeat that run to "
+                f"{folder} holds unfinished work of a run that differs in {', '.join(other)}. Repeat that run to "
                 "finish it, delete the folder, or give another path."
             )
             raise ValueError(msg)

@@ -44,35 +44,40 @@ class Parts:
     path
         The final store.
     description
-        Whatever decides the result; units of another run are not mixed in.
+        Whatever decides the result. Files are named by its digest, so that units of another run are never mixed in,
+        even where the folder was deleted under that one to begin this.
 
     Raises
     ------
     FileExistsError, NotADirectoryError, PermissionError
-        If `path` holds something else, is a file or cannot be written to.
+        If `path` holds something else, is a file or cannot be written to; the finished store need not be writable.
     ValueError
         If unfinished work of other parameters lies there.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.path = path
-        require_replaceable(path, _KNOWN_BY)
         self._opened: tuple = (None, None)  # the unit read last
         self._claims: dict[Unit, FileLock] = {}
         self._digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         if not self.is_finished:
+            require_replaceable(path, _KNOWN_BY)
+            if (path / _KNOWN_BY).exists():
+                logger.warning("%s holds the tracks of another run, which are replaced at the end.", path)
             self.folder = unfinished_folder(path, description)
-            if done := len(list(self.folder.glob("*.npz"))):
+            if done := len(list(self.folder.glob(f"{self._digest[:12]}-*.npz"))):
                 logger.info("%d units in %s are done; going on with the others.", done, self.folder)
 
     @property
     def is_finished(self) -> bool:
         """Whether the store holds the result of this very run."""
-        note = self.path / _DIGEST
-        return note.exists() and note.read_text() == self._digest
+        try:
+            return (self.path / _DIGEST).read_text() == self._digest
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _file(self, unit: Unit) -> Path:
-        return self.folder / f"chrom{unit.chroms[0]:05d}-group{unit.groups[0]:06d}.npz"
+        return self.folder / f"{self._digest[:12]}-chrom{unit.chroms[0]:05d}-group{unit.groups[0]:06d}.npz"
 
     def has(self, unit: Unit) -> bool:
         """Tell whether a unit is done."""
@@ -110,7 +115,7 @@ class Parts:
         """Take a lock; `None` if another process has it, or all is finished and the folder gone."""
         lock = FileLock(self.folder / f"{name}.lock")
         try:
-            lock.acquire(timeout=-1 if wait else 0)
+            lock.acquire(timeout=-1 if wait else 0, poll_interval=0.5)  # seldom enough for a network's file system
         except Timeout:
             return None
         except FileNotFoundError:
@@ -133,7 +138,7 @@ class Parts:
 
     def fill(self, levels: np.ndarray) -> np.ndarray:
         """Return the levels of bases without a run with which the first unit was computed, or note these."""
-        note = self.folder / "fill.npy"
+        note = self.folder / f"{self._digest[:12]}-fill.npy"
         with self.alone(note.stem):
             if note.exists():
                 return np.load(note)
@@ -157,6 +162,11 @@ class Parts:
     def sign(self, store: Path) -> None:
         """Note in a store what decided it, so that a repeated call finds it finished."""
         (store / _DIGEST).write_text(self._digest)
+
+    def remove_begun_stores(self) -> None:
+        """Delete what processes that were killed while they wrote the store left of it."""
+        for left in self.folder.glob(f".{self.path.name}.*.part*"):
+            shutil.rmtree(left)
 
     def remove(self) -> None:
         """Delete the finished units; another process that is at the end may be doing the same."""
@@ -201,9 +211,20 @@ def compute(predictor: Predictor, parts: Parts, *, progress: bool) -> None:
 
 
 def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
-    """Turn the finished units into the store, unless another process does, and delete them."""
+    """Turn the finished units into the store, unless another process does, and delete them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If somebody else deleted some of them.
+    """
     with parts.alone("store"):
         if not parts.is_finished:
+            parts.remove_begun_stores()
+            lost = sum(not parts.has(unit) for unit in predictor.units())
+            if lost:
+                msg = f"{lost} finished units in {parts.folder} were deleted; repeat the call to compute them again."
+                raise FileNotFoundError(msg)
             _write(predictor, parts, scale)
     parts.remove()
 
@@ -211,7 +232,7 @@ def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
 def _write(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
     """Write the store, chromosome by chromosome."""
     genome = predictor.cut_sites.genome
-    with atomic_path(parts.path, holds=_KNOWN_BY) as aside:
+    with atomic_path(parts.path, holds=_KNOWN_BY, folder=parts.folder) as aside:
         aside.mkdir()
         for output, layer in enumerate(LAYERS[: len(predictor.kinds)]):
             chromosomes = ((c, _Chromosome(parts, predictor, output, c, scale)) for c in range(len(genome)))

@@ -115,7 +115,9 @@ def denoise(
         Write the tracks to a zarr store (a folder) and only its path to `.uns`; memory is then bounded by one
         chromosome. A run that was stopped goes on from its last finished unit when it is repeated, and one that is
         finished is not computed again. Processes that make the same call at the same time, on one machine with several
-        GPUs or on a cluster, share the work; each returns when all of it is done.
+        GPUs or on a cluster, share the work; each returns when all of it is done. A store of another run that is there
+        is replaced, with a warning in the log: choices of `groups` that are to be kept need a path each.
+        `prior="self"` is made in memory, by every process for itself.
     key_added
         Slot of `.uns` to write.
     mod
@@ -243,7 +245,7 @@ def _run(
     if path is None:
         found = to_tracks(predictor, run_all(predictor, progress=progress), scale)
         return {layer: tracks.to_dict() for layer, tracks in zip(_store.LAYERS, found, strict=False)}
-    parts = _store.Parts(path, _digest(predictor, scale, params))
+    parts = _store.Parts(path, _digest(predictor, params))
     if parts.is_finished:
         logger.info("%s holds the result of this very run; it is taken as it is.", path)
         return {"path": str(path)}
@@ -273,7 +275,7 @@ def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, sourc
     )
 
 
-def _digest(predictor: Predictor, scale: np.ndarray, params: Mapping[str, Any]) -> dict[str, Any]:
+def _digest(predictor: Predictor, params: Mapping[str, Any]) -> dict[str, Any]:
     """Whatever decides the result, for a run that is taken up again."""
     content = hashlib.sha256()
     for _, runs in predictor.cut_sites.chromosomes():
@@ -284,6 +286,5 @@ def _digest(predictor: Predictor, scale: np.ndarray, params: Mapping[str, Any]) 
     kept = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in params.items()}
     return kept | {
         "cut_sites": content.hexdigest(),
-        "scale": scale.tolist(),
         "regions": {str(chrom): intervals.tolist() for chrom, intervals in regions.items()},
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -9,8 +12,10 @@ import pytest
 
 import scatacworks as sca
 from scatacworks.models import BinnedUNet
+from scatacworks.models._plan import Unit
 from scatacworks.models._predictor import Predictor
 from scatacworks.models.predict import predict
+from scatacworks.tl._denoising import _store
 
 DEPTH = {"B": 5e6, "NK/T": 5e5, "nothing": 0}
 GROUPS = ["B", "NK/T"]
@@ -119,7 +124,7 @@ def test_a_stopped_run_goes_on_where_it_was(adata, model_file, tmp_path, monkeyp
     assert "stored" not in adata.uns
     assert not path.exists()
 
-    with pytest.raises(ValueError, match="unfinished work of a run with other parameters"):
+    with pytest.raises(ValueError, match=r"unfinished work of a run that differs in depth\."):
         denoise(adata, model_file, path=path, key_added="stored", depth=1e6)
 
     again = []
@@ -128,6 +133,75 @@ def test_a_stopped_run_goes_on_where_it_was(adata, model_file, tmp_path, monkeyp
     assert not set(seen) & set(again)
     assert_same(layers(adata, "stored"), whole)
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_units_of_a_run_whose_folder_was_deleted_are_not_mixed_in(tmp_path):
+    one = _store.Parts(tmp_path / "store", {"depth": 1})
+    unit = Unit((0,), (0,))
+    assert list(one.claimed([unit], wait=False)) == [unit]
+    shutil.rmtree(one.folder)
+    two = _store.Parts(tmp_path / "store", {"depth": 2})
+    one.save(unit, {(0, 0): ((np.zeros(1, np.int32),) * 3,)})
+    assert one.has(unit)
+    assert one.folder == two.folder
+    assert not two.has(unit)
+
+
+def test_what_was_killed_while_the_store_was_written_goes(adata, model_file, tmp_path, monkeypatch):
+    path, rest = tmp_path / "store", tmp_path / ".store.unfinished" / ".store.12345678.part"
+
+    def killed(*_):
+        (rest / "signal").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_store, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            denoise(adata, model_file, path=path)
+
+    def written(*arguments):
+        assert not rest.exists()
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    write = _store._write
+    monkeypatch.setattr(_store, "_write", written)
+    with pytest.raises(KeyboardInterrupt):
+        denoise(adata, model_file, path=path)
+    denoise(adata, model_file, path=path)
+    assert (path / "signal").is_dir()
+
+
+def test_units_that_somebody_deletes_are_told_of(adata, model_file, tmp_path, monkeypatch):
+    finish = _store.finish
+
+    def deleted(predictor, parts, scale):
+        shutil.rmtree(parts.folder)
+        finish(predictor, parts, scale)
+
+    monkeypatch.setattr(_store, "finish", deleted)
+    with pytest.raises(FileNotFoundError, match="repeat the call"):
+        denoise(adata, model_file, path=tmp_path / "store")
+    monkeypatch.undo()
+    denoise(adata, model_file, path=tmp_path / "store")
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_finished_store_is_taken_from_where_nothing_can_be_written(adata, model_file, tmp_path, monkeypatch):
+    denoise(adata, model_file, path=tmp_path / "store")
+    first = layers(adata)
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    denoise(adata, model_file, path=tmp_path / "store")
+    assert_same(layers(adata), first)
+    with pytest.raises(PermissionError, match="no permission"):
+        denoise(adata, model_file, depth=1e6, path=tmp_path / "store")
+
+
+def test_replacing_the_store_of_another_run_is_told(adata, model_file, tmp_path, caplog):
+    denoise(adata, model_file, path=tmp_path / "store")
+    assert "replaced" not in caplog.text
+    denoise(adata, model_file, path=tmp_path / "store", groups=["B"])
+    assert "store holds the tracks of another run, which are replaced at the end." in caplog.text
 
 
 def test_ctrl_c_in_memory_leaves_no_slot(adata, model_file, monkeypatch):

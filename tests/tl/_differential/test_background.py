@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(adata, model, monkeypatch, tmp_
     options = {"regions": REGIONS, "model": model, "path": path, "progress": False}
     with pytest.raises(KeyboardInterrupt):
         sca.tl.background(adata, **options)
-    with pytest.raises(ValueError, match="unfinished work of a run with other parameters"):
+    with pytest.raises(ValueError, match="unfinished work of a run that differs in tile"):
         sca.tl.background(adata, **options | {"tile": 1000})
     done = []
     monkeypatch.setattr(
