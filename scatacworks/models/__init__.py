@@ -11,6 +11,7 @@ _PUBLIC: dict[str, str] = {
     "GaussianConfig": "gaussian",
     "Linear": "linear",
     "LinearConfig": "linear",
+    "Model": "base",
     "ResNet": "resnet",
     "ResNetConfig": "resnet",
     "Rounding": "_rounding",

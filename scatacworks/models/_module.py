@@ -105,6 +105,7 @@ class TrainingModule(L.LightningModule):
 
     def __init__(self, model: Model, config: TrainConfig, data: tuple[list[Sample], list[Sample]], seed: int) -> None:
         super().__init__()
+        model.check_geometry()
         self.model, self.settings, self.seed, self._data = model, config, seed, data
         self.average = copy.deepcopy(model).requires_grad_(requires_grad=False) if config.average else None
         self._train = Drawer(data[0], model, config.draw)

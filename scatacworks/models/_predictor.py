@@ -102,6 +102,7 @@ class Predictor:
     ) -> None:
         if guidance is None and model.has_guide:
             model = without_guide(model)  # whose context is narrower
+        model.check_geometry()
         self.guidance = guidance
         self.kinds = KINDS[:2] if guidance is None else KINDS
         self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip

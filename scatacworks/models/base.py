@@ -59,6 +59,10 @@ def _copy(value: Any) -> Any:
     return value.copy() if isinstance(value, list | dict) else value
 
 
+ARCHITECTURES = ("BinnedUNet", "ResNet", "UNet", "Linear", "Gaussian")
+"""Names of the package's own networks."""
+
+
 class Model(nn.Module):
     """Base of all networks: cut-site counts with halo in, signal and peak logit out.
 
@@ -67,8 +71,22 @@ class Model(nn.Module):
     coordinates (0-based); then the result does not depend on how a chromosome is cut into windows, apart from float
     rounding. Counts outside a chromosome are zero.
 
+    A subclass is trained, used, saved and loaded like the package's own networks; its file can be loaded wherever the
+    class has been imported.
+
+    Parameters
+    ----------
+    config
+        Frozen dataclass of what JSON can write, an instance of the subclass's :attr:`config_class`.
+    card
+        Model card; missing keys get the defaults of :func:`~scatacworks.models.base.new_card`.
+
     Attributes
     ----------
+    architecture
+        Name that files know the class by; the name of the class where it gives none.
+    config_class
+        Class of `config`, from which a stored network is built again.
     config
         Frozen dataclass with everything needed to build the network again.
     card
@@ -81,6 +99,29 @@ class Model(nn.Module):
         bp of context on either side of the core.
     extra_channels
         Names of input channels after the cut-site counts.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import torch
+    >>> from scatacworks.models import Model
+    >>> @dataclass(frozen=True)
+    ... class TinyConfig:
+    ...     width: int = 25
+    >>> class Tiny(Model):
+    ...     config_class = TinyConfig
+    ...     bin_size, stride, halo = 8, 128, 128  # 12 bins of context, and one to interpolate: 104 bp, rounded up
+    ...
+    ...     def __init__(self, config=None, card=None):
+    ...         super().__init__(config or TinyConfig(), card)
+    ...         self.conv = torch.nn.Conv1d(1, 2, self.config.width, padding="same")
+    ...
+    ...     def forward(self, counts, depth):
+    ...         scaled = counts * (self.target_depth / depth)[:, None, None]
+    ...         signal, logit = self.crop(self.conv(torch.log1p(scaled))).unbind(1)
+    ...         return torch.relu(signal), logit
+    >>> Tiny().architecture
+    'Tiny'
     """
 
     architecture: ClassVar[str] = "Model"
@@ -89,6 +130,14 @@ class Model(nn.Module):
     bin_size: int = 1
     stride: int = 1
     halo: int = 0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "architecture" not in vars(cls):  # its files are not its parent's
+            cls.architecture = cls.__name__
+        if cls.architecture in ARCHITECTURES and cls.__module__.split(".")[0] != __name__.split(".")[0]:
+            msg = f"{cls.architecture} is a network of scatacworks; give the class another name or `architecture`."
+            raise TypeError(msg)
 
     def __init__(self, config: Any, card: dict[str, Any] | None = None) -> None:
         super().__init__()
@@ -168,7 +217,44 @@ class Model(nn.Module):
             msg = f"a window needs more than {shortest} bins ({2 * self.halo} bp of halo); got {counts.shape[-1]}"
             raise ValueError(msg)
 
+    def check_geometry(self) -> None:
+        """Refuse a network of one's own whose halo and stride do not fit its bins, or whose output not its core.
+
+        Raises
+        ------
+        ValueError
+            If so.
+        """
+        if self.architecture in ARCHITECTURES:
+            return
+        if self.stride % self.bin_size or self.halo % self.stride:
+            msg = (
+                f"{self.architecture} has bins of {self.bin_size} bp, a stride of {self.stride} bp and a halo of "
+                f"{self.halo} bp; the stride must be a multiple of the bins, and the halo one of the stride."
+            )
+            raise ValueError(msg)
+        expected = (1, self.stride // self.bin_size + 2 * self.margin)
+        shapes = [tuple(values.shape) for values in self._on_zeros(1e6)]
+        if shapes != [expected] * 2:
+            msg = (
+                f"{self.architecture} returned {' and '.join(map(str, shapes))} for a core of {self.stride} bp with "
+                f"its halo; expected signal and logit of {expected}: the bins of the core and {self.margin} on either "
+                "side. Model.crop cuts off the rest."
+            )
+            raise ValueError(msg)
+
     @torch.no_grad()
+    def _on_zeros(self, depth: float) -> tuple[Tensor, ...]:
+        """Run the network, in evaluation mode, on one stride without cut sites."""
+        parameter = next(self.parameters())
+        n_bins = (2 * self.halo + self.stride) // self.bin_size
+        zeros = torch.zeros((1, self.n_channels, n_bins), dtype=parameter.dtype, device=parameter.device)
+        was_training = self.training
+        self.eval()
+        found = self(zeros, torch.full((1,), float(depth), dtype=parameter.dtype, device=parameter.device))
+        self.train(was_training)
+        return found
+
     def constant(self, depth: float) -> tuple[float, float]:
         """Signal and logit where no cut site is within reach.
 
@@ -181,13 +267,7 @@ class Model(nn.Module):
         -------
         The two constants, computed by running the network on zeros.
         """
-        parameter = next(self.parameters())
-        n_bins = (2 * self.halo + self.stride) // self.bin_size
-        zeros = torch.zeros((1, self.n_channels, n_bins), dtype=parameter.dtype, device=parameter.device)
-        was_training = self.training
-        self.eval()
-        signal, logit = self(zeros, torch.full((1,), float(depth), dtype=parameter.dtype, device=parameter.device))
-        self.train(was_training)
+        signal, logit = self._on_zeros(depth)
         middle = signal.shape[-1] // 2
         return float(signal[0, middle]), float(logit[0, middle])
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from scatacworks._files import atomic_path, require_file
-from scatacworks.models.base import Model, new_card
+from scatacworks.models.base import ARCHITECTURES, Model, new_card
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
 
     import pandas as pd
@@ -175,10 +176,18 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
 
 
 def architectures() -> dict[str, type[Model]]:
-    """Every architecture by name."""
+    """Every architecture by name: the package's own, then other subclasses of :class:`Model` that were imported."""
     from scatacworks import models
 
-    return {name: getattr(models, name) for name in ("BinnedUNet", "ResNet", "UNet", "Linear", "Gaussian")}
+    own = {name: getattr(models, name) for name in ARCHITECTURES}
+    return own | {cls.architecture: cls for cls in _subclasses(Model) if cls.architecture not in own}
+
+
+def _subclasses(cls: type[Model]) -> Iterator[type[Model]]:
+    """Yield all that derives from a class; of classes of one name, the one defined last comes last."""
+    for derived in cls.__subclasses__():
+        yield derived
+        yield from _subclasses(derived)
 
 
 def build(architecture: str, config: dict[str, Any], card: dict[str, Any], source: str = "the model") -> Model:
@@ -206,7 +215,10 @@ def build(architecture: str, config: dict[str, Any], card: dict[str, Any], sourc
     """
     known = architectures()
     if architecture not in known:
-        msg = f"{source} is of the unknown architecture {architecture!r}; this version knows {', '.join(known)}."
+        msg = (
+            f"{source} is of the unknown architecture {architecture!r}; known are {', '.join(known)}. Define or import "
+            "the class first where it is of your own."
+        )
         raise ValueError(msg)
     cls = known[architecture]
     try:

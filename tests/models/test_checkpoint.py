@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scatacworks import models
-from scatacworks.models.checkpoint import fingerprint
+from scatacworks.models.checkpoint import build, fingerprint
 
 
 @pytest.mark.parametrize("cls", [models.BinnedUNet, models.ResNet, models.UNet, models.Linear, models.Gaussian])
@@ -130,6 +130,44 @@ def test_mismatch_names_the_tensor(tmp_path):
     card.write_text("{")
     with pytest.raises(ValueError, match="not a model card"):
         models.load(own)
+
+
+class Doubled(models.Linear):
+    """A network of one's own, which stores no name of its architecture."""
+
+    def forward(self, counts, depth):
+        signal, logit = super().forward(counts, depth)
+        return 2 * signal, logit
+
+
+def test_a_network_of_ones_own_comes_back_as_what_it_is(tmp_path):
+    model = Doubled()
+    loaded = models.load(models.save(model, tmp_path / "own"))
+    assert type(loaded) is Doubled
+    counts, depth = torch.ones(1, 1, (1024 + 2 * model.halo) // 8), torch.tensor([1e6])
+    torch.testing.assert_close(loaded(counts, depth)[0], 2 * models.Linear()(counts, depth)[0])
+    assert fingerprint(loaded) != fingerprint(models.Linear())
+
+
+def test_a_class_defined_again_takes_the_place_of_the_first():
+    made = [type("Again", (Doubled,), {"__module__": __name__}) for _ in range(2)]
+    assert type(build("Again", {}, {})) is made[1]
+
+
+def test_a_class_cannot_take_the_name_of_a_network_of_the_package():
+    with pytest.raises(TypeError, match="ResNet is a network of scatacworks"):
+        type("ResNet", (models.Model,), {"__module__": __name__})
+
+
+@pytest.mark.parametrize(
+    ("geometry", "message"),
+    [({"halo": 4300}, "the halo one of the stride"), ({"crop": lambda _, values: values}, r"returned .* Model.crop")],
+)
+def test_a_network_that_does_not_fit_its_windows_is_refused(geometry, message):
+    model = type("Unfit", (Doubled,), {"__module__": __name__, "crop": geometry.get("crop", models.Model.crop)})()
+    model.halo = geometry.get("halo", model.halo)
+    with pytest.raises(ValueError, match=message):
+        model.check_geometry()
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
