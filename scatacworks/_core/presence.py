@@ -81,3 +81,32 @@ def elements_hit(
                 elements.append(at)
             at -= 1
     return np.array(peaks, dtype=np.int64), np.array(elements, dtype=np.int64)
+
+
+@njit
+def count_new(indptr: np.ndarray, indices: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Count, for every sample, the elements that it has and no chosen sample has.
+
+    Parameters
+    ----------
+    indptr, indices
+        Samples of every element: a CSC matrix of samples x elements.
+    chosen
+        Which samples are; bool `(n_samples,)`.
+
+    Returns
+    -------
+    Number of elements; int64 `(n_samples,)`, zero for the chosen.
+    """
+    counts = np.zeros(len(chosen), np.int64)
+    for element in range(len(indptr) - 1):
+        samples = indices[indptr[element] : indptr[element + 1]]
+        is_new = True
+        for sample in samples:  # soon left where many are chosen, or have it
+            if chosen[sample]:
+                is_new = False
+                break
+        if is_new:
+            for sample in samples:
+                counts[sample] += 1
+    return counts

@@ -12,6 +12,7 @@ from scipy.stats import binom
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
+from scatacworks._core.presence import count_new
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -146,14 +147,11 @@ def _subsets(n: int, size: int, n_subsets: int, rng: np.random.Generator) -> np.
 
 def _spread(present: sp.csr_matrix, sizes: np.ndarray, n_subsets: int, rng: np.random.Generator) -> pd.DataFrame:
     """Median, range and interval of the pooled counts of new elements over random subsets."""
-    matrix = present.astype(np.float32)
+    by_element = present.tocsc()
     rows = []
     for size in sizes:
-        subsets = _subsets(matrix.shape[0], int(size), n_subsets, rng)
-        counts = []
-        for subset in subsets:
-            absent = np.asarray(matrix[subset].sum(axis=0)).ravel() == 0
-            counts.append(matrix[~subset] @ absent)
+        subsets = _subsets(present.shape[0], int(size), n_subsets, rng)
+        counts = [count_new(by_element.indptr, by_element.indices, subset)[~subset] for subset in subsets]
         pooled = np.sort(np.concatenate(counts))
         low, high = binom.ppf([0.025, 0.975], len(pooled), 0.5).astype(int)
         bounds = (pooled[max(low - 1, 0)], pooled[min(high, len(pooled) - 1)])
