@@ -97,7 +97,7 @@ class _Validation(Dataset):
             return crop | {"level": f"{amount} cell{'s' if amount > 1 else ''}"}
         rng = np.random.default_rng([self.seed, i])
         crop = self.drawer.at(sample, chrom, begin, depth=amount, rng=rng)
-        return crop | {"level": f"{amount / 1e6:g}M"}
+        return crop | {"level": f"{amount / 1e6:.3g}M"}
 
 
 class TrainingModule(L.LightningModule):

@@ -10,6 +10,13 @@ from scatacworks._arguments import whole
 from scatacworks.models.data import DrawRules
 
 Recipe = Literal["default", "paper"]
+_CHOICES = {
+    "optimizer": ("adamw", "adam"),
+    "schedule": ("cosine", "constant"),
+    "loss": ("poisson", "paper"),
+    "select": ("last", "best"),
+    "monitor": ("auprc", "auroc"),
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,10 @@ class TrainConfig:
         object.__setattr__(self, "validation_depths", tuple(self.validation_depths))
         for name in ("steps", "epochs", "batch_size"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                msg = f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, known))}."
+                raise ValueError(msg)
         if self.steps < self.epochs:
             msg = (
                 f"steps is {self.steps} and epochs {self.epochs}; every epoch needs at least one step. "

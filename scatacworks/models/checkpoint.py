@@ -325,6 +325,7 @@ def _load_original(path: Path, dilation: int, dilation_class: int) -> Model:
         name=path.name.split(".")[0],
         convention="atacworks",
         extension=config.extension,
+        data="not recorded in the original checkpoint",
         limits="Original checkpoint: training depths, genome and data are not recorded in the file.",
     )
     model = ResNet(config, card)

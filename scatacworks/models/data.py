@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scatacworks._arguments import whole
 from scatacworks._core.pileup import box_coverage
 from scatacworks._core.spans import painted
 from scatacworks._core.territory import REFERENCE_BP
@@ -153,6 +154,10 @@ class DrawRules:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_cells", tuple(map(int, self.n_cells)))
+        object.__setattr__(self, "core_bp", whole(self.core_bp, "core_bp"))
+        if np.shape(self.depth_range) != (2,) or not 0 < self.depth_range[0] <= self.depth_range[1]:
+            msg = f"depth_range is {self.depth_range!r}; expected the smallest and the largest depth, as (1e5, 1e7)."
+            raise ValueError(msg)
         if self.unit not in ("sites", "fragments", "cells"):
             msg = f"unit is {self.unit!r}; expected 'sites', 'fragments' or 'cells'."
             raise ValueError(msg)

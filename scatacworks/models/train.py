@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import signal
 import warnings
 from pathlib import Path
@@ -165,12 +166,22 @@ def fit(
         kept.load_state_dict(module.best[1])
     model.load_state_dict(kept.state_dict())
     model.cpu().eval()
+    model.card["metrics"] = _scores(module.history, config)
     result = TrainResult(model, pd.DataFrame(module.history), module.stopped, trainer.global_step, folder)
     if folder is not None:
         save(model, folder / TRAINED)
         with atomic_path(folder / _HISTORY) as aside:
             result.history.to_csv(aside, index=False)
     return result
+
+
+def _scores(history: list[dict[str, float]], config: TrainConfig) -> dict[str, dict[str, float]]:
+    """Validation scores of the weights that are kept, for the card."""
+    if not history:
+        return {}
+    row = max(history, key=lambda row: row["score"]) if config.select == "best" else history[-1]
+    scores = {name: float(f"{value:.4g}") for name, value in row.items() if math.isfinite(value)}
+    return {"validation": {name: value for name, value in scores.items() if name not in ("epoch", "loss", "score")}}
 
 
 def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bool) -> None:

@@ -84,8 +84,10 @@ def training(
         for shade, column in zip(plt.get_cmap("viridis")(np.linspace(0.1, 0.8, len(found))), found, strict=True):
             ax.plot(history["step"], history[column], color=shade, label=column.removeprefix(f"{metric}_"))
         ax.set_ylabel(_NAMES.get(metric, metric))
-        depths_only = not any(column.endswith(("cell", "cells")) for column in found)
-        ax.legend(title="cut sites" if depths_only else None, frameon=False, fontsize="small")
+    lines = max((ax.get_legend_handles_labels() for ax in axes[1:]), key=lambda found: len(found[1]), default=([], []))
+    depths_only = not any(column.endswith(("cell", "cells")) for column in found)
+    title = "cut sites" if depths_only else None
+    figure.legend(*lines, title=title, loc="outside right center", frameon=False, fontsize="small")
     for ax in axes:
         ax.set_xlabel("update")
         ax.spines[["top", "right"]].set_visible(False)

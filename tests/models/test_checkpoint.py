@@ -62,6 +62,7 @@ def test_original_layout_loads(tmp_path, width, width_class, prefix):
     assert loaded.config == config
     assert fingerprint(loaded) == fingerprint(model)
     assert loaded.card["convention"] == "atacworks"
+    assert loaded.card["data"]  # a model without any is taken for one that was not trained
 
 
 def test_original_layout_has_the_published_tensors():

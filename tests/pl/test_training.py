@@ -16,6 +16,7 @@ def test_training_draws_one_line_per_depth():
     figure = sca.pl.training(history, return_fig=True)
     assert [len(ax.lines) for ax in figure.axes] == [1, 2, 1]
     assert figure.axes[1].get_ylabel() == "AUPRC"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1M", "5M"]
     with pytest.raises(KeyError, match="no column of 'auroc'"):
         sca.pl.training(history, metrics=["auroc"])
 

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from scatacworks.models.base import Model
-    from scatacworks.models.data import Sample
+    from scatacworks.models.data import Intervals, Sample
     from scatacworks.models.train import TrainConfig, TrainResult
     from scatacworks.tracks import Tracks
 
     Files = str | PathLike[str] | Mapping[str, str | PathLike[str]]
+
+_SHOWN = 100  # regions of a split that a card names
 
 
 def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with defaults
@@ -108,13 +110,14 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     exclude
         Regions that take no part in the loss, such as a blacklist.
     model
-        Architecture (``"BinnedUNet"``, ``"ResNet"``, ``"UNet"``, ``"Linear"``, ``"Gaussian"``), or a model or its path
-        to start from.
+        Architecture (``"BinnedUNet"``, ``"ResNet"``, ``"UNet"``, ``"Linear"``, ``"Gaussian"``), or a model, which is
+        changed, or the name or path of one to start from. Its guide is left out, its card's licence kept.
     recipe, settings
         Named recipe and changes to it, such as ``{"steps": 3000}``; see
         :class:`~scatacworks.models.train.TrainConfig`. The ``"paper"`` recipe runs 25 passes over the data.
     card
-        Entries for the model's card: ``data``, ``licence``, ``genome``, ``limits``…
+        Entries for the model's card: ``data``, ``licence``, ``genome``, ``limits``… Its ``split`` and the ``metrics``
+        of the validation are filled in.
     out
         Folder for the checkpoint, the history and the model; one with an earlier run is refused.
     resume
@@ -220,7 +223,10 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)
     config = training.recipe(recipe, **changes)
     _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
-    network.card.update({"genome": clean.genome.name} | _describe(config, where, train_on, card))
+    kept_away = _samples.held_back(clean.genome, validation, holdout)[1]
+    kept_away = _samples.intervals(kept_away, clean.genome) if len(kept_away) else {}
+    described = _describe(network, config, (*where, kept_away), train_on)
+    network.card.update(described | {"genome": clean.genome.name} | dict(card or {}))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     options |= {"tensorboard": tensorboard, **bar}
     options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}
@@ -289,14 +295,24 @@ def _depth_range(config: TrainConfig, samples: list[Sample]) -> list[float]:
 
 
 def _describe(
-    config: TrainConfig, where: tuple[dict, dict], samples: list[Sample], card: Mapping[str, Any] | None
+    network: Model, config: TrainConfig, where: tuple[Intervals, Intervals, Intervals], samples: list[Sample]
 ) -> dict[str, Any]:
-    """Card entries that follow from the run."""
-    names = [", ".join(f"{c}:{s}-{e}" for c, rows in part.items() for s, e in rows[:3]) for part in where]
-    made = {
+    """Card entries that follow from the run, in place of what was said of the weights that it starts from."""
+    names = [_shown(part) for part in where]
+    before = network.card
+    origin = f", from the weights of {before['name']} (version {before['version']})" if before["data"] else ""
+    return {
         "name": "own",
+        "version": "1",
         "depth_range": _depth_range(config, samples),
-        "data": "trained by the user with tl.train",
-        "split": f"train {names[0]}; validation {names[1] or 'none'}",
+        "data": f"trained by the user with tl.train{origin}",
+        "split": f"train {names[0]}; validation {names[1]}; hold-out {names[2]}",
+        "limits": "",
     }
-    return made | dict(card or {})
+
+
+def _shown(part: Intervals) -> str:
+    """Regions as text, the first hundred."""
+    regions = [f"{chrom}:{start}-{end}" for chrom, rows in part.items() for start, end in rows]
+    more = f", … ({len(regions)} in all)" if len(regions) > _SHOWN else ""
+    return ", ".join(regions[:_SHOWN]) + more or "none"

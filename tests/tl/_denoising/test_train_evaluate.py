@@ -58,10 +58,41 @@ def test_training_uses_the_paper_chromosomes_and_fills_the_card(deep, tmp_path):
     )
     card = sca.models.load(tmp_path / "model.safetensors").card
     assert card["genome"] == "made up"
-    assert "train chr1:0-120000; validation chr20:0-120000" in card["split"]
-    assert "auprc_20M" in result.history
+    assert card["split"] == "train chr1:0-120000; validation chr20:0-120000; hold-out chr10:0-120000"
+    scores = result.history.iloc[-1]
+    for name in ("auprc_20M", "pearson_20M"):
+        assert card["metrics"]["validation"][name] == pytest.approx(scores[name], rel=1e-3)
     again = sca.tl.train(deep, model=result.model, settings=settings(), progress=False)
     assert again.model is result.model
+
+
+def test_what_is_said_of_the_bundled_weights_is_not_said_of_what_was_made_of_them(deep):
+    before = sca.models.load("default").card
+    made = sca.tl.train(deep, model="default", settings=settings(), validation=[], progress=False).model
+    assert not made.has_guide
+    assert before["metrics"]
+    assert made.card["metrics"] == {}
+    assert made.card["limits"] == ""
+    assert made.card["licence"] == before["licence"]
+    assert made.card["data"].endswith(f"from the weights of accessibility (version {before['version']})")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; expected 'adamw' or 'adam'"),
+        ({"schedule": "step"}, "schedule is 'step'"),
+        ({"loss": "mse"}, "loss is 'mse'; expected 'poisson' or 'paper'"),
+        ({"select": "first"}, "select is 'first'"),
+        ({"monitor": "pearson"}, "monitor is 'pearson'"),
+        ({"depth_range": 1e6}, "depth_range is 1000000.0; expected the smallest and the largest"),
+        ({"depth_range": (1e6, 1e5)}, "depth_range is"),
+        ({"core_bp": 0}, "core_bp is 0"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(deep, wrong, match):
+    with pytest.raises(ValueError, match=match):
+        sca.tl.train(deep, model="Linear", settings=settings(**wrong), progress=False)
 
 
 def test_split_leaves_the_holdout_alone():
