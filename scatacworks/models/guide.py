@@ -195,9 +195,14 @@ def with_guide(model: BinnedUNet, tensors: Mapping[str, Tensor] | None = None) -
 
     Raises
     ------
+    TypeError
+        If it is no network of the kind that can have one.
     ValueError
         If the weights do not fit.
     """
+    if not hasattr(model.config, "guide"):
+        msg = f"A {model.architecture} cannot have a guide; take a BinnedUNet, bundled or of your own."
+        raise TypeError(msg)
     joined = type(model)(dataclasses.replace(model.config, guide=True), dict(model.card))
     own = joined.guide.state_dict() if tensors is None else tensors
     weights = model.state_dict() | {f"guide.{name}": value for name, value in own.items()}

@@ -183,6 +183,8 @@ def fit_guide(
 
     Raises
     ------
+    TypeError
+        If it is a network that cannot have a guide.
     ValueError
         If there is no target, or the loss stops being finite.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scatacworks.pl._figure import create_axes, finish, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,7 +26,8 @@ _NAMES = {
     "f1": "F1",
     "f1_max": "best F1",
 }
-_COLORS = {"raw": "#8c8c8c", "gaussian": "#d8a13a", "denoised": "#2a6fb0"}
+_COLORS = {"raw": "#8c8c8c", "gaussian": "#d8a13a", "linear": "#cc79a7", "denoised": "#2a6fb0"}
+_OTHERS = ("#5aa469", "#d55e00", "#56b4e9", "#882255", "#332288", "#999933")  # models by names of the user's
 
 
 def training(
@@ -137,13 +138,14 @@ def metrics(
     metrics = [metrics] if isinstance(metrics, str) else metrics
     _require(table, ["method", *metrics])
     methods = list(dict.fromkeys(table["method"]))
+    colors = _colors(methods)
     wide = size_of(figsize, (0.6 * len(methods) * len(metrics) + 1.5 * len(metrics), 2.8))
     figure, axes = plt.subplots(1, len(metrics), figsize=wide, layout="constrained", squeeze=False)
     for ax, metric in zip(axes[0], metrics, strict=True):
         for x, method in enumerate(methods):
             values = table.loc[table["method"] == method, metric].dropna().to_numpy(float)
             spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(len(values))
-            color = _COLORS.get(method, "#5aa469")
+            color = colors[method]
             ax.scatter(x + spread, values, s=14, color=color, alpha=0.7, linewidths=0)
             if len(values):
                 ax.hlines(values.mean(), x - 0.3, x + 0.3, color=color, linewidth=2)
@@ -162,7 +164,7 @@ def depth_curve(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Figure | None:
-    """Draw a score against the depth of the input, one line per method.
+    """Draw a score against the depth of the input, one line per method, and group where there are several.
 
     The horizontal distance from a denoised line to the raw one is what denoising is worth in reads
     (:func:`~scatacworks.metrics.equivalent_reads`).
@@ -170,8 +172,9 @@ def depth_curve(
     Parameters
     ----------
     table
-        Rows with columns ``method``, ``depth`` (cut sites per 3.1e9 bp) and the score; with ``low`` and ``high``
-        the line gets a band.
+        Rows with columns ``method``, ``depth`` (cut sites per 3.1e9 bp), the score and maybe ``group``: tables of
+        :func:`~scatacworks.tl.evaluate` at several depths, one below the other (`pandas.concat`). Rows of one depth,
+        such as blocks, are averaged; with ``low`` and ``high`` the line gets a band.
     metric
         Column to draw.
     ax
@@ -201,18 +204,29 @@ def depth_curve(
     _require(table, ["method", "depth", metric])
     given = ax is not None
     figure, ax = create_axes(ax, figsize, (4.2, 3.2))
-    for method, rows in table.groupby("method", sort=False):
-        rows = rows.sort_values("depth")
-        color = _COLORS.get(method, "#5aa469")
-        ax.plot(rows["depth"], rows[metric], marker="o", markersize=4, color=color, label=method)
-        if {"low", "high"} <= set(rows.columns):
-            ax.fill_between(rows["depth"], rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
+    colors = _colors(table["method"])
+    by = [column for column in ("method", "group") if column in table.columns]
+    band = ["low", "high"] if {"low", "high"} <= set(table.columns) else []
+    named = set()
+    for (method, *_), found in table.groupby(by, sort=False, observed=True):
+        rows = found.groupby("depth", as_index=False)[[metric, *band]].mean()
+        label = None if method in named else method
+        ax.plot(rows["depth"], rows[metric], marker="o", markersize=4, color=colors[method], label=label)
+        named.add(method)
+        if band:
+            ax.fill_between(rows["depth"], rows["low"], rows["high"], color=colors[method], alpha=0.2, linewidth=0)
     ax.set_xscale("log")
     ax.set_xlabel("depth (cut sites per 3.1 Gb)")
     ax.set_ylabel(_NAMES.get(metric, metric))
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     return finish(figure, show=show, return_fig=return_fig, given=given)
+
+
+def _colors(methods: Iterable[str]) -> dict[str, str]:
+    """Return a colour per method; the baselines always have the same."""
+    others = [method for method in dict.fromkeys(methods) if method not in _COLORS]
+    return _COLORS | {method: _OTHERS[i % len(_OTHERS)] for i, method in enumerate(others)}
 
 
 def _require(table: pd.DataFrame, columns: Sequence[Any]) -> None:

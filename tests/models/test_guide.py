@@ -156,6 +156,11 @@ def test_windows_of_a_batch_do_not_see_each_other(model):
         torch.testing.assert_close(both[:, i], alone, rtol=1e-4, atol=3e-4)
 
 
+def test_other_networks_can_have_no_guide():
+    with pytest.raises(TypeError, match="A Linear cannot have a guide"):
+        with_guide(models.Linear())
+
+
 def test_a_saved_guide_comes_back(tmp_path):
     model = guided_unet(channels=(8, 8, 8), dilations=(1, 2))
     loaded = models.load(models.save(model, tmp_path / "guided"))

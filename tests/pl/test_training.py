@@ -37,3 +37,18 @@ def test_depth_curve_has_a_log_axis_and_a_band():
     assert ax.get_xscale() == "log"
     assert list(ax.lines[0].get_xdata()) == [1e6, 5e6]
     assert len(ax.collections) == 1
+
+
+def test_depth_curve_tells_models_and_groups_apart():
+    rows = [
+        {"method": method, "group": group, "depth": depth, "auprc": score + depth / 1e7}
+        for method in ("raw", "one", "two")
+        for group in "AB"
+        for depth in (5e6, 1e6)
+        for score in (0.1, 0.3)  # of two blocks
+    ]
+    ax = sca.pl.depth_curve(pd.DataFrame(rows), return_fig=True).axes[0]
+    assert len(ax.lines) == 6
+    assert len({line.get_color() for line in ax.lines}) == 3
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["raw", "one", "two"]
+    assert ax.lines[0].get_xydata().tolist() == [[1e6, pytest.approx(0.3)], [5e6, pytest.approx(0.7)]]

@@ -112,7 +112,8 @@ def evaluate(
 
     Returns
     -------
-    Rows of :func:`~scatacworks.metrics.evaluate_tracks` with a column ``method`` in front.
+    Rows of :func:`~scatacworks.metrics.evaluate_tracks` with the columns ``method`` in front and ``depth``, of the
+    shallow group, for :func:`~scatacworks.pl.depth_curve`.
 
     Raises
     ------
@@ -182,7 +183,9 @@ def evaluate(
     found = pd.concat(rows, ignore_index=True)
     if by == "group":
         warn_undefined(found, stacklevel=3)
-    return found[["method", *(column for column in found.columns if column != "method")]]
+    found["depth"] = found["group"].map(dict(zip(names, depths, strict=True)))
+    first = ["method", "group", "depth"]
+    return found[[*first, *(column for column in found.columns if column not in first)]]
 
 
 def _loaded(models: Any) -> dict[str, Model]:
