@@ -79,7 +79,7 @@ def read_peaks(
     0  chr1  157542191  157562771
     1  chr1  157809807  157830693
     """
-    files = _files_of(path)
+    files = files_of(path)
     several = isinstance(path, Mapping) or Path(path).expanduser().is_dir()
     tables = [_read(_checked(file, may_be_empty=several), format) for file in files.values()]
     if several:
@@ -104,7 +104,8 @@ def _of_one_group(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table.drop(columns=own)
 
 
-def _files_of(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
+def files_of(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
+    """Return the files of peaks by the names of their groups: of a mapping, a folder, or the one file."""
     if isinstance(path, Mapping):
         return {str(group): Path(file).expanduser() for group, file in path.items()}
     path = Path(path).expanduser()

@@ -19,6 +19,7 @@ from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
 from scatacworks._text import counted, listed
 from scatacworks.io import read_peaks
+from scatacworks.io._peaks_read import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +85,9 @@ def collect_peaks(
         require_assembly(genome_of(peaks), genome, "The peaks are")
         peaks = peaks.uns[_keys.PEAKS]
         named = [*named, *_categories(peaks)]
-    elif isinstance(peaks, Mapping):
+    if isinstance(peaks, str | PathLike) and Path(peaks).expanduser().is_dir():
+        peaks = files_of(peaks)  # of which only the columns in use are kept, file by file
+    if isinstance(peaks, Mapping):
         named = [*named, *map(str, peaks)]
         peaks = _from_mapping(peaks)
     elif isinstance(peaks, str | PathLike):
