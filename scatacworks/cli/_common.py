@@ -29,7 +29,10 @@ _SAME = (
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME}
 _OPTIONS |= {"groups": "--group", "n_cells": "--cells", "exclude": "--prior-exclude"}
 _VALUE = r"""(?P<value>\[[^\]]*\]|'[^']*'|"[^"]*"|[\w.-]*\w)?"""
-_ARGUMENT = re.compile(rf"\b(?P<name>{'|'.join(_OPTIONS)})(?:={_VALUE}|(?= is ))")
+_NAME = "|".join(_OPTIONS)
+_ARGUMENT = re.compile(
+    rf"\b(?P<name>{_NAME})={_VALUE}|(?:^|(?<=[.;:] ))(?P<subject>{_NAME})(?= is )"
+)  # not "The prior is"
 _SAID_TWICE = re.compile(r"\b\w+=\S+ \((--[\w-]+[^()]*?)(?: on the command line)?\)")
 _EXPECTED = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError)
 _EXPECTED_OF_OTHERS = ("OutOfMemoryError", "MisconfigurationException")  # of torch, of Lightning
@@ -151,7 +154,7 @@ def in_options(text: str) -> str:
 
 
 def _option(match: re.Match[str]) -> str:
-    option, value = _OPTIONS[match["name"]], match["value"]
+    option, value = _OPTIONS[match["name"] or match["subject"]], match["value"]
     if value == "None":
         return f"no {option}"
     words = "" if value in (None, "True") else re.sub(r"[\[\]'\" ]", "", value)

@@ -101,6 +101,8 @@ def test_a_device_without_memory_is_no_fault_of_the_program(capsys):
         ("Give batch_size=3 (--batch-size 3 on the command line).", "Give --batch-size 3."),
         ("or overwrite=True (--overwrite) to delete it", "or --overwrite to delete it"),
         ("Genome(..., genes=...) has model=1, the_prior=2", "Genome(..., genes=...) has model=1, the_prior=2"),
+        ("The prior is on another genome.", "The prior is on another genome."),
+        ("a.tsv: no genome. genome is missing", "a.tsv: no genome. --genome is missing"),
     ],
 )
 def test_the_command_line_speaks_of_its_options(said, meant):
