@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _FEW_NUMBERS, _ROWS_PER_NUMBER = 10, 5  # more numbers, of fewer cells or samples each on average, are no groups
+_SHORT = 60  # letters of an argument that a message shows
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ def resolve_groups(
         If a membership does not fit the cells, a column holds measurements, or no group is left.
     """
     if not isinstance(groupby, str):
-        msg = f"groupby is {groupby!r}; expected the name of one column of .obs, or of one membership in .obsm."
+        shown = repr(groupby)
+        shown = shown if len(shown) <= _SHORT else f"a {type(groupby).__name__}"  # a whole column
+        msg = f"groupby is {shown}; expected the name of one column of .obs, or of one membership in .obsm."
         raise TypeError(msg)
     if groupby in adata.obs:
         membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1 if tell_missing else None)

@@ -30,10 +30,19 @@ def own(data: AnnData | MuData, *, copy: bool) -> AnnData | MuData:
     ------
     TypeError
         If it is neither an AnnData nor a MuData, or `copy` neither `True` nor `False`.
+    ValueError
+        If it is backed by a file and would have to be copied.
     """
+    backed = not is_mudata(data) and getattr(data, "isbacked", False)
     if flag(copy, "copy"):
+        if backed:
+            msg = "copy=True copies within memory, but the AnnData is backed by a file: give adata.to_memory()."
+            raise ValueError(msg)
         return data.copy()
     if not is_mudata(data) and atac(data).is_view:
+        if backed:
+            msg = "A view of an AnnData that is backed by a file cannot be written to: give view.to_memory()."
+            raise ValueError(msg)
         data._init_as_actual(data.copy())
     return data
 

@@ -91,8 +91,8 @@ def pseudobulk(
     `.uns[key_added]["cut_sites"]` : dict
         The form of a :class:`~scatacworks.Tracks`: cut-site counts per group, positions 0-based. With `path`,
         `.uns[key_added]["path"]` instead.
-    `.uns[key_added]["n_cells"]`, `.uns[key_added]["n_fragments"]` : int64, `(n_groups,)`
-        Cells of every group, and fragments of them.
+    `.uns[key_added]["groups"]`, `["n_cells"]`, `["n_fragments"]` : `(n_groups,)`
+        Names of the groups, and (int64) the cells of each and the fragments of these.
     `.uns[key_added]["params"]` : dict
         Parameters, version, digest of the counts, and `territory_bp`: the bases that the fragments of all cells
         cover, without mitochondria and plastids; less than the genome for a file cut to windows.
@@ -140,6 +140,7 @@ def pseudobulk(
         msg = f"{len(empty)} group(s) of {groupby!r} have no fragments, and empty tracks: {listed(empty)}."
         warnings.warn(msg, UserWarning, stacklevel=2)
     target.uns[key_added] = stored | {
+        "groups": membership.groups,
         "n_cells": membership.n_cells,
         "n_fragments": counting.n_fragments,
         _keys.PARAMS: _step.params(

@@ -406,3 +406,31 @@ def test_a_list_of_columns_is_refused():
     adata = ad.AnnData(obs=pd.DataFrame({"kind": ["B"]}, index=["cell"]))
     with pytest.raises(TypeError, match=r"groupby is \['kind'\]; expected the name of one column"):
         resolve_groups(adata, ["kind"])
+    with pytest.raises(TypeError, match=r"groupby is a Series; expected"):
+        resolve_groups(adata, pd.Series(["B"] * 99, name="kind"))
+
+
+def test_names_of_the_groups_stand_beside_their_numbers(two_samples, tmp_path):
+    adata, files = two_samples
+    adata.uns["files"] = {"fragments": files["A"]}
+    adata = adata[:2].copy()
+    adata.obs["odd"] = ["T", "a/b ü"]
+    for path in (None, tmp_path / "sites"):
+        sca.pp.pseudobulk(adata, "odd", groups=["a/b ü", "T"], path=path, progress=False)
+        slot = adata.uns["pseudobulk"]
+        assert slot["groups"].tolist() == sca.get.tracks(adata).groups.tolist() == ["a/b ü", "T"]
+        assert len(slot["n_cells"]) == len(slot["n_fragments"]) == 2
+
+
+def test_what_is_backed_by_a_file_is_not_copied(two_samples, tmp_path):
+    adata, files = two_samples
+    adata.uns["files"] = {"fragments": files["A"]}
+    adata[:2].copy().write_h5ad(tmp_path / "cells.h5ad")
+    backed = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    with pytest.raises(ValueError, match=r"copy=True .* backed by a file: give adata.to_memory\(\)"):
+        sca.pp.pseudobulk(backed, "sample", progress=False, copy=True)
+    with pytest.raises(ValueError, match=r"view .* backed by a file .* view.to_memory\(\)"):
+        sca.pp.pseudobulk(backed[:1], "sample", progress=False)
+    sca.pp.pseudobulk(backed, "sample", progress=False)
+    assert sca.get.tracks(backed).sums().sum() > 0
+    backed.file.close()
