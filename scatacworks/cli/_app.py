@@ -41,6 +41,18 @@ MaxGap = Annotated[int, typer.Option(min=0, help="Largest stretch below the thre
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")]
 
 
+@app.callback(invoke_without_command=True)
+def _options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from scatacworks import __version__
+
+        typer.echo(f"scatacworks {__version__}")
+        raise typer.Exit
+
+
 @app.command()
 @guarded
 def denoise(  # noqa: PLR0913 - one for each option

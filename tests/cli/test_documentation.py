@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import typer
 
-from scatacworks.cli import _common
+from scatacworks.cli import _common, main
 from scatacworks.cli._app import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -23,6 +24,12 @@ def commands():
 def test_the_package_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "scatacworks", "--help"], capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in commands())
+
+
+def test_the_version_is_shown(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"scatacworks {version('scatacworks')}\n")
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
