@@ -87,6 +87,8 @@ class Model(nn.Module):
         Name that files know the class by; the name of the class where it gives none.
     config_class
         Class of `config`, from which a stored network is built again.
+    needs_training
+        Whether new weights are random, so that nothing is denoised with them before they are trained.
     config
         Frozen dataclass with everything needed to build the network again.
     card
@@ -126,6 +128,7 @@ class Model(nn.Module):
 
     architecture: ClassVar[str] = "Model"
     config_class: ClassVar[type]
+    needs_training: ClassVar[bool] = True
 
     bin_size: int = 1
     stride: int = 1

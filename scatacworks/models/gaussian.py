@@ -73,6 +73,7 @@ class Gaussian(Model):
 
     architecture = "Gaussian"
     config_class = GaussianConfig
+    needs_training = False
     bin_size = 8
 
     def __init__(self, config: GaussianConfig | None = None, card: dict[str, Any] | None = None) -> None:

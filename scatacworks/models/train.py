@@ -9,6 +9,7 @@ import logging
 import math
 import signal
 import warnings
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from scatacworks.models.guide import without_guide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from os import PathLike
 
     import pandas as pd
 
@@ -282,7 +282,13 @@ def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
     ------
     FileNotFoundError
         If there is neither an architecture nor a model of that name.
+    TypeError
+        If it is none of these, such as a class.
     """
+    if not isinstance(model, Model | str | PathLike):
+        shown = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        msg = f"model is {shown}; expected a network, such as UNet(), the name of one, or the path of a model."
+        raise TypeError(msg)
     if isinstance(model, Model) or str(model) not in architectures():
         try:
             network = model if isinstance(model, Model) else load(model)

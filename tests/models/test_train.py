@@ -207,6 +207,8 @@ def test_ctrl_c_stops_the_training_and_not_python(samples, tmp_path, monkeypatch
 def test_a_name_that_is_no_network_tells_of_both_kinds():
     with pytest.raises(FileNotFoundError, match="bundled models are .* Architectures to start anew are BinnedUNet, "):
         start("BinnedUnet")
+    with pytest.raises(TypeError, match=r"model is the class UNet; expected a network, such as UNet\(\)"):
+        start(models.UNet)
 
 
 @pytest.mark.parametrize("architecture", [models.BinnedUNet, models.Gaussian, models.UNet])

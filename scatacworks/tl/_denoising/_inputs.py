@@ -37,7 +37,7 @@ def resolve_model(model: str | PathLike[str] | Model) -> tuple[Model, str]:
     if not isinstance(model, Base):
         msg = f"model is a {type(model).__name__}; expected a bundled model's name, a path or a scatacworks model."
         raise TypeError(msg)
-    if not model.card.get("data") and model.n_parameters > 1:
+    if model.needs_training and model.n_parameters and not model.card.get("data"):
         msg = (
             "The model's card names no training data, so its weights may be random. Load one with models.load, train "
             'one with tl.train, or state in model.card["data"] what it was trained on.'
@@ -88,6 +88,23 @@ def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
     if deep.any():
         names = listed(cut_sites.groups[deep])
         logger.info("Deeper than the model's training and scaled down to its %.0f M cut sites: %s.", high / 1e6, names)
+
+
+def warn_if_untouched(cut_sites: Tracks, regions: Mapping[int, np.ndarray] | None) -> None:
+    """Say so where no group has a cut site in any of the regions, `(n, 2)` by chromosome code."""
+    if not regions or cut_sites.n_runs == 0 or any(_touch(cut_sites, *item) for item in regions.items()):
+        return
+    msg = (
+        "No group has a cut site within regions=, where all tracks are constant. Does the file of fragments cover "
+        "them, and is it of the same assembly?"
+    )
+    warnings.warn(msg, UserWarning, stacklevel=3)
+
+
+def _touch(cut_sites: Tracks, chrom: int, spans: np.ndarray) -> bool:
+    """Tell whether any group has a cut site in one of the sorted intervals of a chromosome."""
+    every = (cut_sites.runs(group, chrom)[0] for group in range(len(cut_sites.groups)))
+    return any((np.searchsorted(starts, spans[:, 0]) < np.searchsorted(starts, spans[:, 1])).any() for starts in every)
 
 
 def resolve_scale(model: Model, target_depth: float | str | None, depths: np.ndarray) -> np.ndarray:

@@ -37,7 +37,10 @@ def cut_sites_of(data: Any, key: str) -> Tracks:
     """Cut sites of an AnnData's pseudobulk, or the tracks themselves."""
     found = data if isinstance(data, Tracks) else get_tracks(data, key=key, layer=_keys.CUT_SITES)
     if found.lengths is not None:
-        msg = "expected cut sites (one base each), got tracks with longer runs, such as coverage."
+        msg = (
+            "Expected cut sites (one base each), got tracks with longer runs, such as coverage. Of bigWig files of "
+            "coverage give the paths, and the cut sites are recovered."
+        )
         raise ValueError(msg)
     return found
 

@@ -164,9 +164,10 @@ def denoise(
     Warns
     -----
     UserWarning
-        If groups have no cut sites, or fewer than the model was trained on. Deeper groups are scaled down to the
-        deepest training depth. Also if a group seems to be in its own prior: by its name, or because one sample
-        explains it nearly alone; and if a prior explains so little of the cut sites that it is not followed.
+        If groups have no cut sites, or fewer than the model was trained on, or none has any within `regions`.
+        Deeper groups are scaled down to the deepest training depth. Also if a group seems to be in its own prior: by
+        its name, or because one sample explains it nearly alone; and if a prior explains so little of the cut sites
+        that it is not followed.
 
     Examples
     --------
@@ -190,6 +191,7 @@ def denoise(
     depths = _inputs.resolve_depth(target, key, cut_sites, depth)
     _inputs.warn_about(network, cut_sites, depths)
     wanted = None if regions is None else as_spans(regions, cut_sites.genome, uns=target.uns)
+    _inputs.warn_if_untouched(cut_sites, wanted)
     how = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
     scale = _inputs.resolve_scale(network, target_depth, depths)
     guidance = None

@@ -222,6 +222,13 @@ def test_empty_groups_warn_and_are_constant(adata, model_file):
     assert 0 < probability.window("nothing", "chr1", 0, 1)[0] < 1
 
 
+def test_regions_without_a_cut_site_of_any_group_warn(adata, model_file):
+    first = min(int(sca.get.tracks(adata).runs(group, "chr1")[0][0]) for group in ("B", "NK/T"))
+    with pytest.warns(UserWarning, match="No group has a cut site within regions="):
+        denoise(adata, model_file, regions=[("chr1", 0, first)])
+    denoise(adata, model_file, regions=[("chr1", 0, first + 1)])  # one cut site is enough
+
+
 def test_depths_below_the_models_range_warn(adata, model_file):
     with pytest.warns(UserWarning, match="fewer cut sites than the model was trained on, 10,000 .* B, NK/T"):
         denoise(adata, model_file, depth=5e3)
@@ -280,6 +287,14 @@ def test_a_network_without_weights_is_refused(adata):
         denoise(adata, "no-such-model")
     with pytest.raises(TypeError, match="expected a bundled model's name"):
         denoise(adata, 3)
+
+
+def test_a_gaussian_needs_no_training(adata):
+    denoise(adata, sca.models.Gaussian(), depth=1e6)
+    at = sca.get.track(adata, "B", "chr1:10000-30000", key="denoised")
+    sites = sca.get.track(adata, "B", "chr1:0-60000", extend=0)
+    smooth = np.convolve(sites, np.exp(-0.5 * (np.arange(-1000, 1001) / 250) ** 2), "same")[10_000:30_000]
+    assert np.corrcoef(at, smooth)[0, 1] > 0.999
 
 
 def test_a_base_resolution_model_needs_its_own_convention(adata):

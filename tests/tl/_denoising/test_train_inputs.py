@@ -326,3 +326,10 @@ def test_one_chromosome_may_be_named_without_a_list(blood):
 def test_what_training_cannot_do_is_told(blood, windows, options, error, message):
     with pytest.raises(error, match=message):
         sca.tl.train(blood, regions=windows, validation="chr11", **QUICK, **options)
+
+
+def test_tracks_of_coverage_are_refused_with_the_way_out(blood):
+    sites = sca.get.tracks(blood)
+    coverage = sca.Tracks.from_dict(sites.to_dict() | {"lengths": np.ones(sites.n_runs, np.int32)})
+    with pytest.raises(ValueError, match=r"Expected cut sites .* Of bigWig files of coverage give the paths"):
+        sca.tl.train(coverage, **QUICK)
