@@ -363,6 +363,6 @@ def _explain_beyond(bad: BadLine, fields: list[str], genome: Genome) -> str:
     )
     return (
         f"{bad.path}, line {bad.number:,} ends at {end:,}, beyond {chrom} of {genome.name} "
-        f"({int(genome.lengths[code]):,} bp): {bad.text!r}.{guess} Or pass malformed='skip' "
-        "(--malformed skip) to leave such lines out."
+        f"({int(genome.lengths[code]):,} bp): {bad.text!r}.{guess} {'Or pass' if fits else 'Pass'} "
+        "malformed='skip' (--malformed skip) to leave such lines out."
     )

@@ -167,7 +167,7 @@ def test_bam_and_h5ad_are_named(tmp_path):
         ("chr1\t5.0\t10\tA\t1", "start that is not a whole number"),
         ("chr1\t5\tx\tA\t1", "line 3 has an end that is not a whole number"),
         ("chr1\t5\t1001\tA\t1", "line 3 ends at 1,001, beyond chr1 of toy (1,000 bp)"),
-        ("chr1\t5\t99999999999999\tA\t1", "beyond chr1 of toy"),
+        ("chr1\t5\t99999999999999\tA\t1", "99999999999999\\tA\\t1'. Pass malformed='skip'"),
         ("chr1\t5\t10", "line 3 has three columns and no barcode"),
         ("chr1\t5\t10\t\t1", "line 3 has no barcode in column 4"),
         ("chr1\t5\t10\tA\tmany", "line 3 has a count in column 5"),
