@@ -111,6 +111,7 @@ class TrainingModule(L.LightningModule):
         self._train = Drawer(data[0], model, config.draw)
         self._validate = Drawer(data[1], model, config.draw) if data[1] else None
         self.stopped: str | None = None
+        self.diverged = False  # the last weights give no numbers
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, torch.Tensor]] = (-np.inf, {})
         self._losses: list[float] = []
@@ -185,6 +186,9 @@ class TrainingModule(L.LightningModule):
     def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
         """Add a batch to the scores of its depths or numbers of cells."""
         signal, logit = self._core(self.kept, batch)
+        if not (torch.isfinite(signal).all() and torch.isfinite(logit).all()):
+            self.diverged = True
+            return
         signal = (signal * batch["exposure"][:, None]).float().cpu().numpy()
         logit = logit.float().cpu().numpy()
         target, label, mask = (batch[key].cpu().numpy() for key in ("target", "label", "mask"))
@@ -196,6 +200,10 @@ class TrainingModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Score every level, keep the best weights, look for a dead output."""
+        if self.diverged:
+            self.stopped = self.stopped or f"the output became nan or infinite before update {self.global_step}"
+            self.trainer.should_stop = True
+            return
         if self.trainer.sanity_checking or not self._scores:
             return
         row: dict[str, float] = {}

@@ -97,8 +97,8 @@ class Sample:
             raise ValueError(msg)
         if not self.noisy_depth or self.noisy_depth >= self.depth:
             msg = (
-                f"The noisy track of {self.name!r} has a depth of {self.noisy_depth}, the clean one of "
-                f"{self.depth:.3g}; the clean one must be deeper. Have they been swapped?"
+                f"The noisy track of {self.name!r} has a depth of {self.noisy_depth or 0:,.0f}, the clean one of "
+                f"{self.depth:,.0f}; the clean one must be deeper. Have they been swapped?"
             )
             raise ValueError(msg)
 

@@ -78,7 +78,7 @@ class Gaussian(Model):
 
     def __init__(self, config: GaussianConfig | None = None, card: dict[str, Any] | None = None) -> None:
         config = config or GaussianConfig()
-        super().__init__(config, new_card(extension=config.extension) if card is None else card)
+        super().__init__(config, new_card(name="Gaussian", extension=config.extension) if card is None else card)
         self.stride = 128
         self.halo = round_up(int(_CUT * config.max_sigma) + 2 * self.bin_size, self.stride)
         self.log_sigma = nn.Parameter(torch.tensor(config.sigmas, dtype=torch.float32).log())

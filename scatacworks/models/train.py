@@ -139,7 +139,8 @@ def fit(
     NotADirectoryError, PermissionError
         If `out` is a file, or cannot be written to.
     ValueError
-        If the output dies, or the run to resume had other data, another network, recipe or seed.
+        If the output dies, or becomes NaN before any validation, or the run to resume had other data, another network,
+        recipe or seed.
     """
     import pandas as pd
 
@@ -162,7 +163,13 @@ def fit(
         with _stoppable(last), _explain_memory(config, trainer.strategy.root_device):
             trainer.fit(module, ckpt_path=path, weights_only=True)
     kept = module.kept
-    if config.select == "best" and module.best[1]:
+    if module.diverged and not module.best[1]:
+        msg = (
+            f"Training failed: {module.stopped}, and there are no good weights from before. Give a lower learning_rate "
+            "in settings=."
+        )
+        raise ValueError(msg)
+    if (config.select == "best" or module.diverged) and module.best[1]:
         kept.load_state_dict(module.best[1])
     model.load_state_dict(kept.state_dict())
     model.cpu().eval()

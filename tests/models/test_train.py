@@ -243,6 +243,37 @@ def test_loss_of_nan_stops_and_keeps_the_last_good_weights(samples, monkeypatch,
     assert all(torch.isfinite(value).all() for value in weights(result).values())
 
 
+def test_weights_that_diverge_are_not_kept(samples, monkeypatch):
+    class Breaks(models.Linear):
+        broken, weights = False, None
+
+        def forward(self, counts, depth):
+            Breaks.weights = {name: value.clone() for name, value in self.state_dict().items()}
+            signal, logit = super().forward(counts, depth)
+            return signal, logit * (float("nan") if Breaks.broken else 1)
+
+    loss, validated = _module.LOSSES["poisson"], {}
+
+    def breaking(*args):
+        breaking.calls += 1
+        if breaking.calls == breaking.at:
+            Breaks.broken = True
+            validated.update(Breaks.weights)
+        return loss(*args)
+
+    monkeypatch.setitem(_module.LOSSES, "poisson", breaking)
+    breaking.calls, breaking.at = 0, 3  # the first update after the first validation
+    result = run(samples, architecture=Breaks, average=0.0)
+    assert "nan at update 3" in result.stopped
+    assert len(result.history) == 1
+    for name, value in result.model.state_dict().items():
+        torch.testing.assert_close(value, validated[name], rtol=0, atol=0)
+
+    Breaks.broken, breaking.calls, breaking.at = False, 0, 1
+    with pytest.raises(ValueError, match="loss became nan at update 1, and there are no good weights .* learning_rate"):
+        run(samples, architecture=Breaks)
+
+
 def test_dead_output_is_noticed(samples):
     class Dead(models.ResNet):
         def denoise(self, x):
