@@ -291,6 +291,7 @@ def test_a_network_without_weights_is_refused(adata):
 
 def test_a_gaussian_needs_no_training(adata):
     denoise(adata, sca.models.Gaussian(), depth=1e6)
+    assert adata.uns["denoised"]["params"]["model"] == "Gaussian"
     at = sca.get.track(adata, "B", "chr1:10000-30000", key="denoised")
     sites = sca.get.track(adata, "B", "chr1:0-60000", extend=0)
     smooth = np.convolve(sites, np.exp(-0.5 * (np.arange(-1000, 1001) / 250) ** 2), "same")[10_000:30_000]
