@@ -78,11 +78,11 @@ def read_complete(
     genome: Genome | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
-) -> tuple[Tracks, set[str]]:
+) -> tuple[Tracks, dict[str, Path]]:
     """Read bigWig files of which nothing may be unknown.
 
     As :func:`read_bigwig`, but NaN is an error, and so are chromosomes of another length than in a given genome. Also
-    return the chromosomes that a file lacks.
+    return the chromosomes that a file lacks, and which file.
     """
     files = _group_files(path)
     tracks, names = _read(files, genome, None, refuse_nan=True, n_jobs=n_jobs, progress=progress)
@@ -96,7 +96,8 @@ def read_complete(
                     f"{int(tracks.genome.lengths[code]):,}; the files are of different genomes."
                 )
                 raise ValueError(msg)
-    absent = {chrom for i, chrom in enumerate(tracks.genome.chroms) if any(i not in found for found in names.values())}
+    lacking = ((i, group) for group, found in names.items() for i in range(len(tracks.genome.chroms)) if i not in found)
+    absent = {tracks.genome.chroms[i]: files[group] for i, group in lacking}
     return tracks, absent
 
 

@@ -37,12 +37,12 @@ class SitesFromFiles:
     unsolved
         Chromosome -> stretches of coverage that no cut sites explain, (n, 2).
     absent
-        Chromosomes that a file lacks.
+        Chromosome that a file lacks -> the file.
     """
 
     sites: Tracks
     unsolved: dict[str, np.ndarray]
-    absent: set[str]
+    absent: dict[str, Path]
 
 
 def are_bigwigs(data: Any) -> bool:
@@ -143,16 +143,16 @@ class _Solver:
 
 def open_pair(
     clean: Any, noisy: Any, key: str, *, kind: str, extend: int, n_jobs: int | None, progress: bool
-) -> tuple[Any, Any, dict[str, np.ndarray], set[str]]:
+) -> tuple[Any, Any, dict[str, np.ndarray], dict[str, Path]]:
     """Read whichever of a pair is files.
 
     Returns
     -------
-    The clean and the noisy data; stretches to leave out by chromosome; chromosomes that a file lacks.
+    The clean and the noisy data; stretches to leave out by chromosome; chromosomes that a file lacks, with the file.
     """
     options = {"kind": kind, "extend": extend, "n_jobs": n_jobs, "progress": progress}
     unsolved: dict[str, np.ndarray] = {}
-    absent: set[str] = set()
+    absent: dict[str, Path] = {}
     found = [clean, noisy]
     known = [cut_sites_of(data, key).genome for data in found if data is not None and not are_bigwigs(data)]
     genome = known[0] if known and any(map(are_bigwigs, found)) else None
@@ -165,7 +165,7 @@ def open_pair(
     return found[0], found[1], unsolved, absent
 
 
-def present(regions: Any, data: Any, key: str, absent: set[str]) -> Intervals | None:
+def present(regions: Any, data: Any, key: str, absent: Mapping[str, Path]) -> Intervals | None:
     """Regions, by default the windows that the data hold or `None` for the nuclear genome.
 
     Chromosomes that a file lacks are left out, and none may have been asked for.
@@ -177,12 +177,20 @@ def present(regions: Any, data: Any, key: str, absent: set[str]) -> Intervals | 
     if not absent:
         return found
     if regions is None:
-        msg = f"Left out, because a bigWig file lacks them: {listed(sorted(absent))}."
+        msg = f"Chromosomes are left out: {_lacking(sorted(absent), absent)}."
         warnings.warn(msg, UserWarning, stacklevel=3)
         found = intervals(None, genome) if found is None else found
         return {chrom: rows for chrom, rows in found.items() if chrom not in absent}
-    lost = sorted(absent & set(found))
+    lost = sorted(absent.keys() & set(found))
     if lost:
-        msg = f"A bigWig file lacks {listed(lost)}, which regions= asks for; leave that out, or give a complete file."
+        msg = f"{_lacking(lost, absent)}, which regions= asks for; leave that out, or give a complete file."
         raise ValueError(msg)
     return found
+
+
+def _lacking(chroms: list[str], absent: Mapping[str, Path]) -> str:
+    """Say which file lacks which of these chromosomes."""
+    by_file: dict[Path, list[str]] = {}
+    for chrom in chroms:
+        by_file.setdefault(absent[chrom], []).append(chrom)
+    return "; ".join(f"{file} lacks {listed(names)}" for file, names in by_file.items())
