@@ -334,7 +334,7 @@ def explain(bad: BadLine, genome: Genome, *, first: bool) -> str:
     if bad.reason == parsing.BAD_REASONS[parsing.NO_BARCODE] and len(fields) == 3:
         return (
             f"{bad.path}, line {bad.number:,} has three columns and no barcode: {bad.text!r}. If the whole file is one "
-            "sample, read it with bulk=True."
+            "sample, sca.io.read_fragments(..., bulk=True) reads it."
         )
     return f"{bad}. Mend the file, or pass malformed='skip' (--malformed skip) to leave such lines out and count them."
 

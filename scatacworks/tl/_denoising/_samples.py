@@ -21,6 +21,7 @@ from scatacworks._core.territory import (
 )
 from scatacworks._depth import depths, given_depths, nuclear_sums
 from scatacworks._regions import as_spans, nuclear_spans
+from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tracks import Tracks
 
@@ -43,6 +44,14 @@ def cut_sites_of(data: Any, key: str) -> Tracks:
         )
         raise ValueError(msg)
     return found
+
+
+def require_groups(sites: Tracks, names: Sequence[str], whose: str) -> None:
+    """Refuse the other half of a pair that lacks one of the groups."""
+    missing = [name for name in names if name not in set(sites.groups)]
+    if missing:
+        msg = f"{whose} has no group {missing[0]!r}; it has {listed(sites.groups)}. Name groups of both by groups=."
+        raise KeyError(msg)
 
 
 def depths_of(data: Any, key: str, groups: Sequence[str], given: Any = None, name: str = "depth") -> np.ndarray:

@@ -155,6 +155,7 @@ def evaluate(
     full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)
     pair = differential if isinstance(differential, tuple) else None
     names = chosen_groups(groups, pair or shallow.groups)
+    _samples.require_groups(full, names, "The truth")
     depths = _samples.depths_of(adata, pseudobulk_key, names, depth)
     deep, shallow = full.select(names), shallow.select(names)
     deep_depths = _samples.depths_of(truth, pseudobulk_key, names)

@@ -199,6 +199,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     pairs = {"depth": _samples.depths_of(adata, key, names, depth), "groups": names, "noisy": None}
     if noisy is not None:
         pairs["noisy"] = _samples.cut_sites_of(noisy, key)
+        _samples.require_groups(pairs["noisy"], names, "noisy=")
         pairs["noisy_depth"] = _samples.depths_of(noisy, key, names, noisy_depth, "noisy_depth")
     if unit != "sites":
         chroms = dict.fromkeys([*where[0], *where[1]])

@@ -335,3 +335,12 @@ def test_tracks_of_coverage_are_refused_with_the_way_out(blood):
     coverage = sca.Tracks.from_dict(sites.to_dict() | {"lengths": np.ones(sites.n_runs, np.int32)})
     with pytest.raises(ValueError, match=r"Expected cut sites .* Of bigWig files of coverage give the paths"):
         sca.tl.train(coverage, **QUICK)
+
+
+def test_a_group_that_the_other_half_lacks_is_named_with_whose_it_is(deep, shallow):
+    other = sca.Tracks.from_dict(shallow.to_dict() | {"groups": ["y"]})
+    lacks = rf"has no group '{deep.groups[0]}'; it has y\. Name groups of both by groups="
+    with pytest.raises(KeyError, match=f"noisy= {lacks}"):
+        sca.tl.train(deep, noisy=other, validation=["chr2"], holdout=[], settings=SETTINGS, **QUICK)
+    with pytest.raises(KeyError, match=rf"The truth has no group 'y'; it has {deep.groups[0]}\."):
+        sca.tl.evaluate(other, deep, progress=False)
