@@ -170,8 +170,9 @@ class Genome:
             raise KeyError(msg)
         return code
 
-    def resolve(self, names: Iterable[str]) -> np.ndarray:
-        """Return the code of every name, -1 where it is unknown; int32, one per name."""
+    def resolve(self, names: Iterable[str] | str) -> np.ndarray:
+        """Return the code of every name (or of one), -1 where it is unknown; int32, one per name."""
+        names = [names] if isinstance(names, str) else names
         return np.fromiter((self._codes.get(str(name), -1) for name in names), np.int32)
 
     def region(self, region: str | tuple[str, int, int]) -> Region:

@@ -45,6 +45,7 @@ def test_organelles_of_yeast_fly_and_plants_are_known():
 
 def test_resolve_marks_unknown_chromosomes():
     assert Genome("hg38").resolve(["chr2", "KI270728.1"]).tolist() == [1, -1]
+    assert Genome("hg38").resolve("MT").tolist() == [24], "one name, not its letters"
 
 
 def test_sizes_file_and_fai(tmp_path):

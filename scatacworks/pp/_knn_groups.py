@@ -152,7 +152,7 @@ def knn_groups(
             n_excluded=target.n_obs - len(cells),
             metric=metric,
             method=method,
-            seed=seed if isinstance(seed, int) else None,
+            seed=int(seed) if isinstance(seed, int | np.integer) else None,
         ),
     }
     return result if copy else None

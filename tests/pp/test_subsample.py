@@ -42,6 +42,14 @@ def test_drawn_cells_serve_as_groups(cells):
     assert sca.get.tracks(cells).groups.tolist() == ["all"]
 
 
+def test_seeds_of_numpy_are_noted(cells):
+    sca.pp.subsample(cells, n_cells=5, seed=np.int64(3))
+    assert cells.uns["subsample"]["params"]["seed"] == 3
+    cells.obsm["X_lsi"] = np.random.default_rng(0).random((60, 3))
+    sca.pp.knn_groups(cells, n_neighbors=5, seed=np.int64(4))
+    assert cells.uns["knn_groups"]["params"]["seed"] == 4
+
+
 def test_seeds_repeat_draws(cells):
     sca.pp.pseudobulk(cells, "type", progress=False)
     for size in ({"n_cells": 7}, {"fraction": 0.3}):
