@@ -90,6 +90,11 @@ def save(model: Model, path: str | PathLike[str]) -> Path:
     -------
     Path of the safetensors file.
 
+    Raises
+    ------
+    TypeError
+        If it is not a model.
+
     Examples
     --------
     >>> from scatacworks import models
@@ -99,6 +104,10 @@ def save(model: Model, path: str | PathLike[str]) -> Path:
     """
     from safetensors.torch import save as to_bytes
 
+    if not isinstance(model, Model):
+        way_out = "; give its model" if hasattr(model, "model") else ""
+        msg = f"Expected a model, got {type(model).__name__}{way_out}."
+        raise TypeError(msg)
     path = Path(path).expanduser()
     path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
     description = {"architecture": model.architecture, "config": model.config_dict(), "card": model.card}

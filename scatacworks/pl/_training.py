@@ -232,7 +232,8 @@ def _colors(methods: Iterable[str]) -> dict[str, str]:
 def _require(table: pd.DataFrame, columns: Sequence[Any]) -> None:
     """Refuse what is no table, or lacks a column."""
     if not isinstance(table, pd.DataFrame):
-        msg = f"Expected a DataFrame, got {type(table).__name__}."
+        way_out = "; give its history" if hasattr(table, "history") else ""
+        msg = f"Expected a DataFrame, got {type(table).__name__}{way_out}."
         raise TypeError(msg)
     missing = [column for column in columns if column not in table.columns]
     if missing:

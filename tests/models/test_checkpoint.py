@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 
+import pandas as pd
 import pytest
 import torch
 
-from scatacworks import models
+from scatacworks import models, pl
 from scatacworks.models.checkpoint import build, fingerprint
+from scatacworks.models.train import TrainResult
+from scatacworks.tl._denoising._inputs import resolve_model
 
 
 @pytest.mark.parametrize("cls", [models.BinnedUNet, models.ResNet, models.UNet, models.Linear, models.Gaussian])
@@ -25,6 +28,17 @@ def test_saved_model_comes_back(cls, tmp_path):
     assert fingerprint(loaded) == fingerprint(model)
     path.with_suffix(".json").unlink()
     assert models.load(path).card == model.card
+
+
+def test_what_holds_a_model_is_none(tmp_path):
+    trained = TrainResult(models.Gaussian(), pd.DataFrame(), None, 0, None)
+    with pytest.raises(TypeError, match="Expected a model, got TrainResult; give its model"):
+        models.save(trained, tmp_path / "x")
+    with pytest.raises(TypeError, match="model is a TrainResult; .*; give its model"):
+        resolve_model(trained)
+    with pytest.raises(TypeError, match="Expected a DataFrame, got TrainResult; give its history"):
+        pl.training(trained)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_of_a_training_is_taken_for_its_model(tmp_path):

@@ -35,7 +35,8 @@ def resolve_model(model: str | PathLike[str] | Model) -> tuple[Model, str]:
         network = models.load(model)
         return network, str(model) if network.card["name"] in ("", "unnamed") else str(network.card["name"])
     if not isinstance(model, Base):
-        msg = f"model is a {type(model).__name__}; expected a bundled model's name, a path or a scatacworks model."
+        msg = f"model is a {type(model).__name__}; expected a bundled model's name, a path or a scatacworks model"
+        msg += "; give its model." if hasattr(model, "model") else "."
         raise TypeError(msg)
     if model.needs_training and model.n_parameters and not model.card.get("data"):
         msg = (
