@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,14 +23,13 @@ from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from os import PathLike
 
 
 def read_bigwig(
     path: str | PathLike[str] | Mapping[str, str | PathLike[str]],
     *,
     genome: str | Genome | None = None,
-    chroms: Sequence[str] | None = None,
+    chroms: Sequence[str] | str | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> Tracks:
@@ -60,6 +60,8 @@ def read_bigwig(
     ------
     FileNotFoundError
         If there is no such file, or no bigWig file in the folder.
+    TypeError
+        If `path` is none of these.
     ValueError
         If a file is not a bigWig file, is damaged, or shares no chromosome with the genome.
 
@@ -104,7 +106,7 @@ def read_complete(
 def _read(
     files: Mapping[str, Path],
     genome: str | Genome | None,
-    chroms: Sequence[str] | None,
+    chroms: Sequence[str] | str | None,
     *,
     refuse_nan: bool,
     n_jobs: int | None,
@@ -116,6 +118,7 @@ def _read(
         pool = stack.enter_context(ThreadPoolExecutor(_threads.resolve(n_jobs)))
         genome = _genome_of(next(iter(readers.values())).sizes, genome)
         names = {group: _names_in(reader.sizes, genome, files[group]) for group, reader in readers.items()}
+        chroms = [chroms] if isinstance(chroms, str) else chroms
         wanted = range(len(genome)) if chroms is None else sorted(genome.code(chrom) for chrom in chroms)
         parts = (
             (code, [_runs(readers[g], names[g].get(code), files[g], pool, refuse_nan=refuse_nan) for g in files])
@@ -127,6 +130,9 @@ def _read(
 def _group_files(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> dict[str, Path]:
     if isinstance(path, Mapping):
         return {str(group): require_file(file, "bigWig file") for group, file in path.items()}
+    if not isinstance(path, str | PathLike):
+        msg = f"path is a {type(path).__name__}; expected a bigWig file, a folder of them, or a dict of group -> file."
+        raise TypeError(msg)
     path = Path(path).expanduser()
     if not path.is_dir():
         return {path.stem: require_file(path, "bigWig file")}

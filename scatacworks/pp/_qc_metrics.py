@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import pairwise
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from scatacworks import _keys, _step
 from scatacworks._core import quality
 from scatacworks._core.intervals import merge
 from scatacworks._regions import as_regions
+from scatacworks.genome import Genome
+from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
 
 if TYPE_CHECKING:
@@ -20,15 +23,16 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from scatacworks._core.fragments import FragmentBlock
-    from scatacworks.genome import Genome
+
+_MITO = "chrM"
 
 
 def qc_metrics(
     adata: AnnData | MuData,
     *,
     peaks: pd.DataFrame | str | list[str] | None = None,
-    genes: pd.DataFrame | None = None,
-    mito: str = "chrM",
+    genes: pd.DataFrame | str | PathLike[str] | Genome | None = None,
+    mito: str = _MITO,
     key_added: str = _keys.QC,
     mod: str = "atac",
     n_jobs: int | None = None,
@@ -49,10 +53,10 @@ def qc_metrics(
         Regions for the fraction of fragments in peaks: a table with `chrom`, `start`, `end`, a key of `.uns` that
         holds one, the path of a BED file, or a list of regions.
     genes
-        Table with `chrom`, `start`, `end`, `strand` whose starts of transcription are used; by default the genome's
-        own genes.
+        Genes whose starts of transcription are used: a table with `chrom`, `start`, `end`, `strand`, or a file or
+        genome, as :func:`~scatacworks.io.read_genes` takes it; by default the genome's own genes.
     mito
-        Name of the mitochondrial chromosome.
+        Name of the mitochondrial chromosome. Only the default may be one that the genome lacks.
     key_added
         Slot of `.uns` for the profiles.
     mod
@@ -91,8 +95,10 @@ def qc_metrics(
 
     Raises
     ------
+    KeyError
+        If the genome has no chromosome `mito`.
     TypeError
-        If `genes` is no table.
+        If `genes` is neither a table nor a file of them.
     ValueError
         If it lacks a column, or `.uns[key_added]` holds another kind of result.
 
@@ -193,13 +199,15 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _mito_code(genome: Genome, mito: str) -> int:
-    return int(genome.resolve([mito])[0])
+    return int(genome.resolve([mito])[0]) if mito == _MITO else genome.code(mito)
 
 
 def _transcription_starts(
-    genome: Genome, genes: pd.DataFrame | None
+    genome: Genome, genes: pd.DataFrame | str | PathLike[str] | Genome | None
 ) -> dict[int, tuple[np.ndarray, np.ndarray]] | None:
     """Return sorted unique starts of transcription and their strands (1, -1) per chromosome code."""
+    if isinstance(genes, str | PathLike | Genome):
+        genes = read_genes(genes, genome=genome)
     try:
         table = genome.genes if genes is None else genes
     except ValueError as error:
@@ -208,7 +216,7 @@ def _transcription_starts(
     missing = [name for name in ("chrom", "start", "end", "strand") if name not in getattr(table, "columns", ())]
     if missing:
         found = f"lacks the column(s) {', '.join(missing)}" if hasattr(table, "columns") else f"is {table!r}"
-        msg = f"genes {found}; expected a table with chrom, start, end and strand, such as sca.Genome('hg38').genes."
+        msg = f"genes {found}; expected a table with chrom, start, end and strand, or a file of genes."
         raise (ValueError if hasattr(table, "columns") else TypeError)(msg)
     plus = table["strand"].to_numpy() != "-"
     position = np.where(plus, table["start"], table["end"] - 1)

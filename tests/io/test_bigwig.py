@@ -216,3 +216,13 @@ def test_nothing_is_left_when_writing_fails(tracks, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sca.io.write_bigwig(tracks, tmp_path / "out", progress=False)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_one_chromosome_is_no_list_of_letters_and_a_list_no_file(tracks, tmp_path):
+    files = sca.io.write_bigwig(tracks, tmp_path, progress=False)
+    one = sca.io.read_bigwig(tmp_path, genome=GENOME, chroms="chr10")
+    group = files["NK/T"].stem
+    np.testing.assert_array_equal(one.window(group, "chr10", 0, 700), tracks.window("NK/T", "chr10", 0, 700))
+    assert len(one.runs(group, "chr1")[0]) == 0
+    with pytest.raises(TypeError, match="path is a list; expected a bigWig file, a folder of them, or a dict"):
+        sca.io.read_bigwig(list(files.values()))

@@ -93,10 +93,26 @@ def test_lengths_of_nuclear_fragments_are_counted(cells, fragments):
 
 
 def test_genes_that_are_no_table_are_refused(cells):
-    with pytest.raises(TypeError, match="genes is 'hg38'; expected a table"):
-        sca.pp.qc_metrics(cells, genes="hg38", progress=False)
+    with pytest.raises(TypeError, match="genes is 5; expected a table .* or a file"):
+        sca.pp.qc_metrics(cells, genes=5, progress=False)
     with pytest.raises(ValueError, match=r"genes lacks the column\(s\) end, strand"):
         sca.pp.qc_metrics(cells, genes=pd.DataFrame({"chrom": ["chr1"], "start": [5]}), progress=False)
+
+
+def test_genes_of_a_file_are_those_of_the_table(cells, tmp_path):
+    bed = GENES.assign(name="g", score=0)[["chrom", "start", "end", "name", "score", "strand"]]
+    bed.to_csv(tmp_path / "genes.bed", sep="\t", header=False, index=False)
+    sca.pp.qc_metrics(cells, genes=GENES, progress=False)
+    expected = cells.obs["tsse"].copy()
+    for genes in (tmp_path / "genes.bed", GENOME.with_genes(GENES.assign(name="g"))):
+        sca.pp.qc_metrics(cells, genes=genes, progress=False)
+        pd.testing.assert_series_equal(cells.obs["tsse"], expected)
+
+
+def test_a_mitochondrial_chromosome_that_is_not_there_is_refused(cells):
+    with pytest.raises(KeyError, match="Chromosome 'chrX' is not in the genome"):
+        sca.pp.qc_metrics(cells, genes=GENES, mito="chrX", progress=False)
+    assert cells.obs.empty
 
 
 def test_a_genome_without_genes_warns_and_leaves_tsse_out(cells):
