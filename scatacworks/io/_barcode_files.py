@@ -14,6 +14,7 @@ from scatacworks._files import open_text
 
 BASES = re.compile(r"[ACGTN]{8,}")
 _COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc")
+_CALLED_CELLS = ("is__cell_barcode", "is_cell")  # Cell Ranger ATAC's singlecell.csv, ARC's per_barcode_metrics.csv
 
 
 def cell_table(barcodes: Any) -> pd.DataFrame:
@@ -86,7 +87,8 @@ def read_cell_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise ValueError(msg) from error
     named = [column for column in table.columns if str(column).lower() in _COLUMNS]
     table = table.set_index(named[0] if named else table.columns[0])
-    if "is__cell_barcode" in table:
-        table = table[table["is__cell_barcode"] == 1]
+    for called in _CALLED_CELLS:
+        if called in table:
+            table = table[table[called] == 1]
     table.index.name = None
     return table

@@ -178,10 +178,9 @@ def test_barcodes_as_list_file_and_table(path, tmp_path):
         read(path, barcodes=names, min_fragments=9)
 
 
-def test_called_cells_of_10x_are_taken(path, tmp_path):
-    table = pd.DataFrame(
-        {"barcode": ["NO_BARCODE", "AAAC-1", "TTTG-1"], "total": [9, 8, 7], "is__cell_barcode": [0, 1, 0]}
-    )
+@pytest.mark.parametrize("called", ["is__cell_barcode", "is_cell"])
+def test_called_cells_of_10x_are_taken(path, tmp_path, called):
+    table = pd.DataFrame({"barcode": ["NO_BARCODE", "AAAC-1", "TTTG-1"], "total": [9, 8, 7], called: [0, 1, 0]})
     table.to_csv(tmp_path / "singlecell.csv", index=False)
     assert read(path, barcodes=tmp_path / "singlecell.csv").obs_names.tolist() == ["AAAC-1"]
 
