@@ -70,7 +70,7 @@ def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = No
         number = int(value) if whole_float else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool):
+    if number is None or isinstance(value, bool | np.bool_):
         msg = f"{name} is {value!r} ({type(value).__name__}); expected {expected}."
         raise TypeError(msg)
     if (least is not None and number < least) or (most is not None and number > most):

@@ -77,8 +77,8 @@ def published(shared_data) -> anndata.AnnData:
     folder = shared_data / "dhs_meuleman2020"
     with gzip.open(folder / "nmf16_basis_733x16.npy.gz") as file:
         loadings = np.load(file)
-    obs = pd.read_csv(folder / "biosample_metadata_733.tsv", sep="\t").iloc[:733].fillna("").set_axis(range(733))
-    obs.index = obs.index.astype(str)
+    obs = pd.read_csv(folder / "biosample_metadata_733.tsv", sep="\t").iloc[:733]
+    obs = obs.set_axis(obs.index.astype(str))
     index = anndata.AnnData(np.zeros((733, 1)), obs=obs[["Vocabulary representative", "System"]])
     index.obsm["X_vocabulary"] = loadings
     index.uns["vocabulary"] = {"names": np.array(NAMES)}
