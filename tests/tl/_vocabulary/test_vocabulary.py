@@ -494,7 +494,7 @@ def test_meta_tracks_are_means_of_the_top_samples(index):
 
 @pytest.fixture
 def apart(peaks) -> tuple[anndata.AnnData, anndata.AnnData]:
-    """Return two indexes made apart, whose elements have the same names for other places; the first has a vocabulary."""
+    """Return two indexes made apart, with the same names for other places; the first has a vocabulary."""
     early = peaks["sample"] < "s06"
     reference, other = sca.tl.dhs_index(peaks[early]), sca.tl.dhs_index(peaks[~early])
     sca.tl.vocabulary(reference, n_components=3, progress=False)
