@@ -93,7 +93,10 @@ def motif_variability(
     # chromVAR takes the number of all cells here, also where some have no score
     p = stats.chi2.sf((len(z) - 1) * observed**2, len(z) - 1)
     tail = (1 - confidence) / 2
-    bounds = np.nanquantile(samples, [tail, 1 - tail], axis=0) if len(samples) else np.full((2, len(observed)), np.nan)
+    bounds = np.full((2, len(observed)), np.nan)
+    some = ~np.isnan(samples).all(0) if len(samples) else np.zeros(len(observed), bool)  # sets with two scores or more
+    if some.any():
+        bounds[:, some] = np.nanquantile(samples[:, some], [tail, 1 - tail], axis=0)
     table = pd.DataFrame(
         {
             "name": [str(name) for name in scores.columns],
