@@ -74,6 +74,8 @@ def gene_set_components(
     ------
     KeyError
         If :func:`~scatacworks.tl.gene_components` has not run.
+    TypeError
+        If the genes of a set are one text instead of a list.
     ValueError
         If no set has a known gene, or the GMT file has a line without genes' columns; if `.uns[key_added]` holds
         another kind of result.
@@ -117,6 +119,10 @@ def gene_set_components(
 def _read_sets(source: str | os.PathLike[str] | Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Read GMT, or copy a mapping."""
     if hasattr(source, "items"):
+        words = [name for name, genes in source.items() if isinstance(genes, str)]
+        if words:
+            msg = f"The gene set {words[0]!r} is {source[words[0]]!r}; expected a list of genes."
+            raise TypeError(msg)
         return {str(name): list(dict.fromkeys(map(str, genes))) for name, genes in source.items()}
     path = require_file(source, "gene set (GMT) file")  # type: ignore[arg-type]
     sets = {}

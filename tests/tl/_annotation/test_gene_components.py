@@ -156,3 +156,10 @@ def test_errors(make_index, tmp_path):
     index.var["component"] = np.nan
     with pytest.raises(ValueError, match="empty for all"):
         sca.tl.gene_components(index, genes=genes_every(9_000, 4_000, 10))
+
+
+def test_the_genes_of_a_set_are_a_list(make_index):
+    index = make_index()
+    sca.tl.gene_components(index, genes=genes_every(25_000, 8_000, 10))
+    with pytest.raises(TypeError, match="The gene set 'one' is 'g1'; expected a list of genes"):
+        sca.tl.gene_set_components(index, gene_sets={"two": ["g1", "g2"], "one": "g1"})

@@ -131,3 +131,15 @@ def test_errors(make_index):
         sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, ld_blocks=elsewhere)
     with pytest.raises(ValueError, match="none of 1 variants"):
         sca.tl.trait_enrichment(index, sumstats={"t": pd.DataFrame({"CHR": [1], "BP": [5], "P": ["?"]})})
+
+
+def test_variants_of_another_genome_are_refused(make_index):
+    index, table = make_index(), gwas(make_index())
+    with pytest.raises(ValueError, match="None of the 3,000 variants of 't' lies in an element"):
+        sca.tl.trait_enrichment(index, sumstats={"t": table.assign(BP=table["BP"] + 200_000_000)})
+    index.uns["reference_sequences"] = sca.Genome("hg19").to_frame()
+    far = table.assign(BP=table["BP"].where(table.index != 7, 300_000_000))
+    with pytest.raises(ValueError, match=r"A variant of 't' lies at chr[12]:300,000,000, beyond that chromosome"):
+        sca.tl.trait_enrichment(index, sumstats={"t": far})
+    with pytest.raises(TypeError, match="sumstats is a DataFrame; expected a dict"):
+        sca.tl.trait_enrichment(index, sumstats=table)
