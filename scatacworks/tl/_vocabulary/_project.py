@@ -19,12 +19,13 @@ from scatacworks.tl._vocabulary._shared import shared_elements, spellings
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 METHODS = ("nnls", "poisson")
 
 
 def project_vocabulary(
-    adata: AnnData,
+    adata: AnnData | MuData,
     reference: AnnData,
     *,
     method: Literal["nnls", "poisson"] = "nnls",
@@ -33,8 +34,9 @@ def project_vocabulary(
     normalize: bool = True,
     n_jobs: int | None = None,
     key_added: str = _keys.X_VOCABULARY,
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Find the loadings of new samples, pseudobulks or single cells, the loadings of the elements held fixed.
 
     With `"nnls"` each row is the exact solution of non-negative least squares, as published for new biosamples. It
@@ -66,6 +68,8 @@ def project_vocabulary(
         Threads; changes nothing in the result.
     key_added
         Slot in `.obsm`.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of changing `adata`.
 
@@ -104,7 +108,7 @@ def project_vocabulary(
     if not hasattr(adata, "var_names"):
         msg = f"adata is no AnnData but a {type(adata).__name__}; peaks become one by tl.presence(reference, peaks)."
         raise TypeError(msg)
-    adata = _step.own(adata, copy=copy)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     columns, loads = element_loadings(adata, reference)
     used = loads.any(axis=1)
     columns, loads = columns[used], loads[used]
@@ -122,7 +126,7 @@ def project_vocabulary(
     if normalize:
         loadings = np.divide(loadings, scale[:, None], out=np.zeros_like(loadings), where=scale[:, None] > 0)
     adata.obsm[key_added] = loadings
-    return adata if copy else None
+    return data if copy else None
 
 
 def _solve(block: sp.csr_matrix, loads: np.ndarray, method: str, n_jobs: int) -> np.ndarray:
