@@ -10,7 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import slot_of
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import require_file
 from scatacworks._logging import logger
@@ -96,7 +96,7 @@ def gene_set_components(
     """
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "gene_sets")
-    min_genes = whole(min_genes, "min_genes")
+    min_genes, fdr = whole(min_genes, "min_genes"), share(fdr, "fdr")
     stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)")
     params, genes = stored[_keys.PARAMS], stored["genes"]
     labels, components = labels_of(index, params["component_key"])

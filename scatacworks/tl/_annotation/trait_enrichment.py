@@ -11,7 +11,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import genome_of
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._core.enrichment import log_binomial_sf
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import overlap_pairs, point_in
@@ -58,7 +58,7 @@ def trait_enrichment(
     ld_blocks
         BED file or table of blocks that do not overlap; or a width in bp for blocks of equal size.
     thresholds
-        Values of p, from loose to strict.
+        Values of p, above 0, from loose to strict.
     component_key
         Column of `.var` with the labels.
     key_added
@@ -98,10 +98,15 @@ def trait_enrichment(
     [['Lymphoid', 10, 5.0], ['Neural', 10, 0.0]]
     """
     if not isinstance(sumstats, Mapping):
-        msg = f"sumstats is a {type(sumstats).__name__}; expected a dict of trait -> summary statistics."
+        shown = "a DataFrame" if isinstance(sumstats, pd.DataFrame) else repr(sumstats)
+        msg = f"sumstats is {shown}; expected a dict of trait -> summary statistics."
         raise TypeError(msg)
     if not sumstats:
         msg = "sumstats is empty; expected a mapping of trait -> summary statistics."
+        raise ValueError(msg)
+    thresholds = [share(value, "A threshold") for value in np.atleast_1d(np.asarray(thresholds, object))]
+    if not thresholds or not all(thresholds):
+        msg = f"thresholds is {thresholds}; expected values of p above 0."
         raise ValueError(msg)
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "variants")

@@ -10,7 +10,7 @@ from scipy import stats
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._core.deviations import variability
 from scatacworks._core.fdr import benjamini_hochberg
 
@@ -85,6 +85,7 @@ def motif_variability(
     if f"{key}_z" not in adata.obsm:
         msg = f"No .obsm[{key + '_z'!r}]; run sca.tl.motif_deviations(adata, ...) first."
         raise KeyError(msg)
+    confidence = share(confidence, "confidence", inside=True)
     n_bootstrap = whole(n_bootstrap, "n_bootstrap", least=0)
     scores = adata.obsm[f"{key}_z"]
     z = scores.to_numpy(np.float64)

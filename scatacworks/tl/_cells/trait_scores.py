@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._anndata import atac
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
@@ -158,6 +158,7 @@ def trait_scores(
     if groupby is not None and groupby not in adata.obs:
         msg = f"No column {groupby!r} in .obs; it has {list(adata.obs.columns)}."
         raise KeyError(msg)
+    restart = share(restart, "restart", inside=True)
     if propagate:
         embedding_of(adata, use_rep)
     counts = cell_counts(adata, layer)
