@@ -53,11 +53,12 @@ def dhs_index(
     Parameters
     ----------
     peaks
-        Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end`, `sample` (or `group`), and
-        optionally `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and
-        `signal` (or `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to
-        such a frame or to a BED, narrowPeak or broadPeak file; or a folder of such files, one per sample, or one file
-        (see :func:`~scatacworks.io.read_peaks`); or an AnnData with `.uns["peaks"]`. 0-based, half-open.
+        Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end` (or PyRanges', GRanges' or UCSC's
+        names of these), `sample` (or `group`), and optionally `summit` (`wavelet_summit` is preferred where both
+        exist; without one the centre is used) and `signal` (or `score`, `signal_value`, `max`; without one every peak
+        counts 1); or a mapping from sample to such a frame or to a BED, narrowPeak or broadPeak file; or a folder of
+        such files, one per sample, or one file (see :func:`~scatacworks.io.read_peaks`); or an AnnData with
+        `.uns["peaks"]`. 0-based, half-open.
         Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence. A key of
         the mapping, or a group that peaks were called for, keeps an empty row where it has no peak; a DataFrame has
         the samples of its rows.
