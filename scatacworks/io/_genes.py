@@ -145,6 +145,8 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         msg = f"{path} is no table of genes ({error}); expected GTF, GFF3, BED or a UCSC gene table."
         raise ValueError(msg) from error
+    if len(raw) > 1 and raw.iloc[0, 0].lower() in {"chrom", "chr", "chromosome", "seqnames"}:
+        raw = raw.iloc[1:].reset_index(drop=True)  # it names the columns
     if raw.shape[1] >= 10 and raw.iloc[0, 2].startswith(("chr", "Chr")) and not raw.iloc[0, 1].isdigit():
         return _from_genepred(raw.iloc[:, 1:], path)
     if raw.shape[1] >= 10 and raw.iloc[0, 2] in {"+", "-"}:

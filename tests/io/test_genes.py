@@ -139,3 +139,8 @@ def test_one_biotype_may_be_a_text():
     genes = pd.DataFrame({"chrom": "chr1", "start": [0, 9], "end": [5, 20], "name": ["A", "B"], "strand": "+"})
     genes["biotype"] = ["protein_coding", "lncRNA"]
     assert sca.io.read_genes(genes, biotypes="lncRNA")["name"].tolist() == ["B"]
+
+
+def test_a_first_line_may_name_the_columns(tmp_path):
+    (tmp_path / "g.bed").write_text("chrom\tstart\tend\tname\tstrand\nchr1\t5\t90\tA\t-\n")
+    assert read_genes(tmp_path / "g.bed")[["start", "name", "strand"]].values.tolist() == [[5, "A", "-"]]

@@ -12,7 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import slot_of
 from scatacworks._arguments import share, whole
 from scatacworks._core.intervals import overlap_pairs
-from scatacworks._files import require_file
+from scatacworks._files import open_text
 from scatacworks._logging import logger
 from scatacworks.tl._annotation._binomial import binomial_table, label_columns
 from scatacworks.tl._annotation._elements import elements_of, labels_of
@@ -47,8 +47,8 @@ def gene_set_components(
     index
         Object with `.uns[genes_key]`.
     gene_sets
-        A GMT file (name, description, genes, separated by tabs) or a mapping from set name to gene symbols. Symbols
-        are compared without regard to case.
+        A GMT file, plain or gzipped (name, description, genes, separated by tabs), or a mapping from set name to gene
+        symbols. Symbols are compared without regard to case.
     genes_key
         Where :func:`~scatacworks.tl.gene_components` wrote.
     min_genes
@@ -124,14 +124,17 @@ def _read_sets(source: str | os.PathLike[str] | Mapping[str, Iterable[str]]) -> 
             msg = f"The gene set {words[0]!r} is {source[words[0]]!r}; expected a list of genes."
             raise TypeError(msg)
         return {str(name): list(dict.fromkeys(map(str, genes))) for name, genes in source.items()}
-    path = require_file(source, "gene set (GMT) file")  # type: ignore[arg-type]
+    with open_text(source, "gene set (GMT) file") as handle:  # type: ignore[arg-type]
+        lines = handle.read().splitlines()
     sets = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         fields = line.rstrip("\n").split("\t")
         if len(fields) < 3:
-            msg = f"{path}, line {number}: expected name, description and genes separated by tabs, found {line[:60]!r}."
+            msg = (
+                f"{source}, line {number}: expected name, description and genes separated by tabs, found {line[:60]!r}."
+            )
             raise ValueError(msg)
         sets[fields[0]] = [gene for gene in dict.fromkeys(fields[2:]) if gene]
     return sets

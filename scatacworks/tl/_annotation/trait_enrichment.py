@@ -53,8 +53,9 @@ def trait_enrichment(
         Elements with labels in `.var`.
     sumstats
         Trait -> summary statistics: a text table, plain or gzipped (tab, comma or blank separated), or a DataFrame,
-        with chromosome, position (1-based, or `start` 0-based) and p (or minus log10 p) under any common name. The
-        genome must be that of the index; this is not checked beyond chromosome lengths.
+        with chromosome, position (1-based, or `start` 0-based) and p (or minus log10 p) under any common name, or
+        identifiers such as `1:15791:C:T` in place of chromosome and position. The genome must be that of the index;
+        this is not checked beyond chromosome lengths.
     ld_blocks
         BED file or table of blocks that do not overlap; or a width in bp for blocks of equal size.
     thresholds
