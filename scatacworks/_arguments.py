@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["flag", "real", "whole"]
+__all__ = ["flag", "real", "share", "whole"]
 
 
 def flag(value: Any, name: str) -> bool:
@@ -37,6 +37,23 @@ def real(value: Any, name: str) -> float:
         msg = f"{name} is {value!r} ({type(value).__name__}); expected a number."
         raise TypeError(msg)
     return float(value)
+
+
+def share(value: Any, name: str, *, inside: bool = False) -> float:
+    """Return an argument that must be a number from 0 to 1, or between the two with `inside`, as a `float`.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is out of range.
+    """
+    number = real(value, name)
+    if not (0 < number < 1 if inside else 0 <= number <= 1):
+        msg = f"{name} is {value}; expected a number {'between 0 and 1' if inside else 'from 0 to 1'}."
+        raise ValueError(msg)
+    return number
 
 
 def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = None, of: str = "") -> int:
@@ -70,7 +87,7 @@ def whole(value: Any, name: str, *, least: int | None = 1, most: int | None = No
         number = int(value) if whole_float else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool):
+    if number is None or isinstance(value, bool | np.bool_):
         msg = f"{name} is {value!r} ({type(value).__name__}); expected {expected}."
         raise TypeError(msg)
     if (least is not None and number < least) or (most is not None and number > most):

@@ -6,7 +6,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numba
-from numba import prange
 from numba.core import event
 
 from scatacworks._logging import logger
@@ -14,7 +13,7 @@ from scatacworks._logging import logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["njit", "prange"]
+__all__ = ["njit"]
 
 _PATIENCE = 2.0  # seconds of compiling that pass without a word
 

@@ -139,7 +139,7 @@ class Prior:
             raise KeyError(msg)
         kept = [name for name in self.rows if name not in names]
         if not kept:
-            msg = f"Nothing is left of the prior without {', '.join(names)}."
+            msg = f"Nothing is left of the prior without {listed(names)}."
             raise ValueError(msg)
         left_out = [*self.provenance.get("excluded", []), *names]
         n_samples = self.n_samples if self.pooled else None

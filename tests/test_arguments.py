@@ -9,7 +9,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks import _threads
-from scatacworks._arguments import flag, real, whole
+from scatacworks._arguments import flag, real, share, whole
 
 NOT_WHOLE = [4.5, np.nan, np.inf, "4", True, np.True_, np.float32(4.5), None, [4], np.array([4, 5])]
 
@@ -224,3 +224,46 @@ def test_text_is_neither_yes_nor_no(name, value, tmp_path, monkeypatch):
     with pytest.raises(TypeError, match=rf"^{name} is {value!r} \(\w+\); expected True or False\.$"):
         FLAGS[name](make_index(), value)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
+def test_shares_are_from_0_to_1(value):
+    assert share(0, "n") == share(0.0, "n") == 0
+    assert share(1, "n") == 1
+    assert share(np.float32(0.5), "n", inside=True) == 0.5
+    with pytest.raises(ValueError, match=f"n is {value}; expected a number from 0 to 1"):
+        share(value, "n")
+    for end in (0, 1):
+        with pytest.raises(ValueError, match=f"n is {end}; expected a number between 0 and 1"):
+            share(end, "n", inside=True)
+
+
+PEAKS = pd.DataFrame({"chrom": "chr1", "start": [1, 50], "end": [20, 90], "sample": ["a", "b"]})
+GENES = pd.DataFrame({"chrom": ["chr1"], "start": [0], "end": [5000], "name": ["A"], "strand": ["+"]})
+GWAS = pd.DataFrame({"CHR": ["chr1"], "BP": [100], "P": [0.5]})
+OUT_OF_RANGE = {
+    "core_quantiles": lambda x: sca.tl.dhs_index(PEAKS, core_quantiles=(0.9, 0.1)),
+    "A quantile of core_quantiles": lambda x: sca.tl.dhs_index(PEAKS, core_quantiles=(-1, 2)),
+    "alpha_W": lambda x: sca.tl.vocabulary(x, n_components=2, alpha_W=-1, progress=False),
+    "l1_ratio": lambda x: sca.tl.vocabulary(x, n_components=2, l1_ratio=3, progress=False),
+    "tol": lambda x: sca.tl.vocabulary(x, n_components=2, tol=-1, progress=False),
+    "dtype": lambda x: sca.tl.vocabulary(x, n_components=2, dtype="float16", progress=False),
+    "fdr": lambda x: sca.tl.gene_components(x, genes=GENES, fdr=5),
+    "at": lambda x: sca.tl.gene_components(x, genes=GENES, at="middle"),
+    "thresholds": lambda x: sca.tl.trait_enrichment(x, sumstats={"t": GWAS}, thresholds=[]),
+    "A threshold": lambda x: sca.tl.trait_enrichment(x, sumstats={"t": GWAS}, thresholds=[-1]),
+    "width": lambda x: sca.tl.motif_deviations(x, annotations="motif_matches", bias=None, width=0, progress=False),
+    "confidence": lambda x: sca.tl.motif_variability(x, confidence=95),
+    "restart": lambda x: sca.tl.trait_scores(x, variants={}, restart=2),
+    "background": lambda x: sca.tl.motif_enrichment(
+        x, motifs=[sca.io.Motif("m", np.eye(4))], background=[30, 20, 20, 30], progress=False
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_values_that_mean_nothing_are_refused(name):
+    index = make_index()
+    index.var["sequence"] = "ACGTACGT"
+    with pytest.raises(ValueError, match=f"^{name} is .*; expected "):
+        OUT_OF_RANGE[name](index)

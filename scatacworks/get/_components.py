@@ -65,7 +65,7 @@ def components(
         as thick part and the component's colour, then component, mean signal and number of samples. A file of the
         same name ending in `.as` describes the columns, so that `bedToBigBed -type=bed9+3 -as=…` makes a bigBed.
     colors
-        Component -> colour (`#rrggbb`); by default `.uns["component_colors"]`, or the package's palette.
+        Component -> colour, any that matplotlib knows; by default `.uns["component_colors"]`, or the package's palette.
 
     Returns
     -------
@@ -160,6 +160,8 @@ def _motifs(index: AnnData) -> np.ndarray:
 
 def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors: Mapping[str, str] | None) -> None:
     """Write BED9+3 and the description of its columns."""
+    from matplotlib.colors import to_rgb
+
     if key not in table:
         msg = f"No labels in .var[{key!r}]; it has {list(index.var.columns)}."
         raise KeyError(msg)
@@ -175,7 +177,7 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
     n_samples = table.get("n_samples", pd.Series(0, table.index)).fillna(0).astype(np.int64)
     signal = table.get("mean_signal", pd.Series(0.0, table.index)).fillna(0)
     score = np.minimum(1000, np.rint(500 * np.log10(signal * n_samples + 1))).astype(np.int64)
-    rgb = {name: ",".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5)) for name, color in chosen.items()}
+    rgb = {name: ",".join(str(round(255 * part)) for part in to_rgb(color)) for name, color in chosen.items()}
     text = labels.astype(object).where(labels.notna(), "").astype(str)
     bed = pd.DataFrame(
         {

@@ -15,7 +15,7 @@ from scatacworks.io import _gtf
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["read_genes"]
 
@@ -28,7 +28,7 @@ def read_genes(
     source: str | os.PathLike[str] | pd.DataFrame | Genome,
     *,
     genome: Genome | str | Mapping[str, int] | None = None,
-    biotypes: list[str] | None = None,
+    biotypes: Sequence[str] | str | None = None,
     parts: bool = False,
 ) -> pd.DataFrame:
     """Read genes: one row per gene with its longest transcript, or the parts of all transcripts.
@@ -78,6 +78,8 @@ def read_genes(
     transcripts, exons, what = _transcripts(source)
     if genome is not None:
         transcripts = _on_genome(transcripts, Genome(genome), what)
+    if isinstance(biotypes, str):
+        biotypes = [biotypes]
     if biotypes is not None:
         known = sorted(transcripts["biotype"].unique())
         transcripts = transcripts[transcripts["biotype"].isin(biotypes)]
@@ -143,6 +145,8 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         msg = f"{path} is no table of genes ({error}); expected GTF, GFF3, BED or a UCSC gene table."
         raise ValueError(msg) from error
+    if len(raw) > 1 and raw.iloc[0, 0].lower() in {"chrom", "chr", "chromosome", "seqnames"}:
+        raw = raw.iloc[1:].reset_index(drop=True)  # it names the columns
     if raw.shape[1] >= 10 and raw.iloc[0, 2].startswith(("chr", "Chr")) and not raw.iloc[0, 1].isdigit():
         return _from_genepred(raw.iloc[:, 1:], path)
     if raw.shape[1] >= 10 and raw.iloc[0, 2] in {"+", "-"}:

@@ -254,7 +254,7 @@ def read_ldsc(results: str | os.PathLike[str] | Mapping[str, str | os.PathLike[s
     >>> sca.io.read_ldsc(path)[["trait", "component", "coefficient_z"]].values.tolist()
     [['MONO', 'Myeloid', 2.0]]
     """
-    files = results if isinstance(results, Mapping) else {_trait_of(Path(results)): results}
+    files = results if isinstance(results, Mapping) else {_trait_of(require_file(results, "ldsc result")): results}
     table = pd.concat([_one_result(str(trait), Path(path)) for trait, path in files.items()], ignore_index=True)
     table["p_value"] = stats.norm.sf(table["coefficient_z"])
     table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())

@@ -159,7 +159,12 @@ def read_bed(path: str | PathLike[str], names: Sequence[str]) -> pd.DataFrame:
     positions = lines[0][1].split("\t")[1:3] if lines else []
     if len(positions) == 2 and not any(character.isdigit() for text in positions for character in text):
         lines = lines[1:]  # it names columns, in whatever way
-    return _positioned(_text_of(path, lines, [*_BED[:3], *names], needed=3), lines, path)
+    table = _text_of(path, lines, [*_BED[:3], *names], needed=3)
+    if (
+        len(table) and table["chrom"].iloc[0] != table["chrom"].iloc[0].strip()
+    ):  # blanks beside tabs, as LDetect's blocks
+        table["chrom"] = table["chrom"].str.strip()
+    return _positioned(table, lines, path)
 
 
 def _text_of(path: Path, lines: list[tuple[int, str]], names: list[str], *, needed: int) -> pd.DataFrame:

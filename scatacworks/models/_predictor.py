@@ -349,6 +349,9 @@ def _batch_size(model: Model, device: torch.device, core: int) -> int:
     bases = 4_194_304 * (4 if model.bin_size > 1 else 1)
     if device.type == "cuda":
         bases = min(bases, torch.cuda.mem_get_info(device)[0] // _BYTES_PER_BASE)
+    elif device.type == "mps":
+        free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        bases = min(bases, free // _BYTES_PER_BASE)
     return max(1, bases // core)
 
 

@@ -278,6 +278,14 @@ class Model(nn.Module):
 _ABSTRACT = "Model is the common base; use models.BinnedUNet, ResNet, UNet, Linear or Gaussian"
 
 
+def in_double(x: Tensor) -> Tensor:
+    """Return values in float64, on the CPU where they lie on an Apple GPU, which has no such numbers.
+
+    What is made of them goes back by `.to(dtype).to(device)`, in this order.
+    """
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
 def round_up(value: int, multiple: int) -> int:
     """Smallest multiple of `multiple` that is not below `value`."""
     return math.ceil(value / multiple) * multiple

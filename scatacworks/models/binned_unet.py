@@ -189,7 +189,7 @@ class BinnedUNet(Model):
         counts, depth
             As for :meth:`forward`.
         prior
-            Per bin, halo included, float32 (`n_windows`, 5, `n_bins`): the channels of
+            Per bin, halo included, float32 (`n_windows`, 6, `n_bins`): the channels of
             :data:`scatacworks.prior.CHANNELS`, of which the last is the weight, 0 to 1, of the correction.
 
         Returns

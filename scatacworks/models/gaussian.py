@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scatacworks.models.base import Model, new_card, round_up
+from scatacworks.models.base import Model, in_double, new_card, round_up
 
 _CUT = 3.0  # standard deviations kept on either side
 
@@ -115,6 +115,6 @@ class Gaussian(Model):
         kernel = kernel / kernel.sum(dim=1, keepdim=True)
         size = n + 2 * reach
         # in double precision the transform's rounding stays far below one distant cut site
-        spectrum = torch.fft.rfft(counts.double(), size) * torch.fft.rfft(kernel.double(), size)
+        spectrum = torch.fft.rfft(in_double(counts), size) * torch.fft.rfft(in_double(kernel), size)
         smooth = torch.fft.irfft(spectrum, size)[:, reach : reach + n]
-        return torch.where(smooth < 1e-9, 0.0, smooth).to(counts.dtype)
+        return smooth.masked_fill(smooth < 1e-9, 0.0).to(counts.dtype).to(counts.device)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scatacworks.models import _blocked, _framed
-from scatacworks.models.base import Model, new_card, round_up
+from scatacworks.models.base import Model, in_double, new_card, round_up
 from scatacworks.models.conv import conv1d_same
 
 
@@ -136,10 +136,11 @@ def extend(counts: Tensor, extension: int) -> Tensor:
     if extension == 0:
         return counts
     # float64 running sums stay exact where float32 ones would round beyond 2^24 sites
-    padded = F.pad(counts.double().cumsum(-1), (extension + 1, 0))
+    padded = F.pad(in_double(counts).cumsum(-1), (extension + 1, 0))
     padded = torch.cat([padded, padded[..., -1:].expand(*padded.shape[:-1], extension)], dim=-1)
     n = counts.shape[-1]
-    return (padded[..., 2 * extension + 1 : 2 * extension + 1 + n] - padded[..., :n]).to(counts.dtype)
+    sums = padded[..., 2 * extension + 1 : 2 * extension + 1 + n] - padded[..., :n]
+    return sums.to(counts.dtype).to(counts.device)
 
 
 class _ConvLayer(nn.Module):

@@ -146,7 +146,7 @@ def _categories(values: pd.Series, *, empty: str | None = None) -> pd.Series:
     text = values.astype(object).where(values.notna(), "").astype(str)
     if empty is not None and (text == "").any():
         names, text = [*[name for name in names if name != empty], empty], text.replace("", empty)
-    return pd.Series(pd.Categorical(text, names), index=values.index)
+    return pd.Series(pd.Categorical(text.where(text.isin(names)), names), index=values.index)
 
 
 def _class_colors(names: list[str]) -> dict[str, str]:

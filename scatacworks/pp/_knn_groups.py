@@ -201,7 +201,7 @@ def _mask(adata: AnnData, cells: Sequence[str] | np.ndarray | str | None) -> np.
             )
             raise KeyError(msg)
         return np.diff(resolve_groups(adata, cells).matrix.indptr) > 0
-    cells = np.asarray(cells)
+    cells = np.asarray(cells if hasattr(cells, "dtype") else list(cells))
     if cells.dtype == bool and len(cells) == adata.n_obs:
         return cells
     mask = np.zeros(adata.n_obs, bool)
@@ -281,9 +281,11 @@ def _neighbors(
         raise ValueError(msg)
     if method == "exact" or (method == "auto" and len(centers) * len(points) <= _EXACT_UP_TO):
         return nearest_points(points, centers, k)
+    from numba.core.config import NUMBA_NUM_THREADS
     from pynndescent import NNDescent
 
-    index = NNDescent(points, n_neighbors=max(k, 30), random_state=seed, n_jobs=_threads.resolve(n_jobs))
+    threads = min(_threads.resolve(n_jobs), NUMBA_NUM_THREADS)  # numba refuses more
+    index = NNDescent(points, n_neighbors=max(k, 30), random_state=seed, n_jobs=threads)
     found = index.neighbor_graph[0][centers, :k].astype(np.int64)
     lacking = ~(found == centers[:, None]).any(1)  # of equal points another may stand first
     found[lacking, -1] = centers[lacking]

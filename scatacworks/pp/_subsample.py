@@ -124,22 +124,11 @@ def subsample(
         target.obsm[key_added] = _drawn(membership, n_cells, n_repeats, rng)
         names = _repeated(membership.groups, n_repeats)
         target.uns[key_added] = names | {_keys.PARAMS: params | {"groupby": groupby}}
-        return result if copy else None
-    sites = tracks(target, key=key, layer=_keys.CUT_SITES)
-    kept_share = _shares(sites, n_fragments, fraction)
-    names = _repeated(sites.groups, n_repeats)
-    chromosomes = _thinned(sites, np.repeat(kept_share, n_repeats), n_repeats, rng)
-    thinned = Tracks.from_chromosomes(names["groups"], sites.genome, chromosomes)
-    source, digest = target.uns[key], hashlib.sha256()
-    for part in (thinned.indptr, thinned.starts, thinned.values):
-        digest.update(part)
-    params |= {"key": key, "digest": digest.hexdigest()[:16]}
-    target.uns[key_added] = names | {
-        _keys.CUT_SITES: thinned.to_dict(),
-        "n_cells": np.repeat(np.asarray(source["n_cells"]), n_repeats),
-        "n_fragments": np.rint(thinned.sums() / 2).astype(np.int64),
-        _keys.PARAMS: dict(source[_keys.PARAMS]) | params,
-    }
+    else:
+        sites = tracks(target, key=key, layer=_keys.CUT_SITES)
+        names = _repeated(sites.groups, n_repeats)
+        thinned = _thinned(sites, names["groups"], _shares(sites, n_fragments, fraction), n_repeats, rng)
+        target.uns[key_added] = names | _slot(thinned, target.uns[key], n_repeats, params | {"key": key})
     return result if copy else None
 
 
@@ -191,14 +180,30 @@ def _shares(sites: Tracks, n_fragments: int | None, fraction: float | None) -> n
     return np.minimum(2 * n_fragments / np.maximum(total, 1), 1)
 
 
-def _thinned(
-    sites: Tracks, share: np.ndarray, n_repeats: int, rng: np.random.Generator
-) -> Iterator[tuple[str, list[Runs]]]:
-    for chrom, runs in sites.chromosomes():
-        out: list[Runs] = []
-        for group, (starts, _, counts) in enumerate(runs):
-            for repeat in range(n_repeats):
-                left = rng.binomial(counts, share[group * n_repeats + repeat])
-                kept = left > 0
-                out.append((starts[kept], None, left[kept].astype(counts.dtype)))
-        yield chrom, out
+def _thinned(sites: Tracks, names: np.ndarray, share: np.ndarray, n_repeats: int, rng: np.random.Generator) -> Tracks:
+    """Return `n_repeats` thinned versions of every group."""
+
+    def thin() -> Iterator[tuple[str, list[Runs]]]:
+        for chrom, runs in sites.chromosomes():
+            out: list[Runs] = []
+            for (starts, _, counts), kept_share in zip(runs, share, strict=True):
+                for _ in range(n_repeats):
+                    left = rng.binomial(counts, kept_share)
+                    kept = left > 0
+                    out.append((starts[kept], None, left[kept].astype(counts.dtype)))
+            yield chrom, out
+
+    return Tracks.from_chromosomes(names, sites.genome, thin())
+
+
+def _slot(thinned: Tracks, source: dict[str, Any], n_repeats: int, params: dict[str, Any]) -> dict[str, Any]:
+    """Return thinned cut sites in the form of the pseudobulk that they were drawn from."""
+    digest = hashlib.sha256()
+    for part in (thinned.indptr, thinned.starts, thinned.values):
+        digest.update(part)
+    return {
+        _keys.CUT_SITES: thinned.to_dict(),
+        "n_cells": np.repeat(np.asarray(source["n_cells"]), n_repeats),
+        "n_fragments": np.rint(thinned.sums() / 2).astype(np.int64),
+        _keys.PARAMS: dict(source[_keys.PARAMS]) | params | {"digest": digest.hexdigest()[:16]},
+    }

@@ -46,7 +46,8 @@ def test_every_option_of_denoise_is_described():
 @pytest.mark.parametrize("name", sorted(commands()))
 def test_every_option_has_a_help(name):
     for parameter in commands()[name].params:
-        assert getattr(parameter, "help", None) or parameter.name == "help", f"{name} {parameter.name}"
+        if parameter.param_type_name == "option":  # older versions of typer keep the help of arguments elsewhere
+            assert parameter.help or parameter.name == "help", f"{name} {parameter.name}"
 
 
 def test_help_and_page_list_the_same_exit_codes_as_the_program_has():

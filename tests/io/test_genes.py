@@ -133,3 +133,14 @@ def test_a_gtf_that_is_no_text_is_told_in_one_sentence(tmp_path):
 def test_unknown_biotypes_list_the_known(gtf):
     with pytest.raises(ValueError, match="lncRNA"):
         read_genes(gtf, biotypes=["tRNA"])
+
+
+def test_one_biotype_may_be_a_text():
+    genes = pd.DataFrame({"chrom": "chr1", "start": [0, 9], "end": [5, 20], "name": ["A", "B"], "strand": "+"})
+    genes["biotype"] = ["protein_coding", "lncRNA"]
+    assert sca.io.read_genes(genes, biotypes="lncRNA")["name"].tolist() == ["B"]
+
+
+def test_a_first_line_may_name_the_columns(tmp_path):
+    (tmp_path / "g.bed").write_text("chrom\tstart\tend\tname\tstrand\nchr1\t5\t90\tA\t-\n")
+    assert read_genes(tmp_path / "g.bed")[["start", "name", "strand"]].values.tolist() == [[5, "A", "-"]]

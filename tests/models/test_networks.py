@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scatacworks import models
-from scatacworks.models.base import box_weights
+from scatacworks.models import gaussian, resnet
+from scatacworks.models.base import box_weights, in_double
 from scatacworks.models.resnet import extend
 
 SMALL = models.ResNetConfig(n_blocks=2, n_filters=4, width=11, n_blocks_class=1, n_filters_class=4, width_class=10)
@@ -163,3 +165,38 @@ def test_box_on_bins_has_the_weight_of_the_box_on_bases(bin_size, extension):
     weights = box_weights(bin_size, extension)
     assert sum(weights) == pytest.approx((2 * extension + 1) / bin_size)
     assert weights == weights[::-1]
+
+
+class Doubles(TorchDispatchMode):
+    """Collects the operations that make float64 of something else, which an Apple GPU refuses."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        wide = [
+            {leaf.dtype for leaf in torch.utils._pytree.tree_leaves(side) if isinstance(leaf, torch.Tensor)}
+            & {torch.float64, torch.complex128}
+            for side in (out, (args, kwargs))
+        ]
+        if wide[0] and not wide[1]:
+            self.found.append(str(function))
+        return out
+
+
+def test_float64_is_made_in_one_place(model, monkeypatch):
+    counts, depth = window(model, max(16 * model.stride, 2048)), torch.tensor([1e6])
+    allowed = []
+
+    def counted(values):
+        allowed.append("aten._to_copy.default")
+        return in_double(values)
+
+    for module in (gaussian, resnet):
+        monkeypatch.setattr(module, "in_double", counted)
+    with Doubles() as doubles:
+        model(counts, depth)
+    assert doubles.found == allowed
+    assert bool(allowed) == (type(model).__name__ in {"Gaussian", "ResNet", "UNet"})

@@ -51,7 +51,7 @@ def test_normalised_bars_are_one(index):
 @pytest.mark.parametrize("missing", [np.nan, None, ""])
 def test_samples_without_a_group_are_left_out_and_counted(index, missing):
     index = index.copy()
-    kinds = index.obs["system"].astype(object).to_numpy()
+    kinds = index.obs["system"].astype(object).to_numpy(copy=True)
     kinds[:2] = missing
     index.obs["system"] = kinds
     ax = sca.pl.component_bars(index, groupby="system", show=False).axes[0]

@@ -150,3 +150,14 @@ def test_an_embedding_with_missing_values_is_refused(cells):
     cells.obsm["X_lsi"][7, 2] = np.nan
     with pytest.raises(ValueError, match="not finite in 1 cells"):
         sca.pp.knn_groups(cells, n_neighbors=5)
+
+
+def test_more_threads_than_numba_has_are_as_good(cells):
+    sca.pp.knn_groups(cells, n_neighbors=10, method="approximate", n_jobs=1, key_added="one")
+    sca.pp.knn_groups(cells, n_neighbors=10, method="approximate", n_jobs=64, key_added="many")
+    assert members(cells, "many") == members(cells, "one")
+
+
+def test_cells_may_be_a_set(cells):
+    sca.pp.knn_groups(cells, n_neighbors=10, exclude=set(cells.obs_names[:50]))
+    assert cells.obsm["knn_groups"][:50].nnz == 0

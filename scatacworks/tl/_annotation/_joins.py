@@ -82,6 +82,9 @@ def region_components(elements: Elements, table: pd.DataFrame, index: AnnData, c
 
 def trait_column(elements: Elements, traits: Mapping[str, Any]) -> np.ndarray:
     """Return the traits with a fine-mapped variant in each region, with the sum of their posteriors."""
+    if not hasattr(traits, "items"):
+        msg = f"traits is a {type(traits).__name__}; expected a dict of trait -> fine-mapped variants."
+        raise TypeError(msg)
     weights = np.zeros((len(elements.start), len(traits)))
     for column, (name, source) in enumerate(traits.items()):
         weights[:, column] = variant_weights(elements, source, name)

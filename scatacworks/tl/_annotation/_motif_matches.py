@@ -114,9 +114,14 @@ def match(
     if not 0 < p_value < 1:
         msg = f"p_value is {p_value}; expected a probability between 0 and 1."
         raise ValueError(msg)
+    if background is not None:
+        background = np.asarray(background, np.float64)
+        if background.shape != (4,) or not (background > 0).all() or abs(background.sum() - 1) > 1e-3:
+            msg = f"background is {background.tolist()}; expected the frequencies of A, C, G and T, which sum to 1."
+            raise ValueError(msg)
     codes, bounds = motif_scan.encode(sequences)
     words = motif_scan.words_of(codes, bounds)
-    background = base_frequencies(codes) if background is None else np.asarray(background, np.float64)
+    background = base_frequencies(codes) if background is None else background
     longest = int(np.diff(bounds).max(initial=0))
     _report_unusable(sequences, motifs, longest)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from scatacworks._files import require_file
+from scatacworks._files import open_text
 from scatacworks._logging import logger
 
 if TYPE_CHECKING:
@@ -24,6 +23,9 @@ _NAMES = {  # the spellings of common collections, lower case
 }
 
 
+_PLACE = r"^(?P<chrom>(?:chr)?(?:\d{1,2}|X|Y|MT?))[:_](?P<position>\d+)[:_]"
+
+
 def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame:
     """Return variants as `chrom`, `position` (0-based), `log10_p` (negative or zero) and `variant`.
 
@@ -35,9 +37,11 @@ def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame
     ValueError
         If there is no column of positions or p-values, or no row is left.
     """
-    what = "the summary statistics" if isinstance(source, pd.DataFrame) else str(Path(source))
-    raw = source if isinstance(source, pd.DataFrame) else _read(require_file(source, "summary statistics"))
+    what = "the summary statistics" if isinstance(source, pd.DataFrame) else str(source)
+    raw = source if isinstance(source, pd.DataFrame) else _read(source)
     columns = {name: _find(raw, spellings) for name, spellings in _NAMES.items()}
+    if columns["chrom"] is None and columns["variant"] is not None:
+        raw, columns = _placed_by_name(raw, columns)
     if columns["chrom"] is None or (columns["position"] is None and columns["start"] is None):
         msg = (
             f"{what} has no positions: expected a chromosome and a position column (such as CHR and BP), found "
@@ -59,13 +63,25 @@ def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame
     return _clean(table, what, shift=int(one_based))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _placed_by_name(raw: pd.DataFrame, columns: dict[str, str | None]) -> tuple[pd.DataFrame, dict[str, str | None]]:
+    """Add the positions that identifiers such as `1:15791:C:T` tell, as UK Biobank's do, if most of them do."""
+    named = raw[columns["variant"]].astype(str).str.extract(_PLACE)
+    if not named["position"].notna().mean() > 0.5:
+        return raw, columns
+    return raw.assign(chrom=named["chrom"], position=named["position"]), columns | {
+        "chrom": "chrom",
+        "position": "position",
+    }
+
+
+def _read(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a table separated by tabs, commas or blanks."""
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=["", "NA", "nan", "NaN", "."])
-    if table.shape[1] > 1:
-        return table
-    separator = "," if "," in table.columns[0] else r"\s+"
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=["", "NA", "nan", "NaN", "."])
+    with open_text(path, "table of summary statistics") as handle:
+        first = handle.readline()
+    separator = next((one for one in "\t," if one in first), r"\s+")
+    how = {"dtype": str, "keep_default_na": False, "na_values": ["", "NA", "nan", "NaN", "."]}
+    with open_text(path, "table of summary statistics") as handle:
+        return pd.read_csv(handle, sep=separator, **how)
 
 
 def _find(table: pd.DataFrame, spellings: tuple[str, ...]) -> str | None:

@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, genome_of, require_assembly
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import covered, largest_overlap, nearest
 from scatacworks.io._genes import read_genes
@@ -102,11 +102,12 @@ def annotate_regions(
     Raises
     ------
     TypeError
-        If `classes` is no dict.
+        If `classes` or `traits` is no dict.
     KeyError
         If `key` is not in `.uns`, or positions or labels are missing.
     ValueError
-        If regions and an annotation share no chromosome, or `genes` are a built-in genome's of another assembly.
+        If regions and an annotation share no chromosome, or `genes`, as a built-in genome's, or `index` are of another
+        assembly.
 
     Examples
     --------
@@ -127,6 +128,8 @@ def annotate_regions(
     if classes is not None and not hasattr(classes, "items"):
         msg = f"classes is {classes!r}; expected a dict of a column's name -> its regions."
         raise TypeError(msg)
+    if index is not None and isinstance(data, AnnData):
+        require_assembly(genome_of(data), genome_of(index), "The regions are")
     for name, source in (classes or {}).items():
         columns |= _class_columns(elements, source, name)
     own = index is None or (isinstance(data, AnnData) and index is data and key is None)

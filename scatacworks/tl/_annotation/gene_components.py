@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import genome_of
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
 from scatacworks.io._genes import read_genes
@@ -25,6 +25,7 @@ from scatacworks.tl._annotation._elements import (
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -43,7 +44,7 @@ def gene_components(
     at: Literal["summit", "overlap"] = "summit",
     fdr: float = 0.05,
     genome: Genome | str | None = None,
-    biotypes: list[str] | None = None,
+    biotypes: Sequence[str] | str | None = None,
     component_key: str = "component",
     key_added: str = _keys.GENE_COMPONENTS,
     copy: bool = False,
@@ -124,6 +125,10 @@ def gene_components(
     """
     upstream, downstream = whole(upstream, "upstream", least=0), whole(downstream, "downstream", least=0)
     tss = None if tss is None else whole(tss, "tss", least=0)
+    share(fdr, "fdr")
+    if at not in ("summit", "overlap"):
+        msg = f"at is {at!r}; expected 'summit' or 'overlap'."
+        raise ValueError(msg)
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "downstream")
     check_genes(index, genes)

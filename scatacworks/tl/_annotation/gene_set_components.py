@@ -10,9 +10,9 @@ from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import slot_of
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._core.intervals import overlap_pairs
-from scatacworks._files import require_file
+from scatacworks._files import open_text
 from scatacworks._logging import logger
 from scatacworks.tl._annotation._binomial import binomial_table, label_columns
 from scatacworks.tl._annotation._elements import elements_of, labels_of
@@ -47,8 +47,8 @@ def gene_set_components(
     index
         Object with `.uns[genes_key]`.
     gene_sets
-        A GMT file (name, description, genes, separated by tabs) or a mapping from set name to gene symbols. Symbols
-        are compared without regard to case.
+        A GMT file, plain or gzipped (name, description, genes, separated by tabs), or a mapping from set name to gene
+        symbols. Symbols are compared without regard to case.
     genes_key
         Where :func:`~scatacworks.tl.gene_components` wrote.
     min_genes
@@ -74,6 +74,8 @@ def gene_set_components(
     ------
     KeyError
         If :func:`~scatacworks.tl.gene_components` has not run.
+    TypeError
+        If the genes of a set are one text instead of a list.
     ValueError
         If no set has a known gene, or the GMT file has a line without genes' columns; if `.uns[key_added]` holds
         another kind of result.
@@ -94,7 +96,7 @@ def gene_set_components(
     """
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "gene_sets")
-    min_genes = whole(min_genes, "min_genes")
+    min_genes, fdr = whole(min_genes, "min_genes"), share(fdr, "fdr")
     stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)")
     params, genes = stored[_keys.PARAMS], stored["genes"]
     labels, components = labels_of(index, params["component_key"])
@@ -117,15 +119,22 @@ def gene_set_components(
 def _read_sets(source: str | os.PathLike[str] | Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Read GMT, or copy a mapping."""
     if hasattr(source, "items"):
+        words = [name for name, genes in source.items() if isinstance(genes, str)]
+        if words:
+            msg = f"The gene set {words[0]!r} is {source[words[0]]!r}; expected a list of genes."
+            raise TypeError(msg)
         return {str(name): list(dict.fromkeys(map(str, genes))) for name, genes in source.items()}
-    path = require_file(source, "gene set (GMT) file")  # type: ignore[arg-type]
+    with open_text(source, "gene set (GMT) file") as handle:  # type: ignore[arg-type]
+        lines = handle.read().splitlines()
     sets = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         fields = line.rstrip("\n").split("\t")
         if len(fields) < 3:
-            msg = f"{path}, line {number}: expected name, description and genes separated by tabs, found {line[:60]!r}."
+            msg = (
+                f"{source}, line {number}: expected name, description and genes separated by tabs, found {line[:60]!r}."
+            )
             raise ValueError(msg)
         sets[fields[0]] = [gene for gene in dict.fromkeys(fields[2:]) if gene]
     return sets

@@ -12,6 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import slot_of
 from scatacworks._arguments import flag
 from scatacworks._core.intervals import any_overlap
+from scatacworks._logging import logger
 from scatacworks.tl._annotation._elements import elements_of, labels_of, read_bed
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def tf_elements(
     motifs = _motifs_of_factors(index.uns[_keys.MOTIF_ENRICHMENT]["factors"])
     genes = index.uns[genes_key]["genes"]
     genes = genes[(genes["component"] != "") & genes["name"].str.upper().isin(set(motifs))].drop_duplicates("name")
+    if genes.empty:
+        logger.warning("No factor with a motif has a gene with a label of .uns[%r]; none drives an element.", genes_key)
     matches = sparse.csc_matrix(index.varm[_keys.MOTIF_MATCHES])
     code = {name: i for i, name in enumerate(components)}
     names = np.asarray(index.var_names, dtype=object)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import whole
+from scatacworks._anndata import genome_of
+from scatacworks._arguments import share, whole
 from scatacworks._core.enrichment import log_binomial_sf
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import overlap_pairs, point_in
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+
+    from scatacworks.genome import Genome
 
 __all__ = ["trait_enrichment"]
 
@@ -50,12 +53,13 @@ def trait_enrichment(
         Elements with labels in `.var`.
     sumstats
         Trait -> summary statistics: a text table, plain or gzipped (tab, comma or blank separated), or a DataFrame,
-        with chromosome, position (1-based, or `start` 0-based) and p (or minus log10 p) under any common name. The
-        genome must be that of the index; this is not checked beyond chromosome lengths.
+        with chromosome, position (1-based, or `start` 0-based) and p (or minus log10 p) under any common name, or
+        identifiers such as `1:15791:C:T` in place of chromosome and position. The genome must be that of the index;
+        this is not checked beyond chromosome lengths.
     ld_blocks
         BED file or table of blocks that do not overlap; or a width in bp for blocks of equal size.
     thresholds
-        Values of p, from loose to strict.
+        Values of p, above 0, from loose to strict.
     component_key
         Column of `.var` with the labels.
     key_added
@@ -78,7 +82,8 @@ def trait_enrichment(
     Raises
     ------
     ValueError
-        If blocks overlap or hold no variant (another genome?), or summary statistics lack positions or p-values; if
+        If blocks overlap or hold no variant (another genome?), a variant lies beyond its chromosome or none in an
+        element, or summary statistics lack positions or p-values; if
         `.uns[key_added]` holds another kind of result.
 
     Examples
@@ -94,10 +99,15 @@ def trait_enrichment(
     [['Lymphoid', 10, 5.0], ['Neural', 10, 0.0]]
     """
     if not isinstance(sumstats, Mapping):
-        msg = f"sumstats is {sumstats!r}; expected a dict of trait -> summary statistics."
+        shown = "a DataFrame" if isinstance(sumstats, pd.DataFrame) else repr(sumstats)
+        msg = f"sumstats is {shown}; expected a dict of trait -> summary statistics."
         raise TypeError(msg)
     if not sumstats:
         msg = "sumstats is empty; expected a mapping of trait -> summary statistics."
+        raise ValueError(msg)
+    thresholds = [share(value, "A threshold") for value in np.atleast_1d(np.asarray(thresholds, object))]
+    if not thresholds or not all(thresholds):
+        msg = f"thresholds is {thresholds}; expected values of p above 0."
         raise ValueError(msg)
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "variants")
@@ -107,7 +117,11 @@ def trait_enrichment(
     tables, chosen, counts = [], [], []
     for trait, source in sumstats.items():
         variants, codes = on_chromosomes(read_sumstats(source), elements.chroms, what=f"The trait {trait!r}")
+        _check_lengths(variants, genome_of(index), trait)
         hits = _in_elements(variants, codes, elements, signal, labels)
+        if hits.empty:
+            msg = f"None of the {len(variants):,} variants of {trait!r} lies in an element; are they of another genome?"
+            raise ValueError(msg)
         hits = _one_per_block(hits, elements, ld_blocks, trait)
         counts.append((trait, len(variants), hits.attrs["n_in_elements"], len(hits)))
         tables.append(_test(hits, labels, components, thresholds).assign(trait=trait))
@@ -126,6 +140,20 @@ def trait_enrichment(
         _keys.PARAMS: {"thresholds": np.asarray(thresholds, np.float64), "component_key": component_key},
     }
     return index if copy else None
+
+
+def _check_lengths(variants: pd.DataFrame, genome: Genome | None, trait: str) -> None:
+    """Refuse variants beyond the end of their chromosome, where the index knows its genome."""
+    if genome is None:
+        return
+    chrom, names = pd.factorize(variants["chrom"])
+    codes = genome.resolve(names)[chrom]
+    beyond = np.flatnonzero((codes >= 0) & (variants["position"].to_numpy() >= genome.lengths[codes]))
+    if len(beyond):
+        row = variants.iloc[beyond[0]]
+        where = f"chr{str(row['chrom']).removeprefix('chr')}:{row['position'] + 1:,}"
+        msg = f"A variant of {trait!r} lies at {where}, beyond that chromosome of {genome.name!r}; of another genome?"
+        raise ValueError(msg)
 
 
 def _text_index(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from scatacworks._arguments import real, whole
 from scatacworks._core.gene_sites import near_starts
 from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
+from scatacworks.tl._annotation._elements import check_genes
 
 if TYPE_CHECKING:
     import os
@@ -80,8 +81,8 @@ def gene_scores(
     KeyError
         If the object has no fragments.
     ValueError
-        If there is no gene on the genome, or `reach` or `decay` is not positive; if `.uns[key_added]` holds another
-        kind of result.
+        If there is no gene on the genome, `genes` are a built-in genome's of another assembly, or `reach` or `decay`
+        is not positive; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -103,6 +104,7 @@ def gene_scores(
     adata = _step.own(adata, copy=copy)
     cells = atac(adata, mod)
     _step.claim(cells, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)
+    check_genes(cells, genes)
     source = open_fragments(cells)
     table = read_genes(source.genome if genes is None else genes, genome=source.genome)
     codes = source.genome.resolve(table["chrom"])

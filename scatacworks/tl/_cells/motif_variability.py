@@ -10,7 +10,7 @@ from scipy import stats
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._core.deviations import variability
 from scatacworks._core.fdr import benjamini_hochberg
 
@@ -85,6 +85,7 @@ def motif_variability(
     if f"{key}_z" not in adata.obsm:
         msg = f"No .obsm[{key + '_z'!r}]; run sca.tl.motif_deviations(adata, ...) first."
         raise KeyError(msg)
+    confidence = share(confidence, "confidence", inside=True)
     n_bootstrap = whole(n_bootstrap, "n_bootstrap", least=0)
     scores = adata.obsm[f"{key}_z"]
     z = scores.to_numpy(np.float64)
@@ -93,7 +94,10 @@ def motif_variability(
     # chromVAR takes the number of all cells here, also where some have no score
     p = stats.chi2.sf((len(z) - 1) * observed**2, len(z) - 1)
     tail = (1 - confidence) / 2
-    bounds = np.nanquantile(samples, [tail, 1 - tail], axis=0) if len(samples) else np.full((2, len(observed)), np.nan)
+    bounds = np.full((2, len(observed)), np.nan)
+    some = ~np.isnan(samples).all(0) if len(samples) else np.zeros(len(observed), bool)  # sets with two scores or more
+    if some.any():
+        bounds[:, some] = np.nanquantile(samples[:, some], [tail, 1 - tail], axis=0)
     table = pd.DataFrame(
         {
             "name": [str(name) for name in scores.columns],

@@ -92,16 +92,17 @@ def project_bulk(
     data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
     _step.claim(adata, key_added, "n_common", obsm=key_added != _keys.X_BULK)
-    n_components = None if n_components is None else whole(n_components, "n_components")
     common = common_peaks(adata, reference, layer=layer, raw=normalize is not None)
     names, present = common.names, common.present
     if len(names) < 3:
         msg = f"The reference has {len(names)} samples; expected at least 3."
         raise ValueError(msg)
+    most = len(names) - 1
+    of = "one fewer than samples"
+    n_components = most if n_components is None else whole(n_components, "n_components", most=most, of=of)
     bulk = _normalized(common.bulk, normalize)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)
-    n_components = min(n_components or len(names) - 1, len(names) - 1)
     loadings = right[:n_components].T
     n_present = np.asarray(present.sum(1)).ravel()
     empty = n_present == 0

@@ -58,6 +58,8 @@ def smooth(
     ------
     KeyError
         If the embedding or a key is missing.
+    TypeError
+        If a column of `.obs` holds no numbers.
     ValueError
         If there are fewer cells than `n_neighbors`, or the embedding has values that are not finite.
 
@@ -74,14 +76,10 @@ def smooth(
     adata = atac(data, mod)
     points = embedding_of(adata, use_rep)
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(points), of="the number of cells")
+    found = {key: _find(adata, key) for key in ([keys] if isinstance(keys, str) else keys)}
     mean = _averager(points, n_neighbors)
-    for key in [keys] if isinstance(keys, str) else keys:
-        where, values = _find(adata, key)
-        result = _average(mean, values)
-        if where == "obs":
-            adata.obs[key + suffix] = result
-        else:
-            getattr(adata, where)[key + suffix] = result
+    for key, (where, values) in found.items():
+        getattr(adata, where)[key + suffix] = _average(mean, values)
     return data if copy else None
 
 
@@ -105,6 +103,9 @@ def _find(adata: AnnData, key: str) -> tuple[str, Any]:
         if key in getattr(adata, slot):
             return slot, getattr(adata, slot)[key]
     if key in adata.obs:
+        if not pd.api.types.is_numeric_dtype(adata.obs[key]):
+            msg = f".obs[{key!r}] holds {adata.obs[key].dtype}; expected numbers, of which there are means."
+            raise TypeError(msg)
         return "obs", adata.obs[key].to_numpy(np.float64)
     msg = (
         f"No {key!r} among layers {sorted(adata.layers)}, .obsm {sorted(adata.obsm)} or .obs {list(adata.obs.columns)}."

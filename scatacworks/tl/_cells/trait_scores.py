@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._anndata import atac
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
@@ -23,7 +24,6 @@ from scatacworks.tl._cells._counts import background_of, cell_counts
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
     from anndata import AnnData
     from mudata import MuData
@@ -125,6 +125,8 @@ def trait_scores(
     ------
     KeyError
         If a column, layer or embedding is missing.
+    TypeError
+        If `variants` is no dict.
     ValueError
         If no peak holds a variant of a trait, or variants lack posteriors between 0 and 1; if `.uns[key_added]` holds
         another kind of result.
@@ -150,6 +152,15 @@ def trait_scores(
     adata = atac(data, mod)
     _step.claim(adata, key_added, "restart", obsm=key_added != _keys.TRAIT_SCORES)
     n_permutations, n_neighbors = whole(n_permutations, "n_permutations"), whole(n_neighbors, "n_neighbors")
+    if not isinstance(variants, Mapping):
+        msg = f"variants is a {type(variants).__name__}; expected a dict of trait -> fine-mapped variants."
+        raise TypeError(msg)
+    if groupby is not None and groupby not in adata.obs:
+        msg = f"No column {groupby!r} in .obs; it has {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    restart = share(restart, "restart", inside=True)
+    if propagate:
+        embedding_of(adata, use_rep)
     counts = cell_counts(adata, layer)
     rng = np.random.default_rng(seed)
     weights = _weights(adata, variants)
@@ -196,9 +207,6 @@ def _groups(
     adata: AnnData, z: np.ndarray, names: list[str], groupby: str, *, n_permutations: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Compare group means with those of permuted cells."""
-    if groupby not in adata.obs:
-        msg = f"No column {groupby!r} in .obs; it has {list(adata.obs.columns)}."
-        raise KeyError(msg)
     codes, groups = column_groups(adata.obs[groupby])
     used, codes = np.unique(codes, return_inverse=True)
     codes, groups = codes - (used[0] < 0), groups[used[used >= 0]]

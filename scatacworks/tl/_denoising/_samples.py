@@ -165,23 +165,29 @@ def split(
     regions: Intervals | None,
     validation: str | Sequence[str] | None,
     holdout: str | Sequence[str] | None,
-) -> tuple[Intervals, Intervals]:
-    """Regions to train on and to validate on; the hold-out is in neither.
+) -> tuple[Intervals, Intervals, Intervals]:
+    """Regions to train on, to validate on, and the hold-out, which is in neither.
 
     `validation` and `holdout` are chromosomes or regions. Without `regions`, mitochondria and plastids are in neither.
     """
-    validation, holdout = held_back(genome, validation, holdout)
+    validation, holdout = _held_back(genome, validation, holdout)
     usable = intervals(None, genome) if regions is None else regions
     kept = intervals(validation, genome) if len(validation) else {}
     out = intervals(holdout, genome) if len(holdout) else {}
     nothing = np.empty((0, 2), np.int64)
     allowed = {c: spans.subtract(rows, out.get(c, nothing)) for c, rows in usable.items()}
-    train = {c: spans.subtract(rows, kept.get(c, nothing)) for c, rows in allowed.items()}
-    validate = {c: spans.intersect(rows, kept.get(c, nothing)) for c, rows in allowed.items()}
-    return _non_empty(train), _non_empty(validate)
+    train = _non_empty({c: spans.subtract(rows, kept.get(c, nothing)) for c, rows in allowed.items()})
+    validate = _non_empty({c: spans.intersect(rows, kept.get(c, nothing)) for c, rows in allowed.items()})
+    if not train:
+        msg = (
+            f"No region is left to train on: what there is lies in validation={validation} or holdout={holdout}. Name "
+            "other chromosomes or regions there ([] for none), or give regions=."
+        )
+        raise ValueError(msg)
+    return train, validate, out
 
 
-def held_back(genome: Genome, validation: Any, holdout: Any) -> tuple[Any, Any]:
+def _held_back(genome: Genome, validation: Any, holdout: Any) -> tuple[Any, Any]:
     """What is kept for validation and as a hold-out: as asked for, or what the paper holds back.
 
     That is chr20 of human and chr11 of mouse, and chr10, where the genome has them.

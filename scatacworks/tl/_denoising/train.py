@@ -168,6 +168,53 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     """
     from scatacworks.models import train as training
 
+    _check_settings(settings, card)
+    training.check_folder(out, resume=resume, overwrite=overwrite)
+    network = training.start(model, seed)
+    bar = {"n_jobs": n_jobs, "progress": progress}
+    adata, noisy, unsolved, absent = open_pair(
+        adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar
+    )
+    clean = _samples.cut_sites_of(adata, key)
+    names = chosen_groups(groups, clean.groups)
+    where = _samples.split(clean.genome, present(regions, adata, key, absent), validation, holdout)
+    _require_validation(clean, names, where[1])
+    given = [] if n_cells is None else [n_cells] if np.ndim(n_cells) == 0 else n_cells
+    numbers = [whole(n, "n_cells") for n in given]
+    unit = choose_unit(adata, key, draw, numbers)
+
+    pairs = {"groups": names, "depth": _samples.depths_of(adata, key, names, depth), "noisy": None}
+    if noisy is not None:
+        pairs["noisy"] = _samples.cut_sites_of(noisy, key)
+        _samples.require_groups(pairs["noisy"], names, "noisy=")
+        pairs["noisy_depth"] = _samples.depths_of(noisy, key, names, noisy_depth, "noisy_depth")
+    if unit != "sites":
+        pairs["cells"] = read_cells(adata, key, names, dict.fromkeys([*where[0], *where[1]]), **bar)
+        for group, cells in pairs["cells"].items():
+            check_same(cells, clean, group, key)
+    left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
+    left_out = _samples.union(left_out, unsolved)
+    train_on = _make(clean, where[0], left_out, peaks, pairs)
+    validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
+    if not validate_on:
+        _say_unwatched(validation)
+
+    changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
+    if recipe == "paper" and "steps" not in changes:
+        n_crops = _n_crops(train_on, int(changes.get("core_bp", 50_000)))
+        changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)
+    config = training.recipe(recipe, **changes)
+    _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
+    described = _describe(network, config, where, train_on)
+    network.card.update(described | {"genome": clean.genome.name} | dict(card or {}))
+    options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
+    options |= {"tensorboard": tensorboard, **bar}
+    options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}
+    return training.fit(network, train_on, validate_on, config=config, **options)
+
+
+def _check_settings(settings: Any, card: Any) -> None:
+    """Refuse what is no dict, and settings that have an argument of their own."""
     for name, given in (("settings", settings), ("card", card)):
         if given is not None and not hasattr(given, "keys"):
             msg = f"{name} is {given!r}; expected a dict, such as {{'steps': 2000}} of settings."
@@ -176,62 +223,18 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     if taken:
         msg = f"settings has {taken[0]!r}; give draw= and n_cells= to tl.train instead."
         raise ValueError(msg)
-    training.check_folder(out, resume=resume, overwrite=overwrite)
-    network = training.start(model, seed)
-    bar = {"n_jobs": n_jobs, "progress": progress}
-    opened = open_pair(adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar)
-    adata, noisy, unsolved, absent = opened
-    clean = _samples.cut_sites_of(adata, key)
-    where = _samples.split(clean.genome, present(regions, adata, key, absent), validation, holdout)
-    if not where[0]:
-        kept, out = _samples.held_back(clean.genome, validation, holdout)
+
+
+def _say_unwatched(validation: Any) -> None:
+    """Refuse a validation of which nothing is left, or say that there is none."""
+    if validation is not None and len(validation):
         msg = (
-            f"No region is left to train on: what there is lies in validation={kept} or holdout={out}. Name other "
-            "chromosomes or regions there ([] for none), or give regions=."
+            f"Nothing of validation={validation!r} is left: it lies in holdout=, outside regions= or where there "
+            "are no cut sites."
         )
         raise ValueError(msg)
-    given = [] if n_cells is None else [n_cells] if np.ndim(n_cells) == 0 else n_cells
-    numbers = [whole(n, "n_cells") for n in given]
-    unit = choose_unit(adata, key, draw, numbers)
-    changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
-    names = chosen_groups(groups, clean.groups)
-    _require_validation(clean, names, where[1])
-    pairs = {"depth": _samples.depths_of(adata, key, names, depth), "groups": names, "noisy": None}
-    if noisy is not None:
-        pairs["noisy"] = _samples.cut_sites_of(noisy, key)
-        _samples.require_groups(pairs["noisy"], names, "noisy=")
-        pairs["noisy_depth"] = _samples.depths_of(noisy, key, names, noisy_depth, "noisy_depth")
-    if unit != "sites":
-        chroms = dict.fromkeys([*where[0], *where[1]])
-        pairs["cells"] = read_cells(adata, key, pairs["groups"], chroms, **bar)
-        for group, cells in pairs["cells"].items():
-            check_same(cells, clean, group, key)
-    left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
-    left_out = _samples.union(left_out, unsolved)
-    train_on = _make(clean, where[0], left_out, peaks, pairs)
-    validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
-    if not validate_on:
-        if validation is not None and len(validation):
-            msg = (
-                f"Nothing of validation={validation!r} is left: it lies in holdout=, outside regions= or where there "
-                "are no cut sites."
-            )
-            raise ValueError(msg)
-        msg = "There is no validation region: the network is trained without being watched. validation= names some."
-        logger.warning(msg)
-    if recipe == "paper" and "steps" not in changes:
-        n_crops = _n_crops(train_on, int(changes.get("core_bp", 50_000)))
-        changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)
-    config = training.recipe(recipe, **changes)
-    _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
-    kept_away = _samples.held_back(clean.genome, validation, holdout)[1]
-    kept_away = _samples.intervals(kept_away, clean.genome) if len(kept_away) else {}
-    described = _describe(network, config, (*where, kept_away), train_on)
-    network.card.update(described | {"genome": clean.genome.name} | dict(card or {}))
-    options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
-    options |= {"tensorboard": tensorboard, **bar}
-    options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}
-    return training.fit(network, train_on, validate_on, config=config, **options)
+    msg = "There is no validation region: the network is trained without being watched. validation= names some."
+    logger.warning(msg)
 
 
 def _require_validation(clean: Tracks, groups: Sequence[str], where: dict[str, np.ndarray]) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
 from scatacworks._core.identifiers import renumber
+from scatacworks._text import listed
 from scatacworks.tl._vocabulary._index import build_index, prefix
 from scatacworks.tl._vocabulary._peaks import collect_peaks
 
@@ -35,7 +36,8 @@ def extend_index(
     Parameters
     ----------
     index
-        From :func:`~scatacworks.tl.dhs_index` or this function. It is not changed.
+        From :func:`~scatacworks.tl.dhs_index` or this function, with all its elements. It is not changed. Samples that
+        were left out of it since are not in the new one either.
     peaks
         Peaks of the new samples, in any form :func:`~scatacworks.tl.dhs_index` takes.
     n_jobs
@@ -52,7 +54,7 @@ def extend_index(
     KeyError
         If the index does not hold its peaks.
     ValueError
-        If a new sample has the name of an old one.
+        If a new sample has the name of an old one, or elements of the index were left out or samples renamed.
     TypeError
         If the identifiers of the index are numbers instead of text.
 
@@ -71,13 +73,13 @@ def extend_index(
     """
     stored = _stored(index)
     identifiers = checked_identifiers(index)
+    before = _own_peaks(index, stored["peaks"])
     genome = genome_of(index)
     added = collect_peaks(peaks, genome)
     again = sorted(set(added.samples) & set(index.obs_names))
     if again:
         msg = f"The index already has the sample(s) {', '.join(map(str, again[:5]))}; give new samples new names."
         raise ValueError(msg)
-    before = stored["peaks"]
     both = pd.concat([before.drop(columns="element"), added.to_frame()], ignore_index=True)
     table = collect_peaks(both, genome, named=[*index.obs_names, *added.samples])
     extended = build_index(table, stored["params"], genome, n_jobs=n_jobs)
@@ -92,6 +94,23 @@ def _stored(index: AnnData) -> Mapping:
         msg = f"The index does not hold its peaks (.uns[{_keys.DHS_INDEX!r}]['peaks']); build it with tl.dhs_index."
         raise KeyError(msg)
     return stored
+
+
+def _own_peaks(index: AnnData, peaks: pd.DataFrame) -> pd.DataFrame:
+    """Return the stored peaks of the samples that an index still has; all of its elements must be there."""
+    n_peaks = np.bincount(peaks["element"], minlength=index.n_vars)
+    if not np.array_equal(n_peaks, index.var["n_peaks"]):
+        msg = (
+            "The elements are not those that the peaks of the index made: some were left out, or their order changed. "
+            "Extend the whole index first, then choose elements."
+        )
+        raise ValueError(msg)
+    own = peaks["sample"].isin(index.obs_names).to_numpy()
+    renamed = index.obs_names[index.obs["n_peaks"].to_numpy() > 0].difference(peaks["sample"].unique().astype(str))
+    if len(renamed):
+        msg = f"The index holds no peaks of {listed(renamed)}; have samples been renamed since it was built?"
+        raise ValueError(msg)
+    return peaks if own.all() else peaks[own]
 
 
 def checked_identifiers(index: AnnData) -> np.ndarray:

@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
-from scatacworks._arguments import whole
+from scatacworks._arguments import share, whole
 from scatacworks._core.delineate import Peaks, Rules
 from scatacworks._core.identifiers import number
 from scatacworks._core.index import MODES, ChromosomeIndex, index_chromosomes
@@ -53,11 +53,12 @@ def dhs_index(
     Parameters
     ----------
     peaks
-        Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end`, `sample` (or `group`), and
-        optionally `summit` (`wavelet_summit` is preferred where both exist; without one the centre is used) and
-        `signal` (or `score`, `signal_value`, `max`; without one every peak counts 1); or a mapping from sample to
-        such a frame or to a BED, narrowPeak or broadPeak file; or a folder of such files, one per sample, or one file
-        (see :func:`~scatacworks.io.read_peaks`); or an AnnData with `.uns["peaks"]`. 0-based, half-open.
+        Peaks of all samples: a DataFrame with the columns `chrom`, `start`, `end` (or PyRanges', GRanges' or UCSC's
+        names of these), `sample` (or `group`), and optionally `summit` (`wavelet_summit` is preferred where both
+        exist; without one the centre is used) and `signal` (or `score`, `signal_value`, `max`; without one every peak
+        counts 1); or a mapping from sample to such a frame or to a BED, narrowPeak or broadPeak file; or a folder of
+        such files, one per sample, or one file (see :func:`~scatacworks.io.read_peaks`); or an AnnData with
+        `.uns["peaks"]`. 0-based, half-open.
         Order does not matter. A peak given twice counts as two peaks of its sample, and once in its presence. A key of
         the mapping, or a group that peaks were called for, keeps an empty row where it has no peak; a DataFrame has
         the samples of its rows.
@@ -146,12 +147,21 @@ def dhs_index(
         "method": method,
         "clump_gap": whole(clump_gap, "clump_gap", least=0),
         "window": whole(window, "window"),
-        "core_quantiles": np.asarray(core_quantiles, float),
+        "core_quantiles": _quantiles(core_quantiles),
         "min_multi_samples": whole(min_multi_samples, "min_multi_samples", least=0),
         "compat": compat or "none",
         "half_width": whole(half_width, "half_width"),
     }
     return build_index(table, params, genome, n_jobs=n_jobs)
+
+
+def _quantiles(bounds: Sequence[float]) -> np.ndarray:
+    """The two quantiles of the summits that bound the core."""
+    bounds = [share(value, "A quantile of core_quantiles") for value in np.atleast_1d(np.asarray(bounds, object))]
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        msg = f"core_quantiles is {bounds}; expected a lower and an upper one, such as (0.025, 0.975)."
+        raise ValueError(msg)
+    return np.asarray(bounds)
 
 
 def _check_choices(overlap: str, method: str, compat: str | None) -> None:

@@ -11,9 +11,9 @@ import scipy.sparse as sp
 
 from scatacworks import _keys, _step
 from scatacworks._core.average_precisions import average_precisions
-from scatacworks._logging import logger
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._matrix import patterns_of
+from scatacworks.tl._vocabulary._shared import shared_elements
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -62,7 +62,8 @@ def match_samples(
     KeyError
         If the layer is missing.
     ValueError
-        If no element is shared.
+        If no element is shared: none of that name, or names stand for other places, as in an index made apart; or the
+        two are of different genomes.
 
     Examples
     --------
@@ -78,14 +79,11 @@ def match_samples(
         msg = f"The query has no layer {layer!r} (found: {sorted(query.layers)}); give layer=, or None for X."
         raise KeyError(msg)
     query = _step.own(query, copy=copy)
-    at = reference.var_names.get_indexer(query.var_names)
-    columns = np.flatnonzero(at >= 0)
+    columns, at = shared_elements(query, reference)
     if len(columns) == 0:
-        msg = "The query and the reference share no element name; use tl.presence to bring the query onto the index."
+        msg = "The query and the reference share no element; use tl.presence to bring the query onto the index."
         raise ValueError(msg)
-    if len(columns) < reference.n_vars:
-        logger.warning("The query lacks %d of %d elements.", reference.n_vars - len(columns), reference.n_vars)
-    patterns = patterns_of(reference[:, at[columns]], None, collapse=False)
+    patterns = patterns_of(reference[:, at], None, collapse=False)
     signal = query.X if layer is None else query.layers[layer]
 
     def score(row: int) -> np.ndarray:

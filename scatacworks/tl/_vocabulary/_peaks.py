@@ -17,6 +17,7 @@ from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
+from scatacworks._regions import with_positions
 from scatacworks._text import counted, listed
 from scatacworks.io import read_peaks
 from scatacworks.io._peaks_read import files_of
@@ -135,6 +136,7 @@ def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> pd.DataFram
         frame = given if isinstance(given, pd.DataFrame) else _read(given)
         if len(frame) == 0:
             continue
+        frame = _positioned(frame)
         wanted = ["chrom", "start", "end", _first(frame, SUMMIT_COLUMNS), _first(frame, SIGNAL_COLUMNS)]
         frame = frame[[column for column in wanted if column is not None]]
         frames.append(frame.drop(columns="sample", errors="ignore").assign(sample=str(name)))
@@ -146,6 +148,11 @@ def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> pd.DataFram
         msg = f"The samples do not have the same columns ({names}); give summit and signal for all of them or for none."
         raise ValueError(msg)
     return pd.concat(frames, ignore_index=True)
+
+
+def _positioned(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table under our names of its positions; as it is, uncopied, where it has them."""
+    return frame if {"chrom", "start", "end"} <= set(frame) else with_positions(frame, "the table of peaks")
 
 
 def _read(path: str | Path) -> pd.DataFrame:
@@ -161,13 +168,13 @@ def _first(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
 def _from_frame(frame: pd.DataFrame, genome: Genome | None, named: Sequence[str]) -> PeakTable:
     """Check and flatten a DataFrame of peaks."""
     sample = _first(frame, SAMPLE_COLUMNS)
-    missing = [name for name in ("chrom", "start", "end") if name not in frame] + ["sample"] * (sample is None)
-    if missing:
-        msg = f"The peaks lack the column(s) {missing}; found {list(frame.columns)}."
+    if sample is None:
+        msg = f"The peaks lack the column(s) ['sample']; found {list(frame.columns)}."
         raise KeyError(msg)
     if len(frame) == 0:
         msg = "The peaks have no rows; there is nothing to index."
         raise ValueError(msg)
+    frame = _positioned(frame)
     samples, sample_names = _codes(frame[sample], "sample")
     chrom, chroms = _chrom_codes(frame["chrom"], genome)
     start, end = _positions(frame["start"], "start"), _positions(frame["end"], "end")

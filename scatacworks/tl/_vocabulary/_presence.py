@@ -13,7 +13,9 @@ from scatacworks import _keys
 from scatacworks._anndata import genome_of
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
+from scatacworks._text import listed
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
+from scatacworks.tl._vocabulary._shared import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +68,8 @@ def presence(
     TypeError
         If `index` is no AnnData.
     ValueError
-        If not exactly one of `peaks` and `signal` is given, or `min_fraction` is not in (0, 1].
+        If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], or no peak lies on a
+        chromosome of the index.
 
     Examples
     --------
@@ -102,14 +105,21 @@ def presence(
 
 def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnData:
     """Presence by the overlap with peaks."""
-    chrom = index.var["chrom"].astype(str).to_numpy()
+    chroms = spellings(index.var["chrom"])
+    of_element, names = pd.factorize(index.var["chrom"].astype(str))
+    chrom = chroms.resolve(names)[of_element]
     start, end = (index.var[name].to_numpy(np.int64) for name in ("start", "end"))
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    for name, of in zip(table.chroms, table.by_chromosome(), strict=True):
-        rows = np.flatnonzero(chrom == name)
-        if len(rows) == 0:
+    codes = chroms.resolve(table.chroms)
+    if (codes < 0).all():
+        found = f"({listed(table.chroms)}, not {listed(chroms.chroms)})"
+        msg = f"The peaks lie on chromosomes where the index has no element {found}; are they of the same genome?"
+        raise ValueError(msg)
+    for name, code, of in zip(table.chroms, codes, table.by_chromosome(), strict=True):
+        if code < 0:
             logger.warning("The index has no element on %s; %d peaks there are not used.", name, len(of))
             continue
+        rows = np.flatnonzero(chrom == code)
         rows = rows[np.argsort(start[rows], kind="stable")]
         reach = np.maximum.accumulate(end[rows])
         peak, element = elements_hit(table.start[of], table.end[of], start[rows], end[rows], reach, float(min_fraction))

@@ -15,15 +15,17 @@ from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._matrix import dominant, loadings_of, names_of, row_blocks
+from scatacworks.tl._vocabulary._shared import shared_elements, spellings
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 METHODS = ("nnls", "poisson")
 
 
 def project_vocabulary(
-    adata: AnnData,
+    adata: AnnData | MuData,
     reference: AnnData,
     *,
     method: Literal["nnls", "poisson"] = "nnls",
@@ -32,8 +34,9 @@ def project_vocabulary(
     normalize: bool = True,
     n_jobs: int | None = None,
     key_added: str = _keys.X_VOCABULARY,
+    mod: str = "atac",
     copy: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Find the loadings of new samples, pseudobulks or single cells, the loadings of the elements held fixed.
 
     With `"nnls"` each row is the exact solution of non-negative least squares, as published for new biosamples. It
@@ -41,9 +44,10 @@ def project_vocabulary(
     then favoured over broad ones and the size of the loadings follows depth. `"poisson"` maximises the likelihood of
     Poisson counts instead; its proportions do not depend on depth, only their noise does. Use it for cells.
 
-    Elements are matched by name (`.var_names`). If no name is shared but both have `chrom`, `start` and `end` in
-    `.var` and the reference still has its presence matrix, the columns of `adata` may be any regions: each gets the
-    loadings that best explain in which reference samples it overlaps an element.
+    Elements are matched by name (`.var_names`). If no name is shared, or names stand for other places, as in an index
+    made apart, but both have `chrom`, `start` and `end` in `.var` and the reference still has its presence matrix, the
+    columns of `adata` may be any regions: each gets the loadings that best explain in which reference samples it
+    overlaps an element.
 
     Parameters
     ----------
@@ -64,6 +68,8 @@ def project_vocabulary(
         Threads; changes nothing in the result.
     key_added
         Slot in `.obsm`.
+    mod
+        Modality to use where `adata` is a MuData.
     copy
         Return a changed copy instead of changing `adata`.
 
@@ -83,7 +89,7 @@ def project_vocabulary(
     TypeError
         If `adata` is no AnnData.
     ValueError
-        If no element is shared, or a value is negative.
+        If no element is shared, the two are of different genomes, or a value is negative.
 
     Examples
     --------
@@ -102,7 +108,7 @@ def project_vocabulary(
     if not hasattr(adata, "var_names"):
         msg = f"adata is no AnnData but a {type(adata).__name__}; peaks become one by tl.presence(reference, peaks)."
         raise TypeError(msg)
-    adata = _step.own(adata, copy=copy)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     columns, loads = element_loadings(adata, reference)
     used = loads.any(axis=1)
     columns, loads = columns[used], loads[used]
@@ -120,7 +126,7 @@ def project_vocabulary(
     if normalize:
         loadings = np.divide(loadings, scale[:, None], out=np.zeros_like(loadings), where=scale[:, None] > 0)
     adata.obsm[key_added] = loadings
-    return adata if copy else None
+    return data if copy else None
 
 
 def _solve(block: sp.csr_matrix, loads: np.ndarray, method: str, n_jobs: int) -> np.ndarray:
@@ -141,12 +147,9 @@ def _solve(block: sp.csr_matrix, loads: np.ndarray, method: str, n_jobs: int) ->
 def element_loadings(adata: AnnData, reference: AnnData) -> tuple[np.ndarray, np.ndarray]:
     """Columns of `adata` that the reference knows, and their loadings."""
     loads = loadings_of(reference, "varm")
-    at = reference.var_names.get_indexer(adata.var_names)
-    columns = np.flatnonzero(at >= 0)
+    columns, at = shared_elements(adata, reference)
     if len(columns):
-        if len(columns) < reference.n_vars:
-            logger.warning("The query lacks %d of %d elements.", reference.n_vars - len(columns), reference.n_vars)
-        return columns, loads[at[columns]]
+        return columns, loads[at]
     needed = {"chrom", "start", "end"}
     if not needed <= set(adata.var) or not needed <= set(reference.var):
         msg = "No element of the query is named as in the reference, and the two do not both have coordinates in .var."
@@ -156,10 +159,11 @@ def element_loadings(adata: AnnData, reference: AnnData) -> tuple[np.ndarray, np
 
 def _region_loadings(var: pd.DataFrame, reference: AnnData) -> tuple[np.ndarray, np.ndarray]:
     """Loadings of regions, from the reference samples in which they overlap an element."""
-    names = pd.Index(reference.var["chrom"].astype(str).unique())
+    chroms = spellings(reference.var["chrom"])
     sides = []
     for frame in (var, reference.var):
-        chrom = names.get_indexer(frame["chrom"].astype(str))
+        codes, names = pd.factorize(frame["chrom"].astype(str))
+        chrom = chroms.resolve(names)[codes]
         sides.append((chrom, frame["start"].to_numpy(np.int64), frame["end"].to_numpy(np.int64)))
     known = np.flatnonzero(sides[0][0] >= 0)
     region, element, _ = overlap_pairs(tuple(part[known] for part in sides[0]), sides[1])

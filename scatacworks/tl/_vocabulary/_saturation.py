@@ -15,6 +15,8 @@ from scatacworks._arguments import whole
 from scatacworks._core.presence import count_new
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anndata import AnnData
 
 
@@ -23,7 +25,7 @@ def saturation(
     *,
     spread: bool = True,
     n_subsets: int = 100,
-    sizes: np.ndarray | None = None,
+    sizes: Sequence[int] | None = None,
     seed: int | np.random.Generator | None = 0,
     key_added: str = _keys.SATURATION,
     copy: bool = False,
@@ -43,7 +45,7 @@ def saturation(
     n_subsets
         Subsets per size, distinct and at most as many as samples for size 1.
     sizes
-        Sizes k for which the spread is sampled; by default at most 50, evenly on a log scale.
+        Sizes k, from 1 to n - 1, for which the spread is sampled; by default at most 50, evenly on a log scale.
     seed
         Seed or generator of the sampling.
     key_added
@@ -68,7 +70,8 @@ def saturation(
     Raises
     ------
     ValueError
-        If there are fewer than two samples; if `.uns[key_added]` holds another kind of result.
+        If there are fewer than two samples, or a size is not below their number; if `.uns[key_added]` holds another
+        kind of result.
 
     Examples
     --------
@@ -91,7 +94,7 @@ def saturation(
     mean = expected_new(tally)
     table = pd.DataFrame({"n_samples": np.arange(1, n), "mean": mean})
     if spread:
-        sizes = np.unique(np.geomspace(1, n - 1, 50).astype(int)) if sizes is None else np.asarray(sizes)
+        sizes = np.unique(np.geomspace(1, n - 1, 50).astype(int)) if sizes is None else _checked(sizes, n)
         sampled = _spread(present, sizes, n_subsets, np.random.default_rng(seed))
         table = table.merge(sampled, on="n_samples", how="left")
     slope, intercept = _line(mean)
@@ -105,6 +108,12 @@ def saturation(
         "extrapolated": float(further / max(tally[1:].sum(), 1)),
     }
     return index if copy else None
+
+
+def _checked(sizes: Sequence[int], n: int) -> list[int]:
+    """Sizes of subsets that leave a sample to be added."""
+    of = "one fewer than samples"
+    return sorted({whole(size, "A size of subsets", most=n - 1, of=of) for size in np.ravel(sizes)})
 
 
 def expected_new(tally: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import whole
+from scatacworks._arguments import real, share, whole
 from scatacworks._core.nmf import Factors, factorize
 from scatacworks._core.nndsvd import nndsvd
 from scatacworks._files import require_writable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from scatacworks._core.patterns import Patterns
 
+DTYPES = ("float32", "float64")
 INITS = ("nndsvd", "nndsvda", "random")
 
 
@@ -104,7 +105,7 @@ def vocabulary(
         If `n_components` or `max_iter` is no whole number, such as 4.5.
     ValueError
         If `n_components` is below 1 or exceeds the number of samples or elements, values are negative, nothing is
-        present, or the device cannot be used.
+        present, a penalty is negative, or the device cannot be used.
     torch.OutOfMemoryError
         If the memory of the device is too small; with the way out.
 
@@ -123,6 +124,7 @@ def vocabulary(
     n_components = whole(n_components, "n_components", **at_most(index))
     max_iter = whole(max_iter, "max_iter")
     _check_start(index, n_components, init)
+    _check_fit(alpha_W, alpha_H, l1_ratio, tol, dtype)
     n_jobs = resolve(n_jobs)
     given = not isinstance(init, str)  # equal columns may start from different loadings then
     patterns = patterns_of(index, layer, collapse=not given, folder=_folder(folder))
@@ -156,6 +158,18 @@ def vocabulary(
 def at_most(index: AnnData) -> dict[str, Any]:
     """The largest number of components, for :func:`whole`."""
     return {"most": min(index.shape), "of": f"for {index.n_obs:,} samples x {index.n_vars:,} elements"}
+
+
+def _check_fit(alpha_W: float, alpha_H: float, l1_ratio: float, tol: float, dtype: str) -> None:
+    """Refuse penalties and precisions with which nothing can be fitted."""
+    for name, value in {"alpha_W": alpha_W, "alpha_H": alpha_H, "tol": tol}.items():
+        if not real(value, name) >= 0:
+            msg = f"{name} is {value}; expected a number of 0 or more."
+            raise ValueError(msg)
+    share(l1_ratio, "l1_ratio")
+    if dtype not in DTYPES:
+        msg = f"dtype is {dtype!r}; expected one of {DTYPES}."
+        raise ValueError(msg)
 
 
 def _check_start(index: AnnData, k: int, init: Any) -> None:

@@ -202,3 +202,16 @@ def test_classes_are_a_dict():
     regions = pd.DataFrame({"chrom": ["chr1"], "start": [10], "end": [20]})
     with pytest.raises(TypeError, match="classes is 'x'; expected a dict"):
         sca.tl.annotate_regions(regions, classes="x")
+
+
+def test_an_index_of_another_assembly_is_refused(make_index):
+    index, other = make_index(), make_index()
+    index.uns["reference_sequences"] = sca.Genome("hg19").to_frame()
+    other.uns["reference_sequences"] = sca.Genome("hg38").to_frame()
+    with pytest.raises(ValueError, match="whose chr1 has 248,956,422 bp"):
+        sca.tl.annotate_regions(other, index=index)
+
+
+def test_traits_are_a_dict():
+    with pytest.raises(TypeError, match="traits is a str; expected a dict"):
+        sca.tl.annotate_regions(regions((5, 100)), traits="MONO.bed")

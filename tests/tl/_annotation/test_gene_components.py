@@ -1,3 +1,5 @@
+import gzip
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -156,3 +158,18 @@ def test_errors(make_index, tmp_path):
     index.var["component"] = np.nan
     with pytest.raises(ValueError, match="empty for all"):
         sca.tl.gene_components(index, genes=genes_every(9_000, 4_000, 10))
+
+
+def test_the_genes_of_a_set_are_a_list(make_index):
+    index = make_index()
+    sca.tl.gene_components(index, genes=genes_every(25_000, 8_000, 10))
+    with pytest.raises(TypeError, match="The gene set 'one' is 'g1'; expected a list of genes"):
+        sca.tl.gene_set_components(index, gene_sets={"two": ["g1", "g2"], "one": "g1"})
+
+
+def test_gene_sets_may_be_gzipped(make_index, tmp_path):
+    index = make_index()
+    sca.tl.gene_components(index, genes=genes_every(25_000, 8_000, 10))
+    (tmp_path / "s.gmt.gz").write_bytes(gzip.compress(b"two\tof them\tg1\tg2\n"))
+    sca.tl.gene_set_components(index, gene_sets=tmp_path / "s.gmt.gz")
+    assert index.uns["gene_set_components"]["gene_sets"]["n_known"].tolist() == [2]

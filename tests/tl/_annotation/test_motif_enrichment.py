@@ -151,3 +151,11 @@ def test_expected_factors_lead_their_component(shared_data):
     assert top["Digestive"] == "HNF4A"
     assert top["Myeloid/erythroid"] in {"GATA1", "SPI1"}
     assert top["Lymphoid"] == "Irf1"
+
+
+def test_factors_without_a_labelled_gene_are_said(index, caplog):
+    genes = pd.DataFrame([["chr1", 0, 100_000, "OTHER", "+"]], columns=["chrom", "start", "end", "name", "strand"])
+    sca.tl.gene_components(index, genes=genes)
+    sca.tl.motif_enrichment(index, motifs=[GATA], progress=False)
+    sca.tl.tf_elements(index, exclusive=False)
+    assert "No factor with a motif has a gene with a label" in caplog.text

@@ -131,3 +131,38 @@ def test_errors(make_index):
         sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, ld_blocks=elsewhere)
     with pytest.raises(ValueError, match="none of 1 variants"):
         sca.tl.trait_enrichment(index, sumstats={"t": pd.DataFrame({"CHR": [1], "BP": [5], "P": ["?"]})})
+
+
+def test_variants_of_another_genome_are_refused(make_index):
+    index, table = make_index(), gwas(make_index())
+    with pytest.raises(ValueError, match="None of the 3,000 variants of 't' lies in an element"):
+        sca.tl.trait_enrichment(index, sumstats={"t": table.assign(BP=table["BP"] + 200_000_000)})
+    index.uns["reference_sequences"] = sca.Genome("hg19").to_frame()
+    far = table.assign(BP=table["BP"].where(table.index != 7, 300_000_000))
+    with pytest.raises(ValueError, match=r"A variant of 't' lies at chr[12]:300,000,000, beyond that chromosome"):
+        sca.tl.trait_enrichment(index, sumstats={"t": far})
+    with pytest.raises(TypeError, match="sumstats is a DataFrame; expected a dict"):
+        sca.tl.trait_enrichment(index, sumstats=table)
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv", "tsv.gz", "tsv.bgz", "txt"])
+def test_statistics_and_blocks_as_they_are_distributed(make_index, tmp_path, ending):
+    index, table = make_index(), gwas(make_index())
+    separator = {"csv": ",", "txt": " "}.get(ending, "\t")
+    text = table.to_csv(sep=separator, index=False)
+    path = tmp_path / f"t.{ending}"
+    path.write_bytes(gzip.compress(text.encode()) if ending.endswith("gz") else text.encode())
+    spaced = tmp_path / "ldetect.bed"  # its header and blanks beside the tabs
+    rows = [f"{r.chrom} \t {r.start} \t {r.end} " for r in blocks().itertuples()]
+    spaced.write_text("\n".join(["chr \t start \t stop ", *rows]) + "\n")
+    sca.tl.trait_enrichment(index, sumstats={"t": table}, ld_blocks=blocks(), key_added="expected")
+    sca.tl.trait_enrichment(index, sumstats={"t": path}, ld_blocks=spaced)
+    pd.testing.assert_frame_equal(index.uns["trait_enrichment"]["table"], index.uns["expected"]["table"])
+
+
+def test_identifiers_may_tell_the_positions():
+    table = pd.DataFrame({"variant": ["1:15791:C:T", "chrX_20_A_G", "rs5"], "pval": [0.1, 0.2, 0.3]})
+    found = read_sumstats(table)
+    assert found[["chrom", "position"]].values.tolist() == [["1", 15790], ["chrX", 19]]
+    with pytest.raises(ValueError, match="Identifiers alone cannot be placed"):
+        read_sumstats(table.assign(variant=["rs1", "rs2", "rs3"]))

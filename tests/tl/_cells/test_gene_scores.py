@@ -52,3 +52,10 @@ def test_errors(made):
         sca.tl.gene_scores(adata, genes=genes, decay=0)
     with pytest.raises(ValueError, match="another genome"):
         sca.tl.gene_scores(adata, genes=genes.assign(chrom="chrQ"))
+
+
+def test_genes_of_another_assembly_are_refused():
+    adata = sca.datasets.pbmc_windows()
+    with pytest.raises(ValueError, match=r"of 'hg38', whose chr1 .* not of 'hg19'"):
+        sca.tl.gene_scores(adata, genes="hg19", progress=False)
+    assert "gene_scores" not in adata.obsm

@@ -89,3 +89,13 @@ def test_errors(cells):
     cells.X = -cells.X
     with pytest.raises(ValueError, match="negative or missing"):
         sca.tl.motif_deviations(cells, annotations="sets")
+
+
+def test_sets_without_a_score_have_no_interval(cells):
+    few = pd.DataFrame(np.eye(1000)[:, :1], index=cells.var_names, columns=["few"])
+    cells.varm["sets"] = few.assign(many=1.0 * (np.arange(1000) < 100))
+    sca.tl.motif_deviations(cells, annotations="sets", progress=False, minimum=5)
+    sca.tl.motif_variability(cells, n_bootstrap=50)  # a warning is an error here
+    table = cells.uns["motif_variability"].set_index("name")
+    assert table.loc["few", ["lower", "upper"]].isna().all()
+    assert table.loc["many", "lower"] < table.loc["many", "variability"] < table.loc["many", "upper"]

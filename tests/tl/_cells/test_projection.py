@@ -194,3 +194,15 @@ def test_likelihood_errors(cells, bulk):
     with pytest.raises(KeyError, match="No layer 'raw'"):
         sca.tl.transfer_labels(cells, bulk, method="likelihood", layer="raw")
     assert "label" not in cells.obs
+
+
+def test_smoothing_what_has_no_mean_is_refused_and_writes_nothing(cells):
+    cells.obsm["X_lsi"] = np.random.default_rng(0).normal(size=(200, 2))
+    with pytest.raises(TypeError, match=r"\.obs\['type'\] holds category; expected numbers"):
+        sca.tl.smooth(cells, keys=["X", "type"], n_neighbors=5)
+    assert not cells.layers
+
+
+def test_more_components_than_the_reference_has_are_refused(cells, bulk):
+    with pytest.raises(ValueError, match="n_components is 4; expected a whole number from 1 to 3"):
+        sca.tl.project_bulk(cells, bulk, n_components=4)

@@ -80,3 +80,17 @@ def test_errors(cells, variants):
         sca.tl.trait_scores(cells, variants={"t": variants}, propagate=True, progress=False)
     with pytest.raises(ValueError, match="posterior"):
         sca.tl.trait_scores(cells, variants={"t": variants.drop(columns="posterior")})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"groupby": "nothing"}, KeyError, "No column 'nothing'"),
+        ({"propagate": True}, KeyError, "X_lsi"),
+        ({"variants": "traits/"}, TypeError, "variants is a str; expected a dict"),
+    ],
+)
+def test_nothing_is_written_on_an_error(cells, variants, arguments, error, message):
+    with pytest.raises(error, match=message):
+        sca.tl.trait_scores(cells, **{"variants": {"t": variants}, "progress": False} | arguments)
+    assert not set(cells.obsm) | set(cells.uns)

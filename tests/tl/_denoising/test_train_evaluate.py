@@ -97,11 +97,11 @@ def test_settings_that_do_not_exist_are_refused(deep, wrong, match):
 
 def test_split_leaves_the_holdout_alone():
     genome = sca.Genome({"chr1": 100, "chr10": 50, "chr20": 50})
-    train, validate = _samples.split(genome, None, None, None)
+    train, validate, _ = _samples.split(genome, None, None, None)
     assert set(train) == {"chr1"}
     assert set(validate) == {"chr20"}
     chr1 = _samples.intervals(["chr1"], genome)
-    train, validate = _samples.split(genome, chr1, ["chr1:40-60"], ["chr1:50-70"])
+    train, validate, _ = _samples.split(genome, chr1, ["chr1:40-60"], ["chr1:50-70"])
     np.testing.assert_array_equal(train["chr1"], [[0, 40], [70, 100]])
     np.testing.assert_array_equal(validate["chr1"], [[40, 50]])
 

@@ -303,7 +303,7 @@ def test_mitochondria_are_trained_on_only_where_named():
     genome = sca.Genome({"chr1": 1_000, "chr20": 500, "chrM": 100})
     for regions, expected in [(None, ["chr1"]), (["chr1:5-90", "chrM"], ["chr1", "chrM"])]:
         found = None if regions is None else _samples.intervals(regions, genome)
-        train, validation = _samples.split(genome, found, None, None)
+        train, validation, _ = _samples.split(genome, found, None, None)
         assert sorted(train) == expected
         assert sorted(validation) == (["chr20"] if regions is None else [])
 

@@ -395,3 +395,20 @@ def test_an_index_is_no_prior_for_another_assembly(peaks):
         sca.tl.extend_index(index, of_genome(peaks.assign(sample="new"), hg38))
     with pytest.raises(ValueError, match="peaks are of 'hg19'.* not of 'hg38'"):
         sca.tl.dhs_index(of_genome(peaks, hg19), genome="hg38")
+
+
+@pytest.mark.parametrize(
+    "names", [("Chromosome", "Start", "End"), ("seqnames", "start", "end"), ("chrom", "chromStart", "chromEnd")]
+)
+def test_positions_may_have_the_names_of_other_packages(peaks, names):
+    renamed = peaks.rename(columns=dict(zip(("chrom", "start", "end"), names, strict=True)))
+    expected = sca.tl.dhs_index(peaks)
+    for table in (renamed, dict(list(renamed.groupby("sample")))):
+        index = sca.tl.dhs_index(table)
+        pd.testing.assert_frame_equal(index.var, expected.var)
+        assert (index.X != expected.X).nnz == 0
+
+
+def test_a_table_without_positions_is_told(peaks):
+    with pytest.raises(KeyError, match="the table of peaks lacks the column"):
+        sca.tl.dhs_index({"a": peaks.drop(columns="start")})

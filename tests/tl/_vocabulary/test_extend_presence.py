@@ -64,6 +64,29 @@ def test_samples_without_a_peak_keep_their_row(peaks):
     assert extended.obs.to_numpy().tolist() == whole.obs.to_numpy().tolist()
 
 
+def test_extending_some_samples_of_an_index_is_building_from_their_peaks(peaks):
+    few, new = peaks["sample"] < "s04", peaks["sample"] > "s08"
+    extended, mapping = sca.tl.extend_index(sca.tl.dhs_index(peaks[~new])[:4], peaks[new])
+    whole = sca.tl.dhs_index(peaks[few | new])
+    assert extended.obs_names.tolist() == whole.obs_names.tolist()
+    assert extended.var[COLUMNS].to_numpy().tolist() == whole.var[COLUMNS].to_numpy().tolist()
+    assert mapping["n_peaks"].sum() == few.sum()
+
+
+@pytest.mark.parametrize("chosen", [slice(None, 20), slice(None, None, -1)])
+def test_an_index_that_lost_elements_cannot_be_extended(peaks, chosen):
+    index = sca.tl.dhs_index(peaks)
+    with pytest.raises(ValueError, match="Extend the whole index first"):
+        sca.tl.extend_index(index[:, chosen], peaks.assign(sample="new"))
+
+
+def test_renamed_samples_are_not_taken_for_others(peaks):
+    index = sca.tl.dhs_index(peaks)
+    index.obs_names = ["liver", *index.obs_names[1:]]
+    with pytest.raises(ValueError, match="no peaks of liver; have samples been renamed"):
+        sca.tl.extend_index(index, peaks.assign(sample="new"))
+
+
 def test_names_of_samples_must_be_new(peaks):
     index = sca.tl.dhs_index(peaks)
     with pytest.raises(ValueError, match="already has the sample"):
@@ -191,3 +214,15 @@ def test_presence_wants_one_source(peaks):
         sca.tl.project_vocabulary(peaks, index)
     with pytest.raises(ValueError, match="min_fraction"):
         sca.tl.presence(index, peaks, min_fraction=0)
+
+
+def test_peaks_in_another_spelling_are_found(peaks):
+    index, other = sca.tl.dhs_index(peaks), peaks.assign(chrom=peaks["chrom"].str.removeprefix("chr"))
+    expected = sca.tl.presence(index, peaks)
+    assert expected.X.nnz > 0
+    assert (sca.tl.presence(index, other).X != expected.X).nnz == 0
+
+
+def test_peaks_on_other_chromosomes_only_are_refused(peaks):
+    with pytest.raises(ValueError, match=r"no element \(scaffold_9, not chr1, chr2\)"):
+        sca.tl.presence(sca.tl.dhs_index(peaks), peaks.assign(chrom="scaffold_9"))

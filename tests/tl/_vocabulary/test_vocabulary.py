@@ -77,8 +77,8 @@ def published(shared_data) -> anndata.AnnData:
     folder = shared_data / "dhs_meuleman2020"
     with gzip.open(folder / "nmf16_basis_733x16.npy.gz") as file:
         loadings = np.load(file)
-    obs = pd.read_csv(folder / "biosample_metadata_733.tsv", sep="\t").iloc[:733].fillna("").set_axis(range(733))
-    obs.index = obs.index.astype(str)
+    obs = pd.read_csv(folder / "biosample_metadata_733.tsv", sep="\t").iloc[:733]
+    obs = obs.set_axis(obs.index.astype(str))
     index = anndata.AnnData(np.zeros((733, 1)), obs=obs[["Vocabulary representative", "System"]])
     index.obsm["X_vocabulary"] = loadings
     index.uns["vocabulary"] = {"names": np.array(NAMES)}
@@ -490,3 +490,47 @@ def test_meta_tracks_are_means_of_the_top_samples(index):
     partly = sca.Tracks.from_chromosomes(index.obs_names.tolist(), genome, [("chr1", runs)], fill=np.nan)
     with pytest.raises(ValueError, match="is known in some regions only"):
         sca.tl.meta_tracks(index, partly, n=5)
+
+
+@pytest.fixture
+def apart(peaks) -> tuple[anndata.AnnData, anndata.AnnData]:
+    """Return two indexes made apart, with the same names for other places; the first has a vocabulary."""
+    early = peaks["sample"] < "s06"
+    reference, other = sca.tl.dhs_index(peaks[early]), sca.tl.dhs_index(peaks[~early])
+    sca.tl.vocabulary(reference, n_components=3, progress=False)
+    return reference, other
+
+
+def test_names_of_an_index_made_apart_are_not_taken_for_its_elements(apart):
+    reference, other = apart
+    assert len(other.var_names.intersection(reference.var_names)) > other.n_vars / 2
+    by_place = other.copy()
+    by_place.var_names = [f"region {i}" for i in range(other.n_vars)]
+    for query in (other, by_place):
+        sca.tl.project_vocabulary(query, reference)
+    np.testing.assert_array_equal(other.obsm["X_vocabulary"], by_place.obsm["X_vocabulary"])
+    with pytest.raises(ValueError, match="share no element; use tl.presence"):
+        sca.tl.match_samples(other, reference)
+
+
+def test_regions_in_another_spelling_are_found(apart):
+    reference, other = apart
+    plain = other.copy()
+    plain.var["chrom"] = plain.var["chrom"].astype(str).str.removeprefix("chr")
+    for query in (other, plain):
+        sca.tl.project_vocabulary(query, reference)
+    np.testing.assert_array_equal(other.obsm["X_vocabulary"], plain.obsm["X_vocabulary"])
+
+
+@pytest.mark.parametrize("function", [sca.tl.project_vocabulary, sca.tl.match_samples])
+def test_a_query_of_another_genome_is_refused(peaks, function):
+    reference, query = sca.tl.dhs_index(peaks, genome="hg19"), sca.tl.dhs_index(peaks, genome="hg38")
+    sca.tl.vocabulary(reference, n_components=3, progress=False)
+    with pytest.raises(ValueError, match="The query is of 'hg38'"):
+        function(query, reference)
+
+
+@pytest.mark.parametrize("size", [0, 12])
+def test_saturation_refuses_sizes_that_leave_no_sample_or_none_out(peaks, size):
+    with pytest.raises(ValueError, match=f"A size of subsets is {size}; expected a whole number from 1 to 11"):
+        sca.tl.saturation(sca.tl.dhs_index(peaks), sizes=[1, size])
