@@ -21,6 +21,7 @@ BACKGROUND: Final = "background"
 PRIOR: Final = "prior"  # of denoised tracks: what other samples say there
 MOMENTS_SUFFIX: Final = "_moments"  # of the groups' key: what tl.background writes
 Z_SUFFIX: Final = "_z"  # of the result's key: z per base
+FOOTPRINT: Final = "footprint"
 QC: Final = "qc"
 LSI: Final = "lsi"
 PARAMS: Final = "params"

@@ -12,6 +12,7 @@ _PUBLIC: dict[str, str] = {
     "component_labels": "_component_labels",
     "depth_curve": "_training",
     "differential_regions": "_differential_regions",
+    "footprint": "_footprint",
     "gene_components": "_gene_components",
     "metrics": "_training",
     "motif_enrichment": "_motif_enrichment",

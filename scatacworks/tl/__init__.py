@@ -14,6 +14,7 @@ _PUBLIC: dict[str, str] = {
     "differential_regions": "_differential.differential_regions",
     "evaluate": "_denoising.evaluate",
     "extend_index": "_vocabulary._extend",
+    "footprint": "_denoising.footprint",
     "gene_components": "_annotation.gene_components",
     "gene_scores": "_cells.gene_scores",
     "gene_set_components": "_annotation.gene_set_components",

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _threads
 from scatacworks._core import motif_scan
-from scatacworks._files import require_file
+from scatacworks._fasta import open_fasta
 from scatacworks._logging import logger
 from scatacworks.io._motifs import Motif, read_motifs, with_unique_names
 from scatacworks.tl._annotation._elements import elements_of
@@ -60,41 +60,28 @@ def sequences_of(var: pd.DataFrame, source: str | os.PathLike[str], *, width: in
     if isinstance(source, str) and not Path(source).exists() and not any(mark in source for mark in "./\\"):
         msg = f"{source!r} is neither a column of .var ({list(var.columns)}) nor a FASTA file."
         raise KeyError(msg)
-    return _from_fasta(var, require_file(source, "FASTA file"), width)
+    return _from_fasta(var, Path(source), width)
 
 
 def _from_fasta(var: pd.DataFrame, path: Path, width: int | None) -> list[str]:
     """Read the regions' sequences through the FASTA index."""
-    try:
-        from pyfaidx import Fasta
-    except ImportError as error:
-        error.add_note("Reading FASTA files needs pyfaidx: pip install pyfaidx")
-        raise
     elements = elements_of(var)
     start, end = elements.start, elements.end
     if width is not None:
         start = elements.summit - width // 2
         end = start + width
-    with Fasta(str(path), as_raw=True, sequence_always_upper=True, rebuild=False) as fasta:
-        spelled = {alias: name for name in fasta.keys() for alias in (name, name.removeprefix("chr"), f"chr{name}")}  # noqa: SIM118
-        names = [spelled.get(chrom) for chrom in elements.chroms.chroms]
-        if not any(names):
+    with open_fasta(path) as fasta:
+        known = [chrom in fasta for chrom in elements.chroms.chroms]
+        if not any(known):
             msg = f"No chromosome of the regions ({', '.join(elements.chroms.chroms[:3])}, …) is in {path}."
             raise ValueError(msg)
-        lost = sum(names[code] is None for code in elements.chrom)
+        lost = sum(not known[code] for code in elements.chrom)
         if lost:
             logger.warning("%d of %d elements lie on chromosomes that %s lacks.", lost, len(start), path)
         return [
-            "" if names[code] is None else _padded(fasta[names[code]], int(left), int(right))
+            fasta.text(elements.chroms.chroms[code], int(left), int(right)) if known[code] else ""
             for code, left, right in zip(elements.chrom, start, end, strict=True)
         ]
-
-
-def _padded(record: object, start: int, end: int) -> str:
-    """Return `[start, end)` of a record, N outside it."""
-    length = len(record)  # type: ignore[arg-type]
-    inside = record[max(start, 0) : min(end, length)] if end > 0 and start < length else ""  # type: ignore[index]
-    return "N" * min(max(-start, 0), end - start) + str(inside) + "N" * min(max(end - length, 0), end - start)
 
 
 def match(

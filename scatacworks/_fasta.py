@@ -1,0 +1,65 @@
+"""Sequences of a FASTA file, by its index."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scatacworks._core.motif_scan import encode
+from scatacworks._files import require_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+_PIECE = 2**24  # bases decoded at a time
+
+
+class Sequences:
+    """An open FASTA file. Chromosomes may be called with or without `chr`."""
+
+    def __init__(self, fasta: Any) -> None:
+        self._fasta = fasta
+        names = fasta.keys()
+        self._spelled = {alias: name for name in names for alias in (name.removeprefix("chr"), f"chr{name}")}
+        self._spelled |= {name: name for name in names}
+
+    def __contains__(self, chrom: str) -> bool:
+        return chrom in self._spelled
+
+    def text(self, chrom: str, start: int, end: int) -> str:
+        """Return `[start, end)` in upper case, N outside the chromosome."""
+        record = self._fasta[self._spelled[chrom]]
+        length = len(record)
+        inside = record[max(start, 0) : min(end, length)] if end > 0 and start < length else ""
+        return "N" * min(max(-start, 0), end - start) + str(inside) + "N" * min(max(end - length, 0), end - start)
+
+    def codes(self, chrom: str) -> np.ndarray:
+        """Return the whole chromosome as uint8: A, C, G, T are 0 to 3, anything else is 4."""
+        length = len(self._fasta[self._spelled[chrom]])
+        pieces = range(0, length, _PIECE)
+        out = np.empty(length, np.uint8)
+        for start in pieces:
+            out[start : start + _PIECE] = encode([self.text(chrom, start, min(start + _PIECE, length))])[0]
+        return out
+
+
+@contextmanager
+def open_fasta(path: str | os.PathLike[str]) -> Iterator[Sequences]:
+    """Open a FASTA file; the index `.fai` is made where it is missing.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = require_file(path, "FASTA file")
+    try:
+        from pyfaidx import Fasta
+    except ImportError as error:
+        error.add_note("Reading FASTA files needs pyfaidx: pip install pyfaidx")
+        raise
+    with Fasta(str(path), as_raw=True, sequence_always_upper=True, rebuild=False) as fasta:
+        yield Sequences(fasta)

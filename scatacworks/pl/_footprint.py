@@ -1,0 +1,153 @@
+"""Profiles of cut sites around motifs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scatacworks import _keys
+from scatacworks._anndata import atac, slot_of
+from scatacworks._arguments import whole
+from scatacworks._groups import chosen_groups
+from scatacworks.pl._colors import colors_by
+from scatacworks.pl._figure import FAINT, FONT, LINE, SMALL, dress, finish, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mudata import MuData
+
+_PANEL = (2.6, 2.1)  # inches
+
+
+def footprint(
+    adata: AnnData | MuData,
+    motifs: Sequence[str] | str | None = None,
+    *,
+    groups: Sequence[str] | str | None = None,
+    key: str = _keys.FOOTPRINT,
+    groupby: str | None = None,
+    smooth: int = 5,
+    n_columns: int = 3,
+    mod: str = "atac",
+    figsize: tuple[float, float] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Figure | None:
+    """Draw the footprint of every motif, one line per group, with what the sequence alone would give below.
+
+    Parameters
+    ----------
+    adata
+        After :func:`~scatacworks.tl.footprint`.
+    motifs
+        Motifs to draw, one panel each; by default the first twelve.
+    groups
+        Groups to draw; all by default.
+    key
+        Slot of `.uns`.
+    groupby
+        Column of `.obs` whose colours the groups have; by default the one they were made of.
+    smooth
+        bp over which lines are averaged, odd; 1 for none. The values kept are not changed.
+    n_columns
+        Panels side by side.
+    mod
+        Modality to use where `adata` is a MuData.
+    figsize
+        Width and height in inches.
+    show, return_fig
+        Show the figure, or return it.
+
+    Returns
+    -------
+    The figure if `return_fig=True` or `show=False`, else `None`.
+
+    Raises
+    ------
+    KeyError
+        If footprints, a motif or a group are missing.
+    ValueError
+        If `smooth` is even.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    >>> middle = (adata.uns["windows"]["start"] + adata.uns["windows"]["end"]) // 2
+    >>> sites = adata.uns["windows"][["chrom"]].assign(start=middle, end=middle + 20, motif="middle")
+    >>> sca.tl.footprint(adata, sites, progress=False)
+    >>> figure = sca.pl.footprint(adata, groups=["CD14+ Monocytes"], show=False)
+    >>> figure.axes[0].get_title()
+    'middle (44 sites)'
+    """
+    import matplotlib.pyplot as plt
+
+    smooth, n_columns = whole(smooth, "smooth"), whole(n_columns, "n_columns")
+    if smooth % 2 == 0:
+        msg = f"smooth is {smooth}; expected an odd number of bp, so that lines are not moved."
+        raise ValueError(msg)
+    adata = atac(adata, mod=mod)
+    stored = slot_of(adata, key, "sca.tl.footprint(adata, sites)", "offsets", "profile")
+    names, labels = list(map(str, stored["motifs"])), list(map(str, stored["groups"]))
+    shown = names[:12] if motifs is None else [motifs] if isinstance(motifs, str) else list(map(str, motifs))
+    wanted = chosen_groups(groups, labels)
+    for kind, asked, there in (("motif", shown, names), ("group", wanted, labels)):
+        unknown = [name for name in asked if name not in there]
+        if unknown:
+            msg = f"There is no {kind} {unknown[0]!r} in .uns[{key!r}]; it has {there[:12]}."
+            raise KeyError(msg)
+    colors = colors_by(adata, groupby, str(stored[_keys.PARAMS]["key"]), labels)
+    n_columns = min(n_columns, len(shown))
+    n_rows = -(-len(shown) // n_columns)
+    biased = "bias" in stored
+    default = (_PANEL[0] * n_columns + 1.6, (_PANEL[1] + 0.5 * biased) * n_rows)
+    figure = plt.figure(figsize=size_of(figsize, default), layout="constrained")
+    grid = figure.add_gridspec(n_rows * (1 + biased), n_columns, height_ratios=([4, 1] if biased else [1]) * n_rows)
+    for i, name in enumerate(shown):
+        row, column = divmod(i, n_columns)
+        top = figure.add_subplot(grid[row * (1 + biased), column])
+        _panel(top, stored, names.index(name), [(labels.index(g), colors[g]) for g in wanted], smooth)
+        if biased:
+            below = figure.add_subplot(grid[2 * row + 1, column], sharex=top)
+            _bias_panel(below, stored, names.index(name), [labels.index(g) for g in wanted])
+            top.tick_params(labelbottom=False)
+    handles, texts = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside right center", frameon=False, fontsize=SMALL)
+    figure.supxlabel("bp from the middle of the motif", fontsize=FONT)
+    figure.supylabel("cut sites, observed / expected" if biased else "cut sites, relative to the ends", fontsize=FONT)
+    return finish(figure, show=show, return_fig=return_fig, given=False)
+
+
+def _panel(ax: Axes, stored: dict, motif: int, groups: list[tuple[int, str]], smooth: int) -> None:
+    """Lines of one motif, the core shaded."""
+    table = stored["table"]
+    row = table[table["motif"].astype(str) == str(stored["motifs"][motif])].iloc[0]
+    core = int(row["core"])
+    ax.axvspan(-(core // 2) - 0.5, core - core // 2 - 0.5, color=LINE, alpha=0.5, linewidth=0)
+    ax.axhline(1, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
+    for group, color in groups:
+        line = _smoothed(np.asarray(stored["profile"][group, motif]), smooth)
+        ax.plot(stored["offsets"], line, color=color, linewidth=1, label=str(stored["groups"][group]))
+    ax.set_xlim(stored["offsets"][0], stored["offsets"][-1])
+    ax.set_ylim(bottom=0)
+    dress(ax, title=f"{row['motif']} ({int(row['n_sites']):,} sites)")
+
+
+def _bias_panel(ax: Axes, stored: dict, motif: int, groups: list[int]) -> None:
+    """What the sequence alone would give, in all groups together."""
+    total = np.asarray(stored["expected"])[groups, motif].sum(axis=0)
+    mean = total.mean()
+    ax.plot(stored["offsets"], total / mean if mean > 0 else total, color=FAINT, linewidth=0.8)
+    dress(ax, y="bias")
+
+
+def _smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """Return means over `width` values, over fewer at the ends."""
+    kernel = np.ones(width)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")

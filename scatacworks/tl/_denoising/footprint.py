@@ -1,0 +1,431 @@
+"""Footprints of transcription factors in the cut sites around their motifs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from scatacworks import _keys, _step
+from scatacworks._arguments import whole
+from scatacworks._core import footprint as kernels
+from scatacworks._core import motif_scan
+from scatacworks._fasta import open_fasta
+from scatacworks._groups import chosen_groups
+from scatacworks._logging import logger
+from scatacworks._regions import as_regions
+from scatacworks.get._track import tracks
+from scatacworks.io._peaks_read import read_bed
+from scatacworks.tl._annotation._motif_matches import base_frequencies, load_motifs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from anndata import AnnData
+    from mudata import MuData
+
+    from scatacworks.genome import Genome
+    from scatacworks.io import Motif
+    from scatacworks.tracks import Tracks
+
+BACKGROUND = 50  # bp at either end of the window that a profile is scaled by
+_CORES = (5, 100)  # widths of sites that can be those of a motif
+_STRANDED = ("name", "score", "strand")
+_CUTS_PER_WORD = 10  # from which a preference can be told
+
+
+class Sites(NamedTuple):
+    """Sites of one motif, of one chromosome after the other."""
+
+    chrom: np.ndarray
+    center: np.ndarray
+    reverse: np.ndarray
+    width: int
+
+    def on(self, chrom: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return centres and directions on a chromosome."""
+        here = self.chrom == chrom
+        return self.center[here], self.reverse[here]
+
+
+def footprint(
+    adata: AnnData | MuData,
+    sites: pd.DataFrame | str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    *,
+    motifs: str | os.PathLike[str] | Sequence[Motif] | None = None,
+    fasta: str | os.PathLike[str] | None = None,
+    regions: Any = _keys.PEAKS,
+    p_value: float = 1e-4,
+    groups: Sequence[str] | str | None = None,
+    flank: int = 250,
+    core: int | None = None,
+    shoulder: int = 50,
+    kmer: int = 6,
+    key: str = _keys.PSEUDOBULK,
+    layer: str | None = None,
+    key_added: str = _keys.FOOTPRINT,
+    mod: str = "atac",
+    progress: bool = True,
+    copy: bool = False,
+) -> AnnData | MuData | None:
+    """Add up the cut sites of every group around the sites of motifs: where a protein sits, Tn5 does not cut.
+
+    Every window is turned into the direction of its motif. With a FASTA file, what Tn5's own preference for the
+    sequence would give is computed beside: how much more often a word of `kmer` bases is cut than the 50 bp around it,
+    in all groups together and outside the cores, spreads the cut sites of each window. The profile is what was seen
+    over what was expected, scaled to 1 in the outermost 50 bp at either end. Without a FASTA file the same is expected
+    at every base.
+
+    Parameters
+    ----------
+    adata
+        Cells after :func:`~scatacworks.pp.pseudobulk`.
+    sites
+        Matches of one motif: a table with ``chrom``, ``start``, ``end`` (0-based, half-open) and, where known,
+        ``strand`` (``"+"``, ``"-"``), or a BED file; of several: a table with a column ``motif`` too, or motif -> such.
+    motifs
+        In place of `sites`: a motif file or :func:`~scatacworks.io.read_motifs`'s list. The best match in each of
+        `regions` is a site, on either strand; needs `fasta`.
+    fasta
+        Genome sequence, with or without index.
+    regions
+        Where motifs are looked for: a slot of `.uns`, such as that of :func:`~scatacworks.tl.call_peaks`, a table, or a
+        BED file.
+    p_value
+        Probability that a random sequence matches at one position, for `motifs`.
+    groups
+        Groups to use; all by default.
+    flank
+        bp to either side of the middle of a site.
+    core
+        bp around the middle that a protein covers; by default the width of the sites (their median).
+    shoulder
+        bp to either side of the core that are compared with it.
+    kmer
+        Bases of a word.
+    key, layer
+        Tracks to use: slot of `.uns` and, in it, the layer; by default the cut sites. Denoised tracks
+        (``key="denoised"``) are taken as they are, without `fasta`; those of a model for coverage of ±100 bp are too
+        smooth for footprints.
+    key_added
+        Slot of `.uns` to write.
+    mod
+        Modality to use where `adata` is a MuData.
+    progress
+        Show a bar.
+    copy
+        Return a changed copy rather than writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets `.uns[key_added]`:
+
+    `groups`, `motifs` : names
+    `offsets` : int64, `(2 flank + 1,)`
+        bp from the middle of a site, in the direction of the motif.
+    `observed`, `expected` : float32, `(n_groups, n_motifs, 2 flank + 1)`
+        Cut sites per site of the motif.
+    `profile` : float32, `(n_groups, n_motifs, 2 flank + 1)`
+        Their ratio, scaled to 1 at the ends of the window; NaN where nothing was cut there.
+    `table` : DataFrame
+        One row per group and motif: ``group``, ``motif``, ``n_sites``, ``core`` (bp), ``n_cut_sites`` (in the windows),
+        ``depth`` (log2 of the shoulders over the core: how much less is cut where the protein sits) and
+        ``accessibility`` (log2 of the shoulders over the ends of the window), with standard errors between sites,
+        ``depth_se`` and ``accessibility_se``. Both use the ratios of observed to expected.
+    `bias` : float32, `(4**kmer,)`
+        With `fasta`: preference of Tn5 for every word, 1 for none, in alphabetic order of the words. The word of a cut
+        site at `p` is `[p - kmer // 2, p - kmer // 2 + kmer)`.
+    `params` : dict
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist.
+    KeyError
+        If a group, a slot or a column is missing.
+    TypeError
+        If both or none of `sites` and `motifs` are given.
+    ValueError
+        If there is no site, sites are no matches of a motif by their width and `core` is not given, the window is too
+        narrow, or denoised tracks are given with `fasta`.
+
+    Notes
+    -----
+    Bulk footprints need some thousand cut sites in the windows; look at ``depth_se``. The published application
+    (:cite:p:`Lal2021`, footprinting) denoises cut sites of ±5 bp before; train such a model with
+    ``models.BinnedUNetConfig(bin_size=1, extension=5)`` and give its tracks by `key`.
+
+    Examples
+    --------
+    >>> import scatacworks as sca
+    >>> adata = sca.datasets.pbmc_windows()
+    >>> sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    >>> middle = (adata.uns["windows"]["start"] + adata.uns["windows"]["end"]) // 2
+    >>> sites = adata.uns["windows"][["chrom"]].assign(start=middle, end=middle + 20)
+    >>> sca.tl.footprint(adata, sites, groups="CD14+ Monocytes", progress=False)
+    >>> adata.uns["footprint"]["profile"].shape
+    (1, 1, 501)
+    """
+    flank, shoulder = whole(flank, "flank"), whole(shoulder, "shoulder")
+    kmer = whole(kmer, "kmer", most=10)
+    core = None if core is None else whole(core, "core")
+    if (sites is None) == (motifs is None):
+        msg = "Give either sites (matches of motifs) or motifs (with fasta=, to look for them in regions=)."
+        raise TypeError(msg)
+    if motifs is not None and fasta is None:
+        msg = "motifs= needs the genome's sequence: fasta=."
+        raise TypeError(msg)
+    result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(target, key_added, "offsets")
+    kept = tracks(target, key=key, layer=layer)
+    kept = kept.select(chosen_groups(groups, kept.groups))
+    if fasta is not None and kept.lengths is not None:
+        msg = f".uns[{key!r}] holds tracks of every base; fasta= goes with cut sites (key={_keys.PSEUDOBULK!r})."
+        raise ValueError(msg)
+    if motifs is None:
+        found = dict(_sites_of(sites, kept.genome))
+    else:
+        table = as_regions(regions, kept.genome, uns=target.uns)
+        found = _matches(motifs, table, fasta, kept.genome, p_value=p_value, progress=progress)
+    zones = {name: _zones(name, one, flank, core, shoulder) for name, one in found.items()}
+    expectation = _Expectation(kept.genome, fasta, kmer)
+    if fasta is not None:
+        known = _with_sequence(kept.genome, fasta)
+        bar = tqdm(known, desc="sequence bias", unit="chrom", disable=not progress)
+        expectation.learn(kept, found, zones, bar)
+    sums = {name: _Sums(len(kept.groups), zone) for name, zone in zones.items()}
+    used = np.unique(np.concatenate([one.chrom for one in found.values()])).tolist()
+    for code in tqdm(used, desc="footprints", unit="chrom", disable=not progress):
+        for name, one in found.items():
+            centers, reverse = one.on(code)
+            sums[name].add(kept, code, centers, reverse, expectation.shares(code, centers, reverse, 2 * flank + 1))
+    params = _step.params(key=key, layer=layer, flank=flank, core=core, shoulder=shoulder, kmer=kmer)
+    target.uns[key_added] = _result(kept, found, sums, flank) | {_keys.PARAMS: params}
+    if expectation.bias is not None:
+        target.uns[key_added]["bias"] = expectation.bias.astype(np.float32)
+    return result if copy else None
+
+
+# -- sites ------------------------------------------------------------------------------------------------------------
+def _sites_of(sites: Any, genome: Genome) -> Iterator[tuple[str, Sites]]:
+    """Read matches in any form, motif by motif."""
+    if isinstance(sites, Mapping):
+        if not sites:
+            msg = "sites is an empty mapping; expected motif -> its matches."
+            raise ValueError(msg)
+        for name, one in sites.items():
+            yield str(name), _one_motif(_table(one), genome, f"the sites of {name}")
+        return
+    table = _table(sites)
+    if "motif" in table:
+        for name, one in table.groupby("motif", sort=False, observed=True):
+            yield str(name), _one_motif(one, genome, f"the sites of {name}")
+    else:
+        name = "sites" if isinstance(sites, pd.DataFrame) else Path(sites).name.split(".")[0]
+        yield name, _one_motif(table, genome, name)
+
+
+def _table(sites: Any) -> pd.DataFrame:
+    if isinstance(sites, pd.DataFrame):
+        return sites
+    if isinstance(sites, str | os.PathLike):
+        return read_bed(sites, _STRANDED)
+    msg = f"sites is a {type(sites).__name__}; expected a table, a BED file, or a dict of motif -> such."
+    raise TypeError(msg)
+
+
+def _one_motif(table: pd.DataFrame, genome: Genome, what: str) -> Sites:
+    """Return the sites of a table; without a strand all are taken as forward."""
+    if len(table) == 0:
+        msg = f"There are no rows in {what}."
+        raise ValueError(msg)
+    table = as_regions(table, genome, stacklevel=5)
+    start, end = table["start"].to_numpy(), table["end"].to_numpy()
+    named = {str(column).lower(): column for column in table}
+    reverse = np.zeros(len(table), bool)
+    if "strand" in named:
+        reverse = (table[named["strand"]].astype(str) == "-").to_numpy()
+    return _at(table["code"].to_numpy(), start, end, reverse)
+
+
+def _at(chrom: np.ndarray, start: np.ndarray, end: np.ndarray, reverse: np.ndarray) -> Sites:
+    """Return sites by their middles: the same base of the motif on either strand."""
+    half = (end - start) // 2
+    return Sites(chrom, np.where(reverse, end - 1 - half, start + half), reverse, int(np.median(end - start)))
+
+
+def _matches(
+    motifs: Any, table: pd.DataFrame, fasta: Any, genome: Genome, *, p_value: float, progress: bool
+) -> dict[str, Sites]:
+    """Find the best match of every motif in each region."""
+    if not 0 < p_value < 1:
+        msg = f"p_value is {p_value}; expected a probability between 0 and 1."
+        raise ValueError(msg)
+    loaded = load_motifs(motifs)
+    table = table[table["code"].isin(_with_sequence(genome, fasta))]
+    if table.empty:
+        msg = f"No nuclear chromosome of the regions is in {fasta}."
+        raise ValueError(msg)
+    with open_fasta(fasta) as sequences:
+        rows = zip(table["chrom"], table["start"].tolist(), table["end"].tolist(), strict=True)
+        codes, bounds = motif_scan.encode([sequences.text(*row) for row in rows])
+    words, background = motif_scan.words_of(codes, bounds), base_frequencies(codes)
+    start, chrom, found = table["start"].to_numpy(), table["code"].to_numpy(), {}
+    for motif in tqdm(loaded, desc="motifs", disable=not progress):
+        scores = motif_scan.log_odds(motif.matrix, background, pseudocount=1.0, n_sites=motif.n_sites)
+        cutoff = motif_scan.threshold(scores, background, p_value)
+        _, at, reverse = motif_scan.scan(codes, bounds, words, scores, cutoff)
+        met = at >= 0
+        if met.any():
+            begin = start[met] + at[met]
+            found[motif.name] = _at(chrom[met], begin, begin + len(motif), reverse[met])
+        else:
+            logger.warning("No region has a match of %s; it is left out.", motif.name)
+    if not found:
+        msg = f"None of the {len(loaded)} motifs matches in any of the {len(table)} regions at p_value={p_value}."
+        raise ValueError(msg)
+    return found
+
+
+def _with_sequence(genome: Genome, fasta: Any) -> list[int]:
+    """Return the nuclear chromosomes that a FASTA file has."""
+    with open_fasta(fasta) as sequences:
+        known = [code for code in np.flatnonzero(genome.nuclear).tolist() if genome.chroms[code] in sequences]
+    if not known:
+        msg = f"No chromosome of {genome.name} ({', '.join(genome.chroms[:3])}, …) is in {fasta}."
+        raise ValueError(msg)
+    return known
+
+
+def _zones(name: str, sites: Sites, flank: int, core: int | None, shoulder: int) -> np.ndarray:
+    """Return the zones of a motif's windows."""
+    width = sites.width if core is None else core
+    if core is None and not _CORES[0] <= width <= _CORES[1]:
+        msg = (
+            f"The sites of {name} are {width} bp wide, which no motif is. Give its matches, or core=, the bp around "
+            "the middle of each site that the protein covers."
+        )
+        raise ValueError(msg)
+    least = (width + 1) // 2 + shoulder + BACKGROUND
+    if flank < least:
+        msg = f"flank is {flank}; with a core of {width} bp and shoulders of {shoulder} bp at least {least} are needed."
+        raise ValueError(msg)
+    return kernels.zones(flank, width, shoulder, BACKGROUND)
+
+
+# -- sums -------------------------------------------------------------------------------------------------------------
+class _Expectation:
+    """How cut sites would spread over windows: evenly, or as Tn5 prefers the words of a FASTA file."""
+
+    def __init__(self, genome: Genome, fasta: Any, kmer: int) -> None:
+        self._genome, self._fasta, self._kmer = genome, fasta, kmer
+        self._codes = (-1, np.empty(0, np.uint8))  # of the chromosome at work
+        self.bias: np.ndarray | None = None
+
+    def learn(self, kept: Tracks, found: Mapping[str, Sites], zones: Mapping[str, np.ndarray], bar: Any) -> None:
+        """Take the preference for every word from the cut sites of all groups.
+
+        Words that reach into a core are left out, where it may be a protein that keeps Tn5 away.
+        """
+        seen, expected = np.zeros((2, 4**self._kmer))
+        for code in bar:
+            runs = [kept.runs(group, code) for group in range(len(kept.groups))]
+            if not any(len(starts) for starts, _, _ in runs):
+                continue
+            codes = self._read(code).copy()
+            for name, sites in found.items():
+                kernels.hide(codes, sites.on(code)[0], np.flatnonzero(zones[name] == 0) - len(zones[name]) // 2)
+            for starts, _, counts in runs:
+                kernels.add_words(codes, starts, counts, self._kmer, seen, expected)
+        if seen.sum() < _CUTS_PER_WORD * len(seen):
+            logger.warning(
+                "Only %d cut sites tell of Tn5's preference for %d words; give a smaller kmer=.", seen.sum(), len(seen)
+            )
+        self.bias = kernels.word_bias(seen, expected)
+
+    def shares(self, chrom: int, centers: np.ndarray, reverse: np.ndarray, width: int) -> np.ndarray:
+        """Return what part of a window's cut sites is expected at each of its bases, `(n_sites, width)`."""
+        if self.bias is None:
+            return np.full((len(centers), width), 1 / width)
+        return kernels.expected_shares(self._read(chrom), self.bias, self._kmer, centers, reverse, width // 2)
+
+    def _read(self, chrom: int) -> np.ndarray:
+        """Return the codes of a chromosome, none where the file lacks it."""
+        if self._codes[0] != chrom:
+            name = self._genome.chroms[chrom]
+            with open_fasta(self._fasta) as sequences:
+                self._codes = chrom, sequences.codes(name) if name in sequences else np.empty(0, np.uint8)
+        return self._codes[1]
+
+
+class _Sums:
+    """Profiles and zones of one motif in all groups."""
+
+    def __init__(self, n_groups: int, zone: np.ndarray) -> None:
+        self.zone = zone
+        self.in_zone = np.stack([zone == i for i in range(kernels.N_ZONES)], axis=1).astype(np.float64)
+        self.observed, self.expected = np.zeros((2, n_groups, len(zone)))
+        self.ratios = [kernels.LogRatios() for _ in range(n_groups)]
+
+    def add(self, kept: Tracks, chrom: int, centers: np.ndarray, reverse: np.ndarray, shares: np.ndarray) -> None:
+        """Add the sites of one chromosome."""
+        expected_in_zone = shares @ self.in_zone
+        for group in range(len(kept.groups)):
+            if kept.lengths is None:
+                inside = np.zeros((len(centers), kernels.N_ZONES + 1))
+                starts, _, counts = kept.runs(group, chrom)
+                kernels.add_windows(starts, counts, centers, reverse, self.zone, self.observed[group], inside)
+                in_zone, total = inside[:, :-1], inside[:, -1]
+            else:
+                values = _values(kept, group, chrom, centers, reverse, flank=len(self.zone) // 2)
+                self.observed[group] += values.sum(axis=0)
+                in_zone, total = values @ self.in_zone, values.sum(axis=1)
+            self.expected[group] += total @ shares
+            self.ratios[group].add(in_zone, total[:, None] * expected_in_zone)
+
+
+def _values(
+    kept: Tracks, group: int, chrom: int, centers: np.ndarray, reverse: np.ndarray, *, flank: int
+) -> np.ndarray:
+    """Return the windows of tracks of every base, 0 where nothing is known; float64 `(n_sites, 2 flank + 1)`."""
+    out = np.zeros((len(centers), 2 * flank + 1))
+    for row, center, backwards in zip(out, centers.tolist(), reverse.tolist(), strict=True):
+        values = np.nan_to_num(kept.window(group, chrom, center - flank, center + flank + 1))
+        row[:] = values[::-1] if backwards else values
+    return out
+
+
+def _result(kept: Tracks, found: Mapping[str, Sites], sums: Mapping[str, _Sums], flank: int) -> dict[str, Any]:
+    """Put the sums into the form in which they are kept."""
+    n_sites = {name: len(sites.center) for name, sites in found.items()}
+    seen, expected = (
+        np.stack([getattr(sums[name], what) for name in found], axis=1) for what in ("observed", "expected")
+    )
+    at_ends = np.abs(np.arange(-flank, flank + 1)) > flank - BACKGROUND
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = (seen[..., at_ends].sum(axis=-1) / expected[..., at_ends].sum(axis=-1))[..., None]
+        profile = np.where(level > 0, seen / expected / level, np.nan)
+    rows = []
+    for group, label in enumerate(kept.groups):
+        for motif, name in enumerate(found):
+            depth, accessibility = (sums[name].ratios[group].log2(1, under) for under in (0, 2))
+            core = int((sums[name].zone == 0).sum())
+            n_cut_sites = seen[group, motif].sum()
+            rows.append((label, name, n_sites[name], core, n_cut_sites, *depth, *accessibility))
+    names = ["group", "motif", "n_sites", "core", "n_cut_sites", "depth", "depth_se", "accessibility"]
+    table = pd.DataFrame(rows, columns=[*names, "accessibility_se"])
+    per_site = np.array(list(n_sites.values()))[:, None]
+    return {
+        "groups": np.asarray(kept.groups, dtype=object),
+        "motifs": np.array(list(found), dtype=object),
+        "offsets": np.arange(-flank, flank + 1),
+        "observed": (seen / per_site).astype(np.float32),
+        "expected": (expected / per_site).astype(np.float32),
+        "profile": profile.astype(np.float32),
+        "table": table,
+    }

@@ -1,0 +1,273 @@
+"""Footprints against a slow count, made-up cut sites with a known preference for the sequence, and a bootstrap."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import scatacworks as sca
+from scatacworks._core import footprint as kernels
+
+LENGTH, FLANK = 200_000, 150
+MOTIF = "GATTACAGCT"
+GENOME = sca.Genome({"chr1": LENGTH, "chr2": LENGTH, "chr3": 5_000})
+
+
+def pseudobulk(counts, groups=("A", "B")):
+    """An AnnData whose groups have these cut sites: group -> chromosome -> one count per base."""
+    chromosomes = []
+    for chrom in GENOME.chroms:
+        runs = []
+        for group in groups:
+            here = counts[group].get(chrom, np.zeros(10, np.int64))
+            at = np.flatnonzero(here)
+            runs.append((at.astype(np.int32), None, here[at].astype(np.uint16)))
+        chromosomes.append((chrom, runs))
+    tracks = sca.Tracks.from_chromosomes(list(groups), GENOME, chromosomes)
+    obs = pd.DataFrame({"kind": pd.Categorical(groups)}, index=[f"cell {group}" for group in groups])
+    adata = anndata.AnnData(np.zeros((len(groups), 1), np.float32), obs=obs)
+    adata.uns["pseudobulk"] = {
+        "cut_sites": tracks.to_dict(), "n_cells": np.ones(len(groups), int), "params": {"groupby": "kind"},
+    }  # fmt: skip
+    return adata
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Sequences, where the motif was put, Tn5's preference and, in group A alone, a protein on the motif."""
+    rng = np.random.default_rng(0)
+    bias = np.exp(rng.normal(0, 0.7, 4**6))
+    letters = np.array(["ACGT".index(base) for base in MOTIF])
+    for strand in (letters, 3 - letters[::-1]):  # words of the motif are cut less
+        bias[[int(strand[i : i + 6] @ 4 ** np.arange(5, -1, -1)) for i in range(5)]] = 0.3
+    codes, sites, counts = {}, [], {"A": {}, "B": {}}
+    for chrom in ("chr1", "chr2"):
+        text = rng.integers(0, 4, LENGTH).astype(np.uint8)
+        starts = np.arange(1_000, LENGTH - 1_000, 700) + rng.integers(0, 200, len(range(1_000, LENGTH - 1_000, 700)))
+        open_here, bound = np.full(LENGTH, 0.02), np.zeros(LENGTH, bool)
+        for i, start in enumerate(starts):
+            text[start : start + 10] = letters if i % 2 == 0 else 3 - letters[::-1]
+            open_here[start - 200 : start + 210] = 1.0
+            if i % 4 > 1:  # the others are motifs that nobody asks for
+                continue
+            bound[start : start + 10] = True
+            sites.append((chrom, int(start), int(start) + 10, "+" if i % 2 == 0 else "-"))
+        words = np.zeros(LENGTH, int)
+        for k in range(6):
+            words = 4 * words + np.roll(text, 3 - k)  # base p - 3 + k
+        rate = open_here * bias[words] / bias.mean()
+        for group, left in (("A", 0.25), ("B", 1.0)):
+            counts[group][chrom] = rng.poisson(np.where(bound, left * rate, rate))
+        codes[chrom] = text
+    return codes, pd.DataFrame(sites, columns=["chrom", "start", "end", "strand"]), bias, counts
+
+
+@pytest.fixture(scope="module")
+def fasta(world, tmp_path_factory):
+    path = tmp_path_factory.mktemp("fasta") / "genome.fa"
+    text = {chrom: "".join("ACGT"[code] for code in codes) for chrom, codes in world[0].items()}
+    lines = (f">{chrom}\n" + "\n".join(s[i : i + 60] for i in range(0, len(s), 60)) + "\n" for chrom, s in text.items())
+    path.write_text("".join(lines))
+    return path
+
+
+@pytest.fixture
+def adata(world):
+    return pseudobulk(world[3])
+
+
+def slow(counts, sites, flank):
+    """Cut sites around the sites, by reading them base by base; `(n_sites, 2 flank + 1)`."""
+    rows = []
+    for chrom, start, end, strand in sites.itertuples(index=False):
+        half = (end - start) // 2
+        center = start + half if strand == "+" else end - 1 - half
+        row = [counts[chrom][p] if 0 <= p < LENGTH else 0 for p in range(center - flank, center + flank + 1)]
+        rows.append(row if strand == "+" else row[::-1])
+    return np.array(rows, float)
+
+
+def test_profiles_are_those_of_a_slow_count(adata, world):
+    sites = world[1].sample(frac=1, random_state=0)  # in any order
+    sites.loc[sites.index[0], ["start", "end"]] = [20, 30]  # reaches over the end of the chromosome
+    sca.tl.footprint(adata, sites, flank=FLANK, progress=False)
+    found = adata.uns["footprint"]
+    assert found["motifs"].tolist() == ["sites"]
+    np.testing.assert_array_equal(found["offsets"], np.arange(-FLANK, FLANK + 1))
+    for i, group in enumerate(("A", "B")):
+        windows = slow(world[3][group], sites, FLANK)
+        np.testing.assert_allclose(found["observed"][i, 0], windows.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(found["expected"][i, 0], windows.mean(), rtol=1e-6)
+        row = found["table"].iloc[i]
+        core, shoulder = slice(FLANK - 5, FLANK + 5), np.r_[FLANK - 55 : FLANK - 5, FLANK + 5 : FLANK + 55]
+        ends = np.r_[0:50, 2 * FLANK - 49 : 2 * FLANK + 1]
+        means = [windows[:, where].mean() for where in (core, shoulder, ends)]
+        assert row["depth"] == pytest.approx(np.log2(means[1] / means[0]))
+        assert row["accessibility"] == pytest.approx(np.log2(means[1] / means[2]))
+        assert (row["n_sites"], row["core"], row["n_cut_sites"]) == (len(sites), 10, windows.sum())
+        np.testing.assert_allclose(found["profile"][i, 0], windows.mean(axis=0) / means[2], rtol=1e-5)
+
+
+def test_standard_errors_are_those_of_a_bootstrap(adata, world):
+    sca.tl.footprint(adata, world[1], flank=FLANK, progress=False)
+    windows = slow(world[3]["A"], world[1], FLANK)
+    core = windows[:, FLANK - 5 : FLANK + 5].mean(axis=1)
+    shoulder = windows[:, np.r_[FLANK - 55 : FLANK - 5, FLANK + 5 : FLANK + 55]].mean(axis=1)
+    draws = np.random.default_rng(0).integers(0, len(core), (4_000, len(core)))
+    ratios = np.log2(shoulder[draws].sum(axis=1) / core[draws].sum(axis=1))
+    # the expected counts of a flat window are the same share of its total everywhere, so that they cancel
+    assert adata.uns["footprint"]["table"]["depth_se"].iloc[0] == pytest.approx(ratios.std(), rel=0.06)
+
+
+def test_the_preference_for_the_sequence_is_found_and_taken_out(adata, world, fasta):
+    _, sites, bias, _ = world
+    sca.tl.footprint(adata, sites, flank=FLANK, progress=False)
+    raw = adata.uns["footprint"]["table"].set_index("group")["depth"]
+    sca.tl.footprint(adata, sites, fasta=fasta, flank=FLANK, progress=False)
+    found = adata.uns["footprint"]
+    assert np.corrcoef(np.log(found["bias"]), np.log(bias))[0, 1] > 0.85
+    table = found["table"].set_index("group")
+    assert abs(raw["B"]) > 0.4  # nothing sits there: the motif's own words are cut less or more
+    assert abs(table.loc["B", "depth"]) < 0.1
+    assert table.loc["A", "depth"] == pytest.approx(2, abs=0.15)  # a quarter is cut
+    raw_spread = (found["observed"][1, 0] / found["observed"][1, 0].mean()).std()
+    assert found["profile"][1, 0].std() < raw_spread / 2
+
+
+def test_the_preference_is_that_of_a_slow_count(world):
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, 5, 400).astype(np.uint8)
+    positions = np.sort(rng.choice(400, 30, replace=False)).astype(np.int32)
+    counts = rng.integers(1, 4, 30).astype(np.uint16)
+    seen, expected = np.zeros((2, 4**3))
+    kernels.add_words(codes, positions, counts, 3, seen, expected)
+    wanted = np.zeros((2, 4**3))
+
+    def word(p):
+        around = codes[p - 1 : p + 2] if p >= 1 else codes[:0]
+        return None if len(around) < 3 or (around > 3).any() else int(around @ [16, 4, 1])
+
+    for p, count in zip(positions, counts, strict=True):
+        if word(p) is not None:
+            wanted[0, word(p)] += count
+        for q in range(p - 50, p + 51):
+            if word(q) is not None:
+                wanted[1, word(q)] += count / 101
+    np.testing.assert_allclose([seen, expected], wanted)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_expected_shares_follow_the_words(reverse):
+    rng = np.random.default_rng(2)
+    codes, bias = rng.integers(0, 5, 60).astype(np.uint8), rng.gamma(2, 1, 16)
+    shares = kernels.expected_shares(codes, bias, 2, np.array([10, 30]), np.array([reverse] * 2), 20)
+    for center, row in zip((10, 30), shares, strict=True):
+        pairs = [codes[p - 1 : p + 1] if 1 <= p < 60 else codes[:0] for p in range(center - 20, center + 21)]
+        values = np.array([bias[4 * p[0] + p[1]] if len(p) == 2 and (p < 4).all() else 1 for p in pairs])
+        values = values[::-1] if reverse else values
+        np.testing.assert_allclose(row, values / values.sum(), rtol=1e-5)
+
+
+def test_motifs_are_found_where_they_were_put(adata, world, fasta):
+    sites = world[1]
+    regions = sites.assign(start=sites["start"] - 40, end=sites["end"] + 33)
+    motif = sca.io.Motif("GATT", np.eye(4)[["ACGT".index(base) for base in MOTIF]])
+    never = sca.io.Motif("never", np.eye(4)[[0, 1]])  # one of sixteen positions is no rare match
+    options = {"fasta": fasta, "flank": FLANK, "progress": False}
+    sca.tl.footprint(adata, motifs=[motif, never], regions=regions, p_value=1e-5, **options)
+    sca.tl.footprint(adata, {"GATT": sites}, key_added="given", **options)
+    for name in ("groups", "motifs", "observed", "expected", "profile"):
+        np.testing.assert_array_equal(adata.uns["footprint"][name], adata.uns["given"][name])
+
+
+def test_forms_of_sites_give_the_same(adata, world, tmp_path):
+    sites = world[1].assign(name=".", score=0)[["chrom", "start", "end", "name", "score", "strand"]]
+    path = tmp_path / "GATT.bed"
+    sites.to_csv(path, sep="\t", header=False, index=False)
+    half = len(sites) // 2
+    several = sites.assign(motif=["first"] * half + ["second"] * (len(sites) - half))
+    sca.tl.footprint(adata, path, flank=FLANK, progress=False, key_added="file")
+    sca.tl.footprint(adata, several, flank=FLANK, progress=False, key_added="several")
+    sca.tl.footprint(adata, {"first": sites[:half], "second": sites[half:]}, flank=FLANK, progress=False)
+    assert adata.uns["file"]["motifs"].tolist() == ["GATT"]
+    np.testing.assert_array_equal(adata.uns["several"]["profile"], adata.uns["footprint"]["profile"])
+    pd.testing.assert_frame_equal(adata.uns["several"]["table"], adata.uns["footprint"]["table"])
+    both = adata.uns["several"]["observed"] * np.array([half, len(sites) - half])[:, None]
+    np.testing.assert_allclose(both.sum(axis=1) / len(sites), adata.uns["file"]["observed"][:, 0], rtol=1e-5)
+
+
+def test_tracks_of_every_base_are_taken_as_they_are(adata, world):
+    sites, counts = world[1], world[3]
+
+    def dense():
+        for chrom in GENOME.chroms:
+            values = [counts[g].get(chrom, np.zeros(5_000, int)) for g in ("A", "B")]
+            yield chrom, [(np.arange(len(v), dtype=np.int32), np.ones(len(v), np.int32), v / 2) for v in values]
+
+    signal = sca.Tracks.from_chromosomes(["A", "B"], GENOME, dense())
+    adata.uns["denoised"] = {"signal": signal.to_dict(), "params": {"key": "pseudobulk"}}
+    sca.tl.footprint(adata, sites, flank=FLANK, progress=False)
+    sca.tl.footprint(adata, sites, flank=FLANK, progress=False, key="denoised", key_added="smooth")
+    np.testing.assert_allclose(2 * adata.uns["smooth"]["observed"], adata.uns["footprint"]["observed"], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"tracks of every base; fasta= goes with cut sites"):
+        sca.tl.footprint(adata, sites, fasta="x.fa", key="denoised", progress=False)
+
+
+def test_results_are_written_and_read_back(adata, world, fasta, tmp_path):
+    sca.tl.footprint(adata, world[1], fasta=fasta, flank=FLANK, progress=False)
+    before = adata.copy()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = anndata.read_h5ad(tmp_path / "a.h5ad")
+    np.testing.assert_array_equal(again.uns["footprint"]["profile"], before.uns["footprint"]["profile"])
+    figure = sca.pl.footprint(again, show=False)
+    assert [len(ax.lines) for ax in figure.axes] == [3, 1]  # two groups and the line at 1; the preference
+
+
+def test_a_group_without_cut_sites_has_no_footprint(world):
+    adata = pseudobulk({"A": world[3]["A"], "B": {}})
+    sca.tl.footprint(adata, world[1], flank=FLANK, progress=False)
+    assert np.isnan(adata.uns["footprint"]["profile"][1]).all()
+    assert adata.uns["footprint"]["table"].set_index("group")["depth"].isna().tolist() == [False, True]
+
+
+def test_a_copy_leaves_the_object_alone(adata, world):
+    copied = sca.tl.footprint(adata, world[1], groups="B", flank=FLANK, progress=False, copy=True)
+    assert "footprint" not in adata.uns
+    assert copied.uns["footprint"]["groups"].tolist() == ["B"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, TypeError, "Give either sites"),
+        ({"motifs": "x.pfm"}, TypeError, "needs the genome's sequence"),
+        ({"sites": 5}, TypeError, "sites is a int; expected a table"),
+        ({"sites": {}}, ValueError, "empty mapping"),
+        ({"sites": "none.bed"}, FileNotFoundError, "none.bed"),
+        ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [1]})}, KeyError, "end"),
+        ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [700]})}, ValueError, "600 bp wide"),
+        ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [101]})}, ValueError, "core="),
+        ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [120]}), "flank": 80}, ValueError, "110"),
+        ({"sites": pd.DataFrame(columns=["chrom", "start", "end"])}, ValueError, "no rows"),
+        ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [20]}), "groups": "C"}, KeyError, "C"),
+        ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [20]}), "kmer": 20}, ValueError, "kmer"),
+    ],
+)
+def test_what_cannot_be_used_is_told(adata, options, error, message):
+    with pytest.raises(error, match=message):
+        sca.tl.footprint(adata, **options, progress=False)
+    assert "footprint" not in adata.uns
+
+
+def test_figures_refuse_what_is_not_there(adata, world):
+    with pytest.raises(KeyError, match=r"run sca\.tl\.footprint"):
+        sca.pl.footprint(adata)
+    sca.tl.footprint(adata, world[1], flank=FLANK, progress=False)
+    with pytest.raises(KeyError, match="no motif 'CTCF'"):
+        sca.pl.footprint(adata, "CTCF")
+    with pytest.raises(KeyError, match="no group 'C'"):
+        sca.pl.footprint(adata, groups=["C"])
+    with pytest.raises(ValueError, match="smooth is 4"):
+        sca.pl.footprint(adata, smooth=4)
