@@ -156,9 +156,10 @@ def footprint(
 
     Notes
     -----
-    Bulk footprints need some thousand cut sites in the windows; look at ``depth_se``. The published application
-    (:cite:p:`Lal2021`, footprinting) denoises cut sites of ±5 bp before; train such a model with
-    ``models.BinnedUNetConfig(bin_size=1, extension=5)`` and give its tracks by `key`.
+    A footprint needs some thousand cut sites in the windows; look at ``depth_se``. The published application
+    (:cite:p:`Lal2021`, footprinting) adds up tracks that a model for cut sites of ±5 bp has denoised: such a model is
+    ``models.ResNet(models.ResNetConfig(extension=5))``, trained by :func:`~scatacworks.tl.train`, and its tracks are
+    given by `key`.
 
     Examples
     --------
