@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from scatacworks import _keys, _threads
 from scatacworks._arguments import whole
 from scatacworks._core import bigwig as format_
-from scatacworks._core import pileup
+from scatacworks._core import interpolate, pileup
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks
@@ -63,7 +63,8 @@ def write_bigwig(
         Cut sites only: the coverage of cut sites extended by this many bp to either side is written, as
         :func:`scatacworks.get.track` gives it; `None` writes the counts of cut sites themselves.
     fill_gaps
-        Write the bases without a run too where their value is not zero (a model's constant far from any cut site).
+        Write the bases without a run too: zeros between counts, a model's constant far from any cut site. Browsers that
+        zoom out show means over the bases written; without the zeros a sparse group would look as deep as a rich one.
     ending
         What follows the group's name in the names of files in a folder, such as `".denoised.bw"`.
     n_jobs
@@ -109,7 +110,7 @@ def write_bigwig(
         tqdm(total=len(names) * len(tracks.genome), desc="Writing bigWig", unit="chrom", disable=not progress) as bar,
     ):
         for name, code in zip(names, codes, strict=True):
-            fill = float(tracks.fill[code]) if fill_gaps else 0.0
+            fill = float(tracks.fill[code]) if fill_gaps else np.nan
             with atomic_path(files[name]) as aside, aside.open("wb") as handle:
                 writer = format_.Writer(handle, tracks.genome.sizes, pool=pool)
                 for chrom in writer.chroms:
@@ -133,20 +134,16 @@ def _extended(runs: Runs, size: int, extend: int | None) -> Runs:
 
 
 def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
-    """Fill what no run covers of `[0, size)` with runs of value `fill`, unless that is zero; leave out NaN."""
-    if fill == 0 or np.isnan(fill):
-        known = ~np.isnan(runs[2])
-        return runs if known.all() else tuple(column[known] for column in runs)
+    """Fill what no run covers of `[0, size)` with runs of value `fill`, unless that is NaN; leave out NaN."""
     starts, lengths, values = runs
-    lengths = np.ones(len(starts), np.int32) if lengths is None else lengths
-    ends = starts + lengths
-    all_starts, all_ends = np.empty(2 * len(starts) + 1, np.int32), np.empty(2 * len(starts) + 1, np.int32)
-    all_values = np.full(len(all_starts), fill, np.float32)
-    all_starts[0], all_starts[1::2], all_starts[2::2] = 0, starts, ends
-    all_ends[:-1:2], all_ends[1::2], all_ends[-1] = starts, ends, size
-    all_values[1::2] = values
-    keep = (all_ends > all_starts) & ~np.isnan(all_values)
-    return all_starts[keep], (all_ends - all_starts)[keep], all_values[keep]
+    if not np.isnan(fill):
+        lengths = np.ones(len(starts), np.int32) if lengths is None else lengths
+        values = values.astype(np.float32, copy=False)
+        starts, lengths, values = interpolate.fill_gaps(starts, lengths, values, np.array([[0, size]]), fill)
+    known = ~np.isnan(values)
+    if known.all():
+        return starts, lengths, values
+    return starts[known], None if lengths is None else lengths[known], values[known]
 
 
 def _files_for(names: Sequence[str], path: Path, ending: str) -> dict[str, Path]:

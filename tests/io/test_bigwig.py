@@ -34,7 +34,7 @@ def tracks():
 
 
 def test_values_sum_and_covered_bases_are_those_of_the_track(tracks, tmp_path):
-    files = sca.io.write_bigwig(tracks, tmp_path, progress=False)
+    files = sca.io.write_bigwig(tracks, tmp_path, fill_gaps=False, progress=False)
     for group, file in files.items():
         handle = pyBigWig.open(str(file))
         assert handle.chroms() == GENOME.sizes
@@ -47,7 +47,8 @@ def test_values_sum_and_covered_bases_are_those_of_the_track(tracks, tmp_path):
 
 
 def test_intervals_are_the_runs(tracks, tmp_path):
-    file = sca.io.write_bigwig(tracks, tmp_path / "one.bigWig", groups=["NK/T"], progress=False)["NK/T"]
+    path = tmp_path / "one.bigWig"
+    file = sca.io.write_bigwig(tracks, path, groups=["NK/T"], fill_gaps=False, progress=False)["NK/T"]
     starts, lengths, values = tracks.runs("NK/T", "chr1")
     expected = list(zip(starts.tolist(), (starts + lengths).tolist(), values.tolist(), strict=True))
     assert list(pyBigWig.open(str(file)).intervals("chr1")) == expected
@@ -55,7 +56,7 @@ def test_intervals_are_the_runs(tracks, tmp_path):
 
 @pytest.mark.parametrize("statistic", ["mean", "coverage", "max", "min"])
 def test_zoom_levels_give_the_statistics_of_whole_chromosomes(tracks, tmp_path, statistic):
-    file = sca.io.write_bigwig(tracks, tmp_path / "one.bw", groups=["NK/T"], progress=False)["NK/T"]
+    file = sca.io.write_bigwig(tracks, tmp_path / "one.bw", groups=["NK/T"], fill_gaps=False, progress=False)["NK/T"]
     handle = pyBigWig.open(str(file))
     assert handle.header()["nLevels"] > 2
     zoomed, exact = (handle.stats("chr1", 0, 60_000, type=statistic, exact=exact)[0] for exact in (False, True))
@@ -64,7 +65,7 @@ def test_zoom_levels_give_the_statistics_of_whole_chromosomes(tracks, tmp_path, 
 
 def test_another_library_reads_values_and_every_zoom_level(tracks, tmp_path):
     pybigtools = pytest.importorskip("pybigtools")
-    file = sca.io.write_bigwig(tracks, tmp_path / "one.bw", groups=["NK/T"], progress=False)["NK/T"]
+    file = sca.io.write_bigwig(tracks, tmp_path / "one.bw", groups=["NK/T"], fill_gaps=False, progress=False)["NK/T"]
     handle = pybigtools.open(str(file))
     window = tracks.window("NK/T", "chr10", 0, 20_000)
     np.testing.assert_array_equal(handle.values("chr10", 0, 20_000, fillna=0), window)
@@ -101,7 +102,8 @@ def test_more_sections_than_one_index_node_holds(tmp_path):
     starts = np.arange(n, dtype=np.int32) * 10
     runs = (starts, np.full(n, 3, np.int32), (starts % 97).astype(np.float32))
     tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [runs])])
-    handle = pyBigWig.open(str(sca.io.write_bigwig(tracks, tmp_path / "a.bw", progress=False)["a"]))
+    file = sca.io.write_bigwig(tracks, tmp_path / "a.bw", fill_gaps=False, progress=False)["a"]
+    handle = pyBigWig.open(str(file))
     for start in (0, 1_024 * 10, 262_144 * 10 - 50, 10 * n - 500):
         found = np.nan_to_num(handle.values("chr1", start, start + 500, numpy=True))
         np.testing.assert_array_equal(found, tracks.window("a", "chr1", start, start + 500))
@@ -114,8 +116,22 @@ def test_cut_sites_are_written_as_coverage_or_as_counts(tmp_path):
     tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [sites])])
     coverage = sca.io.write_bigwig(tracks, tmp_path / "cov.bw", progress=False)["a"]
     counts = sca.io.write_bigwig(tracks, tmp_path / "n.bw", extend=None, progress=False)["a"]
-    assert pyBigWig.open(str(coverage)).intervals("chr1") == ((0, 151, 1.0), (400, 601, 2.0))
-    assert pyBigWig.open(str(counts)).intervals("chr1") == ((50, 51, 1.0), (500, 501, 2.0))
+    expected = ((0, 151, 1.0), (151, 400, 0.0), (400, 601, 2.0), (601, 1_000, 0.0))
+    assert pyBigWig.open(str(coverage)).intervals("chr1") == expected
+    expected = ((0, 50, 0.0), (50, 51, 1.0), (51, 500, 0.0), (500, 501, 2.0), (501, 1_000, 0.0))
+    assert pyBigWig.open(str(counts)).intervals("chr1") == expected
+
+
+def test_zoomed_out_means_count_the_bases_without_cut_sites(tmp_path):
+    genome = sca.Genome({"chr1": 1_000_000})
+    rng = np.random.default_rng(0)
+    sites = [(np.sort(rng.choice(1_000_000, n, replace=False)).astype(np.int32), None, np.ones(n)) for n in (50, 5_000)]
+    tracks = sca.Tracks.from_chromosomes(["few", "many"], genome, [("chr1", sites)])
+    for extend in (100, None):
+        files = sca.io.write_bigwig(tracks, tmp_path, extend=extend, progress=False)
+        few, many = (pyBigWig.open(str(files[name])).stats("chr1", nBins=4, exact=False) for name in files)
+        assert np.mean(many) / np.mean(few) == pytest.approx(100, rel=0.01)
+        assert np.mean(few) == pytest.approx(50 * (2 * (extend or 0) + 1) / 1_000_000, rel=0.01)
 
 
 def test_a_constant_between_runs_is_written_unless_declined(tmp_path):
