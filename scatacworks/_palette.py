@@ -19,6 +19,7 @@ PALETTE: Final = (
 
 GAIN: Final = "#c0392b"  # more accessible than the background
 LOSS: Final = "#2f6fad"
+GREY: Final = "#8c8f94"  # neither, or not known
 
 # sixteen hues with alternating lightness, so that neighbours differ also without hue; the first stands for the broad
 # component that a decomposition usually finds first
@@ -26,6 +27,13 @@ COMPONENT_COLORS: Final = (
     *("#9aa0a6", "#c0504d", "#2f6db3", "#e8a33d", "#1b9e77", "#7e4794", "#e78ac3", "#a6761d"),
     *("#66c2a5", "#d95f02", "#8da0cb", "#4d7c0f", "#f2c230", "#0e7c86", "#b3123f", "#3b3b98"),
 )
+
+
+def rgb(color: str) -> str:
+    """Return `red,green,blue`, as files of browsers have it, of a colour that matplotlib knows."""
+    from matplotlib.colors import to_rgb
+
+    return ",".join(str(round(255 * part)) for part in to_rgb(color))
 
 
 def cycle(n: int) -> list[str]:

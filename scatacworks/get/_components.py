@@ -11,7 +11,7 @@ from scipy import sparse
 from scatacworks import _keys
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import atomic_path
-from scatacworks._palette import component_colors
+from scatacworks._palette import GREY, component_colors, rgb
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ _AUTOSQL = """table elements
     uint   thickStart;    "Start of the core, or the summit"
     uint   thickEnd;      "End of the core, or the base behind the summit"
     uint   itemRgb;       "Colour of the component"
+    int    blockCount;    "Always 1"
+    int[blockCount] blockSizes;  "Length of the element"
+    int[blockCount] chromStarts; "Always 0"
     string component;     "Dominant component"
     float  meanSignal;    "Mean signal over the samples with the element"
     uint   nSamples;      "Samples with the element"
@@ -61,9 +64,9 @@ def components(
     component_key
         Column of `.var` with the labels.
     bed
-        Also write the elements as BED, sorted by chromosome (in byte order) and start: nine columns with the core
+        Also write the elements as BED, sorted by chromosome (in byte order) and start: twelve columns with the core
         as thick part and the component's colour, then component, mean signal and number of samples. A file of the
-        same name ending in `.as` describes the columns, so that `bedToBigBed -type=bed9+3 -as=…` makes a bigBed.
+        same name ending in `.as` describes the columns, so that `bedToBigBed -type=bed12+3 -as=…` makes a bigBed.
     colors
         Component -> colour, any that matplotlib knows; by default `.uns["component_colors"]`, or the package's palette.
 
@@ -159,9 +162,7 @@ def _motifs(index: AnnData) -> np.ndarray:
 
 
 def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors: Mapping[str, str] | None) -> None:
-    """Write BED9+3 and the description of its columns."""
-    from matplotlib.colors import to_rgb
-
+    """Write BED12+3 and the description of its columns."""
     if key not in table:
         msg = f"No labels in .var[{key!r}]; it has {list(index.var.columns)}."
         raise KeyError(msg)
@@ -177,7 +178,6 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
     n_samples = table.get("n_samples", pd.Series(0, table.index)).fillna(0).astype(np.int64)
     signal = table.get("mean_signal", pd.Series(0.0, table.index)).fillna(0)
     score = np.minimum(1000, np.rint(500 * np.log10(signal * n_samples + 1))).astype(np.int64)
-    rgb = {name: ",".join(str(round(255 * part)) for part in to_rgb(color)) for name, color in chosen.items()}
     text = labels.astype(object).where(labels.notna(), "").astype(str)
     bed = pd.DataFrame(
         {
@@ -189,7 +189,10 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
             "strand": ".",
             "thick_start": core[0].where(core[0].notna(), summit).astype(np.int64).clip(start, end),
             "thick_end": core[1].where(core[1].notna(), summit + 1).astype(np.int64).clip(start, end),
-            "rgb": text.map(rgb).fillna("140,143,148"),
+            "rgb": text.map({name: rgb(color) for name, color in chosen.items()}).fillna(rgb(GREY)),
+            "block_count": 1,  # browsers take columns 10 to 12 for blocks, whatever is in them
+            "block_sizes": end - start,
+            "block_starts": 0,
             "component": text.where(text != "", "none"),
             "mean_signal": signal,
             "n_samples": n_samples,

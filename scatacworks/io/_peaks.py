@@ -15,7 +15,7 @@ from scatacworks._anndata import atac
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_names
-from scatacworks._palette import GAIN, LOSS
+from scatacworks._palette import GAIN, GREY, LOSS, rgb
 from scatacworks._regions import with_positions
 from scatacworks.io._names import file_stems
 
@@ -46,12 +46,14 @@ def write_peaks(
 
     The score column is the peak's maximum relative to the 99th percentile of all written maxima, times 1000, at most
     1000. narrowPeak's signal is the maximum, its p and q values are -1 (not computed), its last column the summit's
-    distance from the start. Lines are in the order of the table; files appear whole or not at all.
+    distance from the start. Lines are in the order of the table; several groups in one file are sorted by position, as
+    `tabix` wants it. Files appear whole or not at all.
 
     A table with the column `p_value` or `q_value`, as :func:`~scatacworks.tl.differential_regions` makes it, is a table
-    of tests. Its BED file has nine columns, with the colour of gain or loss where there is a `direction`, and behind
-    them all other columns of the table (BED9+), their names in a first line `#chrom start end …`. Genome browsers and
-    tabix pass over that line, and :func:`~scatacworks.io.read_peaks` reads it: nothing is lost. Its narrowPeak file has
+    of tests. Its BED file has twelve columns, with the colour of gain or loss where there is a `direction`, grey where
+    that is not `significant`, and behind them all other columns of the table (BED12+), their names in a first line
+    `#chrom start end …`. Genome browsers and tabix pass over that line, and :func:`~scatacworks.io.read_peaks` reads
+    it: nothing is lost. Its narrowPeak file has
     -log10 of `p_value` and `q_value` where the format has them. Without `max`, `|top_z|` (or `|z|`) stands for the
     height.
 
@@ -68,8 +70,8 @@ def write_peaks(
     groups
         Groups to write; all by default.
     format
-        `"bed"` (six columns; of tests more) or `"narrowPeak"` (ten columns). By default that of the file's suffix;
-        narrowPeak for a folder.
+        `"bed"` (six columns; of tests twelve and more) or `"narrowPeak"` (ten columns). By default that of the file's
+        suffix; narrowPeak for a folder.
     compress
         Compress by blocks (bgzip), as `tabix` wants it. By default where the file ends in `.gz` or `.bgz`.
     mod
@@ -102,7 +104,7 @@ def write_peaks(
     group = table["group"].astype(str) if names is not None else None
     top = _top(table)
     if is_file:
-        lines = _lines(table if names is None else table[group.isin(names)], format, top)
+        lines = _lines(table, format, top) if names is None else _by_position(table[group.isin(names)], format, top)
         _write(path, lines, compress=compress)
         return dict.fromkeys(names or ["peaks"], path)
     ending = _SUFFIX[format] + (".gz" if compress else "")
@@ -176,6 +178,13 @@ def _heights(table: pd.DataFrame) -> np.ndarray:
     return np.zeros(len(table)) if name is None else np.abs(table[name].to_numpy(float))
 
 
+def _by_position(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
+    """Return the columns of a file of several groups, chromosomes in the order of the table."""
+    chrom = table["chrom"]
+    codes = chrom.cat.codes if isinstance(chrom.dtype, pd.CategoricalDtype) else pd.factorize(chrom)[0]
+    return _lines(table, format, top).iloc[np.lexsort((table["end"], table["start"], codes))]
+
+
 def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
     """Return the columns of the file."""
     highest = _heights(table)
@@ -187,8 +196,10 @@ def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
         out["signal"] = [f"{value:.6g}" for value in highest]
         out["p_value"], out["q_value"] = (_minus_log10(table.get(name)) for name in ("p_value", "q_value"))
         out["summit"] = (table["summit"] - table["start"]).to_numpy() if "summit" in table else -1
-    elif "p_value" in table or "q_value" in table:
-        out["thickStart"], out["thickEnd"], out["itemRgb"] = out["start"], out["end"], _rgb(table.get("direction"))
+    elif _are_tests(table):
+        out["thickStart"], out["thickEnd"], out["itemRgb"] = out["start"], out["end"], _colors(table)
+        # browsers take columns 10 to 12 for blocks, whatever is in them
+        out["blockCount"], out["blockSizes"], out["blockStarts"] = 1, out["end"] - out["start"], 0
         further = [name for name in table if name not in out]
         text = table[further].select_dtypes(["object", "string"])
         out[further] = table[further].assign(**text.fillna("").replace("", _MISSING)).to_numpy(object)
@@ -196,12 +207,16 @@ def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
     return out
 
 
-def _rgb(direction: pd.Series | None) -> Any:
-    """Return the colours of gains and losses; 0 leaves them to the browser."""
-    if direction is None:
+def _are_tests(table: pd.DataFrame) -> bool:
+    return "p_value" in table or "q_value" in table
+
+
+def _colors(table: pd.DataFrame) -> Any:
+    """Return the colours of gains, losses and what is neither; 0 leaves them to the browser."""
+    if "direction" not in table:
         return "0"
-    gain, loss = (",".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5)) for color in (GAIN, LOSS))
-    return np.where(direction.to_numpy() > 0, gain, loss)
+    colors = np.where(table["direction"].to_numpy() > 0, rgb(GAIN), rgb(LOSS))
+    return np.where(table["significant"].to_numpy(bool), colors, rgb(GREY)) if "significant" in table else colors
 
 
 def _minus_log10(column: pd.Series | None) -> Any:
@@ -215,7 +230,8 @@ def _minus_log10(column: pd.Series | None) -> Any:
 def _names(table: pd.DataFrame) -> list[str]:
     """Number the peaks of every group; blanks would end a column for some readers."""
     if "group" not in table:
-        return [f"peak_{i + 1}" for i in range(len(table))]
+        what = "region" if _are_tests(table) else "peak"
+        return [f"{what}_{i + 1}" for i in range(len(table))]
     number = table.groupby("group", observed=True).cumcount() + 1
     groups = table["group"].astype(str).str.replace(r"\s+", "_", regex=True)
     return (groups + "_" + number.astype(str)).tolist()

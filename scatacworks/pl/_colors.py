@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-GREY = "#8c8f94"
-
 
 def colors_by(adata: AnnData, groupby: str | None, key: str, groups: Sequence[str]) -> dict[str, str]:
     """Return a colour for every group, by the column asked for or the one that the groups of `.uns[key]` came from.

@@ -10,10 +10,9 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._core.differential import z_scores
-from scatacworks._palette import GAIN, LOSS
+from scatacworks._palette import GAIN, GREY, LOSS
 from scatacworks.genome import Region
 from scatacworks.pl import _browser
-from scatacworks.pl._colors import GREY
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, size_of
 from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks._palette import GREY
 from scatacworks.pl import _browser
-from scatacworks.pl._colors import GREY
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, figure_of, size_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._membership import column_groups
+from scatacworks._palette import GREY
 from scatacworks.pl._annotation import name_points
-from scatacworks.pl._colors import GREY, group_colors
+from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:

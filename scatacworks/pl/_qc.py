@@ -8,8 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
-from scatacworks._palette import PALETTE
-from scatacworks.pl._colors import GREY
+from scatacworks._palette import GREY, PALETTE
 from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, finish, size_of
 
 if TYPE_CHECKING:

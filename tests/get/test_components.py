@@ -51,13 +51,17 @@ def test_bed_is_sorted_coloured_and_described(index, tmp_path):
     index.uns["component_colors"] = ["#ff0000", "#00ff01"]
     sca.get.components(index, bed=tmp_path / "e.bed")
     bed = pd.read_csv(tmp_path / "e.bed", sep="\t", header=None, dtype={3: str})
-    assert bed.shape == (60, 12)
+    assert bed.shape == (60, 15)
     assert bed[0].tolist() == ["chr10"] * 30 + ["chr2"] * 30  # byte order, as bedToBigBed wants
-    assert set(zip(bed[9], bed[8], strict=True)) == {("B", "255,0,0"), ("NK/T", "0,255,1")}
+    assert set(zip(bed[12], bed[8], strict=True)) == {("B", "255,0,0"), ("NK/T", "0,255,1")}
     row = bed[bed[3] == "2.3"].iloc[0]
     assert row[[6, 7]].tolist() == [3070, 3071]
     assert ((bed[6] >= bed[1]) & (bed[7] <= bed[2]) & (bed[4] <= 1000)).all()
-    assert (tmp_path / "e.as").read_text().count(";") == 12
+    assert (tmp_path / "e.as").read_text().count(";") == 15
+    # IGV takes columns 10 to 12 for blocks: it refuses the file, or draws something else, where they are not
+    assert (bed[9] == 1).all()
+    assert (bed[10] == bed[2] - bed[1]).all()
+    assert (bed[11] == 0).all()
 
 
 def test_bed_makes_a_bigbed(index, tmp_path):
