@@ -20,6 +20,8 @@ _ZOOM_STEP = 4  # each zoom level is this much coarser than the one before
 _SECTIONS_PER_TASK = 32
 _LEVEL = 1  # of isal's 0 to 3: higher ones gain 1 % in size
 _RUNS_PER_RECORD = 32  # of the finest zoom level, roughly; finer ones take much space and save little reading
+_LEAST_REDUCTION = 256
+_LONG = 200  # bp; longer runs, such as zeros between cut sites, do not make the finest level coarser
 
 
 class _Sections(NamedTuple):
@@ -108,7 +110,8 @@ class Writer:
 
     def _add_zooms(self, code: int, items: np.ndarray) -> None:
         spans = items["end"] - items["start"]
-        self._reduction = self._reduction or max(10, int(_RUNS_PER_RECORD * spans.mean()))
+        per_run = np.minimum(spans, _LONG).mean()
+        self._reduction = self._reduction or max(_LEAST_REDUCTION, int(_RUNS_PER_RECORD * per_run))
         reduction = self._reduction
         positions, stats = summarize_runs(items["start"], items["end"], items["value"], reduction)
         self._summaries.append(
@@ -126,7 +129,7 @@ class Writer:
         last = np.inf
         for i, level in enumerate(self._zooms):
             n_records = sum(sections.n_records for sections in level)
-            if not level or n_records == last:
+            if not level or n_records >= last:
                 break  # nothing is gained by a coarser level
             last = n_records
             data_offset = self._handle.tell()
@@ -173,46 +176,40 @@ def _zoom_records(code: int, positions: np.ndarray, stats: np.ndarray) -> np.nda
 def summarize_runs(
     starts: np.ndarray, ends: np.ndarray, values: np.ndarray, bin_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one record per bin that holds covered bases.
+    """Return one record per bin that holds covered bases, and a single one for all bins that a run covers whole.
 
     Positions (int64, `(n, 3)`) are the first covered base, the end of the last one, and the number of covered bases;
     statistics (float64, `(n, 4)`) are minimum, maximum, sum and sum of squares.
     """
-    n_records = 0
-    last_bin = -1
+    n_records = 0  # at most
+    current = -1
     for i in range(len(starts)):
-        first, final = starts[i] // bin_size, (ends[i] - 1) // bin_size
-        n_records += final - max(first, last_bin + 1) + 1
-        last_bin = final
+        first, last = starts[i] // bin_size, (ends[i] - 1) // bin_size
+        n_records += (first != current) + (last > first) + (last > first + 1)
+        current = last
     positions = np.empty((n_records, 3), np.int64)
     stats = np.empty((n_records, 4), np.float64)
     record, current = -1, -1
     for i in range(len(starts)):
-        position, value = np.int64(starts[i]), np.float64(values[i])
-        while position < ends[i]:
-            here = position // bin_size
-            stop = min(np.int64(ends[i]), (here + 1) * bin_size)
-            if here != current:
-                record, current = record + 1, here
-                positions[record] = position, stop, 0
-                stats[record] = value, value, 0.0, 0.0
-            n = stop - position
-            positions[record, 1] = stop
-            positions[record, 2] += n
-            stats[record, 0], stats[record, 1] = min(stats[record, 0], value), max(stats[record, 1], value)
-            stats[record, 2] += n * value
-            stats[record, 3] += n * value * value
-            position = stop
-    return positions, stats
+        record, current = _add_run(
+            positions, stats, record, current, np.int64(starts[i]), np.int64(ends[i]), np.float64(values[i]), bin_size
+        )
+    return positions[: record + 1].copy(), stats[: record + 1].copy()
 
 
 @njit
 def summarize_records(positions: np.ndarray, stats: np.ndarray, bin_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Merge records into bins of a multiple of their size; the form is that of :func:`summarize_runs`."""
-    out_positions, out_stats = np.empty_like(positions), np.empty_like(stats)
+    out_positions = np.empty((3 * len(positions), 3), np.int64)
+    out_stats = np.empty((3 * len(positions), 4), np.float64)
     record, current = -1, -1
     for i in range(len(positions)):
         here = positions[i, 0] // bin_size
+        if (positions[i, 1] - 1) // bin_size > here:  # of several bins, so all of it has one value
+            record, current = _add_run(
+                out_positions, out_stats, record, current, positions[i, 0], positions[i, 1], stats[i, 0], bin_size
+            )
+            continue
         if here != current:
             record, current = record + 1, here
             out_positions[record], out_stats[record] = positions[i], stats[i]
@@ -224,3 +221,33 @@ def summarize_records(positions: np.ndarray, stats: np.ndarray, bin_size: int) -
         out_stats[record, 2] += stats[i, 2]
         out_stats[record, 3] += stats[i, 3]
     return out_positions[: record + 1].copy(), out_stats[: record + 1].copy()
+
+
+@njit
+def _add_run(
+    positions: np.ndarray,
+    stats: np.ndarray,
+    record: int,
+    current: int,
+    start: int,
+    end: int,
+    value: float,
+    bin_size: int,
+) -> tuple[int, int]:
+    """Add a run to the record of its first bin, one of all bins between, and one of its last; return the last."""
+    last = (end - 1) // bin_size
+    while start < end:
+        here = start // bin_size
+        stop = end if here == last else (here + 1 if here == current or start % bin_size else last) * bin_size
+        if here != current:
+            record, current = record + 1, here
+            positions[record] = start, stop, 0
+            stats[record] = value, value, 0.0, 0.0
+        n = stop - start
+        positions[record, 1] = stop
+        positions[record, 2] += n
+        stats[record, 0], stats[record, 1] = min(stats[record, 0], value), max(stats[record, 1], value)
+        stats[record, 2] += n * value
+        stats[record, 3] += n * value * value
+        start = stop
+    return record, last
