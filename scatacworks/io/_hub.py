@@ -53,7 +53,8 @@ _VIEWS: Final = {
     _SIGNAL: {"shortLabel": "Signal", "visibility": "full", "autoScale": "group", "maxHeightPixels": "100:32:8"},
     _PEAKS: {"shortLabel": "Peaks", "visibility": "dense"},
 }
-_TYPES: Final = {_SIGNAL: "bigWig", _PEAKS: "bigNarrowPeak"}
+_FIXED: Final = {"autoScale": "off", "viewLimits": "0:1"}  # of probabilities, where one scale is known
+_TYPES: Final = {_SIGNAL: "bigWig", _PEAKS: "bigBed 6 +"}  # IGV shows no peaks of the type bigNarrowPeak
 
 
 def write_hub(
@@ -174,7 +175,10 @@ def write_hub(
             if own is not None and len(own):
                 _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", own, peaks, tracks.genome)
                 files[_PEAKS].append(group)
-        (folder / "trackDb.txt").write_text(_track_db(_line(name), files, stems, colors), encoding="utf-8")
+        (folder / "trackDb.txt").write_text(
+            _track_db(_line(name), files, stems, colors, fixed=layer in (_keys.PROBABILITY, _keys.UNGUIDED)),
+            encoding="utf-8",
+        )
         (aside / "genomes.txt").write_text(
             _stanza({"genome": genome, "trackDb": f"{assembly}/trackDb.txt"}), encoding="utf-8"
         )
@@ -224,8 +228,13 @@ def _write_bigbed(writer: ModuleType, path: Path, own: pd.DataFrame, peaks: pd.D
     handle.write(dict(sorted(genome.sizes.items())), rows, _AUTOSQL)
 
 
-def _track_db(name: str, files: dict[str, list[str]], stems: dict[str, str], colors: dict[str, str]) -> str:
-    """Return the composite track, its views, and the tracks of every group in them."""
+def _track_db(
+    name: str, files: dict[str, list[str]], stems: dict[str, str], colors: dict[str, str], *, fixed: bool
+) -> str:
+    """Return the composite track, its views, and the tracks of every group in them.
+
+    The scale is that of the highest signal in view or, `fixed`, from 0 to 1.
+    """
     top = safe_names([name])[0]
     top = top if top[0].isalpha() else f"hub_{top}"  # the name of a track begins with a letter
     views = {view: groups for view, groups in files.items() if groups}
@@ -246,7 +255,8 @@ def _track_db(name: str, files: dict[str, list[str]], stems: dict[str, str], col
         parent = f"{top}_{view}"
         label = f"{name} {view}"
         shown = {"track": parent, "parent": top, "view": view, "type": _TYPES[view], "longLabel": label}
-        stanzas.append(_stanza(shown | _VIEWS[view], 4))
+        shown |= _VIEWS[view] | (_FIXED if fixed and view == _SIGNAL else {})
+        stanzas.append(_stanza(shown, 4))
         for group in groups:
             track = f"{view}_{stems[group]}"
             one = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,5 +47,5 @@ def test_a_long_run_costs_at_most_three_records():
     starts, ends = np.array([0, 5_000, 5_001], np.int32), np.array([5_000, 5_001, 100_000_000], np.int32)
     positions, stats = summarize_runs(starts, ends, np.array([0, 2, 0], np.float32), 10)
     edges = [0, 4_990, 5_000, 5_010, 99_999_990, 100_000_000]
-    assert positions[:, :2].tolist() == [list(pair) for pair in zip(edges, edges[1:], strict=False)]
+    assert positions[:, :2].tolist() == [list(pair) for pair in itertools.pairwise(edges)]
     assert stats[:, 2].tolist() == [0, 0, 2, 0, 0]

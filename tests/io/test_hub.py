@@ -70,8 +70,9 @@ def test_every_stanza_says_what_the_files_hold(tmp_path):
     views = {stanza["view"]: stanza for stanza in rest if "view" in stanza}
     assert {name: (view["type"], view["parent"]) for name, view in views.items()} == {
         "signal": ("bigWig", "My_cells"),
-        "peaks": ("bigNarrowPeak", "My_cells"),
+        "peaks": ("bigBed 6 +", "My_cells"),  # of which IGV shows no bigNarrowPeak
     }
+    assert views["signal"]["autoScale"] == "group"
     leaves = [stanza for stanza in rest if "view" not in stanza]
     assert len({stanza["track"] for stanza in [top, *rest]}) == 1 + 2 + 4 + 3
     assert all(stanza["track"].isascii() and stanza["track"].replace("_", "").isalnum() for stanza in [top, *rest])
@@ -110,6 +111,15 @@ def test_other_libraries_read_the_signal(tmp_path):
     with pybigwig.open(str(tmp_path / "hub" / "hg38" / "signal_nothing.bw")) as file:
         values = np.nan_to_num(file.values("chr2", 0, 10_000, numpy=True))
     np.testing.assert_allclose(values, sca.get.track(adata, "nothing", "chr2", key="denoised"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("layer", ["probability", "probability_unguided"])
+def test_probabilities_are_drawn_from_0_to_1(tmp_path, layer):
+    adata = make_adata()
+    adata.uns["denoised"][layer] = adata.uns["denoised"]["signal"]
+    sca.io.write_hub(adata, tmp_path / "hub", layer=layer, progress=False)
+    _, view, *_ = stanzas(tmp_path / "hub" / "hg38" / "trackDb.txt")
+    assert (view["view"], view["autoScale"], view["viewLimits"]) == ("signal", "off", "0:1")
 
 
 def test_groups_without_colours_take_those_of_the_package(tmp_path):
