@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,7 @@ float qValue; "Not used, -1"
 int peak; "Summit, bp from the start"
 )
 """
+_BED_FIELDS_OFFSET: Final = 34  # in the header of a bigBed file
 _SIGNAL, _PEAKS = "signal", "peaks"
 _VIEWS: Final = {
     _SIGNAL: {"shortLabel": "Signal", "visibility": "full", "autoScale": "group", "maxHeightPixels": "100:32:8"},
@@ -75,9 +77,10 @@ def write_hub(
 ) -> Path:
     """Write the tracks and peaks of all groups as a track hub for the UCSC Genome Browser.
 
-    Put the folder on a web server and give the address of its `hub.txt` under My Data > Track Hubs. The hub is one
-    composite track that has, of every group and in its colour, the signal (bigWig) and the peaks (bigBed), where there
-    are any. The folder appears whole or not at all.
+    Put the folder on a web server and give the address of its `hub.txt` under My Data > Track Hubs; IGV takes it too, or
+    the files in it from your disk. The hub is one composite track that has, of every group and in its colour, the
+    signal (bigWig), all at one scale, and the peaks (bigBed), where there are any. The folder appears whole or not at
+    all.
 
     Parameters
     ----------
@@ -226,6 +229,9 @@ def _write_bigbed(writer: ModuleType, path: Path, own: pd.DataFrame, peaks: pd.D
     rows = zip(lines["chrom"], lines["start"].astype(int), lines["end"].astype(int), rest, strict=True)
     handle = writer.open(str(path), "w")
     handle.write(dict(sorted(genome.sizes.items())), rows, _AUTOSQL)
+    with path.open("r+b") as file:  # the writer declares all columns BED's, and IGV takes signalValue for thickStart
+        file.seek(_BED_FIELDS_OFFSET)
+        file.write(struct.pack("<H", 6))
 
 
 def _track_db(

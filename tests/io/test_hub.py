@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 
 import anndata as ad
 import numpy as np
@@ -101,6 +102,8 @@ def test_every_stanza_says_what_the_files_hold(tmp_path):
                 assert [field[6] for field in fields] == ["120", "120"]
             if view == "peaks":
                 assert "bigNarrowPeak" in file.sql()
+                n_fields, n_bed_fields = struct.unpack("<HH", (folder / stanza["bigDataUrl"]).read_bytes()[32:36])
+                assert (n_fields, n_bed_fields) == (10, 6), "as bedToBigBed -type=bed6+4 writes it"
 
 
 def test_other_libraries_read_the_signal(tmp_path):
