@@ -23,7 +23,7 @@ def rows(size: str) -> list[Row]:
     work = {"work": tracks.n_runs / 1e6, "unit": "M runs/s"}
 
     def write(n_jobs: int | None) -> Path:
-        return sca.io.write_bigwig(tracks, folder / "ours.bw", n_jobs=n_jobs, progress=False)["a"]
+        return sca.io.write_bigwig(tracks, folder / "ours.bw", fill_gaps=False, n_jobs=n_jobs, progress=False)["a"]
 
     def same(ours: Path, reference: Path) -> str:
         return _same_values(ours, tracks) + _sizes(ours, reference)
