@@ -77,8 +77,8 @@ def write_hub(
 ) -> Path:
     """Write the tracks and peaks of all groups as a track hub for the UCSC Genome Browser.
 
-    Put the folder on a web server and give the address of its `hub.txt` under My Data > Track Hubs; IGV takes it too, or
-    the files in it from your disk. The hub is one composite track that has, of every group and in its colour, the
+    Put the folder on a web server and give the address of its `hub.txt` under My Data > Track Hubs; IGV takes it too,
+    or the files in it from your disk. The hub is one composite track that has, of every group and in its colour, the
     signal (bigWig), all at one scale, and the peaks (bigBed), where there are any. The folder appears whole or not at
     all.
 

@@ -53,9 +53,8 @@ def write_peaks(
     of tests. Its BED file has twelve columns, with the colour of gain or loss where there is a `direction`, grey where
     that is not `significant`, and behind them all other columns of the table (BED12+), their names in a first line
     `#chrom start end …`. Genome browsers and tabix pass over that line, and :func:`~scatacworks.io.read_peaks` reads
-    it: nothing is lost. Its narrowPeak file has
-    -log10 of `p_value` and `q_value` where the format has them. Without `max`, `|top_z|` (or `|z|`) stands for the
-    height.
+    it: nothing is lost. Its narrowPeak file has -log10 of `p_value` and `q_value` where the format has them. Without
+    `max`, `|top_z|` (or `|z|`) stands for the height.
 
     Parameters
     ----------
