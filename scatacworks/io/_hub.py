@@ -15,7 +15,7 @@ from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._membership import groupby_of
-from scatacworks._palette import category_colors, with_others
+from scatacworks._palette import category_colors, rgb, with_others
 from scatacworks._text import counted, listed
 from scatacworks.genome import built_in_sizes
 from scatacworks.get import tracks as get_tracks
@@ -207,10 +207,8 @@ def _free_folder(path: Path, genome: str) -> Path:
 
 def _colors(adata: AnnData, groupby: str, names: Sequence[str]) -> dict[str, str]:
     """Return group -> `red,green,blue`, as figures have them."""
-    from matplotlib.colors import to_rgb
-
     colors = with_others(category_colors(adata.uns, adata.obs.get(groupby)), names)
-    return {name: ",".join(str(round(255 * part)) for part in to_rgb(colors[name])) for name in names}
+    return {name: rgb(colors[name]) for name in names}
 
 
 def _bigbed_writer() -> ModuleType:
