@@ -85,7 +85,7 @@ def test_errors(index, tmp_path):
 def test_colours_are_any_that_matplotlib_knows(index, tmp_path):
     sca.get.components(index, bed=tmp_path / "c.bed", colors={"B": "red"})
     table = pd.read_csv(tmp_path / "c.bed", sep="\t", header=None)
-    assert table.loc[table[9] == "B", 8].unique().tolist() == ["255,0,0"]
+    assert table.loc[table[12] == "B", 8].unique().tolist() == ["255,0,0"]
     with pytest.raises(ValueError, match="redd"):
         sca.get.components(index, bed=tmp_path / "d.bed", colors={"B": "redd"})
     assert not (tmp_path / "d.bed").exists()
