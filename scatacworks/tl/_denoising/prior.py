@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, require_no_mudata
 from scatacworks._arguments import whole
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
@@ -103,6 +103,7 @@ def _read(source: Any, n_samples: int | None) -> Prior:
     """Read a source in any of its forms."""
     if isinstance(source, Prior):
         return source
+    require_no_mudata(source, "Peaks")
     if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
         return _from_path(_existing(source), n_samples)
     if isinstance(source, AnnData):
