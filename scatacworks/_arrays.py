@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
-    """Return counts of cells in regions as CSR.
+    """Return counts of cells in regions as CSR, read into memory where they are not (backed, dask).
 
     Raises
     ------
@@ -28,7 +28,9 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     if matrix is None:
         msg = "The AnnData has no counts in .X; make them with sca.pp.count_regions."
         raise ValueError(msg)
-    counts = sparse.csr_matrix(matrix)
+    for read in ("to_memory", "compute"):  # of anndata's sparse matrices in a file, and of dask
+        matrix = getattr(matrix, read)() if hasattr(matrix, read) else matrix
+    counts = sparse.csr_matrix(matrix if sparse.issparse(matrix) else np.asarray(matrix))
     if not counts.count_nonzero():
         msg = "All counts are zero; count regions that the cells have fragments in (sca.pp.count_regions)."
         raise ValueError(msg)
