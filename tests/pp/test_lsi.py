@@ -48,6 +48,14 @@ def test_unit_variance_changes_the_weights_only(two_kinds):
         assert abs(np.corrcoef(unit[:, i], two_kinds.obsm["X_lsi"][:, i])[0, 1]) == pytest.approx(1, abs=1e-5)
 
 
+def test_counts_of_dask_are_read(two_kinds):
+    array = pytest.importorskip("dask.array")
+    sca.pp.lsi(two_kinds, n_components=3)
+    other = ad.AnnData(array.from_array(two_kinds.X.toarray(), chunks=(7, 5)))
+    sca.pp.lsi(other, n_components=3)
+    np.testing.assert_allclose(other.obsm["X_lsi"], two_kinds.obsm["X_lsi"], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.parametrize("form", ["dense", "csr", "csc", "int"])
 def test_storage_changes_nothing(two_kinds, form, backed, tmp_path):

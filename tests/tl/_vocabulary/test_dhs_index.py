@@ -416,5 +416,6 @@ def test_a_table_without_positions_is_told(peaks):
 
 @pytest.mark.parametrize("function", [sca.tl.dhs_index, sca.tl.prior])
 def test_of_a_mudata_the_modality_is_asked_for(function, mudata):
-    with pytest.raises(TypeError, match=r"Peaks of a MuData are those of one of its modalities; give .*mdata\['atac'\]"):
-        function(mudata.MuData({"atac": anndata.AnnData(np.ones((2, 2)))}))
+    data = mudata.MuData({"atac": anndata.AnnData(np.ones((2, 2)))})
+    with pytest.raises(TypeError, match=r"Peaks of a MuData are those of one of its modalities; .*mdata\['atac'\]"):
+        function(data)
