@@ -48,6 +48,16 @@ def test_unit_variance_changes_the_weights_only(two_kinds):
         assert abs(np.corrcoef(unit[:, i], two_kinds.obsm["X_lsi"][:, i])[0, 1]) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("function", [sca.pp.lsi, sca.tl.vocabulary, sca.tl.motif_deviations])
+def test_a_missing_layer_is_told_with_those_there_are(two_kinds, function):
+    two_kinds.layers["counts"] = two_kinds.X.copy()
+    two_kinds.layers["binary"] = two_kinds.X != 0
+    options = {sca.tl.motif_deviations: {"annotations": "m", "bias": None}, sca.tl.vocabulary: {"n_components": 2}}
+    two_kinds.varm["m"] = np.ones((two_kinds.n_vars, 1))
+    with pytest.raises(KeyError, match=r"There is no layer 'raw' \(found: \['binary', 'counts'\]\)"):
+        function(two_kinds, layer="raw", **options.get(function, {}))
+
+
 def test_counts_of_dask_are_read(two_kinds):
     array = pytest.importorskip("dask.array")
     sca.pp.lsi(two_kinds, n_components=3)

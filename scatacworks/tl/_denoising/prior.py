@@ -13,6 +13,7 @@ from anndata import AnnData
 from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_no_mudata
 from scatacworks._arguments import whole
+from scatacworks._arrays import in_memory
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
 from scatacworks._text import listed
@@ -154,7 +155,7 @@ def _from_anndata(adata: AnnData) -> Prior:
     if adata.n_obs == 0 or adata.X is None:
         msg = "The index has no samples, so how common its elements are is not known; give one with samples in X."
         raise ValueError(msg)
-    rows, columns = adata.X.nonzero()
+    rows, columns = in_memory(adata.X).nonzero()
     of = adata.var[["chrom", "start", "end"]].iloc[columns].reset_index(drop=True)
     return _from_peaks(of.assign(sample=adata.obs_names.to_numpy()[rows]), "index", genome, named=adata.obs_names)
 
