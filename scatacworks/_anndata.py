@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from scatacworks import _keys
 from scatacworks.genome import Genome
@@ -31,17 +32,31 @@ def atac(data: Any, mod: str = "atac") -> AnnData:
     KeyError
         If a MuData has no such modality.
     TypeError
-        If it is neither an AnnData nor a MuData.
+        If it is neither an AnnData nor a MuData, or an AnnData whose cells are not in memory. One of anndata's
+        `backed="r"`, of which only `.X` is not, will do.
     """
     if is_mudata(data):
         if mod not in data.mod:
             msg = f"The MuData has no modality {mod!r}; it has {', '.join(map(repr, data.mod))}. Name one with mod=."
             raise KeyError(msg)
         return data.mod[mod]
-    if is_anndata(data):
-        return data
-    msg = f"Expected an AnnData or a MuData, got {type(data).__name__}."
-    raise TypeError(msg)
+    if not is_anndata(data):
+        msg = f"Expected an AnnData or a MuData, got {type(data).__name__}."
+        raise TypeError(msg)
+    if not isinstance(data.obs, pd.DataFrame):
+        msg = (
+            f"The table of cells, .obs, is not in memory but a {type(data.obs).__name__}, as in SnapATAC2's objects "
+            "backed by a file and in those of anndata's read_lazy. Load the object first: adata = adata.to_memory()."
+        )
+        raise TypeError(msg)
+    return data
+
+
+def require_no_mudata(data: Any, what: str) -> None:
+    """Refuse a MuData where one AnnData is expected, among other forms."""
+    if is_mudata(data):
+        msg = f"{what} of a MuData are those of one of its modalities; give that alone, as mdata['atac']."
+        raise TypeError(msg)
 
 
 def genome_of(adata: AnnData) -> Genome | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -11,8 +11,36 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+def layer_names(adata: AnnData) -> list[str]:
+    """Return the names of the layers; `.X`, which anndata 0.13 lists among them as `None`, has none."""
+    return sorted(name for name in adata.layers if name is not None)
+
+
+def matrix_of(adata: AnnData, layer: str | None) -> Any:
+    """Return `.X`, or a layer, as it is stored.
+
+    Raises
+    ------
+    KeyError
+        If the layer is missing.
+    """
+    if layer is None:
+        return adata.X
+    if layer not in adata.layers:
+        msg = f"There is no layer {layer!r} (found: {layer_names(adata)}); give another, or None for .X."
+        raise KeyError(msg)
+    return adata.layers[layer]
+
+
+def in_memory(matrix: Any) -> Any:
+    """Return a matrix of an AnnData, backed by a file (h5py, zarr) or of dask, as a sparse matrix or numpy array."""
+    for read in ("to_memory", "compute"):  # of anndata's sparse matrices in a file, and of dask
+        matrix = getattr(matrix, read)() if hasattr(matrix, read) else matrix
+    return matrix if sparse.issparse(matrix) else np.asarray(matrix)
+
+
 def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
-    """Return counts of cells in regions as CSR.
+    """Return counts of cells in regions as CSR, read into memory where they are not (backed, dask).
 
     Raises
     ------
@@ -21,14 +49,11 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     ValueError
         If a value is negative or not finite, or nothing was counted at all.
     """
-    if layer is not None and layer not in adata.layers:
-        msg = f"There is no layer {layer!r}; there are {sorted(adata.layers)}."
-        raise KeyError(msg)
-    matrix = adata.X if layer is None else adata.layers[layer]
+    matrix = matrix_of(adata, layer)
     if matrix is None:
         msg = "The AnnData has no counts in .X; make them with sca.pp.count_regions."
         raise ValueError(msg)
-    counts = sparse.csr_matrix(matrix)
+    counts = sparse.csr_matrix(in_memory(matrix))
     if not counts.count_nonzero():
         msg = "All counts are zero; count regions that the cells have fragments in (sca.pp.count_regions)."
         raise ValueError(msg)

@@ -220,7 +220,7 @@ def _whole(column: pd.Series) -> np.ndarray:
 
 
 def _report_unknown(table: pd.DataFrame, known: np.ndarray, genome: Genome, stacklevel: int) -> None:
-    names = ", ".join(table["chrom"][~known].astype(str).unique()[:3])
+    names = ", ".join(map(str, table["chrom"][~known].unique()[:3]))
     found = f"{int((~known).sum()):,} of {len(table):,} regions lie on chromosomes that {genome.name} lacks ({names})"
     if not known.any():
         msg = f"{found}; its chromosomes are {', '.join(genome.chroms[:3])}, …"

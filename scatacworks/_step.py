@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from scatacworks import _keys
 from scatacworks._anndata import atac, is_mudata
 from scatacworks._arguments import flag
+from scatacworks._groups import group_name
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -84,9 +86,48 @@ def claim(adata: AnnData, key: Any, *holds: str, obsm: bool = False) -> None:
 
 
 def take_column(data: AnnData | MuData, adata: AnnData, name: str | None) -> None:
-    """Give the modality a column of the MuData's own `.obs` (joint clusters), where all later steps look for it."""
-    if data is not adata and name in data.obs and name not in adata.obs and name not in adata.obsm:
-        adata.obs[name] = data.obs[name].reindex(adata.obs_names)
+    """Give the modality a column that a MuData has elsewhere, where all later steps look for it.
+
+    That is one of the MuData's own `.obs` (joint clusters), or of another modality's, as `"rna:leiden"`.
+
+    Raises
+    ------
+    KeyError
+        If only other modalities have such a column, so that it has to be said whose is meant.
+    ValueError
+        If the MuData and the modality both have one, and they differ.
+    """
+    if data is adata or not isinstance(name, str) or name in adata.obsm:
+        return
+    modality, _, own_name = name.partition(":")
+    is_of_modality = modality in data.mod and own_name in data.mod[modality].obs
+    if name in data.obs or is_of_modality:
+        found = (data.obs[name] if name in data.obs else data.mod[modality].obs[own_name]).reindex(adata.obs_names)
+        if name in adata.obs and not is_of_modality:  # else it is an earlier copy
+            _require_same(found, adata.obs[name])
+        else:
+            adata.obs[name] = found
+        return
+    others = [other for other, one in data.mod.items() if name in one.obs]
+    if others and name not in adata.obs:
+        whose = " or ".join(repr(f"{other}:{name}") for other in others)
+        msg = f"{name!r} is a column of another modality's .obs only; name it {whose}."
+        raise KeyError(msg)
+
+
+def _require_same(joint: pd.Series, own: pd.Series) -> None:
+    """Refuse to choose between two columns of one name."""
+    joint, own = joint.astype(object), own.astype(object)
+    both = joint.notna() & own.notna()
+    differ = joint.notna() != own.notna()
+    differ |= both & (joint.where(both, "").map(group_name) != own.where(both, "").map(group_name))
+    if differ.any():
+        msg = (
+            f".obs[{own.name!r}] of the MuData and of its modality differ in {int(differ.sum()):,} of the modality's "
+            f"{len(own):,} cells. Delete the one that is not meant, or is of an earlier clustering, by "
+            f"del mdata.obs[{own.name!r}] or del mdata[modality].obs[{own.name!r}]."
+        )
+        raise ValueError(msg)
 
 
 def params(**values: Any) -> dict[str, Any]:

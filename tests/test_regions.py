@@ -130,6 +130,15 @@ def test_what_is_no_region_is_refused(genome, form, error, match):
         as_spans(form, genome)
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+def test_regions_without_a_chromosome_are_left_out(genome, missing, dtype):
+    table = pd.DataFrame({"chrom": pd.Series([missing, "chr1"], dtype=dtype), "start": [1, 2], "end": [3, 4]})
+    with pytest.warns(UserWarning, match=r"1 of 2 regions lie on chromosomes that custom lacks \((None|nan|<NA>)\)"):
+        found = as_spans(table, genome)
+    assert found[0].tolist() == [[2, 4]]
+
+
 def test_warnings_of_unknown_chromosomes_point_to_the_caller(genome):
     table = pd.DataFrame({"chrom": ["chr1", "alt"], "start": [1, 2], "end": [3, 4]})
 

@@ -72,3 +72,26 @@ def test_a_view_is_left_alone(done):
     view = parent[:30]
     sca.tl.call_peaks(view, key_added="of_view")
     assert "of_view" not in parent.uns
+
+
+class BackedCells:
+    """What an object of SnapATAC2 that is backed by a file shows of itself."""
+
+    obs, uns, obsm, obs_names = object(), {}, {}, []
+
+
+@pytest.mark.parametrize("kind", ["lazy", "backed by SnapATAC2"])
+def test_cells_that_are_not_in_memory_are_refused_with_the_way_out(done, tmp_path, kind):
+    adata = BackedCells()
+    if kind == "lazy":
+        pytest.importorskip("xarray")
+        from anndata.experimental import read_lazy
+
+        done.write_h5ad(tmp_path / "cells.h5ad")
+        adata = read_lazy(tmp_path / "cells.h5ad")
+        loaded = sca.get.track(adata.to_memory(), "NK/T", "chr1:4000-6000", key="denoised", layer="signal")
+        expected = sca.get.track(done, "NK/T", "chr1:4000-6000", key="denoised", layer="signal")
+        np.testing.assert_array_equal(loaded, expected)
+    for function in (sca.pl.tracks, sca.pp.pseudobulk, sca.pp.count_regions, sca.io.write_peaks):
+        with pytest.raises(TypeError, match=r"is not in memory .*adata = adata\.to_memory\(\)"):
+            function(adata, "group")

@@ -71,6 +71,11 @@ def explain_no_match(path: str, cells: Sequence[str], found: Sequence[str]) -> s
     """Return the sentence for a file without any barcode of the cells, and the change that would make them match."""
     shown = [", ".join([*map(repr, list(names)[:3]), *(["…"] if len(names) > 3 else [])]) for names in (cells, found)]
     guess = guess_change(cells, found)
+    if len(_around(cells)) > 1 >= len(_around(found)):
+        guess += (
+            " Cells differ around the bases among themselves, as those of several samples do; give each sample its "
+            "file: {sample: path, …}."
+        )
     return f"None of the {len(cells):,} barcodes ({shown[0]}) occurs in {path}, which has {shown[1]}.{guess}"
 
 
@@ -95,12 +100,17 @@ def guess_change(cells: Sequence[str], found: Sequence[str]) -> str:
 
 def _unlike(cells: Sequence[str], found: Sequence[str]) -> str:
     """Return a sentence where all names of a side have the same around the bases and the other side's differ."""
-    kinds = [{(n.split(c, 1)[0], n.split(c, 1)[1]) for n in names if (c := _core(n))} for names in (cells, found)]
+    kinds = [_around(names) for names in (cells, found)]
     if kinds[0] == kinds[1] or any(len(kind) != 1 for kind in kinds):
         return ""
     mine, (before, after) = cells[0], kinds[1].pop()
     there = f"{before}{_core(mine)}{after}"
     return f" Names there are formed otherwise: {mine!r} would be {there!r}{_difference(mine, there)}."
+
+
+def _around(names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return what names have before and after the bases."""
+    return {tuple(name.split(core, 1)) for name in names if (core := _core(name)) is not None}
 
 
 def _core(name: str) -> str | None:
@@ -115,8 +125,19 @@ def _difference(name: str, there: str) -> str:
     for side, (mine, other) in zip(
         ("prefix", "suffix"), zip(name.split(core, 1), there.split(core, 1), strict=True), strict=True
     ):
+        mine, other = _without_shared(mine, other, side)
         if mine and mine != other:
             steps.append(f"remove the {side} {mine!r}")
         if other and mine != other:
             steps.append(f"add the {side} {other!r}")
     return f" ({' and '.join(steps)})" if steps else ""
+
+
+def _without_shared(mine: str, other: str, side: str) -> tuple[str, str]:
+    """Leave out what both have next to the bases, up to a separator: of `"-1-x"` and `"-1"`, `"-x"` and nothing."""
+    step = 1 if side == "suffix" else -1
+    mine, other = mine[::step], other[::step]
+    short, long = sorted((mine, other), key=len)
+    if long.startswith(short) and long[len(short) :].startswith(SEPARATORS):
+        mine, other = mine[len(short) :], other[len(short) :]
+    return mine[::step], other[::step]

@@ -62,7 +62,8 @@ def pseudobulk(
     groupby
         Column of `.obs`, or key of a cells x groups membership in `.obsm` such as :func:`~scatacworks.pp.knn_groups`
         and :func:`~scatacworks.pp.subsample` write; there a cell may be in several groups. Cells with a missing value
-        are left out. A column that only the `.obs` of a MuData has is copied to the modality.
+        are left out. Of a MuData also a column of its own `.obs`, or of another modality's, as `"rna:leiden"`; it is
+        copied to the modality.
     convention
         Where the cut sites of a fragment are. `"10x"`: `start` and `end - 1`, right for every file that is shifted
         for Tn5 already. `"atacworks"`: `start + 1` and `end + 1`, as the published AtacWorks models were trained.
@@ -102,8 +103,8 @@ def pseudobulk(
     KeyError
         If `groupby`, or one of `groups`, does not exist.
     ValueError
-        If `groupby` holds measurements, no fragment belongs to any group, or `.uns[key_added]` holds another kind of
-        result.
+        If `groupby` holds measurements, or differs between a MuData and its modality, no fragment belongs to any group,
+        or `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else than such a store, is a file or cannot be written to.
 

@@ -57,8 +57,8 @@ def subsample(
     fraction
         Share of cut sites to keep, in (0, 1].
     groupby
-        With `n_cells`: column of `.obs` or membership in `.obsm` to draw from; by default all cells are one group,
-        `"all"`.
+        With `n_cells`: column of `.obs` or membership in `.obsm` to draw from, of a MuData as in
+        :func:`~scatacworks.pp.pseudobulk`; by default all cells are one group, `"all"`.
     n_repeats
         Draws of every group, independent of each other.
     key

@@ -213,6 +213,8 @@ def test_no_chromosome_in_common(tmp_path):
         ("AAACGAAAGACGTCAG", "add the suffix '-1'"),
         ("pbmc#AAACGAAAGACGTCAG-1", "remove the prefix 'pbmc#'"),
         ("AAACGAAAGACGTCAG-2", "remove the suffix '-2' and add the suffix '-1'"),
+        ("AAACGAAAGACGTCAG-1-batch", "(remove the suffix '-batch')"),
+        ("AAACGAAAGACGTCAG-10", "remove the suffix '-10' and add the suffix '-1'"),
         ("CTGACGTCTTTCGTTT-1", "reverse complements"),
         ("cell_12", "Are they of the same sample"),
         ("TTACGAAAGACGTCAT", "'TTACGAAAGACGTCAT' would be 'TTACGAAAGACGTCAT-1' (add the suffix '-1'). Are they of"),
@@ -227,6 +229,16 @@ def test_no_barcode_matches(tmp_path, cell, guess):
     adata.obs_names = [cell]
     with pytest.raises(ValueError, match=re.escape(guess)):
         list(open_fragments(adata).chromosomes())
+
+
+def test_cells_of_several_samples_are_told_from_those_of_one(tmp_path):
+    path = tmp_path / "f.tsv"
+    path.write_text(GOOD)
+    names = ["AAACGAAAGACGTCAG-1-x", "AAACGAAAGACGTCAG-1-y"]
+    with pytest.raises(ValueError, match=r"as those of several samples do; give each sample its file: {sample: path"):
+        read(path, barcodes=names)
+    adata = read({"x": path, "y": path}, barcodes=names)
+    assert adata.obs["n_fragments"].gt(0).all()
 
 
 def test_barcodes_twice_none_or_not_a_table(tmp_path):

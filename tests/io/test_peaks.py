@@ -167,6 +167,11 @@ def test_bad_input_is_explained(adata, tmp_path):
         sca.io.write_peaks(adata, tmp_path, groups=["T"])
     with pytest.raises(KeyError, match="The table of peaks lacks the column"):
         sca.io.write_peaks(PEAKS[["chrom", "start"]], tmp_path)
+    for name in ("chrom", "group"):
+        lacking = PEAKS.assign(**{name: PEAKS[name].astype(object).where(np.arange(len(PEAKS)) != 1)})
+        with pytest.raises(ValueError, match=f"1 of .* peaks have no {name}, the first in row 1; .*dropna"):
+            sca.io.write_peaks(lacking, tmp_path)
+    assert not any(tmp_path.iterdir())
     with pytest.raises(ValueError, match="format='gff' is unknown"):
         sca.io.write_peaks(adata, tmp_path, format="gff")
     with pytest.raises(FileNotFoundError, match="no file of peaks"):

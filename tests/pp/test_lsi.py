@@ -48,11 +48,35 @@ def test_unit_variance_changes_the_weights_only(two_kinds):
         assert abs(np.corrcoef(unit[:, i], two_kinds.obsm["X_lsi"][:, i])[0, 1]) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("form", ["dense", "csc", "int"])
-def test_storage_changes_nothing(two_kinds, form):
+@pytest.mark.parametrize("function", [sca.pp.lsi, sca.tl.vocabulary, sca.tl.motif_deviations])
+def test_a_missing_layer_is_told_with_those_there_are(two_kinds, function):
+    two_kinds.layers["counts"] = two_kinds.X.copy()
+    two_kinds.layers["binary"] = two_kinds.X != 0
+    options = {sca.tl.motif_deviations: {"annotations": "m", "bias": None}, sca.tl.vocabulary: {"n_components": 2}}
+    two_kinds.varm["m"] = np.ones((two_kinds.n_vars, 1))
+    with pytest.raises(KeyError, match=r"There is no layer 'raw' \(found: \['binary', 'counts'\]\)"):
+        function(two_kinds, layer="raw", **options.get(function, {}))
+
+
+def test_counts_of_dask_are_read(two_kinds):
+    array = pytest.importorskip("dask.array")
     sca.pp.lsi(two_kinds, n_components=3)
-    matrix = {"dense": two_kinds.X.toarray(), "csc": two_kinds.X.tocsc(), "int": two_kinds.X.astype(np.int32)}[form]
-    other = sca.pp.lsi(ad.AnnData(matrix), n_components=3, copy=True)
+    other = ad.AnnData(array.from_array(two_kinds.X.toarray(), chunks=(7, 5)))
+    sca.pp.lsi(other, n_components=3)
+    np.testing.assert_allclose(other.obsm["X_lsi"], two_kinds.obsm["X_lsi"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backed", [False, True])
+@pytest.mark.parametrize("form", ["dense", "csr", "csc", "int"])
+def test_storage_changes_nothing(two_kinds, form, backed, tmp_path):
+    sca.pp.lsi(two_kinds, n_components=3)
+    counts = two_kinds.X.tocsr()
+    forms = {"dense": counts.toarray(), "csr": counts, "csc": counts.tocsc(), "int": counts.astype(np.int32)}
+    other = ad.AnnData(forms[form])
+    if backed:
+        other.write_h5ad(tmp_path / "counts.h5ad")
+        other = ad.read_h5ad(tmp_path / "counts.h5ad", backed="r")
+    sca.pp.lsi(other, n_components=3)
     np.testing.assert_allclose(other.obsm["X_lsi"], two_kinds.obsm["X_lsi"], rtol=1e-4, atol=1e-4)
 
 

@@ -285,6 +285,30 @@ def test_joint_clusters_of_a_mudata_are_taken(toy, mudata):
     assert data.mod["atac"].uns["subsample"]["groups"].tolist() == ["p", "q"]
 
 
+def test_joint_clusters_are_not_mistaken_for_those_of_the_modality(toy, mudata):
+    toy.obs["cluster"] = pd.Categorical(["0", "1"])
+    data = mudata.MuData({"atac": toy})
+    data.obs["cluster"] = pd.Series({"A": 0, "B": 1})
+    sca.pp.pseudobulk(data, "cluster", progress=False)  # the same groups
+    data.obs["cluster"] = pd.Series({"A": 1, "B": None})
+    with pytest.raises(ValueError, match=r"'cluster'\] of the MuData and of its modality differ in 2 of .*2 cells"):
+        sca.pp.pseudobulk(data, "cluster", progress=False)
+
+
+def test_clusters_of_another_modality_are_taken(toy, mudata):
+    rna = ad.AnnData(obs=pd.DataFrame({"leiden": pd.Categorical(["1", "0"])}, index=toy.obs_names[::-1]))
+    data = mudata.MuData({"atac": toy, "rna": rna})
+    with pytest.raises(KeyError, match="'leiden' is a column of another modality's .obs only; name it 'rna:leiden'"):
+        sca.pp.pseudobulk(data, "leiden", progress=False)
+    for own in (["0", "1"], ["5", "0"]):  # clustered again, there is no earlier copy left
+        data.mod["rna"].obs["leiden"] = pd.Categorical(own[::-1])
+        sca.pp.pseudobulk(data, "rna:leiden", progress=False)
+        assert toy.obs["rna:leiden"].tolist() == own
+        assert sca.get.tracks(data).groups.tolist() == sorted(own)
+    with pytest.raises(KeyError, match="'rna:louvain' is neither a column of .obs"):
+        sca.pp.pseudobulk(data, "rna:louvain", progress=False)
+
+
 def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
     toy.obsm["none"] = sparse.csr_matrix((2, 3))
     with pytest.raises(ValueError, match="No fragment belongs to any group"):

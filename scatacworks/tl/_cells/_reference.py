@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._logging import logger
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def common_peaks(
         If fewer than 10 peaks are common, a peak is there twice, or the reference has missing or negative values.
     """
     if isinstance(reference, anndata.AnnData):
-        values = reference.X.toarray() if sparse.issparse(reference.X) else np.asarray(reference.X)
+        values = in_memory(reference.X)
+        values = values.toarray() if sparse.issparse(values) else values
         names, peaks = list(map(str, reference.obs_names)), reference.var_names
     elif not isinstance(reference, pd.DataFrame):
         msg = f"reference is a {type(reference).__name__}; expected a table of peaks x samples, or an AnnData."
@@ -75,10 +77,7 @@ def common_peaks(
     if not np.isfinite(bulk).all() or (raw and bulk.min() < 0):
         msg = "The reference has missing, infinite or negative values; expected signal or counts, 0 for none."
         raise ValueError(msg)
-    if layer is not None and layer not in adata.layers:
-        msg = f"No layer {layer!r}; there are {sorted(adata.layers)}."
-        raise KeyError(msg)
-    counts = sparse.csr_matrix(adata.X if layer is None else adata.layers[layer])
+    counts = sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
     present = (counts[:, adata.var_names.get_indexer(common)] > 0).astype(np.float64)
     empty = int((np.diff(present.indptr) == 0).sum())
     if empty:

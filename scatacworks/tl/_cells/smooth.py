@@ -11,7 +11,7 @@ from scipy import sparse
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
-from scatacworks._arrays import embedding_of
+from scatacworks._arrays import embedding_of, in_memory, layer_names
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -98,7 +98,7 @@ def _averager(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:
 def _find(adata: AnnData, key: str) -> tuple[str, Any]:
     """Return the slot a key lies in, and its values."""
     if key == "X":
-        return "layers", adata.X
+        return "layers", in_memory(adata.X)
     for slot in ("layers", "obsm"):
         if key in getattr(adata, slot):
             return slot, getattr(adata, slot)[key]
@@ -107,9 +107,7 @@ def _find(adata: AnnData, key: str) -> tuple[str, Any]:
             msg = f".obs[{key!r}] holds {adata.obs[key].dtype}; expected numbers, of which there are means."
             raise TypeError(msg)
         return "obs", adata.obs[key].to_numpy(np.float64)
-    msg = (
-        f"No {key!r} among layers {sorted(adata.layers)}, .obsm {sorted(adata.obsm)} or .obs {list(adata.obs.columns)}."
-    )
+    msg = f"No {key!r} among layers {layer_names(adata)}, .obsm {sorted(adata.obsm)} or .obs {list(adata.obs.columns)}."
     raise KeyError(msg)
 
 

@@ -114,7 +114,7 @@ def windows(data: Any, key: str) -> Intervals | None:
     return _non_empty(found) or None
 
 
-def default_regions(data: Any, key: str) -> Intervals | None:
+def default_regions(data: Any, key: str, *, stacklevel: int = 4) -> Intervals | None:
     """Windows of a file that holds no more, with a word about it; else `None` for the nuclear genome."""
     found = windows(data, key)
     if found is not None:
@@ -123,7 +123,7 @@ def default_regions(data: Any, key: str) -> Intervals | None:
             f"The cut sites lie in {n:,} windows of {_mb(found):,.2f} Mb in all; only these are used, since nothing is "
             "known of the rest of the genome. regions= names others."
         )
-        warnings.warn(msg, UserWarning, stacklevel=4)
+        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
     return found
 
 

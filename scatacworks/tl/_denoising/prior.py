@@ -11,8 +11,9 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, require_no_mudata
 from scatacworks._arguments import whole
+from scatacworks._arrays import in_memory
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._logging import logger
 from scatacworks._text import listed
@@ -103,6 +104,7 @@ def _read(source: Any, n_samples: int | None) -> Prior:
     """Read a source in any of its forms."""
     if isinstance(source, Prior):
         return source
+    require_no_mudata(source, "Peaks")
     if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
         return _from_path(_existing(source), n_samples)
     if isinstance(source, AnnData):
@@ -153,7 +155,7 @@ def _from_anndata(adata: AnnData) -> Prior:
     if adata.n_obs == 0 or adata.X is None:
         msg = "The index has no samples, so how common its elements are is not known; give one with samples in X."
         raise ValueError(msg)
-    rows, columns = adata.X.nonzero()
+    rows, columns = in_memory(adata.X).nonzero()
     of = adata.var[["chrom", "start", "end"]].iloc[columns].reset_index(drop=True)
     return _from_peaks(of.assign(sample=adata.obs_names.to_numpy()[rows]), "index", genome, named=adata.obs_names)
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from scatacworks._core.region_test import many_against_many, normalize
 from scatacworks._membership import Membership, groupby_of, membership_matrix, resolve_groups
-from scatacworks._regions import as_spans, nuclear_spans
+from scatacworks._regions import as_spans
 from scatacworks.io._source import open_fragments
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._differential import _stream
-from scatacworks.tl._differential._source import read_groups
+from scatacworks.tl._differential._source import default_spans, read_groups
 from scatacworks.tl._differential.background import TILE_BP, find_universe
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
         n_jobs=what.n_jobs,
     )
     if spans is None:
-        spans = nuclear_spans(source.genome)
+        spans = default_spans(source)
     empty = source.groups[source.n_sites(spans) == 0]
     if len(empty):
         msg = (
@@ -74,7 +74,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
         )
         raise ValueError(msg)
     denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
-    stream = _stream.Stream(source, denoise, spans, None, what.progress)
+    stream = _stream.Stream(source, denoise, spans, None, what.progress, "replicates")
     tested = find_universe(stream, adata, what.universe, TILE_BP, spans)
     found = stream.run(tested, moments=False)
     level = float(found.total.mean() / stream.n_bases)

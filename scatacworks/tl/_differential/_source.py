@@ -13,9 +13,11 @@ from scatacworks._core.pileup import group_cut_sites
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
 from scatacworks._membership import Membership, groupby_of, has_groups, resolve_groups
+from scatacworks._regions import nuclear_spans
 from scatacworks.get import tracks as get_tracks
 from scatacworks.io._source import open_fragments
 from scatacworks.tl._denoising._inputs import resolve_depth
+from scatacworks.tl._denoising._samples import default_regions
 from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class GroupSource(ABC):
         The genome of the positions.
     depth
         Cut sites per 3.1e9 bp of territory; float64, `(n_groups,)`.
+    territory_bp
+        Bases of the nuclear genome that the fragments cover.
     provenance
         What the cut sites are, for the record.
     """
@@ -49,6 +53,7 @@ class GroupSource(ABC):
     groups: np.ndarray
     genome: Genome
     depth: np.ndarray
+    territory_bp: float
     provenance: dict[str, Any]
 
     @abstractmethod
@@ -93,6 +98,17 @@ class GroupSource(ABC):
     def pooled_around(self, code: int, intervals: np.ndarray, reach: int) -> Tracks:
         """Return the cut sites of all groups together around intervals of one chromosome."""
         return Tracks.from_chromosomes([POOL], self.genome, [(code, [self.pooled(code, *_span(intervals, reach))])])
+
+
+def default_spans(source: GroupSource) -> dict[int, np.ndarray]:
+    """Return the nuclear genome, or the windows of it that the fragments were cut to, with a word about these."""
+    genome = source.genome
+    whole = nuclear_spans(genome)
+    if source.territory_bp >= genome.lengths[genome.nuclear].sum() / 2:
+        return whole
+    pooled = ((code, [source.pooled(code, 0, int(genome.lengths[code]))]) for code in whole)
+    windows = default_regions(Tracks.from_chromosomes([POOL], genome, pooled), "", stacklevel=5)
+    return whole if windows is None else {genome.code(chrom): rows for chrom, rows in windows.items()}
 
 
 def _span(intervals: np.ndarray, reach: int) -> tuple[int, int]:
@@ -204,10 +220,11 @@ def open_groups(
 
 def _counted(adata: AnnData, key: str) -> CountedSource:
     cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
-    convention = str(adata.uns[key].get(_keys.PARAMS, {}).get("convention", ""))
+    params = adata.uns[key].get(_keys.PARAMS, {})
+    convention, territory_bp = str(params.get("convention", "")), float(params.get("territory_bp", np.inf))
     provenance = {"groupby": groupby_of(adata, key), "convention": convention}
     depth = resolve_depth(adata, key, cut_sites, None)
-    return CountedSource(cut_sites.groups, cut_sites.genome, depth, provenance, cut_sites)
+    return CountedSource(cut_sites.groups, cut_sites.genome, depth, territory_bp, provenance, cut_sites)
 
 
 def read_groups(
@@ -230,11 +247,12 @@ def read_groups(
         elif block.chrom in regions:
             keys[block.chrom] = _near(counter.keys(block), regions[block.chrom], reach)
     counter.require_fragments()
-    to_depth = 2 * REFERENCE_BP / counter.territory_bp()
+    territory_bp = counter.territory_bp()
+    to_depth = 2 * REFERENCE_BP / territory_bp
     cells_depth = to_depth * float(counter.nuclear_per_cell[counter.in_a_group].sum())
     provenance = {"groupby": key, "convention": convention}
     depth = to_depth * membership.sums(counter.nuclear_per_cell)
-    return CellSource(membership.groups, genome, depth, provenance, membership, keys, cells_depth)
+    return CellSource(membership.groups, genome, depth, territory_bp, provenance, membership, keys, cells_depth)
 
 
 def _near(keys: np.ndarray, intervals: np.ndarray, reach: int) -> np.ndarray:

@@ -108,7 +108,9 @@ class Stream:
     folder
         Where finished work waits; nowhere if `None`.
     progress
-        Show a progress bar.
+        Show progress bars.
+    title
+        What the bar of the groups says.
     """
 
     source: GroupSource
@@ -116,6 +118,7 @@ class Stream:
     regions: Mapping[int, np.ndarray]
     folder: Path | None
     progress: bool
+    title: str = "background"
 
     @property
     def n_bases(self) -> int:
@@ -125,15 +128,18 @@ class Stream:
     def pooled_peaks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield peaks of all groups together: chromosome code, `(n, 2)` starts and ends."""
         depth = np.array([self.source.pooled_depth])
-        for code, intervals in sorted(self.regions.items()):
-            sites = self.source.pooled_around(code, intervals, reach(self.denoise.model))
-            _, probability = self.denoise(sites, depth, {code: intervals})
-            found = []
-            for low, high in intervals.tolist():
-                values = probability.window(0, code, low, high)
-                starts, ends, *_ = call_dense(values, *LIMITS)
-                found.append(np.column_stack([starts + low, ends + low]))
-            yield code, np.concatenate(found)
+        shown = {"unit": "b", "unit_scale": True, "desc": "pooled peaks", "disable": not self.progress}
+        with tqdm(total=self.n_bases, **shown) as bar:
+            for code, intervals in sorted(self.regions.items()):
+                sites = self.source.pooled_around(code, intervals, reach(self.denoise.model))
+                _, probability = self.denoise(sites, depth, {code: intervals})
+                found = []
+                for low, high in intervals.tolist():
+                    values = probability.window(0, code, low, high)
+                    starts, ends, *_ = call_dense(values, *LIMITS)
+                    found.append(np.column_stack([starts + low, ends + low]))
+                bar.update(int(np.diff(intervals).sum()))
+                yield code, np.concatenate(found)
 
     def run(self, tested: pd.DataFrame, *, moments: bool = True) -> Found:
         """Denoise every group and return its mean in the tested regions, and with `moments` how all vary per base.
@@ -146,7 +152,7 @@ class Stream:
         found, saved = self._resume(len(tested), self.n_bases if moments else 0), time.monotonic()
         n_groups = len(self.source.groups)
         step = int(np.clip(BATCH_BP // self.n_bases, 1, BATCH_GROUPS))
-        shown = {"unit": "b", "unit_scale": True, "desc": "background", "smoothing": 0.1}
+        shown = {"unit": "b", "unit_scale": True, "desc": self.title, "smoothing": 0.1}
         shown |= {"total": self.n_bases * n_groups, "initial": self.n_bases * found.done, "disable": not self.progress}
         options = self.denoise.options | {"prior": self.denoise.prior}
         network = DensePredictor(self.denoise.model, self.source.genome, self.regions, **options)

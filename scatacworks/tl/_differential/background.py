@@ -14,11 +14,11 @@ from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._files import only_process, require_replaceable, store_path, unfinished_folder
 from scatacworks._logging import logger
-from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame
+from scatacworks._regions import as_regions, as_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tl._differential import _stream, _universe
-from scatacworks.tl._differential._source import genome_for, open_groups
+from scatacworks.tl._differential._source import default_spans, genome_for, open_groups
 from scatacworks.tl._differential._store import KNOWN_BY, Background
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def background(
     regions
         Where to work: what :func:`~scatacworks.tl.regions_around_genes` returns, or any other form of regions that
         :func:`~scatacworks.tl.denoise` takes.
-        `None`: the genome without mitochondria and plastids, whose signal would tell how much a group is scaled.
+        `None`: the genome without mitochondria and plastids, whose signal would tell how much a group is scaled; of a
+        file that was cut to windows, these windows, with a warning.
     universe
         What the default test of :func:`~scatacworks.tl.differential_regions` tests: a table or BED file of peaks or of
         an index, or a key of `.uns` such as `"peaks"`. By default the peaks of all groups denoised together, and tiles
@@ -179,7 +180,7 @@ def _open(
     source = open_groups(adata, key, spans, _stream.reach(network), convention=convention, n_jobs=n_jobs)
     _inputs.check_convention(network, source.provenance, key)
     if spans is None:
-        spans = nuclear_spans(source.genome)
+        spans = default_spans(source)
     source = _without_empty(source, spans)
     if len(source.groups) < 3:
         msg = f"{key!r} has {len(source.groups)} group(s); a standard deviation needs at least 3, better some hundred."

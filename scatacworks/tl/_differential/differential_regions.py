@@ -101,7 +101,7 @@ def differential_regions(
         Another group, to compare with instead of a background.
     regions
         Limit the test to the tested regions that touch these; in any form that :func:`~scatacworks.tl.denoise` takes.
-        With `reference`, where to work.
+        With `reference`, where to work; by default as in :func:`~scatacworks.tl.background`.
     method
         Which test, see above.
     key

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scatacworks import _keys, _step
+from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.average_precisions import average_precisions
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._matrix import patterns_of
@@ -75,16 +76,13 @@ def match_samples(
     >>> query.obs["match"].tolist(), query.obs["match_auprc"].tolist()
     (['1'], [1.0])
     """
-    if layer is not None and layer not in query.layers:
-        msg = f"The query has no layer {layer!r} (found: {sorted(query.layers)}); give layer=, or None for X."
-        raise KeyError(msg)
     query = _step.own(query, copy=copy)
+    signal = in_memory(matrix_of(query, layer))
     columns, at = shared_elements(query, reference)
     if len(columns) == 0:
         msg = "The query and the reference share no element; use tl.presence to bring the query onto the index."
         raise ValueError(msg)
     patterns = patterns_of(reference[:, at], None, collapse=False)
-    signal = query.X if layer is None else query.layers[layer]
 
     def score(row: int) -> np.ndarray:
         values = signal[[row]]

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scatacworks import _keys
+from scatacworks._arrays import matrix_of
 from scatacworks._core.patterns import Patterns, pack
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ def row_blocks(index: AnnData, layer: str | None = None, *, size: int = BLOCK) -
 
     What is in memory comes as one block. Anything else (backed, zarr, dask) is read in blocks of about `size` values.
     """
-    if layer is not None and layer not in index.layers:
-        msg = f"There is no layer {layer!r} (found: {sorted(index.layers)}); give another, or None for X."
-        raise KeyError(msg)
-    matrix = index.X if layer is None else index.layers[layer]
+    matrix = matrix_of(index, layer)
     if matrix is None:
         msg = "The AnnData has no .X; expected samples x elements."
         raise ValueError(msg)

@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of, require_assembly
+from scatacworks._anndata import genome_of, require_assembly, require_no_mudata
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
@@ -79,6 +79,7 @@ def collect_peaks(
     that peaks were called for, and those of `named`. A DataFrame by itself names those of its rows: categories that a
     selection of rows left unused are no samples.
     """
+    require_no_mudata(peaks, "Peaks")
     if isinstance(peaks, AnnData):
         if _keys.PEAKS not in peaks.uns:
             msg = f"There is no .uns[{_keys.PEAKS!r}] (found: {sorted(peaks.uns)}); run tl.call_peaks first."

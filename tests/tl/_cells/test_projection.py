@@ -65,6 +65,17 @@ def test_cells_land_on_their_population(cells, bulk):
     assert row["B"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_backed_cells_and_references_are_read(cells, bulk, tmp_path):
+    reference = anndata.AnnData(bulk.T.astype(np.float32))
+    sca.tl.project_bulk(cells, bulk)
+    stored = []
+    for name, data in (("cells", cells), ("reference", reference)):
+        data.write_h5ad(tmp_path / name)
+        stored.append(anndata.read_h5ad(tmp_path / name, backed="r"))
+    sca.tl.project_bulk(*stored)
+    np.testing.assert_allclose(stored[0].obsm["X_bulk"], cells.obsm["X_bulk"], rtol=1e-4, atol=1e-5)
+
+
 def test_an_anndata_reference_is_the_same(cells, bulk):
     reference = anndata.AnnData(bulk.T)
     first = sca.tl.project_bulk(cells, bulk, copy=True).obsm["X_bulk"]
@@ -191,7 +202,7 @@ def test_likelihood_errors(cells, bulk):
         sca.tl.transfer_labels(cells, np.log2(bulk / bulk.mean()), method="likelihood")
     with pytest.raises(ValueError, match="0 peaks in common"):
         sca.tl.transfer_labels(cells, bulk.iloc[:0], method="likelihood")
-    with pytest.raises(KeyError, match="No layer 'raw'"):
+    with pytest.raises(KeyError, match="There is no layer 'raw'"):
         sca.tl.transfer_labels(cells, bulk, method="likelihood", layer="raw")
     assert "label" not in cells.obs
 

@@ -239,3 +239,49 @@ def test_mitochondria_are_no_part_of_what_signal_is_normalised_to():
     assert list(background.universe["chrom"].unique()) == ["chr1"]
     np.testing.assert_allclose(background.signal, background.signal[:1].repeat(3, axis=0), rtol=1e-5)
     assert (background.signal > 0).all()
+
+
+@pytest.fixture
+def windows_only(tmp_path, model):
+    """Cells in four parts, with fragments in two windows of a chromosome only."""
+    rng = np.random.default_rng(0)
+    start = np.sort(rng.choice([5_000_000, 9_000_000], 8_000) + rng.integers(0, 20_000, 8_000))
+    cells = rng.choice([f"c{i}" for i in range(40)], len(start))
+    table = pd.DataFrame({"chrom": "chrA", "start": start, "end": start + 50, "cell": cells})
+    table.to_csv(tmp_path / "fragments.tsv", sep="\t", header=False, index=False)
+    obs = pd.DataFrame({"part": [f"p{i % 4}" for i in range(40)]}, index=[f"c{i}" for i in range(40)])
+    adata = anndata.AnnData(obs=obs)
+    adata.uns["files"] = {"fragments": str(tmp_path / "fragments.tsv")}
+    adata.uns["reference_sequences"] = sca.Genome({"chrA": 20_000_000}).to_frame()
+    sca.pp.pseudobulk(adata, "part", progress=False)
+    return adata
+
+
+@pytest.mark.parametrize("key", ["part", "pseudobulk"])  # counted on the fly, and before
+def test_of_a_file_cut_to_windows_these_are_the_default(windows_only, model, key):
+    with pytest.warns(UserWarning, match="in 2 windows of 0.04 Mb in all; only these are used") as told:
+        sca.tl.background(windows_only, key=key, model=model, progress=False)
+    assert told[0].filename == __file__
+    regions = windows_only.uns[f"{key}_moments"]["regions"]
+    np.testing.assert_allclose(regions["start"], [5_000_000, 9_000_000], atol=100)
+    np.testing.assert_allclose(regions["end"], [5_020_000, 9_020_000], atol=100)
+    with pytest.warns(UserWarning, match="in 2 windows") as told:
+        sca.tl.differential_regions(
+            windows_only, "p0", reference="p1", key=key, replicates=2, model=model, progress=False
+        )
+    assert told[0].filename == __file__
+    tested = windows_only.uns["differential_regions"]
+    assert set(tested["start"] // 1_000_000) == {5, 9}
+    assert tested["end"].max() <= regions["end"].max()
+
+
+def test_whatever_takes_long_has_a_bar(windows_only, model, capsys):
+    regions = [("chrA", 5_000_000, 5_020_000)]
+    sca.tl.background(windows_only, key="part", regions=regions, model=model)
+    told = capsys.readouterr().err
+    assert "pooled peaks: 100%" in told
+    assert "background: 100%" in told
+    sca.tl.differential_regions(windows_only, "p0", reference="p1", replicates=2, regions=regions, model=model)
+    told = capsys.readouterr().err
+    assert "replicates: 100%" in told
+    assert "background" not in told

@@ -412,3 +412,10 @@ def test_positions_may_have_the_names_of_other_packages(peaks, names):
 def test_a_table_without_positions_is_told(peaks):
     with pytest.raises(KeyError, match="the table of peaks lacks the column"):
         sca.tl.dhs_index({"a": peaks.drop(columns="start")})
+
+
+@pytest.mark.parametrize("function", [sca.tl.dhs_index, sca.tl.prior])
+def test_of_a_mudata_the_modality_is_asked_for(function, mudata):
+    data = mudata.MuData({"atac": anndata.AnnData(np.ones((2, 2)))})
+    with pytest.raises(TypeError, match=r"Peaks of a MuData are those of one of its modalities; .*mdata\['atac'\]"):
+        function(data)

@@ -6,6 +6,7 @@ import tracemalloc
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -97,6 +98,35 @@ def test_the_vocabulary_is_the_same(matrix, tmp_path, source):
     for one in (index, wanted):
         sca.tl.vocabulary(one, n_components=4, max_iter=20, progress=False)
     np.testing.assert_array_equal(index.varm["X_vocabulary"], wanted.varm["X_vocabulary"])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_needs_the_whole_index_reads_it(matrix, tmp_path, source):
+    indices = SOURCES[source](matrix, tmp_path / "index.h5ad"), anndata.AnnData(matrix)
+    start = np.arange(matrix.shape[1]) * 1_000
+    var = pd.DataFrame({"chrom": "chr1", "start": start, "end": start + 500}, index=start.astype(str))
+    regions = var.iloc[:50].assign(start=start[:50] + 100).set_axis([f"region {i}" for i in range(50)])
+    results = []
+    for index in indices:
+        index.uns["reference_sequences"] = sca.Genome("hg38").to_frame()
+        index.var = var
+        sca.tl.saturation(index, n_subsets=3)
+        query = anndata.AnnData(index.X, var=var)
+        sca.tl.match_samples(query, anndata.AnnData(matrix, var=var), layer=None)
+        sca.tl.vocabulary(index, n_components=3, max_iter=5, progress=False)
+        cells = anndata.AnnData(np.eye(2, 50, dtype=np.float32), var=regions)
+        sca.tl.project_vocabulary(cells, index)
+        fraction = sca.tl.prior(index).fraction("chr1", 0, int(start[-1]))
+        results.append(
+            (
+                index.uns["saturation"]["table"],
+                query.obs,
+                pd.DataFrame(cells.obsm["X_vocabulary"]),
+                pd.DataFrame({"f": fraction}),
+            )
+        )
+    for ours, theirs in zip(*results, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
 
 
 def test_small_problems_stay_on_the_cpu(matrix):
