@@ -340,6 +340,8 @@ class Tracks:
     def from_zarr(cls, path: str | PathLike[str]) -> Tracks:
         """Open a store of :meth:`to_zarr`; the runs stay on disk and are read where asked.
 
+        Up to one chunk of them, which any look at one of them would decompress as a whole, is read at once.
+
         Raises
         ------
         FileNotFoundError
@@ -353,13 +355,14 @@ class Tracks:
             msg = f"There is no track store at {path}; it may have been moved. Run the step that wrote it again."
             raise FileNotFoundError(msg) from error
         attributes = store.attrs.asdict()
+        runs = {name: store.get(name) for name in ("starts", "lengths", "values")}
+        if runs["starts"].shape[0] <= _CHUNK:
+            runs = {name: None if array is None else array[:] for name, array in runs.items()}
         return cls(
             np.asarray(attributes["groups"], dtype=object),
             Genome(attributes["sizes"], name=attributes["genome"]),
             indptr=store["indptr"][:],
-            starts=store["starts"],
-            lengths=store.get("lengths"),
-            values=store["values"],
+            **runs,
             fill=np.asarray(attributes["fill"]),
         )
 
