@@ -47,7 +47,8 @@ def footprint(
     adata
         After :func:`~scatacworks.tl.footprint`.
     motifs
-        Motifs to draw, one panel each, by name or by factor (all of it); by default the first twelve.
+        Motifs to draw, one panel each, by name, or by factor (all that it has; in any case, as symbols of species
+        differ by it); by default the first twelve.
     groups
         Groups to draw; all by default.
     key
@@ -129,13 +130,14 @@ def _named(motifs: Sequence[str] | str, table: pd.DataFrame, names: list[str], k
     """Return the motifs asked for by name or factor."""
     by_factor: dict[str, list[str]] = {}
     for name, factor in zip(table["motif"].astype(str), table["factor"].astype(str), strict=True):
-        by_factor.setdefault(factor, []).append(name)
+        by_factor.setdefault(factor.upper(), []).append(name)
     found: list[str] = []
     for asked in [motifs] if isinstance(motifs, str) else map(str, motifs):
-        if asked not in names and asked not in by_factor:
+        of_factor = by_factor.get(asked.upper(), []) if asked else []
+        if asked not in names and not of_factor:
             msg = f"There is no motif or factor {asked!r} in .uns[{key!r}]; it has {listed(names)}."
             raise KeyError(msg)
-        found += [asked] if asked in names else by_factor[asked]
+        found += [asked] if asked in names else of_factor
     if not found:
         msg = "motifs is empty; name at least one, or leave it out for the first twelve."
         raise ValueError(msg)
@@ -154,7 +156,8 @@ def _panel(ax: Axes, stored: dict, motif: int, groups: list[tuple[int, str]], sm
         ax.plot(stored["offsets"], line, color=color, linewidth=1, label=str(stored["groups"][group]))
     ax.set_xlim(stored["offsets"][0], stored["offsets"][-1])
     ax.set_ylim(bottom=0)
-    name = " ".join(dict.fromkeys(text for text in (str(row["factor"]), str(row["motif"])) if text))
+    name, factor = str(row["motif"]), str(row["factor"])
+    name = name if factor in name else f"{factor} {name}"
     dress(ax, title=f"{name} ({int(row['n_sites']):,} sites)")
 
 

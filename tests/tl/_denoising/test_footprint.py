@@ -238,7 +238,7 @@ def test_a_match_in_several_regions_is_one_site(adata, world, fasta):
     sca.tl.footprint(adata, motifs=[motif], regions=pd.concat(peaks), p_value=1e-5, **options)
     found = adata.uns["footprint"]["table"]
     assert (found["n_sites"].tolist(), found["factor"].tolist()) == ([len(sites)] * 2, ["GATT"] * 2)
-    figure = sca.pl.footprint(adata, "GATT", show=False)
+    figure = sca.pl.footprint(adata, "Gatt", show=False)
     assert figure.axes[0].get_title() == f"GATT MA1.1 ({len(sites)} sites)"
 
 
