@@ -121,8 +121,8 @@ def footprint(
         Bases of a word.
     key, layer
         Tracks to use: slot of `.uns` and, in it, the layer; by default the cut sites. Denoised tracks
-        (``key="denoised"``) are taken as they are, without `fasta`; those of a model for coverage of ±100 bp are too
-        smooth for footprints.
+        (``key="denoised"``) are taken as they are, without `fasta`, in windows all of which was denoised; those of a
+        model for coverage of ±100 bp are too smooth for footprints.
     key_added
         Slot of `.uns` to write.
     mod
@@ -165,8 +165,9 @@ def footprint(
     TypeError
         If both or none of `sites` and `motifs` are given.
     ValueError
-        If there is no site, sites are no matches of a motif by their width and `core` is not given, a strand is none,
-        the window is too narrow, the FASTA file is of another assembly, or denoised tracks are given with `fasta`.
+        If there is no site, or none with a window that was denoised, sites are no matches of a motif by their width and
+        `core` is not given, a strand is none, the window is too narrow, the FASTA file is of another assembly, or
+        denoised tracks are given with `fasta`.
 
     Notes
     -----
@@ -449,8 +450,9 @@ class _Sums:
     def add(
         self, runs: Sequence[Runs], fill: np.ndarray, centers: np.ndarray, reverse: np.ndarray, shares: np.ndarray
     ) -> None:
-        """Add sites of one chromosome, with the runs of every group there."""
+        """Add sites of one chromosome, with the runs of every group there; none whose window is not wholly known."""
         expected_in_zone = shares @ self.in_zone
+        known = np.ones(len(centers), bool)
         totals = np.zeros((len(runs), len(centers)))
         for group, (starts, lengths, values) in enumerate(runs):
             if lengths is None:
@@ -460,16 +462,18 @@ class _Sums:
             else:
                 windows = np.zeros(shares.shape)
                 kernels.read_windows(starts, lengths, values, fill[group], centers, reverse, windows)
-                np.nan_to_num(windows, copy=False)  # nothing is known there
+                known = ~np.isnan(windows).any(axis=1)  # denoised, all of it
+                windows[~known] = 0
                 self.observed[group] += windows.sum(axis=0)
                 in_zone, totals[group] = windows @ self.in_zone, windows.sum(axis=1)
-            self.ratios[group].add(in_zone, totals[group][:, None] * expected_in_zone)
+            self.ratios[group].add(in_zone[known], totals[group, known, None] * expected_in_zone[known])
         self.expected += totals @ shares
 
 
 def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _Sums], flank: int) -> dict[str, Any]:
     """Put the sums into the form in which they are kept."""
-    n_sites = {name: len(sites.center) for name, sites in found.items()}
+    n_sites = np.array([[sums[name].ratios[group].n for name in found] for group in range(len(groups))])
+    _report_unknown(n_sites, sum(len(sites.center) for sites in found.values()))
     seen, expected = (
         np.stack([getattr(sums[name], what) for name in found], axis=1) for what in ("observed", "expected")
     )
@@ -483,10 +487,10 @@ def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _
             depth, accessibility = (sums[name].ratios[group].log2(1, under) for under in (0, 2))
             core = int((sums[name].zone == 0).sum())
             n_cut_sites = seen[group, motif].sum()
-            rows.append((label, name, sites.factor, n_sites[name], core, n_cut_sites, *depth, *accessibility))
+            rows.append((label, name, sites.factor, n_sites[group, motif], core, n_cut_sites, *depth, *accessibility))
     names = ["group", "motif", "factor", "n_sites", "core", "n_cut_sites", "depth", "depth_se", "accessibility"]
     table = pd.DataFrame(rows, columns=[*names, "accessibility_se"])
-    per_site = np.array(list(n_sites.values()))[:, None]
+    per_site = np.maximum(n_sites, 1)[..., None]
     return {
         "groups": groups.copy(),
         "motifs": np.array(list(found), dtype=object),
@@ -496,3 +500,14 @@ def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _
         "profile": profile.astype(np.float32),
         "table": table,
     }
+
+
+def _report_unknown(n_sites: np.ndarray, n: int) -> None:
+    """Tell how many windows were left out of denoised tracks, in the group that has most of them."""
+    most = int(n_sites.sum(axis=1).max())
+    where = "reach beyond the regions that were denoised"
+    if most == 0:
+        msg = f"All {n:,} windows {where}."
+        raise ValueError(msg)
+    if most < n:
+        logger.warning("%d of %d windows %s; they are left out.", n - most, n, where)

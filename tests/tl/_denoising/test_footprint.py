@@ -307,6 +307,23 @@ def test_windows_of_long_runs_are_those_of_the_tracks():
         np.testing.assert_array_equal(row, window[::-1] if backwards else window)
 
 
+def test_windows_beyond_what_was_denoised_are_left_out(adata, world, caplog):
+    sites = world[1][world[1]["chrom"] == "chr1"].reset_index(drop=True)
+    end = int(sites["start"].iloc[20])  # within the window of this one
+    values = world[3]["A"]["chr1"][:end] / 2
+    runs = np.arange(end, dtype=np.int32), np.ones(end, np.int32), values
+    signal = sca.Tracks.from_chromosomes(["A"], GENOME, [("chr1", [runs])], fill=np.nan)
+    adata.uns["denoised"] = {"signal": signal.to_dict(), "params": {"key": "pseudobulk"}}
+    sca.tl.footprint(adata, sites[:20], flank=FLANK, groups="A", progress=False)
+    sca.tl.footprint(adata, sites, flank=FLANK, progress=False, key="denoised", key_added="part")
+    np.testing.assert_allclose(2 * adata.uns["part"]["observed"], adata.uns["footprint"]["observed"], rtol=1e-5)
+    np.testing.assert_allclose(adata.uns["part"]["profile"], adata.uns["footprint"]["profile"], rtol=1e-5)
+    assert adata.uns["part"]["table"]["n_sites"].tolist() == [20]
+    assert f"{len(sites) - 20} of {len(sites)} windows reach beyond" in caplog.text
+    with pytest.raises(ValueError, match=r"All \d+ windows reach beyond"):
+        sca.tl.footprint(adata, sites[20:], flank=FLANK, progress=False, key="denoised")
+
+
 def test_tracks_of_every_base_are_taken_as_they_are(adata, world):
     sites, counts = world[1], world[3]
 
