@@ -207,6 +207,9 @@ def footprint(
     if motifs is None:
         found = _on_chromosomes(dict(_sites_of(sites, kept.genome)), known)
     else:
+        if isinstance(regions, str) and regions == _keys.PEAKS and regions not in target.uns:
+            msg = f"There are no peaks in .uns[{regions!r}] to look for motifs in; run tl.call_peaks, or give regions=."
+            raise KeyError(msg)
         table = as_regions(regions, kept.genome, uns=target.uns)
         table = table[table["code"].isin(known)]
         found = _matches(motifs, table, fasta, p_value=p_value, n_jobs=n_jobs, progress=progress)

@@ -369,6 +369,7 @@ def test_a_copy_leaves_the_object_alone(adata, world):
     [
         ({}, TypeError, "Give either sites"),
         ({"motifs": "x.pfm"}, TypeError, "needs the genome's sequence"),
+        ({"motifs": "x.pfm", "fasta": True}, KeyError, "no peaks in .* run tl.call_peaks, or give regions="),
         ({"sites": 5}, TypeError, "sites is a int; expected a table"),
         ({"sites": {}}, ValueError, "empty mapping"),
         ({"sites": "none.bed"}, FileNotFoundError, "none.bed"),
@@ -384,7 +385,8 @@ def test_a_copy_leaves_the_object_alone(adata, world):
         ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [20]}), "kmer": 20}, ValueError, "kmer"),
     ],
 )
-def test_what_cannot_be_used_is_told(adata, options, error, message):
+def test_what_cannot_be_used_is_told(adata, fasta, options, error, message):
+    options = options | ({"fasta": fasta} if "fasta" in options else {})
     with pytest.raises(error, match=message):
         sca.tl.footprint(adata, **options, progress=False)
     assert "footprint" not in adata.uns
