@@ -29,6 +29,10 @@ class Sequences:
     def __contains__(self, chrom: str) -> bool:
         return chrom in self._spelled
 
+    def length(self, chrom: str) -> int:
+        """Return the length of a chromosome in bp."""
+        return len(self._fasta[self._spelled[chrom]])
+
     def text(self, chrom: str, start: int, end: int) -> str:
         """Return `[start, end)` in upper case, N outside the chromosome."""
         record = self._fasta[self._spelled[chrom]]
@@ -38,10 +42,9 @@ class Sequences:
 
     def codes(self, chrom: str) -> np.ndarray:
         """Return the whole chromosome as uint8: A, C, G, T are 0 to 3, anything else is 4."""
-        length = len(self._fasta[self._spelled[chrom]])
-        pieces = range(0, length, _PIECE)
+        length = self.length(chrom)
         out = np.empty(length, np.uint8)
-        for start in pieces:
+        for start in range(0, length, _PIECE):
             out[start : start + _PIECE] = encode([self.text(chrom, start, min(start + _PIECE, length))])[0]
         return out
 
@@ -61,5 +64,10 @@ def open_fasta(path: str | os.PathLike[str]) -> Iterator[Sequences]:
     except ImportError as error:
         error.add_note("Reading FASTA files needs pyfaidx: pip install pyfaidx")
         raise
-    with Fasta(str(path), as_raw=True, sequence_always_upper=True, rebuild=False) as fasta:
+    try:
+        opened = Fasta(str(path), as_raw=True, sequence_always_upper=True, rebuild=False)
+    except ImportError as error:
+        error.add_note(f"{path} is compressed: pip install biopython, or give the file unpacked.")
+        raise
+    with opened as fasta:
         yield Sequences(fasta)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scatacworks._core.runs import fill_window
 from scatacworks._numba import njit
 
 NEIGHBOURS = 50  # bp to either side that a cut is compared with
@@ -118,6 +119,29 @@ def add_windows(
             if zone[index] >= 0:
                 inside[i, zone[index]] += count
             at += 1
+
+
+@njit
+def read_windows(
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    values: np.ndarray,
+    fill: float,
+    centers: np.ndarray,
+    reverse: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write the windows around `centers` of a chromosome's step function, each in the direction of its motif.
+
+    The runs are in order and disjoint; `out` is `(n, 2 flank + 1)`.
+    """
+    flank = out.shape[1] // 2
+    for i in range(len(centers)):
+        left = centers[i] - flank
+        first = max(np.searchsorted(starts, left) - 1, 0)  # one run before may reach in
+        fill_window(starts[first:], lengths[first:], values[first:], left, fill, out[i])
+        if reverse[i]:
+            out[i] = out[i, ::-1].copy()
 
 
 def word_bias(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:

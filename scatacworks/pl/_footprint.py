@@ -10,12 +10,14 @@ from scatacworks import _keys
 from scatacworks._anndata import atac, slot_of
 from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
+from scatacworks._text import listed
 from scatacworks.pl._colors import colors_by
 from scatacworks.pl._figure import FAINT, FONT, LINE, SMALL, dress, finish, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -45,7 +47,8 @@ def footprint(
     adata
         After :func:`~scatacworks.tl.footprint`.
     motifs
-        Motifs to draw, one panel each; by default the first twelve.
+        Motifs to draw, one panel each, by name, or by factor (all that it has; in any case, as symbols of species
+        differ by it); by default the first twelve.
     groups
         Groups to draw; all by default.
     key
@@ -72,7 +75,7 @@ def footprint(
     KeyError
         If footprints, a motif or a group are missing.
     ValueError
-        If `smooth` is even.
+        If `smooth` is even, or `motifs` empty.
 
     Examples
     --------
@@ -95,13 +98,12 @@ def footprint(
     adata = atac(adata, mod=mod)
     stored = slot_of(adata, key, "sca.tl.footprint(adata, sites)", "offsets", "profile")
     names, labels = list(map(str, stored["motifs"])), list(map(str, stored["groups"]))
-    shown = names[:12] if motifs is None else [motifs] if isinstance(motifs, str) else list(map(str, motifs))
+    shown = names[:12] if motifs is None else _named(motifs, stored["table"], names, key)
     wanted = chosen_groups(groups, labels)
-    for kind, asked, there in (("motif", shown, names), ("group", wanted, labels)):
-        unknown = [name for name in asked if name not in there]
-        if unknown:
-            msg = f"There is no {kind} {unknown[0]!r} in .uns[{key!r}]; it has {there[:12]}."
-            raise KeyError(msg)
+    unknown = [name for name in wanted if name not in labels]
+    if unknown:
+        msg = f"There is no group {unknown[0]!r} in .uns[{key!r}]; it has {listed(labels)}."
+        raise KeyError(msg)
     colors = colors_by(adata, groupby, str(stored[_keys.PARAMS]["key"]), labels)
     n_columns = min(n_columns, len(shown))
     n_rows = -(-len(shown) // n_columns)
@@ -124,6 +126,24 @@ def footprint(
     return finish(figure, show=show, return_fig=return_fig, given=False)
 
 
+def _named(motifs: Sequence[str] | str, table: pd.DataFrame, names: list[str], key: str) -> list[str]:
+    """Return the motifs asked for by name or factor."""
+    by_factor: dict[str, list[str]] = {}
+    for name, factor in zip(table["motif"].astype(str), table["factor"].astype(str), strict=True):
+        by_factor.setdefault(factor.upper(), []).append(name)
+    found: list[str] = []
+    for asked in [motifs] if isinstance(motifs, str) else map(str, motifs):
+        of_factor = by_factor.get(asked.upper(), []) if asked else []
+        if asked not in names and not of_factor:
+            msg = f"There is no motif or factor {asked!r} in .uns[{key!r}]; it has {listed(names)}."
+            raise KeyError(msg)
+        found += [asked] if asked in names else of_factor
+    if not found:
+        msg = "motifs is empty; name at least one, or leave it out for the first twelve."
+        raise ValueError(msg)
+    return list(dict.fromkeys(found))
+
+
 def _panel(ax: Axes, stored: dict, motif: int, groups: list[tuple[int, str]], smooth: int) -> None:
     """Lines of one motif, the core shaded."""
     table = stored["table"]
@@ -136,7 +156,9 @@ def _panel(ax: Axes, stored: dict, motif: int, groups: list[tuple[int, str]], sm
         ax.plot(stored["offsets"], line, color=color, linewidth=1, label=str(stored["groups"][group]))
     ax.set_xlim(stored["offsets"][0], stored["offsets"][-1])
     ax.set_ylim(bottom=0)
-    dress(ax, title=f"{row['motif']} ({int(row['n_sites']):,} sites)")
+    name, factor = str(row["motif"]), str(row["factor"])
+    name = name if factor in name else f"{factor} {name}"
+    dress(ax, title=f"{name} ({int(row['n_sites']):,} sites)")
 
 
 def _bias_panel(ax: Axes, stored: dict, motif: int, groups: list[int]) -> None:

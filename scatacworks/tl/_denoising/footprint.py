@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from scatacworks import _keys, _step
+from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import whole
 from scatacworks._core import footprint as kernels
 from scatacworks._core import motif_scan
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
     from scatacworks.io import Motif
-    from scatacworks.tracks import Tracks
+    from scatacworks.tracks import Runs, Tracks
 
 BACKGROUND = 50  # bp at either end of the window that a profile is scaled by
 _CORES = (5, 100)  # widths of sites that can be those of a motif
 _STRANDED = ("name", "score", "strand")
 _CUTS_PER_WORD = 10  # from which a preference can be told
+_BATCH = 4096  # windows worked on at a time
+_REVERSE = {"+": False, "1": False, "-": True, "-1": True} | dict.fromkeys((".", "*", "", "0"), False)
 
 
 class Sites(NamedTuple):
@@ -46,6 +49,11 @@ class Sites(NamedTuple):
     center: np.ndarray
     reverse: np.ndarray
     width: int
+    factor: str = ""
+
+    def take(self, chosen: np.ndarray) -> Sites:
+        """Return some of the sites."""
+        return self._replace(chrom=self.chrom[chosen], center=self.center[chosen], reverse=self.reverse[chosen])
 
     def on(self, chrom: int) -> tuple[np.ndarray, np.ndarray]:
         """Return centres and directions on a chromosome."""
@@ -70,6 +78,7 @@ def footprint(
     layer: str | None = None,
     key_added: str = _keys.FOOTPRINT,
     mod: str = "atac",
+    n_jobs: int | None = None,
     progress: bool = True,
     copy: bool = False,
 ) -> AnnData | MuData | None:
@@ -77,9 +86,9 @@ def footprint(
 
     Every window is turned into the direction of its motif. With a FASTA file, what Tn5's own preference for the
     sequence would give is computed beside: how much more often a word of `kmer` bases is cut than the 50 bp around it,
-    in all groups together and outside the cores, spreads the cut sites of each window. The profile is what was seen
-    over what was expected, scaled to 1 in the outermost 50 bp at either end. Without a FASTA file the same is expected
-    at every base.
+    in all groups of `key` together and outside the cores, spreads the cut sites of each window. The profile is what was
+    seen over what was expected, scaled to 1 in the outermost 50 bp at either end. Without a FASTA file the same is
+    expected at every base.
 
     Parameters
     ----------
@@ -87,12 +96,14 @@ def footprint(
         Cells after :func:`~scatacworks.pp.pseudobulk`.
     sites
         Matches of one motif: a table with ``chrom``, ``start``, ``end`` (0-based, half-open) and, where known,
-        ``strand`` (``"+"``, ``"-"``), or a BED file; of several: a table with a column ``motif`` too, or motif -> such.
+        ``strand`` (``"+"``, ``"-"``, also 1, -1; else taken as forward), or a BED file; of several: a table with a
+        column ``motif`` too, or motif -> such. A match on both strands, as palindromes have, counts once, as it comes
+        first. Sites on mitochondria or plastids, or on a chromosome that the FASTA file lacks, are left out.
     motifs
         In place of `sites`: a motif file or :func:`~scatacworks.io.read_motifs`'s list. The best match in each of
-        `regions` is a site, on either strand; needs `fasta`.
+        `regions` is a site, on either strand, once where regions overlap; needs `fasta`.
     fasta
-        Genome sequence, with or without index.
+        Genome sequence, with or without index; bgzipped too with the package `biopython`.
     regions
         Where motifs are looked for: a slot of `.uns`, such as that of :func:`~scatacworks.tl.call_peaks`, a table, or a
         BED file.
@@ -110,12 +121,14 @@ def footprint(
         Bases of a word.
     key, layer
         Tracks to use: slot of `.uns` and, in it, the layer; by default the cut sites. Denoised tracks
-        (``key="denoised"``) are taken as they are, without `fasta`; those of a model for coverage of ±100 bp are too
-        smooth for footprints.
+        (``key="denoised"``) are taken as they are, without `fasta`, in windows all of which was denoised; those of a
+        model for coverage of ±100 bp are too smooth for footprints.
     key_added
         Slot of `.uns` to write.
     mod
         Modality to use where `adata` is a MuData.
+    n_jobs
+        Threads that look for motifs; `None`: all cores, or `SCATACWORKS_NUM_THREADS`.
     progress
         Show a bar.
     copy
@@ -133,10 +146,11 @@ def footprint(
     `profile` : float32, `(n_groups, n_motifs, 2 flank + 1)`
         Their ratio, scaled to 1 at the ends of the window; NaN where nothing was cut there.
     `table` : DataFrame
-        One row per group and motif: ``group``, ``motif``, ``n_sites``, ``core`` (bp), ``n_cut_sites`` (in the windows),
-        ``depth`` (log2 of the shoulders over the core: how much less is cut where the protein sits) and
-        ``accessibility`` (log2 of the shoulders over the ends of the window), with standard errors between sites,
-        ``depth_se`` and ``accessibility_se``. Both use the ratios of observed to expected.
+        One row per group and motif: ``group``, ``motif``, ``factor`` (where the motif file tells), ``n_sites``,
+        ``core`` (bp), ``n_cut_sites`` (in the windows), ``depth`` (log2 of the shoulders over the core: how much less
+        is cut where the protein sits) and ``accessibility`` (log2 of the shoulders over the ends of the window), with
+        standard errors between sites, ``depth_se`` and ``accessibility_se``. Both use the ratios of observed to
+        expected.
     `bias` : float32, `(4**kmer,)`
         With `fasta`: preference of Tn5 for every word, 1 for none, in alphabetic order of the words. The word of a cut
         site at `p` is `[p - kmer // 2, p - kmer // 2 + kmer)`.
@@ -151,8 +165,9 @@ def footprint(
     TypeError
         If both or none of `sites` and `motifs` are given.
     ValueError
-        If there is no site, sites are no matches of a motif by their width and `core` is not given, the window is too
-        narrow, or denoised tracks are given with `fasta`.
+        If there is no site, or none with a window that was denoised, sites are no matches of a motif by their width and
+        `core` is not given, a strand is none, the window is too narrow, the FASTA file is of another assembly, or
+        denoised tracks are given with `fasta`.
 
     Notes
     -----
@@ -184,29 +199,35 @@ def footprint(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, "offsets")
     kept = tracks(target, key=key, layer=layer)
-    kept = kept.select(chosen_groups(groups, kept.groups))
+    chosen = [kept.group_code(group) for group in chosen_groups(groups, kept.groups)]
     if fasta is not None and kept.lengths is not None:
         msg = f".uns[{key!r}] holds tracks of every base; fasta= goes with cut sites (key={_keys.PSEUDOBULK!r})."
         raise ValueError(msg)
+    known = np.flatnonzero(kept.genome.nuclear).tolist() if fasta is None else _with_sequence(kept.genome, fasta)
     if motifs is None:
-        found = dict(_sites_of(sites, kept.genome))
+        found = _on_chromosomes(dict(_sites_of(sites, kept.genome)), known)
     else:
+        if isinstance(regions, str) and regions == _keys.PEAKS and regions not in target.uns:
+            msg = f"There are no peaks in .uns[{regions!r}] to look for motifs in; run tl.call_peaks, or give regions=."
+            raise KeyError(msg)
         table = as_regions(regions, kept.genome, uns=target.uns)
-        found = _matches(motifs, table, fasta, kept.genome, p_value=p_value, progress=progress)
+        table = table[table["code"].isin(known)]
+        found = _matches(motifs, table, fasta, p_value=p_value, n_jobs=n_jobs, progress=progress)
     zones = {name: _zones(name, one, flank, core, shoulder) for name, one in found.items()}
     expectation = _Expectation(kept.genome, fasta, kmer)
     if fasta is not None:
-        known = _with_sequence(kept.genome, fasta)
-        bar = tqdm(known, desc="sequence bias", unit="chrom", disable=not progress)
-        expectation.learn(kept, found, zones, bar)
-    sums = {name: _Sums(len(kept.groups), zone) for name, zone in zones.items()}
+        expectation.learn(kept, found, zones, tqdm(known, desc="sequence bias", unit="chrom", disable=not progress))
+    sums = {name: _Sums(len(chosen), zone) for name, zone in zones.items()}
     used = np.unique(np.concatenate([one.chrom for one in found.values()])).tolist()
     for code in tqdm(used, desc="footprints", unit="chrom", disable=not progress):
+        runs = [kept.runs(group, code) for group in chosen]  # once: of a zarr store they are read
         for name, one in found.items():
             centers, reverse = one.on(code)
-            sums[name].add(kept, code, centers, reverse, expectation.shares(code, centers, reverse, 2 * flank + 1))
+            for first in range(0, len(centers), _BATCH):
+                windows = centers[first : first + _BATCH], reverse[first : first + _BATCH]
+                sums[name].add(runs, kept.fill[chosen], *windows, expectation.shares(code, *windows, 2 * flank + 1))
     params = _step.params(key=key, layer=layer, flank=flank, core=core, shoulder=shoulder, kmer=kmer)
-    target.uns[key_added] = _result(kept, found, sums, flank) | {_keys.PARAMS: params}
+    target.uns[key_added] = _result(kept.groups[chosen], found, sums, flank) | {_keys.PARAMS: params}
     if expectation.bias is not None:
         target.uns[key_added]["bias"] = expectation.bias.astype(np.float32)
     return result if copy else None
@@ -223,12 +244,21 @@ def _sites_of(sites: Any, genome: Genome) -> Iterator[tuple[str, Sites]]:
             yield str(name), _one_motif(_table(one), genome, f"the sites of {name}")
         return
     table = _table(sites)
-    if "motif" in table:
-        for name, one in table.groupby("motif", sort=False, observed=True):
+    column = _column(table, "motif")
+    if column is not None and len(table):
+        if table[column].isna().any():
+            msg = f"{int(table[column].isna().sum()):,} of {len(table):,} sites have no name in the column {column}."
+            raise ValueError(msg)
+        for name, one in table.groupby(column, sort=False, observed=True):
             yield str(name), _one_motif(one, genome, f"the sites of {name}")
     else:
-        name = "sites" if isinstance(sites, pd.DataFrame) else Path(sites).name.split(".")[0]
+        name = "sites" if isinstance(sites, pd.DataFrame) else Path(Path(sites).name.removesuffix(".gz")).stem
         yield name, _one_motif(table, genome, name)
+
+
+def _column(table: pd.DataFrame, name: str) -> Any:
+    """Return what a table calls a column, in whatever case, or `None`."""
+    return next((column for column in table if str(column).lower() == name), None)
 
 
 def _table(sites: Any) -> pd.DataFrame:
@@ -241,34 +271,63 @@ def _table(sites: Any) -> pd.DataFrame:
 
 
 def _one_motif(table: pd.DataFrame, genome: Genome, what: str) -> Sites:
-    """Return the sites of a table; without a strand all are taken as forward."""
+    """Return the sites of a table."""
     if len(table) == 0:
         msg = f"There are no rows in {what}."
         raise ValueError(msg)
     table = as_regions(table, genome, stacklevel=5)
     start, end = table["start"].to_numpy(), table["end"].to_numpy()
-    named = {str(column).lower(): column for column in table}
-    reverse = np.zeros(len(table), bool)
-    if "strand" in named:
-        reverse = (table[named["strand"]].astype(str) == "-").to_numpy()
-    return _at(table["code"].to_numpy(), start, end, reverse)
+    widths = end - start
+    if widths.min() < widths.max():
+        logger.warning(
+            "The rows of %s are %d to %d bp wide. If they are of several motifs, these have to be named in a column "
+            "motif, such as by sites.rename(columns={'name': 'motif'}).", what, widths.min(), widths.max(),
+        )  # fmt: skip
+    strand = _column(table, "strand")
+    reverse = np.zeros(len(table), bool) if strand is None else _is_reverse(table[strand], what)
+    return _at(table["code"].to_numpy(), start, end, reverse, int(np.median(widths)))
 
 
-def _at(chrom: np.ndarray, start: np.ndarray, end: np.ndarray, reverse: np.ndarray) -> Sites:
+def _is_reverse(strand: pd.Series, what: str) -> np.ndarray:
+    """Tell the reverse strand in any of its spellings; what has no strand is forward."""
+    text = strand.astype(object).where(strand.notna(), ".").astype(str).str.strip().str.removesuffix(".0")
+    reverse = text.map(_REVERSE)
+    if reverse.isna().any():
+        msg = f"A strand in {what} is {text[reverse.isna()].iloc[0]!r}; expected '+', '-' or '.', or 1 and -1."
+        raise ValueError(msg)
+    return reverse.to_numpy(bool)
+
+
+def _on_chromosomes(found: Mapping[str, Sites], known: Sequence[int]) -> dict[str, Sites]:
+    """Leave out sites on other chromosomes: organelles, of which there are many copies, and what has no sequence."""
+    kept = {name: sites.take(np.isin(sites.chrom, known)) for name, sites in found.items()}
+    n, n_kept = (sum(len(sites.chrom) for sites in which.values()) for which in (found, kept))
+    where = "on mitochondria or plastids, or on chromosomes that the FASTA file lacks"
+    if n_kept == 0:
+        msg = f"All {n:,} sites lie {where}."
+        raise ValueError(msg)
+    if n_kept < n:
+        logger.warning("%d of %d sites lie %s; they are left out.", n - n_kept, n, where)
+    without = [name for name, sites in kept.items() if len(sites.chrom) == 0]
+    if without:
+        logger.warning("No site is left of %s.", ", ".join(without))
+    return {name: sites for name, sites in kept.items() if name not in without}
+
+
+def _at(chrom: np.ndarray, start: np.ndarray, end: np.ndarray, reverse: np.ndarray, width: int) -> Sites:
     """Return sites by their middles: the same base of the motif on either strand."""
     half = (end - start) // 2
-    return Sites(chrom, np.where(reverse, end - 1 - half, start + half), reverse, int(np.median(end - start)))
+    return Sites(chrom, np.where(reverse, end - 1 - half, start + half), reverse, width)
 
 
 def _matches(
-    motifs: Any, table: pd.DataFrame, fasta: Any, genome: Genome, *, p_value: float, progress: bool
+    motifs: Any, table: pd.DataFrame, fasta: Any, *, p_value: float, n_jobs: int | None, progress: bool
 ) -> dict[str, Sites]:
     """Find the best match of every motif in each region."""
     if not 0 < p_value < 1:
         msg = f"p_value is {p_value}; expected a probability between 0 and 1."
         raise ValueError(msg)
     loaded = load_motifs(motifs)
-    table = table[table["code"].isin(_with_sequence(genome, fasta))]
     if table.empty:
         msg = f"No nuclear chromosome of the regions is in {fasta}."
         raise ValueError(msg)
@@ -276,17 +335,28 @@ def _matches(
         rows = zip(table["chrom"], table["start"].tolist(), table["end"].tolist(), strict=True)
         codes, bounds = motif_scan.encode([sequences.text(*row) for row in rows])
     words, background = motif_scan.words_of(codes, bounds), base_frequencies(codes)
-    start, chrom, found = table["start"].to_numpy(), table["code"].to_numpy(), {}
-    for motif in tqdm(loaded, desc="motifs", disable=not progress):
+    start, chrom = table["start"].to_numpy(), table["code"].to_numpy()
+
+    def sites_of(motif: Motif) -> Sites:
+        """Return the matches of one motif, those in several regions once."""
         scores = motif_scan.log_odds(motif.matrix, background, pseudocount=1.0, n_sites=motif.n_sites)
         cutoff = motif_scan.threshold(scores, background, p_value)
         _, at, reverse = motif_scan.scan(codes, bounds, words, scores, cutoff)
-        met = at >= 0
-        if met.any():
-            begin = start[met] + at[met]
-            found[motif.name] = _at(chrom[met], begin, begin + len(motif), reverse[met])
-        else:
-            logger.warning("No region has a match of %s; it is left out.", motif.name)
+        met = np.flatnonzero(at >= 0)
+        begin = start[met] + at[met]
+        once = np.sort(np.unique(np.column_stack([chrom[met], begin]), axis=0, return_index=True)[1])
+        met, begin = met[once], begin[once]
+        sites = _at(chrom[met], begin, begin + len(motif), reverse[met], len(motif))
+        return sites._replace(factor="::".join(motif.factors))
+
+    found = {}
+    with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
+        every = tqdm(pool.map(sites_of, loaded), total=len(loaded), desc="motifs", disable=not progress)
+        for motif, sites in zip(loaded, every, strict=True):
+            if len(sites.chrom):
+                found[motif.name] = sites
+            else:
+                logger.warning("No region has a match of %s; it is left out.", motif.name)
     if not found:
         msg = f"None of the {len(loaded)} motifs matches in any of the {len(table)} regions at p_value={p_value}."
         raise ValueError(msg)
@@ -294,9 +364,17 @@ def _matches(
 
 
 def _with_sequence(genome: Genome, fasta: Any) -> list[int]:
-    """Return the nuclear chromosomes that a FASTA file has."""
+    """Return the nuclear chromosomes that a FASTA file has, which must be of the same assembly."""
     with open_fasta(fasta) as sequences:
         known = [code for code in np.flatnonzero(genome.nuclear).tolist() if genome.chroms[code] in sequences]
+        for code in known:
+            chrom, length = genome.chroms[code], int(genome.lengths[code])
+            if sequences.length(chrom) != length:
+                msg = (
+                    f"{chrom} has {sequences.length(chrom):,} bp in {fasta} but {length:,} in {genome.name}; give the "
+                    "sequence of the assembly that the cut sites are of."
+                )
+                raise ValueError(msg)
     if not known:
         msg = f"No chromosome of {genome.name} ({', '.join(genome.chroms[:3])}, …) is in {fasta}."
         raise ValueError(msg)
@@ -356,11 +434,10 @@ class _Expectation:
         return kernels.expected_shares(self._read(chrom), self.bias, self._kmer, centers, reverse, width // 2)
 
     def _read(self, chrom: int) -> np.ndarray:
-        """Return the codes of a chromosome, none where the file lacks it."""
+        """Return the codes of a chromosome."""
         if self._codes[0] != chrom:
-            name = self._genome.chroms[chrom]
             with open_fasta(self._fasta) as sequences:
-                self._codes = chrom, sequences.codes(name) if name in sequences else np.empty(0, np.uint8)
+                self._codes = chrom, sequences.codes(self._genome.chroms[chrom])
         return self._codes[1]
 
 
@@ -373,37 +450,33 @@ class _Sums:
         self.observed, self.expected = np.zeros((2, n_groups, len(zone)))
         self.ratios = [kernels.LogRatios() for _ in range(n_groups)]
 
-    def add(self, kept: Tracks, chrom: int, centers: np.ndarray, reverse: np.ndarray, shares: np.ndarray) -> None:
-        """Add the sites of one chromosome."""
+    def add(
+        self, runs: Sequence[Runs], fill: np.ndarray, centers: np.ndarray, reverse: np.ndarray, shares: np.ndarray
+    ) -> None:
+        """Add sites of one chromosome, with the runs of every group there; none whose window is not wholly known."""
         expected_in_zone = shares @ self.in_zone
-        for group in range(len(kept.groups)):
-            if kept.lengths is None:
+        known = np.ones(len(centers), bool)
+        totals = np.zeros((len(runs), len(centers)))
+        for group, (starts, lengths, values) in enumerate(runs):
+            if lengths is None:
                 inside = np.zeros((len(centers), kernels.N_ZONES + 1))
-                starts, _, counts = kept.runs(group, chrom)
-                kernels.add_windows(starts, counts, centers, reverse, self.zone, self.observed[group], inside)
-                in_zone, total = inside[:, :-1], inside[:, -1]
+                kernels.add_windows(starts, values, centers, reverse, self.zone, self.observed[group], inside)
+                in_zone, totals[group] = inside[:, :-1], inside[:, -1]
             else:
-                values = _values(kept, group, chrom, centers, reverse, flank=len(self.zone) // 2)
-                self.observed[group] += values.sum(axis=0)
-                in_zone, total = values @ self.in_zone, values.sum(axis=1)
-            self.expected[group] += total @ shares
-            self.ratios[group].add(in_zone, total[:, None] * expected_in_zone)
+                windows = np.zeros(shares.shape)
+                kernels.read_windows(starts, lengths, values, fill[group], centers, reverse, windows)
+                known = ~np.isnan(windows).any(axis=1)  # denoised, all of it
+                windows[~known] = 0
+                self.observed[group] += windows.sum(axis=0)
+                in_zone, totals[group] = windows @ self.in_zone, windows.sum(axis=1)
+            self.ratios[group].add(in_zone[known], totals[group, known, None] * expected_in_zone[known])
+        self.expected += totals @ shares
 
 
-def _values(
-    kept: Tracks, group: int, chrom: int, centers: np.ndarray, reverse: np.ndarray, *, flank: int
-) -> np.ndarray:
-    """Return the windows of tracks of every base, 0 where nothing is known; float64 `(n_sites, 2 flank + 1)`."""
-    out = np.zeros((len(centers), 2 * flank + 1))
-    for row, center, backwards in zip(out, centers.tolist(), reverse.tolist(), strict=True):
-        values = np.nan_to_num(kept.window(group, chrom, center - flank, center + flank + 1))
-        row[:] = values[::-1] if backwards else values
-    return out
-
-
-def _result(kept: Tracks, found: Mapping[str, Sites], sums: Mapping[str, _Sums], flank: int) -> dict[str, Any]:
+def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _Sums], flank: int) -> dict[str, Any]:
     """Put the sums into the form in which they are kept."""
-    n_sites = {name: len(sites.center) for name, sites in found.items()}
+    n_sites = np.array([[sums[name].ratios[group].n for name in found] for group in range(len(groups))])
+    _report_unknown(n_sites, sum(len(sites.center) for sites in found.values()))
     seen, expected = (
         np.stack([getattr(sums[name], what) for name in found], axis=1) for what in ("observed", "expected")
     )
@@ -412,17 +485,17 @@ def _result(kept: Tracks, found: Mapping[str, Sites], sums: Mapping[str, _Sums],
         level = (seen[..., at_ends].sum(axis=-1) / expected[..., at_ends].sum(axis=-1))[..., None]
         profile = np.where(level > 0, seen / expected / level, np.nan)
     rows = []
-    for group, label in enumerate(kept.groups):
-        for motif, name in enumerate(found):
+    for group, label in enumerate(groups):
+        for motif, (name, sites) in enumerate(found.items()):
             depth, accessibility = (sums[name].ratios[group].log2(1, under) for under in (0, 2))
             core = int((sums[name].zone == 0).sum())
             n_cut_sites = seen[group, motif].sum()
-            rows.append((label, name, n_sites[name], core, n_cut_sites, *depth, *accessibility))
-    names = ["group", "motif", "n_sites", "core", "n_cut_sites", "depth", "depth_se", "accessibility"]
+            rows.append((label, name, sites.factor, n_sites[group, motif], core, n_cut_sites, *depth, *accessibility))
+    names = ["group", "motif", "factor", "n_sites", "core", "n_cut_sites", "depth", "depth_se", "accessibility"]
     table = pd.DataFrame(rows, columns=[*names, "accessibility_se"])
-    per_site = np.array(list(n_sites.values()))[:, None]
+    per_site = np.maximum(n_sites, 1)[..., None]
     return {
-        "groups": np.asarray(kept.groups, dtype=object),
+        "groups": groups.copy(),
         "motifs": np.array(list(found), dtype=object),
         "offsets": np.arange(-flank, flank + 1),
         "observed": (seen / per_site).astype(np.float32),
@@ -430,3 +503,14 @@ def _result(kept: Tracks, found: Mapping[str, Sites], sums: Mapping[str, _Sums],
         "profile": profile.astype(np.float32),
         "table": table,
     }
+
+
+def _report_unknown(n_sites: np.ndarray, n: int) -> None:
+    """Tell how many windows were left out of denoised tracks, in the group that has most of them."""
+    most = int(n_sites.sum(axis=1).max())
+    where = "reach beyond the regions that were denoised"
+    if most == 0:
+        msg = f"All {n:,} windows {where}."
+        raise ValueError(msg)
+    if most < n:
+        logger.warning("%d of %d windows %s; they are left out.", n - most, n, where)

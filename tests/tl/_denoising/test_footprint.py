@@ -12,6 +12,7 @@ from scatacworks._core import footprint as kernels
 
 LENGTH, FLANK = 200_000, 150
 MOTIF = "GATTACAGCT"
+SITE = pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [120]})
 GENOME = sca.Genome({"chr1": LENGTH, "chr2": LENGTH, "chr3": 5_000})
 
 
@@ -198,6 +199,131 @@ def test_forms_of_sites_give_the_same(adata, world, tmp_path):
     np.testing.assert_allclose(both.sum(axis=1) / len(sites), adata.uns["file"]["observed"][:, 0], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sites: sites.assign(strand=np.where(sites["strand"] == "+", 1, -1)),
+        lambda sites: sites.assign(strand=np.where(sites["strand"] == "+", np.nan, -1)),
+        lambda sites: sites.assign(strand=np.where(sites["strand"] == "+", ".", "-")),
+        lambda sites: sites.astype({"chrom": "category", "strand": "category"}).rename(columns=str.title),
+        lambda sites: sites.assign(chrom=sites["chrom"].str.removeprefix("chr")),
+        lambda sites: pd.concat([sites, sites.assign(strand="-")]),  # a palindrome is one site
+    ],
+    ids=["numbers", "missing", "none", "pyranges", "ensembl", "palindromes"],
+)
+def test_spellings_of_strands_and_chromosomes_give_the_same(adata, world, change):
+    sca.tl.footprint(adata, world[1], flank=FLANK, progress=False)
+    sca.tl.footprint(adata, change(world[1]), flank=FLANK, progress=False, key_added="spelled")
+    np.testing.assert_array_equal(adata.uns["spelled"]["observed"], adata.uns["footprint"]["observed"])
+
+
+def test_files_name_their_motif(adata, world, tmp_path):
+    path = tmp_path / "MA0139.1.bed.gz"
+    world[1].to_csv(path, sep="\t", header=False, index=False, columns=["chrom", "start", "end"])
+    sca.tl.footprint(adata, path, flank=FLANK, progress=False)
+    assert adata.uns["footprint"]["motifs"].tolist() == ["MA0139.1"]
+
+
+def test_sites_of_several_widths_are_told(adata, world, caplog):
+    wider = world[1].assign(end=world[1]["end"] + np.arange(len(world[1])) % 3)
+    sca.tl.footprint(adata, wider, flank=FLANK, progress=False)
+    assert "sites are 10 to 12 bp wide" in caplog.text
+
+
+def test_a_match_in_several_regions_is_one_site(adata, world, fasta):
+    sites = world[1]
+    motif = sca.io.Motif("MA1.1", np.eye(4)[["ACGT".index(base) for base in MOTIF]], factors=("GATT",))
+    peaks = [sites.assign(start=sites["start"] - a, end=sites["end"] + b) for a, b in ((40, 33), (20, 50))]
+    options = {"fasta": fasta, "flank": FLANK, "progress": False}
+    sca.tl.footprint(adata, motifs=[motif], regions=pd.concat(peaks), p_value=1e-5, **options)
+    found = adata.uns["footprint"]["table"]
+    assert (found["n_sites"].tolist(), found["factor"].tolist()) == ([len(sites)] * 2, ["GATT"] * 2)
+    figure = sca.pl.footprint(adata, "Gatt", show=False)
+    assert figure.axes[0].get_title() == f"GATT MA1.1 ({len(sites)} sites)"
+
+
+def test_sites_without_sequence_and_on_organelles_are_left_out(world, tmp_path, caplog):
+    codes, sites, _, counts = world
+    path = tmp_path / "one.fa"
+    path.write_text(">1\n" + "".join("acgt"[code] for code in codes["chr1"]) + "\n")  # soft-masked, Ensembl's name
+    first = sites[sites["chrom"] == "chr1"]
+    adata = pseudobulk(counts)
+    sca.tl.footprint(adata, sites, fasta=path, flank=FLANK, progress=False)
+    sca.tl.footprint(adata, first, fasta=path, flank=FLANK, progress=False, key_added="first")
+    np.testing.assert_array_equal(adata.uns["footprint"]["profile"], adata.uns["first"]["profile"])
+    assert adata.uns["footprint"]["table"]["n_sites"].tolist() == [len(first)] * 2
+    assert f"{len(sites) - len(first)} of {len(sites)} sites lie on" in caplog.text
+    with pytest.raises(ValueError, match=r"All \d+ sites lie on"):
+        sca.tl.footprint(adata, sites[sites["chrom"] == "chr2"], fasta=path, flank=FLANK, progress=False)
+    tracks = sca.get.tracks(adata)
+    genome = sca.Genome({"chr1": LENGTH, "chrM": LENGTH, "chr3": 5_000})
+    again = sca.Tracks(tracks.groups, genome, indptr=tracks.indptr, starts=tracks.starts, lengths=None,
+                       values=tracks.values)  # fmt: skip
+    adata.uns["pseudobulk"]["cut_sites"] = again.to_dict()
+    sca.tl.footprint(adata, sites.replace("chr2", "chrM"), flank=FLANK, progress=False, key_added="nuclear")
+    np.testing.assert_array_equal(adata.uns["nuclear"]["observed"], adata.uns["first"]["observed"])
+
+
+def test_a_sequence_of_another_assembly_is_refused(adata, world, tmp_path):
+    path = tmp_path / "other.fa"
+    path.write_text(">chr1\n" + "ACGT" * 1_000 + "\n")
+    with pytest.raises(ValueError, match=r"chr1 has 4,000 bp in .*other\.fa but 200,000 in custom"):
+        sca.tl.footprint(adata, world[1], fasta=path, flank=FLANK, progress=False)
+
+
+def test_the_preference_is_that_of_all_groups(adata, world, fasta):
+    options = {"fasta": fasta, "flank": FLANK, "progress": False}
+    sca.tl.footprint(adata, world[1], **options)
+    sca.tl.footprint(adata, world[1], groups="B", key_added="one", **options)
+    for name in ("observed", "expected"):
+        np.testing.assert_array_equal(adata.uns["one"][name][0], adata.uns["footprint"][name][1])
+
+
+def test_tracks_on_disk_are_read_once_per_chromosome(adata, world, tmp_path, monkeypatch):
+    several = {f"motif {i}": world[1][i::5] for i in range(5)}
+    sca.tl.footprint(adata, several, flank=FLANK, progress=False)
+    sca.get.tracks(adata).to_zarr(tmp_path / "store" / "cut_sites")
+    adata.uns["pseudobulk"] = {"path": str(tmp_path / "store"), "params": {"groupby": "kind"}}
+    read, runs = [], sca.Tracks.runs
+    monkeypatch.setattr(sca.Tracks, "runs", lambda self, *where: read.append(where) or runs(self, *where))
+    sca.tl.footprint(adata, several, flank=FLANK, progress=False, key_added="disk")
+    assert len(read) == len(set(read)) == 4  # two groups, two chromosomes
+    np.testing.assert_array_equal(adata.uns["disk"]["observed"], adata.uns["footprint"]["observed"])
+
+
+def test_windows_of_long_runs_are_those_of_the_tracks():
+    rng = np.random.default_rng(3)
+    starts = np.sort(rng.choice(1_000, 60, replace=False)).astype(np.int32)
+    lengths = np.minimum(rng.integers(1, 40, 60), np.diff(starts, append=1_000)).astype(np.int32)
+    values = rng.random(60).astype(np.float32)
+    tracks = sca.Tracks.from_chromosomes(
+        ["A"], sca.Genome({"chr1": 1_000}), [("chr1", [(starts, lengths, values)])], fill=0.5
+    )
+    centers, reverse = np.arange(-30, 1_030, 7), np.arange(152) % 2 == 0
+    out = np.zeros((len(centers), 41))
+    kernels.read_windows(starts, lengths, values, 0.5, centers, reverse, out)
+    for row, center, backwards in zip(out, centers, reverse, strict=True):
+        window = tracks.window("A", "chr1", int(center) - 20, int(center) + 21)
+        np.testing.assert_array_equal(row, window[::-1] if backwards else window)
+
+
+def test_windows_beyond_what_was_denoised_are_left_out(adata, world, caplog):
+    sites = world[1][world[1]["chrom"] == "chr1"].reset_index(drop=True)
+    end = int(sites["start"].iloc[20])  # within the window of this one
+    values = world[3]["A"]["chr1"][:end] / 2
+    runs = np.arange(end, dtype=np.int32), np.ones(end, np.int32), values
+    signal = sca.Tracks.from_chromosomes(["A"], GENOME, [("chr1", [runs])], fill=np.nan)
+    adata.uns["denoised"] = {"signal": signal.to_dict(), "params": {"key": "pseudobulk"}}
+    sca.tl.footprint(adata, sites[:20], flank=FLANK, groups="A", progress=False)
+    sca.tl.footprint(adata, sites, flank=FLANK, progress=False, key="denoised", key_added="part")
+    np.testing.assert_allclose(2 * adata.uns["part"]["observed"], adata.uns["footprint"]["observed"], rtol=1e-5)
+    np.testing.assert_allclose(adata.uns["part"]["profile"], adata.uns["footprint"]["profile"], rtol=1e-5)
+    assert adata.uns["part"]["table"]["n_sites"].tolist() == [20]
+    assert f"{len(sites) - 20} of {len(sites)} windows reach beyond" in caplog.text
+    with pytest.raises(ValueError, match=r"All \d+ windows reach beyond"):
+        sca.tl.footprint(adata, sites[20:], flank=FLANK, progress=False, key="denoised")
+
+
 def test_tracks_of_every_base_are_taken_as_they_are(adata, world):
     sites, counts = world[1], world[3]
 
@@ -243,6 +369,7 @@ def test_a_copy_leaves_the_object_alone(adata, world):
     [
         ({}, TypeError, "Give either sites"),
         ({"motifs": "x.pfm"}, TypeError, "needs the genome's sequence"),
+        ({"motifs": "x.pfm", "fasta": True}, KeyError, "no peaks in .* run tl.call_peaks, or give regions="),
         ({"sites": 5}, TypeError, "sites is a int; expected a table"),
         ({"sites": {}}, ValueError, "empty mapping"),
         ({"sites": "none.bed"}, FileNotFoundError, "none.bed"),
@@ -251,11 +378,15 @@ def test_a_copy_leaves_the_object_alone(adata, world):
         ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [101]})}, ValueError, "core="),
         ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [120]}), "flank": 80}, ValueError, "110"),
         ({"sites": pd.DataFrame(columns=["chrom", "start", "end"])}, ValueError, "no rows"),
+        ({"sites": pd.DataFrame(columns=["chrom", "start", "end", "motif"])}, ValueError, "no rows"),
+        ({"sites": SITE.assign(motif=None)}, ValueError, "1 of 1 sites have no name in the column motif"),
+        ({"sites": SITE.assign(strand="F")}, ValueError, "A strand in sites is 'F'"),
         ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [20]}), "groups": "C"}, KeyError, "C"),
         ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [20]}), "kmer": 20}, ValueError, "kmer"),
     ],
 )
-def test_what_cannot_be_used_is_told(adata, options, error, message):
+def test_what_cannot_be_used_is_told(adata, fasta, options, error, message):
+    options = options | ({"fasta": fasta} if "fasta" in options else {})
     with pytest.raises(error, match=message):
         sca.tl.footprint(adata, **options, progress=False)
     assert "footprint" not in adata.uns
@@ -265,7 +396,9 @@ def test_figures_refuse_what_is_not_there(adata, world):
     with pytest.raises(KeyError, match=r"run sca\.tl\.footprint"):
         sca.pl.footprint(adata)
     sca.tl.footprint(adata, world[1], flank=FLANK, progress=False)
-    with pytest.raises(KeyError, match="no motif 'CTCF'"):
+    with pytest.raises(ValueError, match="motifs is empty"):
+        sca.pl.footprint(adata, [])
+    with pytest.raises(KeyError, match="no motif or factor 'CTCF'"):
         sca.pl.footprint(adata, "CTCF")
     with pytest.raises(KeyError, match="no group 'C'"):
         sca.pl.footprint(adata, groups=["C"])
