@@ -98,7 +98,14 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
 
 def _replicates(adata: AnnData, what: Comparison) -> tuple[Membership, np.ndarray]:
     """Return the replicates of both groups, and which belong to the first."""
-    pair = resolve_groups(adata, groupby_of(adata, what.key) or what.key, groups=[what.group, what.reference])
+    groupby = groupby_of(adata, what.key) or what.key
+    if what.reference == "rest" and "rest" not in resolve_groups(adata, groupby, tell_missing=False).groups:
+        msg = (
+            "There is no group 'rest'. To compare with cells of all kinds leave out reference=: the background, "
+            "tl.background(adata), is groups of about the size of this one, drawn from all cells."
+        )
+        raise ValueError(msg)
+    pair = resolve_groups(adata, groupby, groups=[what.group, what.reference])
     cells = [np.flatnonzero(np.asarray(pair.matrix[:, [i]].todense()).ravel()) for i in range(2)]
     both = np.intersect1d(*cells)
     if len(both):

@@ -229,6 +229,11 @@ def test_replicates_without_cut_sites_in_the_regions_are_named(adata, model):
         )
 
 
+def test_the_rest_of_the_cells_is_told_to_be_the_background(adata, model):
+    with pytest.raises(ValueError, match=r"no group 'rest'.*leave out reference=: the background, tl\.background"):
+        sca.tl.differential_regions(adata, "primed", reference="rest", model=model, progress=False)
+
+
 @pytest.mark.parametrize("method", ["default", "paper"])
 def test_a_group_of_all_cells_is_refused(adata, model, method):
     adata.obs["all"] = "everyone"
