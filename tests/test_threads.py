@@ -111,6 +111,7 @@ def test_an_item_that_nobody_waits_for_is_given_up():
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_an_item_that_is_being_made():
     ends = []
 

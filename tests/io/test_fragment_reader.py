@@ -245,6 +245,7 @@ def test_column_names_without_hash_are_a_header(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_a_chromosome_in_the_middle(tmp_path, monkeypatch):
     (tmp_path / "x.tsv").write_bytes(b"chr1\t5\t9\tA\t1\n")
     whole = []

@@ -186,6 +186,7 @@ def test_a_run_that_is_overwritten_leaves_nothing(samples, tmp_path):
     assert logged["step"].max() == 2
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_the_training_and_not_python(samples, tmp_path, monkeypatch):
     step, usual = _module.TrainingModule.training_step, signal.getsignal(signal.SIGINT)
 
