@@ -145,6 +145,17 @@ def test_another_genome_is_refused():
     assert [fewer.covers(code) for code in range(2)] == [True, False]
 
 
+def test_chromosomes_that_a_genome_lacks_are_told(caplog):
+    peaks = pd.DataFrame({"chrom": ["chr1", "chr21", "chr1_random"], "start": 10, "end": 90, "sample": ["a", "b", "b"]})
+    prior = sca.tl.prior(peaks, genome={"chr1": 1_000})
+    assert prior.genome.chroms == ("chr1",)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].endswith("are left out: chr21.")
+    caplog.clear()
+    sca.tl.prior(peaks[peaks["chrom"] != "chr21"], genome={"chr1": 1_000})
+    assert "WARNING" not in [record.levelname for record in caplog.records]
+
+
 def test_storage_changes_nothing(tmp_path):
     for prior in (sca.tl.prior(PEAKS, genome=GENOME, exclude="heart"), sca.tl.prior(pd_table(), genome=GENOME)):
         prior.to_zarr(tmp_path / "prior.zarr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,7 +248,10 @@ def on_genome(prior: Prior, genome: Genome) -> Prior:
             raise ValueError(msg)
     lost = [chrom for chrom, code in zip(prior.genome.chroms, codes, strict=True) if code < 0]
     if lost:
-        logger.info("Chromosomes of the prior that %r lacks are left out: %s.", genome.name, listed(lost))
+        whole_ones = [chrom for chrom in lost if "_" not in chrom]  # not scaffolds, which genomes often lack
+        level = logging.WARNING if whole_ones else logging.INFO
+        text = "Chromosomes of the prior that %r lacks are left out: %s."
+        logger.log(level, text, genome.name, listed(whole_ones or lost))
     nothing = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
     n = len(prior.rows)
     chromosomes = (
