@@ -9,6 +9,7 @@ from scipy import sparse
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
 
 
 def layer_names(adata: AnnData) -> list[str]:
@@ -63,8 +64,17 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     return counts
 
 
-def embedding_of(adata: AnnData, use_rep: str) -> np.ndarray:
+def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData | None = None) -> np.ndarray:
     """Return the points of an embedding; float32, `(n_cells, n_dimensions)`.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    use_rep
+        Key of `.obsm`.
+    data
+        The MuData that the cells are a modality of: an embedding of all modalities (MOFA's, …) is in its own `.obsm`.
 
     Raises
     ------
@@ -73,13 +83,18 @@ def embedding_of(adata: AnnData, use_rep: str) -> np.ndarray:
     ValueError
         If a value is not finite.
     """
-    if use_rep not in adata.obsm:
+    if use_rep in adata.obsm:
+        points = adata.obsm[use_rep]
+    elif data is not None and data is not adata and use_rep in data.obsm:
+        points = np.asarray(data.obsm[use_rep])[data.obs_names.get_indexer(adata.obs_names)]
+    else:
+        there = sorted({*adata.obsm, *(() if data is None else data.obsm)} - set(getattr(data, "mod", ())))
         msg = (
-            f"There is no embedding .obsm[{use_rep!r}]; there are {sorted(adata.obsm)}. Run sca.pp.lsi(adata), or name "
-            "another by use_rep."
+            f"There is no embedding .obsm[{use_rep!r}]; there are {there}. Run sca.pp.lsi(adata), or name another by "
+            "use_rep."
         )
         raise KeyError(msg)
-    points = np.asarray(adata.obsm[use_rep], np.float32)
+    points = np.asarray(points, np.float32)
     missing = ~np.isfinite(points).all(1)
     if missing.any():
         msg = (

@@ -60,7 +60,8 @@ def knn_groups(
     n_neighbors
         Cells in a group, its centre included.
     use_rep
-        Key of `.obsm`: the embedding, such as :func:`~scatacworks.pp.lsi` writes.
+        Key of `.obsm`: the embedding, such as :func:`~scatacworks.pp.lsi` writes; of a MuData also its own, such as
+        `"X_mofa"`.
     centers
         Cells to begin groups with. `"all"`: every cell; `"random"`: `n_groups` cells drawn at random; `"farthest"`:
         `n_groups` well-spread cells, each the farthest from those before it; or names, positions or a boolean mask of
@@ -120,7 +121,7 @@ def knn_groups(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, "centers", obsm=True)
     cells = np.flatnonzero(~_mask(target, exclude))
-    points = _embedding(target, use_rep, metric)[cells]
+    points = _embedding(target, use_rep, metric, result)[cells]
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(cells), of="the number of cells to group")
     n_groups = None if n_groups is None else whole(n_groups, "n_groups")
     rng = np.random.default_rng(seed)
@@ -176,11 +177,11 @@ def overlap_report(matrix: sparse.csr_matrix) -> dict[str, float]:
     }
 
 
-def _embedding(adata: AnnData, use_rep: str, metric: str) -> np.ndarray:
+def _embedding(adata: AnnData, use_rep: str, metric: str, data: AnnData | MuData) -> np.ndarray:
     if metric not in {"euclidean", "cosine"}:
         msg = f"metric={metric!r} is unknown; expected 'euclidean' or 'cosine'."
         raise ValueError(msg)
-    points = embedding_of(adata, use_rep)
+    points = embedding_of(adata, use_rep, data)
     if metric == "cosine":
         points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return np.ascontiguousarray(points)

@@ -39,7 +39,7 @@ def smooth(
     keys
         What to smooth: layers, arrays or tables of `.obsm`, numeric columns of `.obs`, or `"X"`.
     use_rep
-        Embedding in `.obsm` in which neighbours are found (Euclidean).
+        Embedding in `.obsm`, of a MuData also its own, in which neighbours are found (Euclidean).
     n_neighbors
         Cells averaged, the cell itself included.
     suffix
@@ -74,7 +74,7 @@ def smooth(
     """
     data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
-    points = embedding_of(adata, use_rep)
+    points = embedding_of(adata, use_rep, data)
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(points), of="the number of cells")
     found = {key: _find(adata, key) for key in ([keys] if isinstance(keys, str) else keys)}
     mean = _averager(points, n_neighbors)

@@ -89,7 +89,7 @@ def trait_scores(
     propagate
         Propagate over the graph of neighbours.
     use_rep
-        Embedding in `.obsm` for the neighbours.
+        Embedding in `.obsm`, of a MuData also its own, for the neighbours.
     n_neighbors
         Neighbours per cell; two cells are joined when each is among the other's.
     restart
@@ -155,12 +155,12 @@ def trait_scores(
     if not isinstance(variants, Mapping):
         msg = f"variants is a {type(variants).__name__}; expected a dict of trait -> fine-mapped variants."
         raise TypeError(msg)
+    _step.take_column(data, adata, groupby)
     if groupby is not None and groupby not in adata.obs:
         msg = f"No column {groupby!r} in .obs; it has {list(adata.obs.columns)}."
         raise KeyError(msg)
     restart = share(restart, "restart", inside=True)
-    if propagate:
-        embedding_of(adata, use_rep)
+    points = embedding_of(adata, use_rep, data) if propagate else None
     counts = cell_counts(adata, layer)
     rng = np.random.default_rng(seed)
     weights = _weights(adata, variants)
@@ -181,8 +181,8 @@ def trait_scores(
     adata.obsm[key_added] = table(z)
     if groupby is not None:
         result["groups"] = _groups(adata, z, names, groupby, n_permutations=n_permutations, rng=rng)
-    if propagate:
-        graph = _graph(adata, use_rep, n_neighbors, rng)
+    if points is not None:
+        graph = _graph(points, n_neighbors, rng)
         visits, p = _propagate(graph, z, restart, n_permutations, rng)
         adata.obsm[f"{key_added}_propagated"], adata.obsm[f"{key_added}_p"] = table(visits), table(p)
     result[_keys.PARAMS] = {"n_background": partners.shape[1], "bias": bias or ""}
@@ -233,9 +233,8 @@ def _groups(
     return table.set_index(table.index.astype(str))
 
 
-def _graph(adata: AnnData, use_rep: str, n_neighbors: int, rng: np.random.Generator) -> sparse.csr_matrix:
+def _graph(points: np.ndarray, n_neighbors: int, rng: np.random.Generator) -> sparse.csr_matrix:
     """Return the graph of mutual nearest neighbours in an embedding."""
-    points = embedding_of(adata, use_rep)
     n_neighbors = min(n_neighbors, len(points) - 1)
     if len(points) <= 5000:
         from sklearn.neighbors import NearestNeighbors

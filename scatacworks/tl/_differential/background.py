@@ -147,6 +147,7 @@ def background(
     """
     tile = None if tile is None else whole(tile, "tile")
     result, target = _step.begin(adata, mod=mod, copy=copy)
+    _step.take_column(result, target, key)
     key_added = f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added
     _step.claim(target, key_added, "universe")
     network, name = _inputs.resolve_model(model)

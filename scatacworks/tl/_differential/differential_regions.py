@@ -180,6 +180,8 @@ def differential_regions(
     _step.claim(target, key_added, "top_z")
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
+        for column in (key, replicates):
+            _step.take_column(result, target, column)
         table, notes, genome, level = replicate_test(
             target,
             Comparison(

@@ -32,3 +32,30 @@ def test_a_mudata_gives_the_same_in_its_modality(cells):
     np.testing.assert_array_equal(own.layers["X_smooth"], cells.layers["X_smooth"])
     with pytest.raises(KeyError, match="no modality 'rnaX'"):
         sca.tl.smooth(both, keys="X", mod="rnaX")
+
+
+def test_an_embedding_and_groups_of_all_modalities_are_those_of_the_mudata(cells):
+    rna = cells[::-1, :5].copy()  # in another order
+    rna.var_names = [f"gene{i}" for i in range(5)]
+    rna.obs["kind"] = pd.Categorical(np.where(np.arange(200) < 80, "first", "second"))
+    both = mudata.MuData({"atac": cells.copy(), "rna": rna})
+    own = both.mod["atac"]
+    points = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 2)), index=cells.obs_names)
+    both.obsm["X_joint"] = points.loc[both.obs_names].to_numpy()
+    cells.obsm["X_joint"] = points.to_numpy()
+    cells.obs["rna:kind"] = rna.obs["kind"].reindex(cells.obs_names)
+    near = cells.var.iloc[:50][["chrom", "start"]].assign(end=lambda t: t["start"] + 1, posterior=0.5)
+    for data in (cells, both):
+        sca.pp.knn_groups(data, use_rep="X_joint", n_neighbors=5)
+        sca.tl.smooth(data, keys="X", use_rep="X_joint", n_neighbors=5)
+        sca.tl.trait_scores(
+            data, variants={"t": near}, use_rep="X_joint", groupby="rna:kind", propagate=True, n_background=10,
+            n_permutations=20, progress=False,
+        )  # fmt: skip
+    assert (own.obsm["knn_groups"] != cells.obsm["knn_groups"]).nnz == 0
+    np.testing.assert_array_equal(own.layers["X_smooth"], cells.layers["X_smooth"])
+    np.testing.assert_array_equal(own.obsm["trait_scores_propagated"], cells.obsm["trait_scores_propagated"])
+    pd.testing.assert_frame_equal(own.uns["trait_scores"]["groups"], cells.uns["trait_scores"]["groups"])
+    assert "X_joint" not in own.obsm  # no copy that could grow old
+    with pytest.raises(KeyError, match=r"no embedding .obsm\['X_other'\]; there are \['X_joint', 'knn_groups'"):
+        sca.tl.smooth(both, keys="X", use_rep="X_other")

@@ -229,6 +229,17 @@ def test_replicates_without_cut_sites_in_the_regions_are_named(adata, model):
         )
 
 
+def test_replicates_may_be_a_column_of_another_modality(adata, model):
+    mudata = pytest.importorskip("mudata")
+    rna = adata[::-1, :0].copy()
+    rna.obs = rna.obs[["sample"]].rename(columns={"sample": "donor"})
+    both = mudata.MuData({"atac": adata.copy(), "rna": rna})
+    options = {"reference": "usual", "regions": REGIONS[:1], "model": model, "progress": False}
+    sca.tl.differential_regions(adata, "primed", replicates="sample", **options)
+    sca.tl.differential_regions(both, "primed", replicates="rna:donor", **options)
+    pd.testing.assert_frame_equal(both["atac"].uns["differential_regions"], adata.uns["differential_regions"])
+
+
 def test_the_rest_of_the_cells_is_told_to_be_the_background(adata, model):
     with pytest.raises(ValueError, match=r"no group 'rest'.*leave out reference=: the background, tl\.background"):
         sca.tl.differential_regions(adata, "primed", reference="rest", model=model, progress=False)
