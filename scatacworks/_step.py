@@ -101,9 +101,12 @@ def take_column(data: AnnData | MuData, adata: AnnData, name: str | None) -> Non
         return
     modality, _, own_name = name.partition(":")
     is_of_modality = modality in data.mod and own_name in data.mod[modality].obs
-    if name in data.obs or is_of_modality:
-        found = (data.obs[name] if name in data.obs else data.mod[modality].obs[own_name]).reindex(adata.obs_names)
-        if name in adata.obs and not is_of_modality:  # else it is an earlier copy
+    if is_of_modality:  # of which the MuData's .obs, and an earlier step, may have copies that have grown old
+        adata.obs[name] = data.mod[modality].obs[own_name].reindex(adata.obs_names)
+        return
+    if name in data.obs:
+        found = data.obs[name].reindex(adata.obs_names)
+        if name in adata.obs:
             _require_same(found, adata.obs[name])
         else:
             adata.obs[name] = found

@@ -309,6 +309,15 @@ def test_clusters_of_another_modality_are_taken(toy, mudata):
         sca.pp.pseudobulk(data, "rna:louvain", progress=False)
 
 
+def test_copies_that_mudata_makes_of_columns_are_not_taken_when_they_are_old(toy, mudata):
+    rna = ad.AnnData(obs=pd.DataFrame({"leiden": ["0", "1"]}, index=toy.obs_names))
+    data = mudata.MuData({"atac": toy, "rna": rna})
+    data.obs["rna:leiden"] = data.mod["rna"].obs["leiden"]  # as its older versions do on every update
+    data.mod["rna"].obs["leiden"] = ["5", "6"]
+    sca.pp.pseudobulk(data, "rna:leiden", progress=False)
+    assert sca.get.tracks(data).groups.tolist() == ["5", "6"]
+
+
 def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
     toy.obsm["none"] = sparse.csr_matrix((2, 3))
     with pytest.raises(ValueError, match="No fragment belongs to any group"):
