@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 if TYPE_CHECKING:
@@ -85,10 +86,10 @@ def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData | None = N
     """
     if use_rep in adata.obsm:
         points = adata.obsm[use_rep]
-    elif data is not None and data is not adata and use_rep in data.obsm:
-        points = np.asarray(data.obsm[use_rep])[data.obs_names.get_indexer(adata.obs_names)]
+    elif use_rep in (joint := _joint_embeddings(adata, data)):
+        points = pd.DataFrame(np.asarray(data.obsm[use_rep]), data.obs_names).reindex(adata.obs_names)
     else:
-        there = sorted({*adata.obsm, *(() if data is None else data.obsm)} - set(getattr(data, "mod", ())))
+        there = sorted({*adata.obsm, *joint})
         msg = (
             f"There is no embedding .obsm[{use_rep!r}]; there are {there}. Run sca.pp.lsi(adata), or name another by "
             "use_rep."
@@ -103,3 +104,8 @@ def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData | None = N
         )
         raise ValueError(msg)
     return points
+
+
+def _joint_embeddings(adata: AnnData, data: AnnData | MuData | None) -> set[str]:
+    """Return the names of a MuData's own embeddings; its `.obsm` also says under their names whose cells are whose."""
+    return set() if data is None or data is adata else set(data.obsm) - set(data.mod)

@@ -59,3 +59,13 @@ def test_an_embedding_and_groups_of_all_modalities_are_those_of_the_mudata(cells
     assert "X_joint" not in own.obsm  # no copy that could grow old
     with pytest.raises(KeyError, match=r"no embedding .obsm\['X_other'\]; there are \['X_joint', 'knn_groups'"):
         sca.tl.smooth(both, keys="X", use_rep="X_other")
+    with pytest.raises(KeyError, match="no embedding"):  # there mudata has which cells the modality has
+        sca.tl.smooth(both, keys="X", use_rep="rna")
+
+
+def test_cells_that_a_mudata_has_not_taken_up_have_no_embedding(cells):
+    both = mudata.MuData({"atac": cells[:150].copy()})
+    both.obsm["X_joint"] = np.ones((150, 2))
+    both.mod["atac"] = cells.copy()  # without both.update()
+    with pytest.raises(ValueError, match="not finite in 50 cells"):
+        sca.tl.smooth(both, keys="X", use_rep="X_joint", n_neighbors=5)
