@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks.genome import Genome
+from scatacworks.genome import Genome, built_in_sizes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -113,3 +113,9 @@ def require_assembly(own: Genome | None, other: Genome | None, what: str) -> Non
             "lift over one of the two, or give the genome that both are of."
         )
         raise ValueError(msg)
+
+
+def require_genes(data: AnnData, genes: Any, what: str) -> None:
+    """Refuse the genes of a genome for an object that states another assembly, as :func:`require_assembly`."""
+    if isinstance(genes, Genome) or (isinstance(genes, str) and genes in built_in_sizes()):
+        require_assembly(genome_of(data), Genome(genes), what)

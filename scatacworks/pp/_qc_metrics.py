@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import require_genes
 from scatacworks._core import quality
 from scatacworks._core.intervals import merge
 from scatacworks._regions import as_regions
@@ -100,7 +101,7 @@ def qc_metrics(
     TypeError
         If `genes` is neither a table nor a file of them.
     ValueError
-        If it lacks a column, or `.uns[key_added]` holds another kind of result.
+        If it lacks a column or is of another assembly, or `.uns[key_added]` holds another kind of result.
 
     Warns
     -----
@@ -118,6 +119,7 @@ def qc_metrics(
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, "fragment_lengths")
     source = open_fragments(target)
+    require_genes(target, genes, "The cells are")
     starts = _transcription_starts(source.genome, genes)
     regions = None if peaks is None else _merged(peaks, source.genome, target)
     counts = _Counts(target.n_obs, starts, regions, _mito_code(source.genome, mito))

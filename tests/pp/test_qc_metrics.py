@@ -109,6 +109,13 @@ def test_genes_of_a_file_are_those_of_the_table(cells, tmp_path):
         pd.testing.assert_series_equal(cells.obs["tsse"], expected)
 
 
+def test_genes_of_another_assembly_are_refused():
+    adata = sca.datasets.pbmc_windows()
+    with pytest.raises(ValueError, match=r"The cells are of 'hg38', whose chr1 .* not of 'hg19'"):
+        sca.pp.qc_metrics(adata, genes="hg19", progress=False)
+    assert "tsse" not in adata.obs
+
+
 def test_a_mitochondrial_chromosome_that_is_not_there_is_refused(cells):
     with pytest.raises(KeyError, match="Chromosome 'chrX' is not in the genome"):
         sca.pp.qc_metrics(cells, genes=GENES, mito="chrX", progress=False)

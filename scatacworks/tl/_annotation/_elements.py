@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
-from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
-from scatacworks.genome import Genome, built_in_sizes
+from scatacworks.genome import Genome
 from scatacworks.io._peaks_read import read_bed as bed_columns
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+
+    from anndata import AnnData
 
 
 Intervals = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -69,13 +69,6 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
     start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
     summit = table["summit"].to_numpy(np.int64) if "summit" in table else (start + end) // 2
     return Elements(chroms, codes, start, end, np.clip(summit, start, np.maximum(end - 1, start)))
-
-
-def check_genes(data: object, genes: object) -> None:
-    """Refuse the genes of a built-in genome for an object that states another assembly."""
-    is_genome = isinstance(genes, Genome) or (isinstance(genes, str) and genes in built_in_sizes())
-    if is_genome and isinstance(data, AnnData):
-        require_assembly(genome_of(data), Genome(genes), "The regions are")
 
 
 def labels_of(index: AnnData, component_key: str) -> tuple[np.ndarray, np.ndarray]:

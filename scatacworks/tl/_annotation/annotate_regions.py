@@ -9,11 +9,11 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac, genome_of, require_assembly
+from scatacworks._anndata import atac, genome_of, require_assembly, require_genes
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import covered, largest_overlap, nearest
 from scatacworks.io._genes import read_genes
-from scatacworks.tl._annotation._elements import Elements, check_genes, elements_of, on_chromosomes, read_bed
+from scatacworks.tl._annotation._elements import Elements, elements_of, on_chromosomes, read_bed
 from scatacworks.tl._annotation._joins import component_columns, motif_column, region_components, trait_column
 
 if TYPE_CHECKING:
@@ -122,14 +122,14 @@ def annotate_regions(
     table, what = _table(data, key)
     elements = elements_of(table, genome=genome, what=what)
     columns: dict[str, Any] = {}
+    if isinstance(data, AnnData):
+        require_genes(data, genes, "The regions are")
+        require_assembly(genome_of(data), None if index is None else genome_of(index), "The regions are")
     if genes is not None:
-        check_genes(data, genes)
         columns |= _gene_columns(elements, genes, promoter)
     if classes is not None and not hasattr(classes, "items"):
         msg = f"classes is {classes!r}; expected a dict of a column's name -> its regions."
         raise TypeError(msg)
-    if index is not None and isinstance(data, AnnData):
-        require_assembly(genome_of(data), genome_of(index), "The regions are")
     for name, source in (classes or {}).items():
         columns |= _class_columns(elements, source, name)
     own = index is None or (isinstance(data, AnnData) and index is data and key is None)

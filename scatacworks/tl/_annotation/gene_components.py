@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, require_genes
 from scatacworks._arguments import share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
@@ -17,7 +17,6 @@ from scatacworks.tl._annotation._binomial import binomial_table, label_columns
 from scatacworks.tl._annotation._elements import (
     Elements,
     Intervals,
-    check_genes,
     elements_of,
     labels_of,
     on_chromosomes,
@@ -131,7 +130,7 @@ def gene_components(
         raise ValueError(msg)
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "downstream")
-    check_genes(index, genes)
+    require_genes(index, genes, "The regions are")
     genome = genome_of(index) if genome is None else genome
     elements = elements_of(index.var, genome=genome)
     labels, components = labels_of(index, component_key)

@@ -8,12 +8,11 @@ import numpy as np
 from scipy import sparse
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, require_genes
 from scatacworks._arguments import real, whole
 from scatacworks._core.gene_sites import near_starts
 from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
-from scatacworks.tl._annotation._elements import check_genes
 
 if TYPE_CHECKING:
     import os
@@ -104,7 +103,7 @@ def gene_scores(
     adata = _step.own(adata, copy=copy)
     cells = atac(adata, mod)
     _step.claim(cells, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)
-    check_genes(cells, genes)
+    require_genes(cells, genes, "The cells are")
     source = open_fragments(cells)
     table = read_genes(source.genome if genes is None else genes, genome=source.genome)
     codes = source.genome.resolve(table["chrom"])
