@@ -83,7 +83,8 @@ def trait_scores(
     layer
         Layer with the counts, instead of `X`.
     groupby
-        Column of `.obs`: also compare the mean score of every group with permuted cells.
+        Column of `.obs`, of a MuData as in :func:`~scatacworks.pp.pseudobulk`: also compare the mean score of every
+        group with permuted cells.
     n_permutations
         Permutations of cells for groups, and of seed cells for propagated scores.
     propagate

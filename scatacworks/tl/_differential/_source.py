@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks import _keys
+from scatacworks import _keys, _step
 from scatacworks._core.pileup import group_cut_sites
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anndata import AnnData
+    from mudata import MuData
 
     from scatacworks.genome import Genome
     from scatacworks.io._source import FragmentSource
@@ -168,10 +169,16 @@ class CellSource(GroupSource):
         return position.astype(np.int32), None, count.astype(np.uint32)
 
 
-def has_cut_sites(adata: AnnData, key: str) -> bool:
+def has_cut_sites(adata: AnnData, key: str | None) -> bool:
     """Tell whether a slot of `.uns` holds a pseudobulk."""
     slot = adata.uns.get(key)
     return hasattr(slot, "get") and (slot.get(_keys.CUT_SITES) is not None or slot.get("path") is not None)
+
+
+def take_groups(data: AnnData | MuData, adata: AnnData, key: str | None) -> None:
+    """Give the modality a grouping that a MuData has elsewhere, unless `key` names cut sites that were counted."""
+    if not has_cut_sites(adata, key):
+        _step.take_column(data, adata, key)
 
 
 def genome_for(adata: AnnData, key: str) -> Genome:

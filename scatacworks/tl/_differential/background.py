@@ -18,7 +18,7 @@ from scatacworks._regions import as_regions, as_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tl._differential import _stream, _universe
-from scatacworks.tl._differential._source import default_spans, genome_for, open_groups
+from scatacworks.tl._differential._source import default_spans, genome_for, open_groups, take_groups
 from scatacworks.tl._differential._store import KNOWN_BY, Background
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def background(
         Cells, `(n_cells, …)`.
     key
         The groups: a slot of `.uns` written by :func:`~scatacworks.pp.pseudobulk`, or a column of `.obs` or membership
-        in `.obsm`, which is then counted from the fragments on the fly, near the regions only.
+        in `.obsm`, of a MuData as in :func:`~scatacworks.pp.pseudobulk`, which is then counted from the fragments on
+        the fly, near the regions only.
     regions
         Where to work: what :func:`~scatacworks.tl.regions_around_genes` returns, or any other form of regions that
         :func:`~scatacworks.tl.denoise` takes.
@@ -147,7 +148,7 @@ def background(
     """
     tile = None if tile is None else whole(tile, "tile")
     result, target = _step.begin(adata, mod=mod, copy=copy)
-    _step.take_column(result, target, key)
+    take_groups(result, target, key)
     key_added = f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added
     _step.claim(target, key_added, "universe")
     network, name = _inputs.resolve_model(model)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import real, whole
+from scatacworks._arguments import real, share, whole
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._groups import group_name
@@ -19,6 +19,7 @@ from scatacworks.tl._differential._calibrated import calibrated_test
 from scatacworks.tl._differential._nearest import add_nearest_gene
 from scatacworks.tl._differential._paper import paper_test
 from scatacworks.tl._differential._replicates import Comparison, replicate_test
+from scatacworks.tl._differential._source import take_groups
 from scatacworks.tl._differential._store import Background, get_background, is_background
 from scatacworks.tl._differential._target import check_equal_weights, open_target, z_tracks
 from scatacworks.tl._differential._universe import as_arrays
@@ -116,8 +117,9 @@ def differential_regions(
     z_threshold, max_gap
         Of `method="paper"`: bases with `|z|` above the first are joined over at most so many bp.
     replicates
-        With `reference`: a column of `.obs` such as the sample; a key of `.obsm` with groups that share no cells; or a
-        number of parts into which each group's cells are divided at random.
+        With `reference`: a column of `.obs` such as the sample, of a MuData as in
+        :func:`~scatacworks.pp.pseudobulk`; a key of `.obsm` with groups that share no cells; or a number of parts into
+        which each group's cells are divided at random.
     universe, model, n_jobs
         With `reference`, or to make a background that is not there: as in :func:`~scatacworks.tl.background`.
     seed
@@ -180,8 +182,8 @@ def differential_regions(
     _step.claim(target, key_added, "top_z")
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
-        for column in (key, replicates):
-            _step.take_column(result, target, column)
+        take_groups(result, target, key)
+        _step.take_column(result, target, replicates)
         table, notes, genome, level = replicate_test(
             target,
             Comparison(
@@ -215,9 +217,7 @@ def _check(method: str, fdr: float) -> None:
     if method not in ("default", "paper"):
         msg = f'method={method!r} is unknown; expected "default" or "paper".'
         raise ValueError(msg)
-    if not 0 < real(fdr, "fdr") < 1:
-        msg = f"fdr is {fdr}; expected a number between 0 and 1."
-        raise ValueError(msg)
+    share(fdr, "fdr", inside=True)
 
 
 def _check_joining(z_threshold: float) -> None:

@@ -275,6 +275,22 @@ def test_of_a_file_cut_to_windows_these_are_the_default(windows_only, model, key
     assert tested["end"].max() <= regions["end"].max()
 
 
+def test_counted_groups_are_not_mistaken_for_a_column_of_another_modality(windows_only, model, mudata):
+    rna = anndata.AnnData(obs=windows_only.obs.rename(columns={"part": "kind"}))
+    data = mudata.MuData({"atac": windows_only, "rna": rna})
+    sca.pp.pseudobulk(data, "rna:kind", key_added="kind", progress=False)
+    regions = [("chrA", 5_000_000, 5_020_000)]
+    sca.tl.background(data, key="kind", regions=regions, model=model, progress=False)
+    sca.tl.differential_regions(
+        data, "p0", reference="p1", key="kind", replicates=2, regions=regions, model=model, progress=False
+    )
+    tables = [data.mod["atac"].uns["differential_regions"]]
+    sca.tl.differential_regions(
+        windows_only, "p0", reference="p1", key="part", replicates=2, regions=regions, model=model, progress=False
+    )
+    pd.testing.assert_frame_equal(tables[0], windows_only.uns["differential_regions"])
+
+
 def test_whatever_takes_long_has_a_bar(windows_only, model, capsys):
     regions = [("chrA", 5_000_000, 5_020_000)]
     sca.tl.background(windows_only, key="part", regions=regions, model=model)
