@@ -160,10 +160,8 @@ def read_bed(path: str | PathLike[str], names: Sequence[str]) -> pd.DataFrame:
     if len(positions) == 2 and not any(character.isdigit() for text in positions for character in text):
         lines = lines[1:]  # it names columns, in whatever way
     table = _text_of(path, lines, [*_BED[:3], *names], needed=3)
-    if (
-        len(table) and table["chrom"].iloc[0] != table["chrom"].iloc[0].strip()
-    ):  # blanks beside tabs, as LDetect's blocks
-        table["chrom"] = table["chrom"].str.strip()
+    if len(table) and table["chrom"].iloc[0] != table["chrom"].iloc[0].strip():
+        table["chrom"] = table["chrom"].str.strip()  # blanks beside tabs, as LDetect's blocks have them
     return _positioned(table, lines, path)
 
 

@@ -14,6 +14,7 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from scatacworks import _threads
+from scatacworks._arguments import share
 from scatacworks._core import motif_scan
 from scatacworks._fasta import open_fasta
 from scatacworks._logging import logger
@@ -98,9 +99,7 @@ def match(
 
     `background` are the frequencies of A, C, G and T; by default those of the sequences, the same for both strands.
     """
-    if not 0 < p_value < 1:
-        msg = f"p_value is {p_value}; expected a probability between 0 and 1."
-        raise ValueError(msg)
+    share(p_value, "p_value", inside=True)
     if background is not None:
         background = np.asarray(background, np.float64)
         if background.shape != (4,) or not (background > 0).all() or abs(background.sum() - 1) > 1e-3:

@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from scatacworks import _threads
+from scatacworks._arguments import share
 from scatacworks._core import motif_scan
 from scatacworks._fasta import open_fasta
 from scatacworks._logging import logger
@@ -139,9 +140,7 @@ def find_matches(
     motifs: Any, table: pd.DataFrame, fasta: Any, *, p_value: float, n_jobs: int | None, progress: bool
 ) -> dict[str, Sites]:
     """Find the best match of every motif in each region."""
-    if not 0 < p_value < 1:
-        msg = f"p_value is {p_value}; expected a probability between 0 and 1."
-        raise ValueError(msg)
+    share(p_value, "p_value", inside=True)
     loaded = load_motifs(motifs)
     if table.empty:
         msg = f"No nuclear chromosome of the regions is in {fasta}."

@@ -130,7 +130,7 @@ def test_errors(index):
         sca.tl.motif_enrichment(index)
     with pytest.raises(TypeError, match="Motif"):
         sca.tl.motif_enrichment(index, motifs=[])
-    with pytest.raises(ValueError, match="probability"):
+    with pytest.raises(ValueError, match="p_value is 0; expected a number between 0 and 1"):
         sca.tl.motif_enrichment(index, motifs=[GATA], p_value=0, progress=False)
     with pytest.raises(KeyError, match="gene_components"):
         sca.tl.tf_elements(index)
