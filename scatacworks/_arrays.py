@@ -18,15 +18,23 @@ def layer_names(adata: AnnData) -> list[str]:
     return sorted(name for name in adata.layers if name is not None)
 
 
-def matrix_of(adata: AnnData, layer: str | None) -> Any:
+def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
     """Return `.X`, or a layer, as it is stored.
 
     Raises
     ------
     KeyError
         If the layer is missing.
+    ValueError
+        If there is no `.X`, as before anything was counted.
     """
     if layer is None:
+        if adata.X is None:
+            msg = (
+                "The AnnData has no counts in .X; make them with sca.pp.count_regions, or with sca.tl.presence where "
+                "rows are samples."
+            )
+            raise ValueError(msg)
         return adata.X
     if layer not in adata.layers:
         msg = f"There is no layer {layer!r} (found: {layer_names(adata)}); give another, or None for .X."
@@ -51,11 +59,7 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     ValueError
         If a value is negative or not finite, or nothing was counted at all.
     """
-    matrix = matrix_of(adata, layer)
-    if matrix is None:
-        msg = "The AnnData has no counts in .X; make them with sca.pp.count_regions."
-        raise ValueError(msg)
-    counts = sparse.csr_matrix(in_memory(matrix))
+    counts = sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
     if not counts.count_nonzero():
         msg = "All counts are zero; count regions that the cells have fragments in (sca.pp.count_regions)."
         raise ValueError(msg)

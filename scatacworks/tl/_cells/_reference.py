@@ -50,7 +50,7 @@ def common_peaks(
         If fewer than 10 peaks are common, a peak is there twice, or the reference has missing or negative values.
     """
     if isinstance(reference, anndata.AnnData):
-        values = in_memory(reference.X)
+        values = in_memory(matrix_of(reference))
         values = values.toarray() if sparse.issparse(values) else values
         names, peaks = list(map(str, reference.obs_names)), reference.var_names
     elif not isinstance(reference, pd.DataFrame):

@@ -11,7 +11,7 @@ from scipy import sparse
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
-from scatacworks._arrays import embedding_of, in_memory, layer_names
+from scatacworks._arrays import embedding_of, in_memory, layer_names, matrix_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -98,7 +98,7 @@ def _averager(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:
 def _find(adata: AnnData, key: str) -> tuple[str, Any]:
     """Return the slot a key lies in, and its values."""
     if key == "X":
-        return "layers", in_memory(adata.X)
+        return "layers", in_memory(matrix_of(adata))
     for slot in ("layers", "obsm"):
         if key in getattr(adata, slot):
             return slot, getattr(adata, slot)[key]

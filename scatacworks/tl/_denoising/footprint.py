@@ -125,7 +125,7 @@ def footprint(
         ``core`` (bp), ``n_cut_sites`` (in the windows), ``depth`` (log2 of the shoulders over the core: how much less
         is cut where the protein sits) and ``accessibility`` (log2 of the shoulders over the ends of the window), with
         standard errors between sites, ``depth_se`` and ``accessibility_se``. Both use the ratios of observed to
-        expected.
+        expected, and are NaN where one of the two zones has no cut site.
     `bias` : float32, `(4**kmer,)`
         With `fasta`: preference of Tn5 for every word, 1 for none, in alphabetic order of the words. The word of a cut
         site at `p` is `[p - kmer // 2, p - kmer // 2 + kmer)`.

@@ -28,9 +28,6 @@ def row_blocks(index: AnnData, layer: str | None = None, *, size: int = BLOCK) -
     What is in memory comes as one block. Anything else (backed, zarr, dask) is read in blocks of about `size` values.
     """
     matrix = matrix_of(index, layer)
-    if matrix is None:
-        msg = "The AnnData has no .X; expected samples x elements."
-        raise ValueError(msg)
     if getattr(matrix, "format", "csr") == "csc" and not sp.issparse(matrix):
         matrix = matrix.to_memory()  # columns on disk cannot be read by rows
     parts = [sp.csr_matrix(matrix)] if sp.issparse(matrix) else _slices(matrix, size)

@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
-from scatacworks._arrays import in_memory
+from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
 from scatacworks._text import listed
@@ -171,7 +171,7 @@ def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> Ann
     values = signal_at_elements(index, tracks)
     known = np.nan_to_num(values)
     if threshold is None:
-        wanted = int(np.median(np.diff(sp.csr_matrix(in_memory(index.X)).indptr)))
+        wanted = int(np.median(np.diff(sp.csr_matrix(in_memory(matrix_of(index))).indptr)))
         level = np.sort(known, axis=1)[:, ::-1][:, min(max(wanted, 1), index.n_vars) - 1][:, None]
         present = (known >= level) & (known > 0)
     else:

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scatacworks import _keys, _step
-from scatacworks._arrays import in_memory
+from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
@@ -173,7 +173,7 @@ def _region_loadings(var: pd.DataFrame, reference: AnnData) -> tuple[np.ndarray,
         raise ValueError(msg)
     shape = (reference.n_vars, len(known))
     overlap = sp.csr_matrix((np.ones(len(region), np.float32), (element, region)), shape=shape)
-    present = sp.csr_matrix(in_memory(reference.X)).astype(np.float32) @ overlap
+    present = sp.csr_matrix(in_memory(matrix_of(reference))).astype(np.float32) @ overlap
     rows = loadings_of(reference, "obsm")
     target = np.asarray((present != 0).T.astype(np.float64) @ rows)
     loads = nnls(rows.T @ rows, np.ascontiguousarray(target))

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
-from scatacworks._arrays import in_memory
+from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.presence import count_new
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def saturation(
     n_subsets = whole(n_subsets, "n_subsets")
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "extrapolated")
-    present = sp.csr_matrix(in_memory(index.X)) != 0
+    present = sp.csr_matrix(in_memory(matrix_of(index))) != 0
     n = index.n_obs
     tally = np.bincount(np.asarray(present.sum(axis=0)).ravel().astype(np.int64), minlength=n + 1)
     mean = expected_new(tally)

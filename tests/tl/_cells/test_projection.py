@@ -76,6 +76,24 @@ def test_backed_cells_and_references_are_read(cells, bulk, tmp_path):
     np.testing.assert_allclose(stored[0].obsm["X_bulk"], cells.obsm["X_bulk"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        sca.tl.project_bulk,
+        lambda cells, reference: sca.tl.match_samples(cells, reference, layer=None),
+        lambda cells, _: sca.tl.smooth(cells, keys="X", n_neighbors=5),
+        lambda cells, _: sca.tl.saturation(cells),
+        lambda cells, _: sca.tl.project_vocabulary(cells, cells),
+    ],
+)
+def test_cells_that_were_not_counted_are_told(cells, bulk, function):
+    reference = anndata.AnnData(bulk.T)
+    empty = anndata.AnnData(obs=cells.obs, var=cells.var)
+    empty.obsm["X_lsi"], empty.varm["X_vocabulary"] = np.ones((200, 2)), np.ones((len(cells.var), 2))
+    with pytest.raises(ValueError, match=r"no counts in \.X; make them with sca\.pp\.count_regions"):
+        function(empty, reference)
+
+
 def test_an_anndata_reference_is_the_same(cells, bulk):
     reference = anndata.AnnData(bulk.T)
     first = sca.tl.project_bulk(cells, bulk, copy=True).obsm["X_bulk"]
