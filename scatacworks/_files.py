@@ -200,6 +200,12 @@ def require_replaceable(folder: str | os.PathLike[str], holds: str) -> Path:
     return folder
 
 
+def is_peak_file(path: str | os.PathLike[str]) -> bool:
+    """Tell a file of peaks (BED, narrowPeak, broadPeak, compressed or not) by its name."""
+    name = Path(path).name.lower().removesuffix(".gz").removesuffix(".bgz")
+    return name.endswith((".bed", ".narrowpeak", ".broadpeak"))
+
+
 def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
     """Return `path` as a :class:`~pathlib.Path`, or raise one clear sentence when it is missing, a folder or empty.
 

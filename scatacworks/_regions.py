@@ -14,6 +14,7 @@ import pandas as pd
 
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import merge
+from scatacworks._files import is_peak_file
 from scatacworks.io import read_peaks
 
 if TYPE_CHECKING:
@@ -204,8 +205,7 @@ def _is_position(part: Any, genome: Genome) -> bool:
 
 
 def _names_a_file(text: str) -> bool:
-    has_suffix = text.removesuffix(".gz").lower().endswith((".bed", ".narrowpeak", ".broadpeak"))
-    return has_suffix or Path(text).name != text or Path(text).is_file()
+    return is_peak_file(text) or Path(text).name != text or Path(text).is_file()
 
 
 def _whole(column: pd.Series) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import scatacworks as sca
+from scatacworks._regions import as_regions
 from scatacworks.prior import Guidance
 
 GENOME = sca.Genome({"chr1": 20_000, "chr2": 5_000}, name="small")
@@ -154,6 +155,18 @@ def test_chromosomes_that_a_genome_lacks_are_told(caplog):
     caplog.clear()
     sca.tl.prior(peaks[peaks["chrom"] != "chr21"], genome={"chr1": 1_000})
     assert "WARNING" not in [record.levelname for record in caplog.records]
+
+
+@pytest.mark.parametrize("ending", [".bed", ".bed.gz", ".bed.bgz", ".narrowPeak.bgz"])
+def test_a_file_of_peaks_is_known_by_its_name(tmp_path, ending):
+    text = b"chr1\t100\t300\tp\t0\t.\t1\t-1\t-1\t50\n"
+    (tmp_path / f"a{ending}").write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
+    for source in (tmp_path, tmp_path / f"a{ending}"):
+        with pytest.warns(UserWarning, match="a single sample"):
+            prior = sca.tl.prior(source, genome=GENOME)
+        assert prior.fraction("chr1", 0, 1_000).sum() == 200
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        as_regions(f"missing{ending}", GENOME)
 
 
 def test_storage_changes_nothing(tmp_path):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scatacworks._files import open_text, require_file
+from scatacworks._files import is_peak_file, open_text, require_file
 from scatacworks._text import listed
 from scatacworks.genome import Genome
 
@@ -26,7 +26,6 @@ _USUAL = (*_BED, "signal", "sample", "group")  # not guessed: names may be numbe
 _UCSC = {"chromStart": "start", "chromEnd": "end"}
 _PEAK = [*_BED, "signal", "p_value", "q_value"]
 _SKIPPED = ("#", "track", "browser")
-_SUFFIXES = (".bed", ".narrowpeak", ".broadpeak")
 
 
 def read_peaks(
@@ -111,7 +110,7 @@ def files_of(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> d
     path = Path(path).expanduser()
     if not path.is_dir():
         return {path.name: path}
-    files = {_stem(file): file for file in sorted(path.iterdir()) if _kind(file) in _SUFFIXES}
+    files = {_stem(file): file for file in sorted(path.iterdir()) if is_peak_file(file)}
     if not files:
         msg = f"There is no file of peaks (.bed, .narrowPeak, .broadPeak, also .gz) in the folder {path}."
         raise FileNotFoundError(msg)

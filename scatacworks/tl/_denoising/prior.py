@@ -16,6 +16,7 @@ from scatacworks._anndata import genome_of, require_no_mudata
 from scatacworks._arguments import whole
 from scatacworks._arrays import in_memory
 from scatacworks._core.runs import join_equal, sum_runs
+from scatacworks._files import is_peak_file
 from scatacworks._logging import logger
 from scatacworks._text import listed
 from scatacworks.genome import Genome
@@ -138,7 +139,7 @@ def _from_path(path: Path, n_samples: int | None) -> Prior:
         from anndata import read_h5ad
 
         return _from_anndata(read_h5ad(path))
-    if path.is_dir() or path.name.lower().removesuffix(".gz").endswith((".bed", ".narrowpeak", ".broadpeak")):
+    if path.is_dir() or is_peak_file(path):
         return _from_peaks(read_samples(path), str(path))
     return _from_elements(read_dhs_index(path), n_samples, str(path))
 
