@@ -75,7 +75,7 @@ def footprint(
     KeyError
         If footprints, a motif or a group are missing.
     ValueError
-        If `smooth` is even, or `motifs` empty.
+        If `smooth` is even or wider than the window, or `motifs` empty.
 
     Examples
     --------
@@ -91,12 +91,13 @@ def footprint(
     """
     import matplotlib.pyplot as plt
 
-    smooth, n_columns = whole(smooth, "smooth"), whole(n_columns, "n_columns")
+    n_columns = whole(n_columns, "n_columns")
+    adata = atac(adata, mod=mod)
+    stored = slot_of(adata, key, "sca.tl.footprint(adata, sites)", "offsets", "profile")
+    smooth = whole(smooth, "smooth", most=len(stored["offsets"]), of="the bp of a window")
     if smooth % 2 == 0:
         msg = f"smooth is {smooth}; expected an odd number of bp, so that lines are not moved."
         raise ValueError(msg)
-    adata = atac(adata, mod=mod)
-    stored = slot_of(adata, key, "sca.tl.footprint(adata, sites)", "offsets", "profile")
     names, labels = list(map(str, stored["motifs"])), list(map(str, stored["groups"]))
     shown = names[:12] if motifs is None else _named(motifs, stored["table"], names, key)
     wanted = chosen_groups(groups, labels)

@@ -402,5 +402,7 @@ def test_figures_refuse_what_is_not_there(adata, world):
         sca.pl.footprint(adata, "CTCF")
     with pytest.raises(KeyError, match="no group 'C'"):
         sca.pl.footprint(adata, groups=["C"])
+    with pytest.raises(ValueError, match="smooth is 503; expected a whole number from 1 to 301, the bp of a window"):
+        sca.pl.footprint(adata, smooth=503, show=False)
     with pytest.raises(ValueError, match="smooth is 4"):
         sca.pl.footprint(adata, smooth=4)
