@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scatacworks import _keys
 from scatacworks._anndata import atac, is_mudata
 from scatacworks._arguments import flag
@@ -134,5 +136,11 @@ def _require_same(joint: pd.Series, own: pd.Series) -> None:
 
 
 def params(**values: Any) -> dict[str, Any]:
-    """Return the parameters of a step with the package's version, in a form AnnData writes."""
+    """Return the parameters of a step with the package's version, in a form AnnData writes.
+
+    A `seed` is noted where it is a number; of a generator none could be told.
+    """
+    if "seed" in values:
+        seed = values["seed"]
+        values["seed"] = int(seed) if isinstance(seed, int | np.integer) else None
     return {**values, "version": version("scatacworks")}

@@ -23,7 +23,8 @@ def add_words(
 ) -> None:
     """Add the cuts at every word of `k` bases around them, and those expected from the neighbourhood.
 
-    The word of position `p` is `[p - k // 2, p - k // 2 + k)`. `seen` and `expected` are float64 `(4**k,)`.
+    The word of position `p` is `[p - k // 2, p - k // 2 + k)`. A cut at an unknown word is not seen, but counts for its
+    neighbourhood, whose density is taken over all 101 bases. `seen` and `expected` are float64 `(4**k,)`.
     """
     n, mask = len(codes), 4**k - 1
     share = 1.0 / (2 * NEIGHBOURS + 1)

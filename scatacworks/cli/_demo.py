@@ -9,8 +9,10 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._files import require_writable
+from scatacworks._palette import GREY
 from scatacworks.cli import _denoise
 from scatacworks.cli._common import note, say
+from scatacworks.pl._figure import FAINT, INK, LINE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +31,7 @@ _ENOUGH = 200  # other cells of a type, to compare with
 _SPARSE = (20, 40)  # cut sites of the fifty cells in a window that is hard to read
 _ZOOM = 7_000  # bp shown of such a window
 _MARKERS = ("MS4A1", "IL1B")
-_INK, _FAINT, _LINE, _GREY, _BLUE, _TEAL = "#26292e", "#6b7078", "#d5d8dc", "#8c8f94", "#0072b2", "#009e73"
+_BLUE, _TEAL = "#0072b2", "#009e73"
 
 Column = tuple[str, tuple[str, int, int]]
 """A cell type and a region."""
@@ -125,10 +127,10 @@ def headline(adata: AnnData, columns: Sequence[Column] | None = None) -> Figure:
         _draw_column(adata, places, name, region, [scale[name] for scale in scales])
         _mark(places, name, region, _gene_at(adata, region))
     rows = (
-        (f"{N_CELLS} cells", _FAINT),
+        (f"{N_CELLS} cells", FAINT),
         (f"{N_CELLS} cells,\ndenoised", _BLUE),
         ("guided by\nother types", _TEAL),
-        ("all other\ncells", _INK),
+        ("all other\ncells", INK),
     )
     for ax, (label, color) in zip(axes[:, 0], rows, strict=True):
         text = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9, "color": color, "fontweight": "bold"}
@@ -145,25 +147,25 @@ def _draw_column(
     denoised, guided = (track(adata, name, region, key=key) for key in (_keys.DENOISED, GUIDED))
     lines = [few * scales[0], denoised, guided, many * scales[1]]
     top = 1.04 * max(line.max() for line in lines)
-    for ax, line, color in zip(axes, lines, (_GREY, _BLUE, _TEAL, _INK), strict=True):
+    for ax, line, color in zip(axes, lines, (GREY, _BLUE, _TEAL, INK), strict=True):
         ax.fill_between(np.arange(region[1], region[2]), line, step="post", color=color, linewidth=0)
         ax.set(xlim=region[1:], ylim=(0, top), xticks=[], yticks=[])
         ax.spines[["top", "right", "left"]].set_visible(False)
-        ax.spines["bottom"].set(color=_LINE, linewidth=0.7)
+        ax.spines["bottom"].set(color=LINE, linewidth=0.7)
 
 
 def _mark(axes: Sequence[Axes], name: str, region: tuple[str, int, int], gene: str) -> None:
     """Write cell type, gene and position, and a scale bar."""
     chrom, start, end = region
-    axes[0].set_title(name, fontsize=9.5, color=_INK, loc="left", pad=16)
-    place = {"xycoords": "axes fraction", "textcoords": "offset points", "color": _FAINT, "fontsize": 7.5}
+    axes[0].set_title(name, fontsize=9.5, color=INK, loc="left", pad=16)
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "color": FAINT, "fontsize": 7.5}
     axes[0].annotate(gene, (0, 1), xytext=(0, 5), style="italic", **place)
     axes[0].annotate(f"{chrom}:{(start + end) / 2e6:.2f} Mb", (1, 1), xytext=(0, 5), ha="right", **place)
     bar = 5_000 if end - start > 2 * _ZOOM else 2_000
     right = end - (end - start) // 50
     across = axes[-1].get_xaxis_transform()
-    axes[-1].plot((right - bar, right), (-0.13, -0.13), color=_FAINT, linewidth=1.2, transform=across, clip_on=False)
-    place = {"xycoords": across, "textcoords": "offset points", "color": _FAINT, "fontsize": 7}
+    axes[-1].plot((right - bar, right), (-0.13, -0.13), color=FAINT, linewidth=1.2, transform=across, clip_on=False)
+    place = {"xycoords": across, "textcoords": "offset points", "color": FAINT, "fontsize": 7}
     label = f"{bar // 1_000} kb"
     axes[-1].annotate(label, (right - bar / 2, -0.13), xytext=(0, -3), ha="center", va="top", **place)
 

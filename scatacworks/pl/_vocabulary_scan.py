@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
+from scatacworks._palette import GREY
 from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def vocabulary_scan(
     looks = {
         "f1": ("F1", "#0b4f8a", 1.8),
         "auprc": ("area under precision and recall", "#c0504d", 1.4),
-        "precision": ("precision", "#8c8f94", 1.0),
+        "precision": ("precision", GREY, 1.0),
         "recall": ("recall", "#b9bcc0", 1.0),
     }
     for column, (name, color, width) in looks.items():

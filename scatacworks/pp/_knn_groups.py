@@ -153,7 +153,7 @@ def knn_groups(
             n_excluded=target.n_obs - len(cells),
             metric=metric,
             method=method,
-            seed=int(seed) if isinstance(seed, int | np.integer) else None,
+            seed=seed,
         ),
     }
     return result if copy else None

@@ -118,7 +118,7 @@ def subsample(
     _step.claim(target, key_added, "source_group", obsm=n_cells is not None)
     _step.take_column(result, target, groupby)
     rng = np.random.default_rng(seed)
-    params = _step.params(**given, n_repeats=n_repeats, seed=int(seed) if isinstance(seed, int | np.integer) else None)
+    params = _step.params(**given, n_repeats=n_repeats, seed=seed)
     if n_cells is not None:
         membership = _all_cells(target) if groupby is None else resolve_groups(target, groupby)
         target.obsm[key_added] = _drawn(membership, n_cells, n_repeats, rng)

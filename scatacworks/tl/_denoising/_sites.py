@@ -50,14 +50,24 @@ class Sites(NamedTuple):
         return self.center[here], self.reverse[here]
 
 
-def read_sites(sites: Any, genome: Genome) -> Iterator[tuple[str, Sites]]:
-    """Read matches in any form, motif by motif."""
+def read_sites(sites: Any, genome: Genome) -> dict[str, Sites]:
+    """Read matches in any form: motif -> its sites."""
+    found: dict[str, Sites] = {}
+    for name, table in _tables(sites):
+        if name in found:
+            msg = f"Two motifs of sites are called {name!r}; give each a name of its own."
+            raise ValueError(msg)
+        found[name] = _one_motif(table, genome, name)
+    return found
+
+
+def _tables(sites: Any) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Return the name of every motif and its matches."""
     if isinstance(sites, Mapping):
         if not sites:
             msg = "sites is an empty mapping; expected motif -> its matches."
             raise ValueError(msg)
-        for name, one in sites.items():
-            yield str(name), _one_motif(_table(one), genome, f"the sites of {name}")
+        yield from ((str(name), _table(one)) for name, one in sites.items())
         return
     table = _table(sites)
     column = _column(table, "motif")
@@ -65,11 +75,9 @@ def read_sites(sites: Any, genome: Genome) -> Iterator[tuple[str, Sites]]:
         if table[column].isna().any():
             msg = f"{int(table[column].isna().sum()):,} of {len(table):,} sites have no name in the column {column}."
             raise ValueError(msg)
-        for name, one in table.groupby(column, sort=False, observed=True):
-            yield str(name), _one_motif(one, genome, f"the sites of {name}")
+        yield from ((str(name), one) for name, one in table.groupby(column, sort=False, observed=True))
     else:
-        name = "sites" if isinstance(sites, pd.DataFrame) else Path(Path(sites).name.removesuffix(".gz")).stem
-        yield name, _one_motif(table, genome, name)
+        yield "sites" if isinstance(sites, pd.DataFrame) else Path(Path(sites).name.removesuffix(".gz")).stem, table
 
 
 def _column(table: pd.DataFrame, name: str) -> Any:

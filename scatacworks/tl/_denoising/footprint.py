@@ -180,7 +180,7 @@ def footprint(
         raise ValueError(msg)
     known = np.flatnonzero(kept.genome.nuclear).tolist() if fasta is None else with_sequence(kept.genome, fasta)
     if motifs is None:
-        found = on_chromosomes(dict(read_sites(sites, kept.genome)), known)
+        found = on_chromosomes(read_sites(sites, kept.genome), known)
     else:
         if isinstance(regions, str) and regions == _keys.PEAKS and regions not in target.uns:
             msg = f"There are no peaks in .uns[{regions!r}] to look for motifs in; run tl.call_peaks, or give regions=."

@@ -15,6 +15,8 @@ MOTIF = "GATTACAGCT"
 SITE = pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [120]})
 GENOME = sca.Genome({"chr1": LENGTH, "chr2": LENGTH, "chr3": 5_000})
 
+ONE_SITE = pd.DataFrame({"chrom": ["chr1"], "start": [1_000], "end": [1_020]})
+
 
 def pseudobulk(counts, groups=("A", "B")):
     """An AnnData whose groups have these cut sites: group -> chromosome -> one count per base."""
@@ -372,6 +374,7 @@ def test_a_copy_leaves_the_object_alone(adata, world):
         ({"motifs": "x.pfm", "fasta": True}, KeyError, "no peaks in .* run tl.call_peaks, or give regions="),
         ({"sites": 5}, TypeError, "sites is a int; expected a table"),
         ({"sites": {}}, ValueError, "empty mapping"),
+        ({"sites": dict.fromkeys([1, "1"], ONE_SITE)}, ValueError, "Two motifs of sites are called '1'"),
         ({"sites": "none.bed"}, FileNotFoundError, "none.bed"),
         ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [1]})}, KeyError, "end"),
         ({"sites": pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [700]})}, ValueError, "600 bp wide"),
