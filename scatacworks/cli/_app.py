@@ -38,6 +38,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warn
 Threshold = Annotated[float, typer.Option(min=0, help="Smallest probability in a peak.")]
 MinLength = Annotated[int, typer.Option(min=1, help="Smallest length of a peak, bp.")]
 MaxGap = Annotated[int, typer.Option(min=0, help="Largest stretch below the threshold within a peak, bp.")]
+Extra = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=FILE: an extra channel of the model, a BED or bigWig file; repeatable."),
+]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")]
 
 
@@ -86,6 +90,7 @@ def denoise(  # noqa: PLR0913 - one for each option
     ] = None,
     prior_exclude: Annotated[str, typer.Option(help="Samples of the prior to leave out, separated by commas.")] = "",
     prior_weight: Annotated[float, typer.Option(min=0, max=1, help="How far the prior corrects; 0: not at all.")] = 1,
+    extra: Extra = None,
     path: Annotated[
         Path | None, typer.Option(help="Keep the denoised tracks in this zarr store; a stopped run then goes on.")
     ] = None,
@@ -110,6 +115,7 @@ def denoise(  # noqa: PLR0913 - one for each option
     """Denoise the groups of a fragment file: bigWig tracks, peaks, an .h5ad and a report."""
     from scatacworks._files import without_empty_folders
     from scatacworks.cli import _denoise
+    from scatacworks.cli._common import parse_extra
 
     settings = _denoise.Settings(
         out=out,
@@ -118,6 +124,7 @@ def denoise(  # noqa: PLR0913 - one for each option
         prior=prior,
         prior_exclude=tuple(name.strip() for name in prior_exclude.split(",") if name.strip()),
         prior_weight=prior_weight,
+        extra=parse_extra(extra),
         path=path,
         tracks_only=tracks_only,
         peaks={"threshold": threshold, "min_length": min_length, "max_gap": max_gap},
@@ -189,6 +196,13 @@ def train(  # noqa: PLR0913 - one for each option
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Crops per update; by default the recipe's. Fewer take less memory.")
     ] = None,
+    peaks: Annotated[
+        Path | None, typer.Option(help="True peaks, a BED file; by default called from the deep tracks.")
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option(help="Predict this signal instead, such as ChIP-seq: bigWig(s); needs --peaks.")
+    ] = None,
+    extra: Extra = None,
     regions: Annotated[str | None, typer.Option(help="Only these: a BED file or a region.")] = None,
     validation: Annotated[
         list[str] | None, typer.Option(help="Chromosome or region for validation; repeatable.")
@@ -205,6 +219,7 @@ def train(  # noqa: PLR0913 - one for each option
     """Train a model on deep groups of your own."""
     from scatacworks._files import without_empty_folders
     from scatacworks.cli import _train
+    from scatacworks.cli._common import parse_extra
 
     options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions}
     options |= {"resume": resume, "overwrite": overwrite}
@@ -212,6 +227,7 @@ def train(  # noqa: PLR0913 - one for each option
     options |= {"settings": {name: value for name, value in settings.items() if value is not None}}
     options |= {"seed": seed, "n_jobs": 1 if n_jobs is None else n_jobs}
     options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
+    options |= {"peaks": peaks, "target": target, "extra": parse_extra(extra) or None}
     options |= {"validation": validation or None, "holdout": holdout or None}
     options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}
     with without_empty_folders(out):

@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scatacworks._files import require_file
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
 DEBUG = "SCATACWORKS_DEBUG"
 FAILED, BROKEN, INTERRUPTED = 1, 70, 130
 _SAME = (
     *("genome", "malformed", "regions", "prior", "prior_weight", "min_cells", "device", "n_jobs", "batch_size"),
-    *("noisy", "draw", "validation", "holdout", "resume", "overwrite", "devices"),
+    *("noisy", "draw", "validation", "holdout", "resume", "overwrite", "devices", "extra", "target", "peaks"),
 )
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME}
 _OPTIONS |= {"groups": "--group", "n_cells": "--cells", "exclude": "--prior-exclude"}
@@ -45,6 +48,21 @@ def say(text: str) -> None:
     """Write a line of results to standard output, unless `--quiet` was given."""
     if not _QUIET.get():
         typer.echo(text)
+
+
+def parse_extra(given: Sequence[str] | None) -> dict[str, Path]:
+    """Return the channels of `--extra NAME=FILE`, whose files exist."""
+    found = {}
+    for text in given or ():
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            msg = f"--extra is {text!r}; expected NAME=FILE, such as CTCF=ctcf_motifs.bed."
+            raise ValueError(msg)
+        if name in found:
+            msg = f"--extra names the channel {name!r} twice."
+            raise ValueError(msg)
+        found[name] = require_file(path, "file of an extra channel")
+    return found
 
 
 def note(text: str) -> None:

@@ -44,6 +44,7 @@ class Settings:
     prior: str | None = None
     prior_exclude: tuple[str, ...] = ()
     prior_weight: float = 1.0
+    extra: dict[str, Path] = field(default_factory=dict)
     path: Path | None = None
     tracks_only: bool = False
     peaks: dict[str, Any] = field(default_factory=dict)
@@ -118,9 +119,10 @@ def check(settings: Settings, genome: Genome) -> None:
     """Raise now what would otherwise be found only after the fragments are read: model, regions, places to show."""
     from scatacworks._regions import as_spans
     from scatacworks.models import load
-    from scatacworks.tl._denoising import _guidance
+    from scatacworks.tl._denoising import _extra, _guidance
 
     network = load(settings.model)
+    _extra.in_order(settings.extra, network)
     if settings.prior is None and (settings.prior_exclude or settings.prior_weight != 1):
         msg = "--prior-exclude and --prior-weight need --prior."
         raise ValueError(msg)
@@ -208,6 +210,7 @@ def denoise(data: AnnData | MuData, settings: Settings) -> None:
         regions=settings.regions,
         prior=None if settings.prior is None else read_prior(settings, genome),
         prior_weight=settings.prior_weight,
+        extra=settings.extra,
         path=settings.path,
         device=settings.device,
         batch_size=settings.batch_size,

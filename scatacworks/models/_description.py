@@ -50,6 +50,9 @@ def describe(
     digests |= {"noisy cut sites": _digest(part for s in both if s.noisy is not None for part in _sites(s.noisy, s))}
     digests |= {"noisy depth": _digest([sample.noisy_depth for sample in both])}
     digests |= {"numbers of cells": _digest([sample.cells and sample.cells.n_cells for sample in both])}
+    given = [s for s in both if s.target is not None]
+    digests |= {"target": _digest(part for s in given for part in _values(s.target, s))}
+    digests |= {"extra": _digest(part for s in both for name in s.extra for part in (name, *_values(s.extra[name], s)))}
     for name, samples in zip(("regions", "validation"), data, strict=True):
         digests[name] = _digest(part for sample in samples for part in _intervals(sample.regions))
     digests |= {"exclude": _digest(part for sample in both for part in _intervals(sample.exclude))}
@@ -82,6 +85,13 @@ def _sites(tracks: Tracks, sample: Sample) -> Iterable[Any]:
     for chrom in sample.regions:
         positions, _, counts = tracks.runs(sample.group, chrom)
         yield from (chrom, positions, counts)
+
+
+def _values(tracks: Tracks, sample: Sample) -> Iterable[Any]:
+    """Runs of a sample's group, or of the only one, where it is used."""
+    for chrom in sample.regions:
+        starts, lengths, values = tracks.runs(0 if len(tracks.groups) == 1 else sample.group, chrom)
+        yield from (chrom, starts, values) if lengths is None else (chrom, starts, lengths, values)
 
 
 def _intervals(found: Intervals) -> Iterable[Any]:

@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     ----------
     bins, counts
         Cut sites: bin, counted through all windows (int64), and how many there (float32); bins may repeat.
+    extra
+        Values of the extra channels, float32 `(n_windows, n_extra, n_bins)`, or `None`.
     gain, depth
         What the counts of a window are multiplied by, and its depth; float32 `(n_windows,)`.
     prior
@@ -42,6 +44,7 @@ class Batch(NamedTuple):
 
     bins: np.ndarray | Tensor
     counts: np.ndarray | Tensor
+    extra: np.ndarray | Tensor | None
     gain: np.ndarray | Tensor
     depth: np.ndarray | Tensor
     prior: np.ndarray | Tensor | None
@@ -149,12 +152,11 @@ class Pipeline:
 
     def inputs(self, batch: Batch) -> list[Tensor]:
         """Return what the network reads, from a batch on the device: counts, depth and, if it has one, the prior."""
-        shape = (len(batch.depth), self.model.n_channels, self.n_bins)
-        sites = torch.zeros((shape[0] * self.n_bins,), device=self.device)
-        sites.index_add_(0, batch.bins, batch.counts)  # whole numbers, so the order does not matter
-        sites = sites.view(shape[0], 1, self.n_bins) * batch.gain[:, None, None]
-        others = sites.new_zeros((shape[0], shape[1] - 1, shape[2]))
-        counts = torch.cat([sites, others], dim=1) if shape[1] > 1 else sites
+        n_windows = len(batch.depth)
+        counts = torch.zeros((n_windows * self.n_bins,), device=self.device)
+        counts.index_add_(0, batch.bins, batch.counts)  # whole numbers, so the order does not matter
+        counts = counts.view(n_windows, 1, self.n_bins) * batch.gain[:, None, None]
+        counts = counts if batch.extra is None else torch.cat([counts, batch.extra], dim=1)
         return [counts, batch.depth, *([] if batch.prior is None else [batch.prior])]
 
     def levels(self, *inputs: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ import numpy as np
 
 from scatacworks._core import windows
 from scatacworks._core.prior import fill_steps
+from scatacworks.models._extra import binned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
@@ -72,6 +73,19 @@ class GroupTape(NamedTuple):
         pointer, steps, values = self.prior
         tape = self.tape
         fill_steps(out, first, bin_size, tape.tape, tape.start, tape.end, pointer, self.chrom_index, steps, values)
+
+    def fill_extra(self, out: np.ndarray, first: int, bin_size: int, extra: Sequence[tuple[Tracks, int]]) -> None:
+        """Write the binned values of tracks, each with a group, from `first` on to `out` (n_tracks, n_bins)."""
+        out[:] = 0
+        tape, last = self.tape, first + out.shape[1] * bin_size
+        for i in range(max(int(np.searchsorted(tape.tape, first, side="right")) - 1, 0), len(tape.tape)):
+            shift = int(tape.tape[i] - tape.start[i])  # tape position = genome position + shift
+            low, high = max(int(tape.start[i]), first - shift), min(int(tape.end[i]), last - shift)
+            if low >= high:
+                break
+            own = slice((low + shift - first) // bin_size, (high + shift - first) // bin_size)
+            for channel, (tracks, group) in enumerate(extra):
+                out[channel, own] = binned(tracks, group, int(tape.chrom[i]), (low, high), bin_size)
 
     def fill(self, out: np.ndarray, first: int, bin_size: int) -> None:
         """Write the binned cut sites of the tape from `first` on to `out` (n_bins,)."""

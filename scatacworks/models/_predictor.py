@@ -82,6 +82,9 @@ class Predictor:
         Compute in bfloat16 where that is safe.
     guidance
         A prior as every group sees it, for a model with a guide.
+    extra
+        Tracks of the model's extra channels, in its order, each of one group or of those of `cut_sites`. They reach
+        everywhere, so nothing is skipped.
     """
 
     def __init__(
@@ -99,13 +102,21 @@ class Predictor:
         core: int | None = None,
         amp: bool = False,
         guidance: Guidance | None = None,
+        extra: Sequence[Tracks] = (),
     ) -> None:
         if guidance is None and model.has_guide:
             model = without_guide(model)  # whose context is narrower
         model.check_geometry()
+        if len(extra) != len(model.extra_channels):
+            msg = (
+                f"The model {model.card['name']!r} reads {len(model.extra_channels)} extra channels "
+                f"({', '.join(model.extra_channels)}) and got {len(extra)}; tl.denoise takes them by extra=."
+            )
+            raise ValueError(msg)
+        self.extra = tuple(extra)
         self.guidance = guidance
         self.kinds = KINDS[:2] if guidance is None else KINDS
-        self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip
+        self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip and not extra
         self.device = pick_device(device)
         self.n_jobs = _threads.resolve(n_jobs)
         if not isinstance(rounding, Rounding | None):
@@ -248,6 +259,8 @@ class Predictor:
         for i, (tape, first) in enumerate(batch):
             tape.fill(counts[i, 0], first - model.halo, model.bin_size)
             counts[i, 0] *= self.gain[tape.group]
+        if self.extra:
+            counts[:, 1:] = self._extra(batch)
         depth = np.array([self.depth[tape.group] for tape, _ in batch], np.float32)
         prior = self._prior(batch)
         with self._explain_memory():
@@ -269,6 +282,16 @@ class Predictor:
         out = np.empty((len(batch), len(CHANNELS), self._n_bins), np.float32)
         for i, (tape, first) in enumerate(batch):
             tape.fill_prior(out[i], first - self.model.halo, self.model.bin_size)
+        return out
+
+    def _extra(self, batch: list[Window]) -> np.ndarray | None:
+        """Values of the extra channels in windows, float32 `(n_windows, n_extra, n_bins)`."""
+        if not self.extra:
+            return None
+        out = np.empty((len(batch), len(self.extra), self._n_bins), np.float32)
+        for i, (tape, first) in enumerate(batch):
+            group = self.cut_sites.groups[tape.group]
+            tape.fill_extra(out[i], first - self.model.halo, self.model.bin_size, [(one, group) for one in self.extra])
         return out
 
     def _encode(self, output: int, values: np.ndarray, tape: GroupTape, first: int) -> Iterator[Piece]:
@@ -295,7 +318,8 @@ class Predictor:
         groups = [tape.group for tape, _ in batch]
         gain, depth = self.gain[groups], self.depth[groups].astype(np.float32)
         fill = np.ascontiguousarray(self.left_out[owners[:, 1]].T, np.int16)
-        return _device.Batch(bins, counts, gain, depth, self._prior(batch), *stretches, fill), owners
+        inputs = bins, counts, self._extra(batch), gain, depth, self._prior(batch)
+        return _device.Batch(*inputs, *stretches, fill), owners
 
     def _on_device(self, batch: list[Window]) -> list[Piece]:
         """Denoise one batch, all of it on the device."""

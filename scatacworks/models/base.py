@@ -18,6 +18,7 @@ _CARD_DEFAULTS: dict[str, Any] = {
     "depth_range": [5e4, 2e7],
     "extension": 100,
     "convention": "10x",
+    "signal": "coverage",
     "genome": "",
     "data": "",
     "licence": "",
@@ -38,7 +39,8 @@ def new_card(**values: Any) -> dict[str, Any]:
         ``name``, ``architecture``, ``version``; ``target_depth`` (cut sites per 3.1e9 bp that the signal is scaled
         to); ``input_depth`` (the one depth of the training input, `None` for a depth-aware model); ``depth_range``
         (cut sites, smallest and largest in training); ``extension`` (bp to either side of a cut site);
-        ``convention`` (``"10x"`` or ``"atacworks"``); ``genome``; ``data``; ``licence``; ``split``; ``metrics``;
+        ``convention`` (``"10x"`` or ``"atacworks"``); ``signal`` (``"coverage"`` of cut sites, or a ``"target"`` in a
+        unit of its own); ``genome``; ``data``; ``licence``; ``split``; ``metrics``;
         ``limits``.
 
     Returns

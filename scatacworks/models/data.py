@@ -13,6 +13,7 @@ from scatacworks._core.pileup import box_coverage
 from scatacworks._core.spans import painted
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.models._cells import CellSites
+from scatacworks.models._extra import binned
 from scatacworks.models._labels import label_peaks
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ class Sample:
     cells
         Cut sites by cell; then versions can be made by drawing cells or fragments instead of thinning sites.
     extra
-        Name of an extra input channel -> tracks with its values.
+        Name of an extra input channel -> tracks with its values, of one group or with this group.
+    target
+        Tracks with the signal to predict, of one group or with this group; the coverage of the clean cut sites, scaled
+        by depth, when `None`. With it, `peaks` are needed.
     weight
         Relative frequency of this sample in training.
     name
@@ -71,6 +75,7 @@ class Sample:
     noisy_depth: float | None = None
     cells: CellSites | None = None
     extra: dict[str, Tracks] = field(default_factory=dict)
+    target: Tracks | None = None
     weight: float = 1.0
     name: str = ""
 
@@ -81,6 +86,9 @@ class Sample:
             raise ValueError(msg)
         if self.noisy is not None:
             self._check_pair()
+        if self.target is not None and self.peaks is None:
+            msg = f"{self.name!r} has a target and no peaks; give those of the target."
+            raise ValueError(msg)
         if self.peaks is None:
             self.peaks = self._call()
         if not any(_meet(rows, self.peaks[chrom]) for chrom, rows in self.regions.items() if chrom in self.peaks):
@@ -248,23 +256,28 @@ class Drawer:
     ) -> dict[str, np.ndarray]:
         """Assemble input, target, labels and mask of one crop.
 
-        ``counts`` (n_channels, n_bins with halo), ``depth`` (), ``target`` (n_core_bins) mean clean coverage,
+        ``counts`` (n_channels, n_bins with halo), ``depth`` (), ``target`` (n_core_bins) mean signal to predict,
         ``exposure`` () by which the signal is multiplied to be compared with it, ``label`` and ``mask`` (n_core_bins).
         """
         first, n_bins = begin - self.halo, (self.core + 2 * self.halo) // self.bin_size
+        reach = first, first + n_bins * self.bin_size
         counts = np.zeros((1 + len(self.channels), n_bins), np.float32)
         counts[0] = np.bincount((noisy[0] - first) // self.bin_size, weights=noisy[1], minlength=n_bins)
         for i, name in enumerate(self.channels, start=1):
-            dense = sample.extra[name].window(sample.group, chrom, first, first + n_bins * self.bin_size)
-            counts[i] = dense.reshape(-1, self.bin_size).mean(axis=1)
+            counts[i] = binned(sample.extra[name], sample.group, chrom, reach, self.bin_size)
         end = begin + self.core
+        if sample.target is None:
+            target = self._bins(self._coverage(sample, chrom, begin, end))
+            exposure = exposure * sample.depth / self.target_depth
+        else:
+            target, exposure = binned(sample.target, sample.group, chrom, (begin, end), self.bin_size), 1.0
         label = painted(sample.peaks.get(chrom), begin, end)
         mask = painted(sample.regions.get(chrom), begin, end) & ~painted(sample.exclude.get(chrom), begin, end)
         return {
             "counts": counts,
             "depth": np.float32(depth),
-            "target": self._bins(self._coverage(sample, chrom, begin, end)),
-            "exposure": np.float32(exposure * sample.depth / self.target_depth),
+            "target": target,
+            "exposure": np.float32(exposure),
             "label": self._bins(label),
             "mask": (self._bins(mask) == 1).astype(np.float32),
         }

@@ -40,6 +40,7 @@ def predict(
     core: int | None = None,
     amp: bool = False,
     guidance: Guidance | None = None,
+    extra: Sequence[Tracks] = (),
 ) -> tuple[Tracks, ...]:
     """Denoise cut sites.
 
@@ -78,6 +79,9 @@ def predict(
         Compute in bfloat16 where torch's autocast does so.
     guidance
         A prior as every group sees it (:class:`~scatacworks.prior.Guidance`), for a model with a guide.
+    extra
+        Tracks of the model's extra channels, in its order, each of one group or of those of `cut_sites`. Nothing is
+        skipped then.
 
     Returns
     -------
@@ -102,7 +106,7 @@ def predict(
     """
     options = {"regions": regions, "device": device, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
     predictor = Predictor(
-        model, cut_sites, depth=depth, rounding=rounding, core=core, amp=amp, guidance=guidance, **options
+        model, cut_sites, depth=depth, rounding=rounding, core=core, amp=amp, guidance=guidance, extra=extra, **options
     )
     results = run_all(predictor, progress=progress)
     return to_tracks(predictor, results, output_scale(model, target_depth, len(cut_sites.groups)))

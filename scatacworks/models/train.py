@@ -270,7 +270,7 @@ def _stoppable(last: Path | None) -> Iterator[None]:
         raise KeyboardInterrupt(msg) from None
 
 
-def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
+def start(model: str | PathLike[str] | Model, seed: int = 0, *, extra_channels: tuple[str, ...] = ()) -> Model:
     """Make the network that training starts from.
 
     Parameters
@@ -280,6 +280,8 @@ def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
         network, returned as it is; or what :func:`~scatacworks.models.load` takes.
     seed
         Seed of the weights.
+    extra_channels
+        Names of the extra channels of a new network.
 
     Returns
     -------
@@ -291,6 +293,8 @@ def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
         If there is neither an architecture nor a model of that name.
     TypeError
         If it is none of these, such as a class.
+    ValueError
+        If an architecture is to read extra channels and does not.
     """
     if not isinstance(model, Model | str | PathLike):
         shown = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
@@ -303,9 +307,14 @@ def start(model: str | PathLike[str] | Model, seed: int = 0) -> Model:
             msg = f"{error} Architectures to start anew are {', '.join(architectures())}."
             raise FileNotFoundError(msg) from None
         return without_guide(network) if network.has_guide else network
+    architecture = architectures()[str(model)]
+    shape = {"extra_channels": extra_channels} if extra_channels else {}
+    if shape and "extra_channels" not in {field.name for field in dataclasses.fields(architecture.config_class)}:
+        msg = f"A {model} reads cut sites alone; for the channels {', '.join(extra_channels)} take a BinnedUNet."
+        raise ValueError(msg)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return architectures()[str(model)]()
+        return architecture(architecture.config_class(**shape)) if shape else architecture()
 
 
 def _trainer(

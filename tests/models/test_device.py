@@ -87,6 +87,7 @@ def some_batch(model, n_windows, core, seed):
     return n_bins, Batch(
         bins,
         np.ones(len(bins), np.float32),
+        None,
         np.ones(n_windows, np.float32),
         np.full(n_windows, 1e6, np.float32),
         None,

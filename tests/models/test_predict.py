@@ -22,9 +22,9 @@ SIZES = {"chr1": 70_000, "chrEmpty": 3_000, "chr2": 41_003, "chrTiny": 77}
 FINE = Rounding(signal=1e-3, logit=5e-4, lowest=1e-7)
 
 
-def small_unet(seed=0):
+def small_unet(seed=0, **options):
     torch.manual_seed(seed)
-    model = BinnedUNet(BinnedUNetConfig(channels=(8, 8, 8), dilations=(1, 2)))
+    model = BinnedUNet(BinnedUNetConfig(channels=(8, 8, 8), dilations=(1, 2), **options))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -62,15 +62,18 @@ def genome():
     return sca.Genome(SIZES)
 
 
-def whole_chromosome(model, sites, depth, group, chrom):
+def whole_chromosome(model, sites, depth, group, chrom, *, extra=()):
     """Signal and probability of all bases from one window over the whole chromosome, in float64."""
     size = sites.genome.sizes[chrom]
     padded = -(-size // model.stride) * model.stride
     counts = sites.window(group, chrom, -model.halo, padded + model.halo).astype(np.float64)
-    binned = counts.reshape(-1, model.bin_size).sum(1)
+    channels = [counts.reshape(-1, model.bin_size).sum(1)]
+    for tracks in extra:
+        values = tracks.window(group if len(tracks.groups) > 1 else 0, chrom, -model.halo, padded + model.halo)
+        channels.append(np.nan_to_num(values.astype(np.float64)).reshape(-1, model.bin_size).mean(1))
     model = model.double()
     with torch.no_grad():
-        out = model(torch.from_numpy(binned)[None, None], torch.tensor([depth], dtype=torch.float64))
+        out = model(torch.from_numpy(np.stack(channels))[None], torch.tensor([depth], dtype=torch.float64))
     model.float()
     signal, logit = (values[0].numpy() for values in out)
     if model.bin_size > 1:
@@ -94,6 +97,47 @@ def test_every_base_equals_one_window_over_the_chromosome(genome, make, skip):
     for group, depth in (("a", 2e6), ("b", 5e5)):
         for chrom in genome.chroms:
             assert_close(tracks, whole_chromosome(model, sites, depth, group, chrom), group, chrom)
+
+
+def some_extra(genome, seed=2):
+    """A channel for all groups, dense and with gaps that are not known, and one of intervals for each group."""
+    rng = np.random.default_rng(seed)
+    dense, sparse = [], []
+    for chrom, size in genome.sizes.items():
+        at = np.arange(0, size, 37, dtype=np.int32)
+        values = rng.normal(size=len(at)).astype(np.float32)
+        values[rng.random(len(at)) < 0.1] = np.nan
+        dense.append((chrom, [(at, np.minimum(37, size - at).astype(np.int32), values)]))
+        motifs = [np.unique(rng.integers(0, max(size - 19, 1), size // 2_000)).astype(np.int32) for _ in range(2)]
+        motifs = [m[np.diff(m, prepend=-99) >= 19] for m in motifs]
+        sparse.append((chrom, [(m, np.full(len(m), 19, np.int32), np.ones(len(m), np.float32)) for m in motifs]))
+    groups = (["all"], dense), (["a", "b"], sparse)
+    return [sca.Tracks.from_chromosomes(names, genome, rows) for names, rows in groups]
+
+
+@pytest.mark.parametrize("make", [small_unet, small_resnet])
+@pytest.mark.parametrize("core", [3 * 128, 40_960])
+def test_extra_channels_are_read_everywhere(genome, make, core):
+    extra, sites = some_extra(genome), some_sites(genome)
+    model = make(extra_channels=("x", "y"))
+    options = {"rounding": FINE, "progress": False, "n_jobs": 2, "batch_size": 3}
+    tracks = predict(model, sites, depth=[2e6, 5e5], core=core, extra=extra, **options)
+    for group, depth in (("a", 2e6), ("b", 5e5)):
+        for chrom in genome.chroms:
+            assert_close(tracks, whole_chromosome(model, sites, depth, group, chrom, extra=extra), group, chrom)
+    regions = {0: np.array([[0, 130], [30_000, 30_001], [30_300, 69_999]])}
+    part = predict(model, sites, depth=[2e6, 5e5], extra=extra, regions=regions, **options)
+    for whole, cut in zip(tracks, part, strict=True):
+        for start, end in regions[0]:
+            one, other = (t.window("b", "chr1", start, end) for t in (whole, cut))
+            np.testing.assert_allclose(np.sqrt(one), np.sqrt(other), atol=2e-3)
+
+
+def test_a_model_without_its_extra_channels_is_refused(genome):
+    model, sites = small_unet(extra_channels=("x", "y")), some_sites(genome)
+    for extra in ((), some_extra(genome)[:1]):
+        with pytest.raises(ValueError, match=r"reads 2 extra channels \(x, y\) and got"):
+            predict(model, sites, depth=[2e6, 5e5], extra=extra, progress=False)
 
 
 def same(a, b, tolerance):
@@ -343,6 +387,14 @@ def test_the_way_of_a_gpu_gives_the_same_tracks(genome, make, skip, device_way):
         for one, other in zip(ours, truth, strict=True):
             np.testing.assert_allclose(one.fill, other.fill, rtol=0.02)
             assert one.n_runs == pytest.approx(other.n_runs, rel=0.02, abs=4)
+
+
+def test_the_way_of_a_gpu_reads_extra_channels(genome, device_way):
+    how, allowed = device_way
+    sites, model = some_sites(genome), small_unet(extra_channels=("x", "y"))
+    options = {"depth": [2e6, 5e9], "extra": some_extra(genome), "core": 128 * 9, "batch_size": 4}
+    ours, truth = predict(model, sites, **options, **how), on_the_cpu(model, sites, **options)
+    assert same(truth, ours, tolerance=0.11) < allowed
 
 
 def test_the_way_of_a_gpu_gives_the_same_guided_tracks(genome, device_way):

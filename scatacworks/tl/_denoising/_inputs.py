@@ -112,6 +112,12 @@ def resolve_scale(model: Model, target_depth: float | str | None, depths: np.nda
     """Return the factor from the model's depth to the one asked for, per group."""
     from scatacworks.models.predict import output_scale
 
+    if target_depth is not None and model.card["signal"] != "coverage":
+        msg = (
+            f"The model {model.card['name']!r} predicts a signal in the unit of the target that it was trained on, "
+            "which no depth scales; leave out target_depth."
+        )
+        raise ValueError(msg)
     if isinstance(target_depth, str):
         if target_depth != "input":
             msg = f'target_depth={target_depth!r} is unknown; expected a number, "input" or None.'

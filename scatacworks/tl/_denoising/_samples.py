@@ -23,10 +23,12 @@ from scatacworks._depth import depths, given_depths, nuclear_sums
 from scatacworks._regions import as_spans, nuclear_spans
 from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
+from scatacworks.io._peaks_read import read_peaks
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
 
     import pandas as pd
 
@@ -149,6 +151,11 @@ def intervals(regions: Any, genome: Genome) -> Intervals:
     """Regions in any form, or the nuclear genome where it is `None`, as chromosome -> (n, 2) starts and ends."""
     by_code = nuclear_spans(genome) if regions is None else as_spans(regions, genome)
     return {genome.chroms[code]: rows for code, rows in by_code.items()}
+
+
+def peak_table(peaks: pd.DataFrame | str | PathLike[str], genome: Genome) -> pd.DataFrame:
+    """Peaks as a table: as given, or read from a file or folder."""
+    return read_peaks(peaks, genome=genome) if isinstance(peaks, str) or hasattr(peaks, "__fspath__") else peaks
 
 
 def peak_intervals(peaks: pd.DataFrame | None, group: str, genome: Genome) -> Intervals | None:

@@ -14,7 +14,7 @@ from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_spans, spans_frame
 from scatacworks.get import tracks as get_tracks
-from scatacworks.tl._denoising import _guidance, _inputs
+from scatacworks.tl._denoising import _extra, _guidance, _inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
 
 
-def denoise(
+def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with defaults
     adata: AnnData | MuData,
     *,
     model: str | PathLike[str] | Model = "default",
@@ -45,6 +45,7 @@ def denoise(
     prior: Prior | AnnData | pd.DataFrame | Mapping[str, Any] | str | PathLike[str] | None = None,
     prior_weight: float = 1.0,
     prior_match: bool = True,
+    extra: Mapping[str, Any] | None = None,
     rounding: Rounding | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
     device: str | torch.device | None = None,
@@ -99,6 +100,9 @@ def denoise(
     prior_match
         Weigh the samples of the prior by how well they explain the cut sites of each group; otherwise all count the
         same, for every group, as :func:`~scatacworks.tl.background` needs it.
+    extra
+        What a model with extra channels (``model.extra_channels``) reads beside the cut sites: name of a channel -> as
+        for :func:`~scatacworks.tl.train`. Nothing is skipped then, since a channel may reach where no cut site does.
     rounding
         Steps to store values in, a :class:`scatacworks.models.Rounding`.
     precision
@@ -133,7 +137,7 @@ def denoise(
 
     `.uns[key_added]["signal"]` : dict
         The form of a :class:`~scatacworks.Tracks`: expected coverage per base, float32; a cut site counts for its
-        base and the model's extension to both sides.
+        base and the model's extension to both sides. Of a model trained on another `target`, that signal.
     `.uns[key_added]["probability"]` : dict
         Likewise, the probability of the base lying in a peak, float32. With `path`, `.uns[key_added]["path"]` instead
         of both.
@@ -142,7 +146,8 @@ def denoise(
     `.uns[key_added]["prior"]` : dict
         Only with a prior, its form as :meth:`Prior.to_dict` gives it.
     `.uns[key_added]["params"]` : dict
-        Model and its hash, depths, extension, convention, rounding, versions; with a prior its hash, source and rows,
+        Model and its hash, depths, extension, convention, rounding, versions; the names of extra channels and a hash of
+        their values; with a prior its hash, source and rows,
         and for every group the number of samples, their weights (mean 1) and the share of cut sites they explain.
     `.uns[key_added]["regions"]` : DataFrame
         Only with `regions`: `chrom`, `start`, `end` of what was computed.
@@ -154,10 +159,10 @@ def denoise(
     FileNotFoundError
         If there is no such model.
     ValueError
-        If the model has no trained weights or does not fit the cut sites, or an argument is out of range; if there is
-        a prior and the model has no guide, the prior is of another genome, or no other group is left for `"self"`; if
-        another slot shows the store at `path`, or unfinished work of another run waits there; if
-        `.uns[key_added]` holds another kind of result.
+        If the model has no trained weights or does not fit the cut sites, or an argument is out of range; if `extra` is
+        not what the model reads, or of another genome; if there is a prior and the model has no guide, the prior is of
+        another genome, or no other group is left for `"self"`; if another slot shows the store at `path`, or
+        unfinished work of another run waits there; if `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else, is a file or cannot be written to.
 
@@ -182,7 +187,7 @@ def denoise(
     from scatacworks.models.checkpoint import fingerprint
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
-    _step.claim(target, key_added, _keys.PROBABILITY, "target_depth")
+    _step.claim(target, key_added, _keys.PROBABILITY, "lowest_probability")
     path = None if path is None else _free_store(target, store_path(path), key_added)
     network, name = _inputs.resolve_model(model)
     cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
@@ -194,6 +199,8 @@ def denoise(
     _inputs.warn_if_untouched(cut_sites, wanted)
     how = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
     scale = _inputs.resolve_scale(network, target_depth, depths)
+    reader = _extra.Reader(cut_sites.groups, cut_sites.genome, n_jobs, target.uns)
+    channels = _extra.in_order(reader.channels(extra), network)
     guidance = None
     if prior is not None:
         _guidance.check(network, prior_weight)
@@ -203,10 +210,12 @@ def denoise(
             guidance = _guidance.from_others(target, key, cut_sites.groups, others, **options)
         else:
             guidance = _guidance.external(prior, cut_sites, **options)
-    predictor = Predictor(network, cut_sites, depth=depths, regions=wanted, rounding=rounding, guidance=guidance, **how)
+    what = {"regions": wanted, "guidance": guidance, "extra": channels}
+    predictor = Predictor(network, cut_sites, depth=depths, rounding=rounding, **what, **how)
     params = {"key": key, "model": name, "model_hash": fingerprint(network)}
     params |= _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {}))
     params |= {} if guidance is None else _guidance.describe(guidance, match=prior_match)
+    params |= {} if not channels else {"extra": list(network.extra_channels), "extra_hash": _extra.digest(channels)}
     stored = _run(predictor, scale, params, path, progress=progress)
     stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
     stored |= {} if wanted is None else {"regions": spans_frame(wanted, cut_sites.genome)}
@@ -259,12 +268,13 @@ def _run(
 def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, source: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters and provenance, in a form AnnData writes."""
     model, rounding = predictor.model, predictor.rounding
+    is_scaled = model.card["signal"] == "coverage"
     return _step.params(
+        **({"target_depth": scale * model.target_depth} if is_scaled else {}),
         model_version=str(model.card["version"]),
         architecture=model.architecture,
         groups=np.asarray(predictor.cut_sites.groups, dtype=object),
         depth=depths,
-        target_depth=scale * model.target_depth,
         extension=int(model.card["extension"]),
         convention=str(source.get("convention", model.card["convention"])),
         model_convention=str(model.card["convention"]),

@@ -42,7 +42,7 @@ def evaluate(
     key: str = _keys.DENOISED,
     pseudobulk_key: str = _keys.PSEUDOBULK,
     groups: Sequence[str] | None = None,
-    peaks: pd.DataFrame | None = None,
+    peaks: pd.DataFrame | str | PathLike[str] | None = None,
     differential: tuple[str, str] | pd.DataFrame | None = None,
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     exclude: pd.DataFrame | None = None,
@@ -77,7 +77,8 @@ def evaluate(
     groups
         Groups to score; all by default, or those of `differential`.
     peaks
-        True peaks (``chrom``, ``start``, ``end``, maybe ``group``); by default called from `truth` by the paper's rule.
+        True peaks (``chrom``, ``start``, ``end``, maybe ``group``), a BED or narrowPeak file, or a folder of them; by
+        default called from `truth` by the paper's rule.
     differential
         Two groups, whose peaks that do not overlap any of the other's are scored apart as well; or such intervals
         (``chrom``, ``start``, ``end``, maybe ``group``). A track that shows an average of groups fails there.
@@ -159,7 +160,7 @@ def evaluate(
     depths = _samples.depths_of(adata, pseudobulk_key, names, depth)
     deep, shallow = full.select(names), shallow.select(names)
     deep_depths = _samples.depths_of(truth, pseudobulk_key, names)
-    peaks = call_truth(deep, deep_depths, extend) if peaks is None else peaks
+    peaks = call_truth(deep, deep_depths, extend) if peaks is None else _samples.peak_table(peaks, deep.genome)
     apart = differential if pair is None else peaks_of_one(peaks, pair)
     found = present(regions, truth, pseudobulk_key, absent)
     where = None if found is None else _frame(found)

@@ -12,12 +12,12 @@ from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._text import listed
-from scatacworks.tl._denoising import _samples
+from scatacworks.tl._denoising import _extra, _samples
 from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
 
     import pandas as pd
@@ -45,7 +45,9 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     key: str = _keys.PSEUDOBULK,
     depth: float | Sequence[float] | Mapping[str, float] | None = None,
     noisy_depth: float | Sequence[float] | Mapping[str, float] | None = None,
-    peaks: pd.DataFrame | None = None,
+    peaks: pd.DataFrame | str | PathLike[str] | None = None,
+    target: Tracks | Files | None = None,
+    extra: Mapping[str, Any] | None = None,
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     validation: str | Sequence[str] | None = None,
     holdout: str | Sequence[str] | None = None,
@@ -100,7 +102,15 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         mapping; measured when `None`.
     peaks
         True peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open) and, where they differ between
-        groups, ``group``.
+        groups, ``group``; or a BED or narrowPeak file, or a folder of them named by the groups.
+    target
+        Signal to predict in place of the groups' own deep coverage, such as ChIP-seq of the same cells: tracks, or
+        bigWig files (one, a folder of them, or group -> file), of one group for all or with every group. It is learned
+        in its own unit, at every depth of the cut sites; needs `peaks`, of the same experiment.
+    extra
+        Extra input channels: name -> where it is 1 and elsewhere 0 (regions in any form that `regions` has, such as a
+        BED file of the matches of a motif on one strand), or its value at every base (tracks or bigWig files as of
+        `target`; bring them to the order of 1). :func:`~scatacworks.tl.denoise` wants the same names again.
     regions
         Where to train and validate; by default the nuclear genome, or of a file that was cut to windows of it the
         stretches that hold cut sites of any group, with a warning.
@@ -140,7 +150,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     TypeError
         If `settings` or `card` is no dict.
     ValueError
-        If nothing is left to train on, a sample has no peak, noisy tracks are deeper than clean ones or on another
+        If nothing is left to train on, a sample has no peak, `target` comes without `peaks` or has no value on a
+        chromosome, the network cannot read the `extra` channels, noisy tracks are deeper than clean ones or on another
         genome, a bigWig file holds NaN or lacks a chromosome of `regions`, cells are to be drawn without any, or the
         run to `resume` differs, with what it differs in.
     KeyError
@@ -170,7 +181,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
 
     _check_settings(settings, card)
     training.check_folder(out, resume=resume, overwrite=overwrite)
-    network = training.start(model, seed)
+    network = training.start(model, seed, extra_channels=tuple(map(str, extra or ())))
     bar = {"n_jobs": n_jobs, "progress": progress}
     adata, noisy, unsolved, absent = open_pair(
         adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar
@@ -192,6 +203,13 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         pairs["cells"] = read_cells(adata, key, names, dict.fromkeys([*where[0], *where[1]]), **bar)
         for group, cells in pairs["cells"].items():
             check_same(cells, clean, group, key)
+    peaks = None if peaks is None else _samples.peak_table(peaks, clean.genome)
+    reader = _extra.Reader(names, clean.genome, n_jobs, getattr(adata, "uns", {}))
+    pairs["extra"] = reader.channels(extra)
+    _extra.in_order(pairs["extra"], network)
+    pairs["target"] = None if target is None else reader.target(target)
+    if target is not None:
+        _check_target(pairs["target"], peaks, dict.fromkeys([*where[0], *where[1]]))
     left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
     left_out = _samples.union(left_out, unsolved)
     train_on = _make(clean, where[0], left_out, peaks, pairs)
@@ -206,7 +224,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     config = training.recipe(recipe, **changes)
     _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
     described = _describe(network, config, where, train_on)
-    network.card.update(described | {"genome": clean.genome.name} | dict(card or {}))
+    described |= {"genome": clean.genome.name, "signal": "coverage" if target is None else "target"}
+    network.card.update(described | dict(card or {}))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     options |= {"tensorboard": tensorboard, **bar}
     options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}
@@ -248,6 +267,17 @@ def _require_validation(clean: Tracks, groups: Sequence[str], where: dict[str, n
             raise ValueError(msg)
 
 
+def _check_target(target: Tracks, peaks: Any, chroms: Iterable[str]) -> None:
+    """Refuse a signal without peaks, or without values on a chromosome that is trained or validated on."""
+    if peaks is None:
+        msg = "target= needs peaks=: those of the signal that is predicted; only the groups' own can be called."
+        raise ValueError(msg)
+    absent = [chrom for chrom in chroms if not any(len(target.runs(i, chrom)[0]) for i in range(len(target.groups)))]
+    if absent:
+        msg = f"target has no value on {listed(absent)}; leave that out by regions=, or give a complete file."
+        raise ValueError(msg)
+
+
 def _make(
     clean: Tracks, where: dict[str, np.ndarray], exclude: dict[str, np.ndarray], peaks: Any, pairs: dict[str, Any]
 ) -> list[Sample]:
@@ -269,6 +299,8 @@ def _make(
                 noisy=noisy,
                 noisy_depth=shallow,
                 cells=pairs.get("cells", {}).get(group),
+                extra=pairs["extra"],
+                target=pairs["target"],
             )
         )
     return samples
