@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
@@ -204,7 +205,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         for group, cells in pairs["cells"].items():
             check_same(cells, clean, group, key)
     peaks = None if peaks is None else _samples.peak_table(peaks, clean.genome)
-    reader = _extra.Reader(names, clean.genome, n_jobs, getattr(adata, "uns", {}))
+    reader = _extra.Reader(names, clean.genome, n_jobs, {} if adata is clean else atac(adata).uns)
     pairs["extra"] = reader.channels(extra)
     _extra.in_order(pairs["extra"], network)
     pairs["target"] = None if target is None else reader.target(target)
