@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from functools import partial
@@ -28,7 +29,7 @@ _SPELLINGS = {
     "start": ("start", "chromstart"),
     "end": ("end", "chromend", "stop"),
 }
-_NAMED = r"^(?P<chrom>[^:]+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$"
+_NAMED = r"^(?P<chrom>\S+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$"
 
 
 def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | None = None) -> Region:
@@ -39,7 +40,7 @@ def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | Non
     found = genome.region(region)
     size = int(genome.lengths[genome.code(found.chrom)])
     if flank is None:
-        is_gene = isinstance(region, str) and ":" not in region and found.end - found.start < size
+        is_gene = isinstance(region, str) and not re.match(_NAMED, region.strip()) and found.end - found.start < size
         flank = max(_LEAST_FLANK, int(_FLANK * (found.end - found.start))) if is_gene else 0
     flank = whole(flank, "flank", least=0)
     return genome.region((found.chrom, max(0, found.start - flank), min(size, found.end + flank)))

@@ -263,6 +263,8 @@ class Tracks:
             "values": np.asarray(self.values[:]),
             "fill": np.array(self.fill),
         }
+        if self.genome.organelles:
+            out["organelles"] = np.asarray(self.genome.organelles, dtype=object)
         if self.lengths is not None:
             out["lengths"] = np.asarray(self.lengths[:])
         return out
@@ -273,7 +275,7 @@ class Tracks:
         sizes = dict(zip(map(str, stored["chroms"]), np.asarray(stored["chrom_lengths"]).tolist(), strict=True))
         return cls(
             np.atleast_1d(np.asarray(stored["groups"], dtype=object)),
-            Genome(sizes, name=str(stored["genome"])),
+            Genome(sizes, name=str(stored["genome"]), organelles=np.atleast_1d(stored.get("organelles", ()))),
             indptr=stored["indptr"],
             starts=stored["starts"],
             lengths=stored.get("lengths"),
@@ -332,6 +334,7 @@ class Tracks:
                 groups=list(map(str, groups)),
                 genome=genome.name,
                 sizes=genome.sizes,
+                organelles=genome.organelles,
                 fill=np.broadcast_to(np.asarray(fill, np.float64), (len(groups),)).tolist(),
             )
         return cls.from_zarr(path)
@@ -360,7 +363,7 @@ class Tracks:
             runs = {name: None if array is None else array[:] for name, array in runs.items()}
         return cls(
             np.asarray(attributes["groups"], dtype=object),
-            Genome(attributes["sizes"], name=attributes["genome"]),
+            Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes["organelles"]),
             indptr=store["indptr"][:],
             **runs,
             fill=np.asarray(attributes["fill"]),
