@@ -143,7 +143,7 @@ class Genome:
     def __hash__(self) -> int:
         return hash((self.chroms, tuple(self.lengths.tolist())))
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """Chromosome name -> length in bp, in order."""
         return dict(zip(self.chroms, self.lengths.tolist(), strict=True))
