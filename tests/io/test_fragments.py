@@ -389,3 +389,24 @@ def test_real_files_agree_with_pysam(shared_data, name):
     expected = sorted((genome.code(r[0]), int(r[1]), int(r[2]), r[3]) for r in rows)
     ours = sorted((genome.code(r[0]), r[1], r[2], r[3]) for r in rows_of(path, genome=genome))
     assert ours == expected
+
+
+def test_chromosomes_beyond_the_reach_of_tabix_have_another_index(tmp_path):
+    """Of wheat, and of the axolotl, whose chromosomes exceed 512 Mb."""
+    pysam = pytest.importorskip("pysam")
+    sizes = {"1A": 594_000_000, "2q": 2_147_483_647}
+    rows = [
+        ("1A", 593_999_000, 593_999_100, "A", 1),
+        ("2q", 5, 90, "A", 1),
+        ("2q", 2_147_483_547, 2_147_483_647, "A", 2),
+    ]
+    path = write(tmp_path / "fragments.tsv", rows)
+    out = sca.io.write_fragments(path, tmp_path / "out.tsv.gz", genome=sizes, progress=False)
+    with pysam.TabixFile(str(out), index=f"{out}.csi") as file:
+        assert [line.split("\t")[1] for line in file.fetch("2q", 2_000_000_000)] == ["2147483547"]
+    adata = sca.io.read_fragments(out, genome=sizes, min_fragments=1, progress=False)
+    assert adata.obs["n_fragments"].tolist() == [3]
+    adata.obs["type"] = "x"
+    sca.pp.pseudobulk(adata, "type", progress=False)
+    assert sca.get.track(adata, "x", ("2q", 2_147_483_500, 2_147_483_647), extend=0).nonzero()[0].tolist() == [47, 146]
+    assert sca.get.track(adata, "x", ("2q", 2_147_483_500, 2_147_483_647), extend=100).max() == 2
