@@ -126,7 +126,7 @@ class Genome:
         self.name: str = name or default
         self.chroms: tuple[str, ...] = tuple(sizes)
         self.lengths: np.ndarray = np.fromiter((int(size) for size in sizes.values()), np.int64, len(sizes))
-        self._codes = _alias_codes(self.chroms)
+        self._codes = alias_codes(self.chroms)
         self._genes = genes
         named = dict.fromkeys(self.chroms[self.code(name)] for name in named)
         self.organelles: tuple[str, ...] = tuple(name for name in named if not _is_organelle(name))
@@ -380,7 +380,8 @@ def same_name(names: pd.Series, name: str) -> np.ndarray:
     return exact if exact.any() else (names.str.upper() == name.upper()).to_numpy()
 
 
-def _alias_codes(chroms: Iterable[str]) -> dict[str, int]:
+def alias_codes(chroms: Iterable[str]) -> dict[str, int]:
+    """Return every spelling of chromosomes that is understood -> its position among them; their own come first."""
     chroms = tuple(chroms)
     codes = {chrom: code for code, chrom in enumerate(chroms)}
     for code, chrom in enumerate(chroms):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from scatacworks import Genome, Region, Tracks
+from scatacworks._fasta import open_fasta
 from scatacworks._regions import as_regions, flanked
 from scatacworks.tl import regions_around_genes
 
@@ -289,3 +290,18 @@ def test_what_is_no_region_is_refused(region):
 def test_sequences_that_are_no_table_are_refused():
     with pytest.raises(TypeError, match=r"uns\['reference_sequences'\] is a dict; expected a table"):
         Genome.from_frame({"chr1": 1_000})
+
+
+def test_sequences_are_found_under_every_spelling(tmp_path):
+    pytest.importorskip("pyfaidx")
+    (tmp_path / "tair.fa").write_text(">Chr1 CHROMOSOME dumped\nACGT\n>ChrM\nAC\n>chloroplast\nACG\n")
+    with open_fasta(tmp_path / "tair.fa") as sequences:
+        assert [sequences.length(chrom) for chrom in ("1", "chr1", "Chr1", "Mt", "mitochondria", "Pt")] == [
+            4,
+            4,
+            4,
+            2,
+            2,
+            3,
+        ]
+        assert "2" not in sequences

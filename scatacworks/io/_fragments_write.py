@@ -55,8 +55,8 @@ def write_fragments(
     mod
         Modality of a MuData.
     index
-        Also write a tabix index beside a bgzipped file (needs pysam): `.tbi`, or `.csi` where a chromosome has more than
-        512 Mb.
+        Also write a tabix index beside a bgzipped file (needs pysam): `.tbi`, or `.csi` where a chromosome is
+        longer than 512 Mb.
     n_jobs
         Threads; by default all cores.
     progress
