@@ -131,7 +131,8 @@ def as_spans(regions: Any, genome: Genome, *, uns: Mapping[str, Any] | None = No
         msg = "regions is empty; give at least one region, or None for the whole genome."
         raise ValueError(msg)
     codes, start, end = merge(*(table[name].to_numpy() for name in ("code", "start", "end")))
-    return {int(code): np.column_stack([start[codes == code], end[codes == code]]) for code in np.unique(codes)}
+    found, first = np.unique(codes, return_index=True)
+    return dict(zip(found.tolist(), np.split(np.column_stack([start, end]), first[1:]), strict=True))
 
 
 def nuclear_spans(genome: Genome) -> dict[int, np.ndarray]:
@@ -141,8 +142,9 @@ def nuclear_spans(genome: Genome) -> dict[int, np.ndarray]:
 
 def spans_frame(spans: Mapping[int, np.ndarray], genome: Genome) -> pd.DataFrame:
     """Return intervals by chromosome code as a table with the columns `chrom`, `start`, `end`."""
-    parts = [pd.DataFrame({"chrom": genome.chroms[c], "start": x[:, 0], "end": x[:, 1]}) for c, x in spans.items()]
-    return pd.concat(parts, ignore_index=True)
+    chrom = np.repeat(np.array(genome.chroms, dtype=object)[list(spans)], [len(rows) for rows in spans.values()])
+    start, end = np.concatenate(list(spans.values())).T
+    return pd.DataFrame({"chrom": chrom, "start": start, "end": end})
 
 
 def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:

@@ -354,7 +354,7 @@ def built_in_sizes() -> dict[str, dict[str, int]]:
 
 def guess_assembly(sizes: Mapping[str, int]) -> str | None:
     """Return the built-in assembly with these chromosome lengths (at least one shared, none that differs)."""
-    own = {alias: int(size) for chrom, size in sizes.items() for alias in _aliases(str(chrom))}
+    own = {alias: int(size) for chrom, size in sizes.items() for alias in aliases(str(chrom))}
     for assembly, reference in built_in_sizes().items():
         shared = [own[chrom] == size for chrom, size in reference.items() if chrom in own and chrom != "chrM"]
         if shared and all(shared):
@@ -362,7 +362,8 @@ def guess_assembly(sizes: Mapping[str, int]) -> str | None:
     return None
 
 
-def _aliases(chrom: str) -> list[str]:
+def aliases(chrom: str) -> list[str]:
+    """Return every spelling of a chromosome that is understood, the given one first."""
     family = _FAMILIES.get(chrom.lower())
     if family is not None:
         return [chrom, *family]
@@ -385,7 +386,7 @@ def alias_codes(chroms: Iterable[str]) -> dict[str, int]:
     chroms = tuple(chroms)
     codes = {chrom: code for code, chrom in enumerate(chroms)}
     for code, chrom in enumerate(chroms):
-        for alias in _aliases(chrom):
+        for alias in aliases(chrom):
             codes.setdefault(alias, code)
     return codes
 
