@@ -9,6 +9,7 @@ import numpy as np
 
 from scatacworks._core.motif_scan import encode
 from scatacworks._files import require_file
+from scatacworks.genome import alias_codes
 
 if TYPE_CHECKING:
     import os
@@ -18,13 +19,12 @@ _PIECE = 2**24  # bases decoded at a time
 
 
 class Sequences:
-    """An open FASTA file. Chromosomes may be called with or without `chr`."""
+    """An open FASTA file. Chromosomes have the aliases of a :class:`~scatacworks.Genome`."""
 
     def __init__(self, fasta: Any) -> None:
         self._fasta = fasta
-        names = fasta.keys()
-        self._spelled = {alias: name for name in names for alias in (name.removeprefix("chr"), f"chr{name}")}
-        self._spelled |= {name: name for name in names}
+        names = list(fasta.keys())
+        self._spelled = {alias: names[code] for alias, code in alias_codes(names).items()}
 
     def __contains__(self, chrom: str) -> bool:
         return chrom in self._spelled

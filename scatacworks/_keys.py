@@ -11,6 +11,7 @@ REFERENCE_SEQUENCES: Final = "reference_sequences"  # SnapATAC2's columns, below
 REFERENCE_GENES: Final = "reference_genes"  # gene table of a genome that has none built in
 REFERENCE_NAME: Final = "reference_seq_name"
 REFERENCE_LENGTH: Final = "reference_seq_length"
+REFERENCE_NUCLEAR: Final = "reference_seq_nuclear"  # only where organelles were named
 GENOME: Final = "genome"  # name of the assembly, inside .uns["scatacworks"]
 PROVENANCE: Final = "scatacworks"
 PSEUDOBULK: Final = "pseudobulk"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from functools import partial
@@ -28,7 +29,7 @@ _SPELLINGS = {
     "start": ("start", "chromstart"),
     "end": ("end", "chromend", "stop"),
 }
-_NAMED = r"^(?P<chrom>[^:]+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$"
+_NAMED = r"^(?P<chrom>\S+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$"
 
 
 def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | None = None) -> Region:
@@ -39,7 +40,7 @@ def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | Non
     found = genome.region(region)
     size = int(genome.lengths[genome.code(found.chrom)])
     if flank is None:
-        is_gene = isinstance(region, str) and ":" not in region and found.end - found.start < size
+        is_gene = isinstance(region, str) and not re.match(_NAMED, region.strip()) and found.end - found.start < size
         flank = max(_LEAST_FLANK, int(_FLANK * (found.end - found.start))) if is_gene else 0
     flank = whole(flank, "flank", least=0)
     return genome.region((found.chrom, max(0, found.start - flank), min(size, found.end + flank)))
@@ -130,7 +131,8 @@ def as_spans(regions: Any, genome: Genome, *, uns: Mapping[str, Any] | None = No
         msg = "regions is empty; give at least one region, or None for the whole genome."
         raise ValueError(msg)
     codes, start, end = merge(*(table[name].to_numpy() for name in ("code", "start", "end")))
-    return {int(code): np.column_stack([start[codes == code], end[codes == code]]) for code in np.unique(codes)}
+    found, first = np.unique(codes, return_index=True)
+    return dict(zip(found.tolist(), np.split(np.column_stack([start, end]), first[1:]), strict=True))
 
 
 def nuclear_spans(genome: Genome) -> dict[int, np.ndarray]:
@@ -140,8 +142,9 @@ def nuclear_spans(genome: Genome) -> dict[int, np.ndarray]:
 
 def spans_frame(spans: Mapping[int, np.ndarray], genome: Genome) -> pd.DataFrame:
     """Return intervals by chromosome code as a table with the columns `chrom`, `start`, `end`."""
-    parts = [pd.DataFrame({"chrom": genome.chroms[c], "start": x[:, 0], "end": x[:, 1]}) for c, x in spans.items()]
-    return pd.concat(parts, ignore_index=True)
+    chrom = np.repeat(np.array(genome.chroms, dtype=object)[list(spans)], [len(rows) for rows in spans.values()])
+    start, end = np.concatenate(list(spans.values())).T
+    return pd.DataFrame({"chrom": chrom, "start": start, "end": end})
 
 
 def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["Genome", "Region"]
 
 _MAX_LENGTH = 2**31 - 1  # positions are stored as int32
-_REGION = re.compile(r"^(?P<chrom>[^\s:]+)(?::(?P<start>[\d,]+)-(?P<end>[\d,]+))?$")
+_REGION = re.compile(r"^(?P<chrom>\S+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$")  # the name may have colons: HLA-A*01:01
 GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
-MITOCHONDRIAL = ("chrM", "chrMT", "M", "MT", "Mito", "mitochondrion_genome")
+_PREFIXES = ("chr", "", "Chr")
+_MITO = ("M", "MT", "Mt", "mt", "Mito", "MtDNA", "mitochondrion", "mitochondria", "mitochondrion_genome")
+MITOCHONDRIAL = tuple(prefix + name for name in _MITO for prefix in _PREFIXES)
 _OTHER_NAMES = {"grch38": "hg38", "grch37": "hg19", "grcm38": "mm10", "grcm39": "mm39"}
 _FASTA = (".fa", ".fasta", ".fna", ".fas", ".fa.gz", ".fasta.gz", ".fna.gz", ".fas.gz")
-_PLASTID = ("chrC", "chrPt", "Pt", "chloroplast")
+_PLASTIDS = ("Pt", "PT", "pt", "Pltd", "plastid", "Plastid", "chloroplast", "Chloroplast")
+PLASTID = ("chrC", "ChrC", *(prefix + name for name in _PLASTIDS for prefix in _PREFIXES))
+_FAMILIES = {name.lower(): family for family in (MITOCHONDRIAL, PLASTID) for name in family}
+_OF_SPECIES = re.compile(rf".+[_.-]({'|'.join(name for name in _FAMILIES if len(name) > 1)})")  # as mm10_chrM
 
 
 class Region(NamedTuple):
@@ -53,8 +58,8 @@ class Region(NamedTuple):
 class Genome:
     """The chromosomes of an assembly, in order, with their lengths in bp.
 
-    Chromosome names are recognised under their usual aliases (`chr1` and `1`; `chrM`, `chrMT`, `M`, `MT` and `Mito`);
-    the genome's own spelling is the one written everywhere.
+    Chromosome names are recognised under their usual aliases (`chr1`, `Chr1` and `1`; `chrM`, `MT`, `Mito` and
+    `MtDNA`; `Pt` and `ChrC`); the genome's own spelling is the one written everywhere.
 
     Parameters
     ----------
@@ -68,9 +73,13 @@ class Genome:
         Gene table for a genome that has none built in: a BED file (chrom, start, end, name, score, strand; plain or
         gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`, such as
         :func:`scatacworks.io.read_genes` makes of a GTF or GFF3 file.
+    organelles
+        Names of mitochondria and plastids that are not called so, as `["NC_012920.1"]`; see :attr:`nuclear`.
 
     Raises
     ------
+    KeyError
+        If the genome has no such organelle.
     ValueError
         If the name is not a built-in genome, or a size is not a positive 32-bit number.
     FileNotFoundError
@@ -94,8 +103,11 @@ class Genome:
         *,
         name: str | None = None,
         genes: str | Path | pd.DataFrame | None = None,
+        organelles: Iterable[str] = (),
     ) -> None:
+        named = [organelles] if isinstance(organelles, str) else list(organelles)
         if isinstance(source, Genome):
+            named += source.organelles
             sizes, default = source.sizes, source.name
             genes = source._genes if genes is None else genes
         elif isinstance(source, Mapping):
@@ -114,8 +126,10 @@ class Genome:
         self.name: str = name or default
         self.chroms: tuple[str, ...] = tuple(sizes)
         self.lengths: np.ndarray = np.fromiter((int(size) for size in sizes.values()), np.int64, len(sizes))
-        self._codes = _alias_codes(self.chroms)
+        self._codes = alias_codes(self.chroms)
         self._genes = genes
+        named = dict.fromkeys(self.chroms[self.code(name)] for name in named)
+        self.organelles: tuple[str, ...] = tuple(name for name in named if not _is_organelle(name))
 
     def __repr__(self) -> str:
         return f"Genome({self.name!r}, {len(self)} chromosomes, {self.lengths.sum() / 1e6:,.1f} Mb)"
@@ -129,7 +143,7 @@ class Genome:
     def __hash__(self) -> int:
         return hash((self.chroms, tuple(self.lengths.tolist())))
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """Chromosome name -> length in bp, in order."""
         return dict(zip(self.chroms, self.lengths.tolist(), strict=True))
@@ -148,10 +162,10 @@ class Genome:
     def nuclear(self) -> np.ndarray:
         """Which chromosomes are of the nucleus, not of mitochondria or plastids; bool, `(n_chroms,)`.
 
-        What is accessible has another scale in organelles, which have no nucleosomes and many copies.
+        What is accessible has another scale in organelles, which have no nucleosomes and many copies. They are known by
+        their usual names, also behind that of a species (`mm10_chrM`), or named by `organelles`.
         """
-        organelles = {name.lower() for name in (*MITOCHONDRIAL, *_PLASTID)}
-        return np.array([chrom.lower() not in organelles for chrom in self.chroms])
+        return np.array([not (chrom in self.organelles or _is_organelle(chrom)) for chrom in self.chroms])
 
     def code(self, chrom: str) -> int:
         """Return the position of a chromosome in the genome's order; aliases are understood.
@@ -184,12 +198,13 @@ class Genome:
             If it is neither a region nor a gene, is empty, lies outside the genome, or begins or ends within a base.
         """
         if isinstance(region, str):
+            code = self._codes.get(region.strip())
+            if code is not None:
+                return Region(self.chroms[code], 0, int(self.lengths[code]))
             match = _REGION.match(region.strip())
-            if match is None or (match["start"] is None and match["chrom"] not in self._codes):
+            if match is None:
                 return self.gene(region)
             code = self._chrom_of(match["chrom"], region)
-            if match["start"] is None:
-                return Region(self.chroms[code], 0, int(self.lengths[code]))
             start, end = (int(match[key].replace(",", "")) for key in ("start", "end"))
         else:
             try:
@@ -216,15 +231,19 @@ class Genome:
             raise ValueError(msg) from None
 
     def gene(self, name: str) -> Region:
-        """Return the body of a gene by name; the case of letters does not matter.
+        """Return the body of a gene by name; the case of letters matters only where genes differ by it (`dl`, `Dl`).
 
         Raises
         ------
         ValueError
-            If the genome has no gene table, or no such gene (the nearest names are given).
+            If the genome has no gene table, no such gene (the nearest names are given), or several that differ by case.
         """
         genes = self.genes
-        hits = np.flatnonzero(genes["name"].str.upper().to_numpy() == name.upper())
+        hits = np.flatnonzero(same_name(genes["name"], name))
+        meant = genes["name"].iloc[hits].unique()
+        if len(meant) > 1:
+            msg = f"{name!r} may be the gene {' or '.join(map(repr, meant))} of {self.name}; write it as there."
+            raise ValueError(msg)
         if len(hits) == 0:
             from difflib import get_close_matches
 
@@ -292,10 +311,14 @@ class Genome:
         return table.assign(chrom=np.asarray(self.chroms, dtype=object)[codes[codes >= 0]])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return names and lengths under SnapATAC2's columns, the form kept in `.uns["reference_sequences"]`."""
+        """Return names and lengths under SnapATAC2's columns, the form kept in `.uns["reference_sequences"]`.
+
+        Where organelles were named, a third column, `reference_seq_nuclear`, tells them.
+        """
         import pandas as pd
 
-        return pd.DataFrame({_keys.REFERENCE_NAME: list(self.chroms), _keys.REFERENCE_LENGTH: self.lengths})
+        frame = pd.DataFrame({_keys.REFERENCE_NAME: list(self.chroms), _keys.REFERENCE_LENGTH: self.lengths})
+        return frame.assign(**{_keys.REFERENCE_NUCLEAR: self.nuclear}) if self.organelles else frame
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, name: str | None = None) -> Genome:
@@ -319,7 +342,9 @@ class Genome:
         sizes = dict(
             zip(frame[_keys.REFERENCE_NAME].astype(str), frame[_keys.REFERENCE_LENGTH].astype(int), strict=True)
         )
-        return cls(sizes, name=name or guess_assembly(sizes) or "custom")
+        nuclear = frame.get(_keys.REFERENCE_NUCLEAR)
+        organelles = () if nuclear is None else frame.loc[~nuclear.astype(bool), _keys.REFERENCE_NAME]
+        return cls(sizes, name=name or guess_assembly(sizes) or "custom", organelles=organelles)
 
 
 def built_in_sizes() -> dict[str, dict[str, int]]:
@@ -329,7 +354,7 @@ def built_in_sizes() -> dict[str, dict[str, int]]:
 
 def guess_assembly(sizes: Mapping[str, int]) -> str | None:
     """Return the built-in assembly with these chromosome lengths (at least one shared, none that differs)."""
-    own = {alias: int(size) for chrom, size in sizes.items() for alias in _aliases(str(chrom))}
+    own = {alias: int(size) for chrom, size in sizes.items() for alias in aliases(str(chrom))}
     for assembly, reference in built_in_sizes().items():
         shared = [own[chrom] == size for chrom, size in reference.items() if chrom in own and chrom != "chrM"]
         if shared and all(shared):
@@ -337,18 +362,31 @@ def guess_assembly(sizes: Mapping[str, int]) -> str | None:
     return None
 
 
-def _aliases(chrom: str) -> list[str]:
+def aliases(chrom: str) -> list[str]:
+    """Return every spelling of a chromosome that is understood, the given one first."""
+    family = _FAMILIES.get(chrom.lower())
+    if family is not None:
+        return [chrom, *family]
     bare = chrom[3:] if chrom.lower().startswith("chr") else chrom
-    if bare.lower() in {name.lower() for name in MITOCHONDRIAL}:
-        return [chrom, *MITOCHONDRIAL]
-    return [chrom, bare, f"chr{bare}"]
+    return [chrom, *(prefix + bare for prefix in _PREFIXES)]
 
 
-def _alias_codes(chroms: Iterable[str]) -> dict[str, int]:
+def _is_organelle(chrom: str) -> bool:
+    return chrom.lower() in _FAMILIES or _OF_SPECIES.fullmatch(chrom.lower()) is not None
+
+
+def same_name(names: pd.Series, name: str) -> np.ndarray:
+    """Tell which genes have a name: as it is written, or where none has, whatever the case of letters; bool."""
+    exact = (names == name).to_numpy()
+    return exact if exact.any() else (names.str.upper() == name.upper()).to_numpy()
+
+
+def alias_codes(chroms: Iterable[str]) -> dict[str, int]:
+    """Return every spelling of chromosomes that is understood -> its position among them; their own come first."""
     chroms = tuple(chroms)
     codes = {chrom: code for code, chrom in enumerate(chroms)}
     for code, chrom in enumerate(chroms):
-        for alias in _aliases(chrom):
+        for alias in aliases(chrom):
             codes.setdefault(alias, code)
     return codes
 

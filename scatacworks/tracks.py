@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
+    import zarr
+
 __all__ = ["Runs", "Tracks"]
 
 Runs = tuple[np.ndarray, "np.ndarray | None", np.ndarray]
 """Starts (int32), lengths (int32, or `None` where all are 1) and values of one group on one chromosome."""
 
 _CHUNK = 1 << 20  # runs in a chunk of a zarr store
+_PART = 4 * _CHUNK  # runs that wait to be written together
 _ONE = np.ones(1, np.int32)
 
 
@@ -263,6 +266,8 @@ class Tracks:
             "values": np.asarray(self.values[:]),
             "fill": np.array(self.fill),
         }
+        if self.genome.organelles:
+            out["organelles"] = np.asarray(self.genome.organelles, dtype=object)
         if self.lengths is not None:
             out["lengths"] = np.asarray(self.lengths[:])
         return out
@@ -273,7 +278,7 @@ class Tracks:
         sizes = dict(zip(map(str, stored["chroms"]), np.asarray(stored["chrom_lengths"]).tolist(), strict=True))
         return cls(
             np.atleast_1d(np.asarray(stored["groups"], dtype=object)),
-            Genome(sizes, name=str(stored["genome"])),
+            Genome(sizes, name=str(stored["genome"]), organelles=np.atleast_1d(stored.get("organelles", ()))),
             indptr=stored["indptr"],
             starts=stored["starts"],
             lengths=stored.get("lengths"),
@@ -317,21 +322,21 @@ class Tracks:
             dtypes = {"starts": np.int32, "values": np.dtype(dtype)} | ({"lengths": np.int32} if lengths else {})
             for name, kind in dtypes.items():
                 store.create_array(name, shape=(0,), chunks=(_CHUNK,), dtype=kind)
+            held = GrowingRuns(dtype)
             for code, runs in _in_order(chromosomes, genome, len(groups)):
-                for group, part in _in_parts(runs):
-                    counts[code * len(groups) + group :][: len(part)] = [len(starts) for starts, _, _ in part]
-                    joined = GrowingRuns(dtype)
-                    joined.extend(part)
-                    starts, run_lengths, values = joined.take()
-                    store["starts"].append(starts)
-                    store["values"].append(values)
-                    if lengths:
-                        store["lengths"].append(np.ones(len(starts), np.int32) if run_lengths is None else run_lengths)
+                for group, one in enumerate(runs):
+                    counts[code * len(groups) + group] = len(one[0])
+                    held.append(*one)
+                    if len(held) >= _PART:
+                        _append(store, *held.take())
+                        held = GrowingRuns(dtype)
+            _append(store, *held.take())
             store.create_array("indptr", data=np.concatenate([[0], np.cumsum(counts)]))
             store.attrs.update(
                 groups=list(map(str, groups)),
                 genome=genome.name,
                 sizes=genome.sizes,
+                organelles=genome.organelles,
                 fill=np.broadcast_to(np.asarray(fill, np.float64), (len(groups),)).tolist(),
             )
         return cls.from_zarr(path)
@@ -360,7 +365,7 @@ class Tracks:
             runs = {name: None if array is None else array[:] for name, array in runs.items()}
         return cls(
             np.asarray(attributes["groups"], dtype=object),
-            Genome(attributes["sizes"], name=attributes["genome"]),
+            Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes["organelles"]),
             indptr=store["indptr"][:],
             **runs,
             fill=np.asarray(attributes["fill"]),
@@ -385,14 +390,12 @@ def _in_order(
         del runs
 
 
-def _in_parts(runs: Sequence[Runs]) -> Iterator[tuple[int, list[Runs]]]:
-    """Yield the first group of, and the runs of, neighbouring groups until they fill some chunks of a store."""
-    part: list[Runs] = []
-    for group, one in enumerate(runs):
-        part.append(one)
-        if sum(len(starts) for starts, _, _ in part) >= 4 * _CHUNK or group == len(runs) - 1:
-            yield group + 1 - len(part), part
-            part = []
+def _append(store: zarr.Group, starts: np.ndarray, lengths: np.ndarray | None, values: np.ndarray) -> None:
+    """Add runs to a store, whose last chunk is written anew for it."""
+    store["starts"].append(starts)
+    store["values"].append(values)
+    if "lengths" in store:
+        store["lengths"].append(np.ones(len(starts), np.int32) if lengths is None else lengths)
 
 
 def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 
-from scatacworks import Genome, Region
+from scatacworks import Genome, Region, Tracks
+from scatacworks._fasta import open_fasta
+from scatacworks._regions import as_regions, flanked
+from scatacworks.tl import regions_around_genes
 
 
 @pytest.mark.parametrize("name", ["hg19", "hg38", "mm10", "mm39"])
@@ -41,6 +46,99 @@ def test_organelles_of_yeast_fly_and_plants_are_known():
     assert Genome({"2L": 9, "mitochondrion_genome": 5}).code("MT") == 1
     assert Genome({"1": 9, "Mt": 5, "Pt": 4, "C1": 7}).nuclear.tolist() == [True, False, False, True]
     assert Genome("hg38").nuclear.sum() == 24
+
+
+MITO = [
+    "chrM",
+    "ChrM",
+    "MT",
+    "Mt",
+    "MtDNA",
+    "CHROMOSOME_MtDNA",
+    "chrmt",
+    "chrMito",
+    "mitochondrion_genome",
+    "mitochondria",
+]
+PLASTID = ["ChrC", "Pt", "Pltd", "chloroplast"]
+OF_SPECIES = ["mm10_chrM", "GRCh38_MT", "mm10___chrM", "dmel_mitochondrion_genome"]
+
+
+@pytest.mark.parametrize("name", [*MITO, *PLASTID, *OF_SPECIES])
+def test_organelles_under_their_many_names(name):
+    assert Genome({"1": 9, name: 5, "NC_1.1": 5}).nuclear.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["C", "C1", "chrC01", "scaffold_M", "chrUn_c", "mm10_chr1", "Ptr_2", "Mt1", "tig_CM"])
+def test_other_names_are_of_the_nucleus(name):
+    assert Genome({name: 5}).nuclear.all()
+
+
+def test_plant_chromosomes_are_the_same_in_every_spelling():
+    ensembl, tair = Genome({"1": 9, "Mt": 5, "Pt": 4}), Genome({"Chr1": 9, "ChrM": 5, "ChrC": 4})
+    for genome in (ensembl, tair):
+        assert genome.resolve(["1", "chr1", "Chr1"]).tolist() == [0, 0, 0]
+        assert genome.resolve(["Mt", "ChrM", "mitochondria"]).tolist() == [1, 1, 1]
+        assert genome.resolve(["Pt", "ChrC", "chloroplast"]).tolist() == [2, 2, 2]
+    assert ensembl.resolve(tair.chroms).tolist() == [0, 1, 2]
+
+
+def test_organelles_of_other_names_can_be_named_and_stay(tmp_path):
+    genome = Genome({"NC_1.1": 90, "NC_2.1": 9, "NC_3.1": 5}, organelles=["NC_2.1", "NC_3.1"])
+    sites = Tracks.from_chromosomes(["a"], genome, [])
+    sites.to_zarr(tmp_path / "sites.zarr")
+    adata = ad.AnnData(uns={"reference_sequences": genome.to_frame(), "sites": sites.to_dict()})
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    adata = ad.read_h5ad(tmp_path / "x.h5ad")
+    again = [
+        Genome(genome),
+        Genome(genome, genes=pd.DataFrame()),
+        Genome.from_frame(adata.uns["reference_sequences"]),
+        Tracks.from_dict(adata.uns["sites"]).genome,
+        Tracks.from_zarr(tmp_path / "sites.zarr").genome,
+    ]
+    for one in (genome, *again):
+        assert one.nuclear.tolist() == [True, False, False]
+    assert "reference_seq_nuclear" not in Genome("hg38").to_frame(), "SnapATAC2's two columns, as far as they will do"
+    with pytest.raises(KeyError, match=r"'NC_4' is not in the genome"):
+        Genome({"NC_1.1": 90}, organelles="NC_4")
+
+
+HLA = "HLA-A*01:01:01:01"
+
+
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [
+        (f"{HLA}:1-100", Region(HLA, 1, 100)),
+        (HLA, Region(HLA, 0, 3_503)),
+        ("NC_060925.1:5-10", Region("NC_060925.1", 5, 10)),
+        ("chr1:10-60", Region("chr1:10-60", 0, 50)),
+        ("chr1:10-60:5-7", Region("chr1:10-60", 5, 7)),
+        ("mm10_chr1:1,000-2,000", Region("mm10_chr1", 1_000, 2_000)),
+    ],
+)
+def test_regions_of_contigs_with_colons_and_hyphens(region, expected):
+    genome = Genome({HLA: 3_503, "NC_060925.1": 99, "chr1:10-60": 50, "mm10_chr1": 5_000})
+    assert genome.region(region) == expected
+    assert as_regions([region], genome).index.tolist() == [str(expected)]
+    named = pd.DataFrame(index=[str(expected)])
+    assert as_regions(named, genome)[["chrom", "start", "end"]].iloc[0].tolist() == list(expected)
+
+
+def test_genes_that_differ_by_the_case_of_letters():
+    """The fly's dorsal and Delta are dl and Dl."""
+    rows = [["2L", 10, 20, "dl", "+"], ["3R", 30, 50, "Dl", "-"], ["3R", 60, 70, "lncRNA:CR1", "-"]]
+    genes = pd.DataFrame(rows, columns=["chrom", "start", "end", "name", "strand"])
+    genome = Genome({"2L": 100, "3R": 10_000}, genes=genes)
+    assert genome.region("Dl") == Region("3R", 30, 50)
+    assert genome.region("dl") == Region("2L", 10, 20)
+    assert genome.region("lncrna:cr1") == Region("3R", 60, 70)
+    assert flanked(genome, "lncRNA:CR1") == Region("3R", 0, 2_070), "a gene has flanks, whatever its name"
+    with pytest.raises(ValueError, match=r"'DL' may be the gene 'dl' or 'Dl' of custom; write it as there"):
+        genome.region("DL")
+    assert regions_around_genes(["Dl"], genome, flank=5)["genes"].tolist() == ["Dl"]
+    assert regions_around_genes(["LNCRNA:cr1"], genome, flank=5)["genes"].tolist() == ["lncRNA:CR1"]
 
 
 def test_resolve_marks_unknown_chromosomes():
@@ -167,7 +265,7 @@ def test_genes_from_a_bed_file(tmp_path):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ("Chr11:5-10", "Did you mean 'chr11'"),
+        ("CHR11:5-10", "Did you mean 'chr11'"),
         ("chr99", "The chromosomes are chr1, chr2.*has a start and an end"),
         ("chr11:60,000,000", "a region has a start and an end"),
         (("chr1", 10.5, 20), "10.5; expected a whole number"),
@@ -192,3 +290,18 @@ def test_what_is_no_region_is_refused(region):
 def test_sequences_that_are_no_table_are_refused():
     with pytest.raises(TypeError, match=r"uns\['reference_sequences'\] is a dict; expected a table"):
         Genome.from_frame({"chr1": 1_000})
+
+
+def test_sequences_are_found_under_every_spelling(tmp_path):
+    pytest.importorskip("pyfaidx")
+    (tmp_path / "tair.fa").write_text(">Chr1 CHROMOSOME dumped\nACGT\n>ChrM\nAC\n>chloroplast\nACG\n")
+    with open_fasta(tmp_path / "tair.fa") as sequences:
+        assert [sequences.length(chrom) for chrom in ("1", "chr1", "Chr1", "Mt", "mitochondria", "Pt")] == [
+            4,
+            4,
+            4,
+            2,
+            2,
+            3,
+        ]
+        assert "2" not in sequences

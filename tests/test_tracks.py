@@ -3,6 +3,7 @@ from __future__ import annotations
 import anndata as ad
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -167,3 +168,34 @@ def test_a_store_written_chromosome_by_chromosome_equals_the_whole(tmp_path, len
     for group in tracks.groups:
         np.testing.assert_array_equal(written.window(group, "chr1", 0, 60), tracks.window(group, "chr1", 0, 60))
         assert not written.window(group, "chr2", 0, 40).any()
+
+
+@pytest.mark.parametrize("with_lengths", [True, False])
+def test_a_store_of_many_scaffolds_is_written_in_parts_of_any_size(tmp_path, monkeypatch, with_lengths):
+    rng = np.random.default_rng(0)
+    genome = Genome({f"scaffold_{i}": 100 for i in range(40)})
+    runs = [
+        [
+            (
+                np.arange(0, 10 * n, 10, dtype=np.int32),
+                rng.integers(1, 9, n).astype(np.int32) if with_lengths else None,
+                rng.integers(1, 9, n).astype(np.float32),
+            )
+            for n in rng.integers(0, 9, 3)
+        ]
+        for _ in genome.chroms
+    ]
+    tracks = Tracks.from_chromosomes(["a", "b", "c"], genome, enumerate(runs))
+    writes = []
+    append = zarr.Array.append
+    monkeypatch.setattr(zarr.Array, "append", lambda array, *rest: (writes.append(array.name), append(array, *rest))[1])
+    for part in (1, 7, 1 << 20):
+        monkeypatch.setattr("scatacworks.tracks._PART", part)
+        writes.clear()
+        tracks.to_zarr(tmp_path / f"{part}.zarr")
+        again = Tracks.from_zarr(tmp_path / f"{part}.zarr")
+        for group in range(3):
+            for chrom in range(40):
+                for ours, theirs in zip(again.runs(group, chrom), tracks.runs(group, chrom), strict=True):
+                    assert (ours is None and theirs is None) or np.array_equal(ours, theirs)
+    assert len(writes) == 2 + with_lengths, "once each, however many the chromosomes"

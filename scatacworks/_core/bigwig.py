@@ -98,6 +98,9 @@ class Writer:
         in_largest = min(len(items), fmt.ITEMS_PER_SECTION)
         self._buffer_bytes = max(self._buffer_bytes, head + in_largest * items.itemsize)
         tasks = range(0, -(-len(items) // fmt.ITEMS_PER_SECTION), _SECTIONS_PER_TASK)
+        if len(tasks) == 1:  # as of most scaffolds, for which a thread costs more than the work
+            yield from _compress_sections(items, headers, 0)
+            return
         for blobs in self._pool.map(lambda first: _compress_sections(items, headers, first), tasks):
             yield from blobs
 

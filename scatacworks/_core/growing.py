@@ -29,6 +29,9 @@ class GrowingRuns:
         self._values = np.empty(0, self._kind or np.float32)
         self._n = 0
 
+    def __len__(self) -> int:
+        return self._n
+
     def append(self, starts: np.ndarray, lengths: np.ndarray | None, values: np.ndarray) -> None:
         """Add runs; lengths of `None` are all 1."""
         if not len(starts):

@@ -16,7 +16,7 @@ from scatacworks._arguments import flag, whole
 from scatacworks._core.paired import to_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
-from scatacworks.genome import MITOCHONDRIAL, Genome
+from scatacworks.genome import Genome
 from scatacworks.io._barcode_files import cell_table
 from scatacworks.io._barcodes import join_names, split_names
 from scatacworks.io._bedpe import refuse_bedpe
@@ -31,6 +31,7 @@ __all__ = ["read_fragments"]
 
 DEFAULT_MIN_FRAGMENTS = 200
 _MOST_ELSEWHERE = 0.1  # share of the lines on sequences the genome lacks that passes without a warning
+_ORGANELLE, _ORGANELLE_BP, _ORGANELLE_DENSITY = 0.01, 2_000_000, 20  # at least of all fragments; at most; over the mean
 
 
 def read_fragments(
@@ -87,12 +88,13 @@ def read_fragments(
     :class:`~anndata.AnnData` of `n_cells` × 0, cells in the order of `barcodes` or else of their first fragment. Sets:
 
     `.obs["n_fragments"]` : int64
-        Fragments (lines) on the genome's chromosomes but mitochondria.
+        Fragments (lines) on the genome's chromosomes but mitochondria and plastids; see
+        :attr:`~scatacworks.Genome.nuclear`.
     `.obs["frac_dup"]` : float64
         Share of reads that are duplicates, 1 - lines / sum of column 5; NaN where it is not known, as in a file
         without column 5 or with `bulk=True`.
     `.obs["frac_mito"]` : float64
-        Share of the fragments that are mitochondrial; NaN for a cell without any.
+        Share of the fragments that are of mitochondria or plastids; NaN for a cell without any.
     `.obs["sample"]` : categorical
         The sample, if `path` is a dict.
     `.obsm["fragment_paired"]` : CSR, `n_cells` × genome length, uint32
@@ -210,15 +212,17 @@ def _add_counts(
 def _count(
     source: FileSource, table: pd.DataFrame | None, least: int, *, n_jobs: int | None, progress: bool
 ) -> _Counted:
-    """Count fragments, reads and mitochondrial fragments of every cell of a file in one pass."""
-    mito = {len(source.genome), *(c for c in source.genome.resolve(MITOCHONDRIAL).tolist() if c >= 0)}
-    totals = np.zeros((4, len(source.cells)), np.int64)  # fragments, mitochondrial ones, reads, fragments with reads
+    """Count fragments, reads and fragments of organelles of every cell of a file in one pass."""
+    nuclear = np.append(source.genome.nuclear, False)
+    totals = np.zeros((4, len(source.cells)), np.int64)  # fragments, those of organelles, reads, fragments with reads
+    per_chrom = np.zeros(len(nuclear), np.int64)
     pieces: Iterator = source.pieces(n_jobs=n_jobs, progress=progress, count_unmatched=True)
     for chrom, piece in pieces:
         top = int(piece.cell.max(initial=-1)) + 1
         if top > totals.shape[1]:
             totals = np.pad(totals, ((0, 0), (0, max(top, 2 * totals.shape[1]) - totals.shape[1])))
-        _add_counts(piece.cell, piece.count, totals[int(chrom in mito)], *totals[2:])
+        _add_counts(piece.cell, piece.count, totals[int(not nuclear[chrom])], *totals[2:])
+        per_chrom[chrom] += len(piece.cell)
     cells, report = source.cells, source.report
     n, n_mito, reads, with_reads = totals[:, : len(cells)]
     report.n_cells_matched = int((n + n_mito > 0).sum())
@@ -236,6 +240,7 @@ def _count(
         obs = pd.concat([obs, table.drop(columns=obs.columns, errors="ignore").set_axis(obs.index)], axis=1)
     kept = obs[_keys.N_FRAGMENTS] >= least
     _log(source, report, int((~kept).sum()), least, given=table is not None)
+    _warn_of_organelles(source, per_chrom[:-1])
     return _Counted(obs.loc[kept], report, int(n.max(initial=0)), int((~kept).sum()))
 
 
@@ -257,6 +262,21 @@ def _log(source: FileSource, report: FragmentReport, n_dropped: int, least: int,
     if report.n_malformed:
         message = "%s: %s malformed lines left out, the first: %s"
         logger.warning(message, source.path.name, f"{report.n_malformed:,}", report.malformed[0])
+
+
+def _warn_of_organelles(source: FileSource, per_chrom: np.ndarray) -> None:
+    """Name short chromosomes so full of fragments that they are mitochondria or plastids under another name."""
+    genome, counts = source.genome, np.where(source.genome.nuclear, per_chrom, 0)
+    total_bp = genome.lengths[genome.nuclear].sum()
+    full = (counts > _ORGANELLE * counts.sum()) & (genome.lengths < _ORGANELLE_BP)
+    full &= counts * total_bp > _ORGANELLE_DENSITY * counts.sum() * genome.lengths
+    if full.any():
+        names = [genome.chroms[code] for code in np.flatnonzero(full)]
+        logger.warning(
+            "%s: %.0f %% of the fragments lie on %s. If it is a mitochondrion or plastid, say so, with "
+            "sca.Genome(..., organelles=%r), or leave it out of the chromosome sizes: else it counts as depth.",
+            source.path.name, 100 * counts[full].sum() / counts.sum(), ", ".join(names), names,
+        )  # fmt: skip
 
 
 def _join_samples(counted: Mapping[str | None, _Counted], *, several: bool, bulk: bool) -> pd.DataFrame:

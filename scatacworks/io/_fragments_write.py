@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["write_fragments"]
 
 _PIECE = 500_000  # fragments formatted at a time
+_MOST_IN_TBI = 2**29  # bp of a chromosome
 
 
 def write_fragments(
@@ -54,7 +55,8 @@ def write_fragments(
     mod
         Modality of a MuData.
     index
-        Also write a tabix index beside a bgzipped file (needs pysam).
+        Also write a tabix index beside a bgzipped file (needs pysam): `.tbi`, or `.csi` where a chromosome is
+        longer than 512 Mb.
     n_jobs
         Threads; by default all cores.
     progress
@@ -118,7 +120,7 @@ def write_blocks(
             compress_blocks(out, rest, level=3, pool=pool, last=True)
             out.write(EOF_BLOCK)
     if compressed and index:
-        make_index(path)
+        make_index(path, longest=int(source.genome.lengths.max()))
 
 
 def _put(out: BinaryIO, text: bytes) -> bytes:
@@ -133,11 +135,14 @@ def _format(block: FragmentBlock, chrom: str, names: PackedNames) -> Iterable[by
         yield format_fragments(chrom, *columns, names)
 
 
-def make_index(path: Path) -> None:
-    """Write `path`.tbi beside a bgzipped, sorted fragment file; says so in the log where pysam is missing."""
+def make_index(path: Path, *, longest: int) -> None:
+    """Write `path`.tbi beside a bgzipped, sorted fragment file; says so in the log where pysam is missing.
+
+    Where the longest chromosome is more than a tabix index can hold, as in wheat or the axolotl, it is a `path`.csi.
+    """
     try:
         import pysam
     except ImportError:
         logger.warning("No tabix index written for %s: pysam is not installed (pip install pysam).", path)
         return
-    pysam.tabix_index(str(path), preset="bed", force=True)
+    pysam.tabix_index(str(path), preset="bed", force=True, csi=longest > _MOST_IN_TBI)

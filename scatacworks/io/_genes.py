@@ -147,7 +147,7 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise ValueError(msg) from error
     if len(raw) > 1 and raw.iloc[0, 0].lower() in {"chrom", "chr", "chromosome", "seqnames"}:
         raw = raw.iloc[1:].reset_index(drop=True)  # it names the columns
-    if raw.shape[1] >= 10 and raw.iloc[0, 2].startswith(("chr", "Chr")) and not raw.iloc[0, 1].isdigit():
+    if raw.shape[1] >= 11 and raw.iloc[0, 3] in {"+", "-"} and not raw.iloc[0, 1].isdigit():
         return _from_genepred(raw.iloc[:, 1:], path)
     if raw.shape[1] >= 10 and raw.iloc[0, 2] in {"+", "-"}:
         return _from_genepred(raw, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,12 @@ from scatacworks._files import open_text
 from scatacworks._logging import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import TextIO
 
 _CODING = {"CDS", "stop_codon"}
+_BIOTYPE = ("gene_type", "gene_biotype", "biotype")
 
 
 def read(path: Path, *, gff3: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -24,23 +28,54 @@ def read(path: Path, *, gff3: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     if inner.empty:
         msg = f"{path} has no exon with a transcript_id; expected a GTF or GFF3 file with transcripts and exons."
         raise ValueError(msg)
-    transcripts = _spans(inner[inner["feature"] == "exon"])
+    # files such as SGD's, and NCBI's of organelles, have no exons but coding parts
+    with_exon = inner.loc[inner["feature"] == "exon", "transcript_id"].unique()
+    is_exon = (inner["feature"] == "exon") | (~inner["transcript_id"].isin(with_exon) & (inner["feature"] == "CDS"))
+    transcripts = _spans(inner[is_exon])
     coding = _spans(inner[inner["feature"].isin(_CODING)])
     rows = pd.Series(np.arange(len(transcripts)), index=transcripts.index)
     transcripts["coding_start"] = coding["start"].reindex(transcripts.index).fillna(0).astype(np.int64)
     transcripts["coding_end"] = coding["end"].reindex(transcripts.index).fillna(0).astype(np.int64)
-    exons = inner.loc[inner["feature"] == "exon", ["transcript_id", "chrom", "start", "end"]]
+    exons = inner.loc[is_exon, ["transcript_id", "chrom", "start", "end"]]
     exons["transcript"] = rows.loc[pd.MultiIndex.from_frame(exons[["transcript_id", "chrom"]])].to_numpy()
     return _named(transcripts.reset_index(), path), exons[["transcript", "start", "end"]].reset_index(drop=True)
+
+
+class _Records:
+    """The lines of a file without comments, which begin with `#`, and without sequences at its end."""
+
+    def __init__(self, handle: TextIO) -> None:
+        self.handle, self.at_end = handle, False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        for line in self.handle:
+            if line.startswith(("##FASTA", ">")):
+                break
+            if not line.startswith("#"):
+                return line
+        self.at_end = True
+        raise StopIteration
+
+    def read(self, size: int = -1) -> str:
+        """Return about so many characters, in whole lines; none at the end."""
+        lines, held = [], 0
+        while not self.at_end and (size < 0 or held < size):
+            line = next(self, "")
+            lines.append(line)
+            held += len(line)
+        return "".join(lines)
 
 
 def _lines(path: Path) -> pd.DataFrame:
     """Read the columns needed, without comments."""
     columns = {0: "chrom", 2: "feature", 3: "start", 4: "end", 6: "strand", 8: "attributes"}
-    how = {"sep": "\t", "header": None, "comment": "#", "dtype": str, "keep_default_na": False, "quoting": 3}
+    how = {"sep": "\t", "header": None, "dtype": str, "keep_default_na": False, "quoting": 3}
     with open_text(path, "gene annotation") as handle:
         try:
-            table = pd.read_csv(handle, usecols=list(columns), **how)
+            table = pd.read_csv(_Records(handle), usecols=list(columns), **how)
         except UnicodeDecodeError:
             raise  # told by open_text
         except ValueError as error:
@@ -78,8 +113,8 @@ def _gtf_attributes(table: pd.DataFrame) -> pd.DataFrame:
     attributes = table.pop("attributes")
     table["transcript_id"] = _value(attributes, "transcript_id")
     table["gene_id"] = _value(attributes, "gene_id")
-    table["name"] = _value(attributes, "gene_name", "gene")
-    table["biotype"] = _value(attributes, "gene_type", "gene_biotype", "biotype")
+    table["name"] = _value(attributes, "gene_name", "gene_symbol", "gene")
+    table["biotype"] = _value(attributes, *_BIOTYPE)
     return table
 
 
@@ -94,17 +129,20 @@ def _gff3_attributes(table: pd.DataFrame) -> pd.DataFrame:
             found[missing] = attributes[missing].str.extract(rf"(?:^|;)\s*{key}=([^;]*)", expand=False).fillna("")
         return found
 
-    table = table.assign(id=value("ID"), parent=value("Parent"), name=value("gene_name", "Name", "gene"))
-    table["biotype"] = value("gene_type", "gene_biotype", "biotype")
+    named = value("gene_name", "gene_symbol", "symbol", "gene")
+    table = table.assign(id=value("ID"), parent=value("Parent"), own_name=named, biotype=value(*_BIOTYPE))
+    table["name"] = named.where(named != "", value("Name"))  # of a gene; an exon's own is that of the exon
+    table["identifier"] = value("gene_id")
     # an exon shared by several transcripts lists them all as parents
     table["parent"] = table["parent"].str.split(",")
     table = table.explode("parent")
     by_id = table[table["id"] != ""].drop_duplicates("id").set_index("id")
     table["transcript_id"] = table["parent"]
-    table["gene_id"] = table["parent"].map(by_id["parent"]).fillna("")
-    for column in ("name", "biotype"):
-        of_gene = table["gene_id"].map(by_id[column]).fillna("")
-        table[column] = of_gene.where(of_gene != "", table[column])
+    gene = table["parent"].map(by_id["parent"]).fillna("")
+    gene = gene.where(gene != "", table["parent"])  # as of a pseudogene, whose exons are its own
+    for column, own in (("name", table["own_name"]), ("biotype", table["biotype"]), ("gene_id", gene)):
+        of_gene = gene.map(by_id["identifier" if column == "gene_id" else column]).fillna("")
+        table[column] = of_gene.where(of_gene != "", own).map(unquote)
     return table
 
 

@@ -17,7 +17,7 @@ from scatacworks._core import parsing
 from scatacworks._core.fragments import Piece, group_by_chromosome
 from scatacworks._core.names import Names
 from scatacworks._core.parsing import AT, BAD, COMMENTS, KEPT, LINES, N_TALLY, RUNS, UNMATCHED
-from scatacworks.genome import MITOCHONDRIAL, Genome, built_in_sizes
+from scatacworks.genome import MITOCHONDRIAL, PLASTID, Genome, built_in_sizes
 from scatacworks.io._chunks import Buffer, Chunk, Text, file_kind, read_chunks
 from scatacworks.io._report import BadLine, FragmentReport
 
@@ -64,7 +64,7 @@ class Parser:
     def __init__(self, settings: Settings, number: int) -> None:
         self.settings, self.number = settings, number
         codes = dict(settings.genome.spellings)
-        for name in MITOCHONDRIAL:  # without them in the genome they are one more chromosome, counted and left out
+        for name in (*MITOCHONDRIAL, *PLASTID):  # that the genome lacks: one more chromosome, counted and left out
             codes.setdefault(name, len(settings.genome))
         ends = np.append(settings.genome.lengths, _ALL)
         self.chroms = Names(codes, room=_MAX_CONTIGS)
@@ -209,7 +209,7 @@ class FileReader:
         self._last_chrom, self._seen = -1, set()
 
     def pieces(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[tuple[int, Piece]]:
-        """Yield (chromosome code, fragments) in the order of the file; the code after the last is for mitochondria."""
+        """Yield (chromosome code, fragments) in the order of the file; the code after the last is for organelles."""
         from tqdm.auto import tqdm
 
         pending = b""

@@ -99,7 +99,7 @@ class FileSource(FragmentSource):
     def pieces(
         self, *, n_jobs: int | None = None, progress: bool = False, count_unmatched: bool = False
     ) -> Iterator[tuple[int, Piece]]:
-        """Yield (chromosome code, fragments) in the order of the file; the code after the last is for mitochondria."""
+        """Yield (chromosome code, fragments) in the order of the file; the code after the last is for organelles."""
         reader = self._reader(count_unmatched=count_unmatched)
         with closing(reader.pieces(n_jobs=n_jobs, progress=progress)) as pieces:
             yield from pieces
@@ -373,7 +373,7 @@ def _check_unique(cells: Sequence[str]) -> None:
 def check_not_empty(
     report: FragmentReport, path: str, genome: Genome, cells: Sequence[str] | None, *, on_genome: int | None = None
 ) -> None:
-    """Raise the sentence that says why a pass gave no fragment, or (`on_genome`) mitochondrial ones only."""
+    """Raise the sentence that says why a pass gave no fragment, or (`on_genome`) of organelles only."""
     found = report.n_fragments if on_genome is None else on_genome
     if found or (report.n_fragments and not report.skipped_contigs):
         return

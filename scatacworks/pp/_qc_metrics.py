@@ -25,15 +25,12 @@ if TYPE_CHECKING:
 
     from scatacworks._core.fragments import FragmentBlock
 
-_MITO = "chrM"
-
 
 def qc_metrics(
     adata: AnnData | MuData,
     *,
     peaks: pd.DataFrame | str | list[str] | None = None,
     genes: pd.DataFrame | str | PathLike[str] | Genome | None = None,
-    mito: str = _MITO,
     key_added: str = _keys.QC,
     mod: str = "atac",
     n_jobs: int | None = None,
@@ -42,9 +39,10 @@ def qc_metrics(
 ) -> AnnData | MuData | None:
     """Measure the quality of every cell from its fragments.
 
-    A fragment is one line of the file, whatever its number of reads; fragments on the mitochondrial chromosome count
-    for `frac_mito` and `frac_dup` only. Fragments kept in `.obsm["fragment_paired"]` have no number of reads, and
-    SnapATAC2 leaves mitochondrial ones out: these two columns then stay as they are.
+    A fragment is one line of the file, whatever its number of reads; fragments of mitochondria and plastids (see
+    :attr:`~scatacworks.Genome.nuclear`) count for `frac_mito` and `frac_dup` only. Fragments kept in
+    `.obsm["fragment_paired"]` have no number of reads, and SnapATAC2 leaves mitochondrial ones out: these two columns
+    then stay as they are.
 
     Parameters
     ----------
@@ -56,8 +54,6 @@ def qc_metrics(
     genes
         Genes whose starts of transcription are used: a table with `chrom`, `start`, `end`, `strand`, or a file or
         genome, as :func:`~scatacworks.io.read_genes` takes it; by default the genome's own genes.
-    mito
-        Name of the mitochondrial chromosome. Only the default may be one that the genome lacks.
     key_added
         Slot of `.uns` for the profiles.
     mod
@@ -74,11 +70,11 @@ def qc_metrics(
     `None`, or the changed copy. Sets:
 
     `.obs["n_fragments"]` : int64
-        Fragments on chromosomes other than the mitochondrial one.
+        Fragments on chromosomes of the nucleus.
     `.obs["frac_dup"]` : float64
         Share of reads that repeat a fragment: 1 - lines / sum of column 5; NaN where there is no column 5.
     `.obs["frac_mito"]` : float64
-        Mitochondrial share of all fragments; left as it is where the genome has no such chromosome.
+        Share of all fragments that are of mitochondria or plastids; left as it is where the genome has neither.
     `.obs["tsse"]` : float64
         Enrichment of cut sites at starts of transcription: `(centre / 101) / ((flank + 20) / 200)`, with `centre` the
         cell's cut sites within 50 bp of a start and `flank` those 1,901 to 2,000 bp away on either side, over all
@@ -96,8 +92,6 @@ def qc_metrics(
 
     Raises
     ------
-    KeyError
-        If the genome has no chromosome `mito`.
     TypeError
         If `genes` is neither a table nor a file of them.
     ValueError
@@ -122,7 +116,7 @@ def qc_metrics(
     require_genes(target, genes, "The cells are")
     starts = _transcription_starts(source.genome, genes)
     regions = None if peaks is None else _merged(peaks, source.genome, target)
-    counts = _Counts(target.n_obs, starts, regions, _mito_code(source.genome, mito))
+    counts = _Counts(target.n_obs, starts, regions, source.genome.nuclear)
     for block in source.chromosomes(n_jobs=n_jobs, progress=progress):
         counts.add(block)
     # fragments kept in the object, as by SnapATAC2, know no duplicates, and may lack the mitochondrial ones
@@ -131,7 +125,7 @@ def qc_metrics(
         if name not in kept or name not in target.obs:
             target.obs[name] = values
     target.uns[key_added] = counts.profiles() | {
-        _keys.PARAMS: _step.params(genome=source.genome.name, mito=mito, with_peaks=peaks is not None)
+        _keys.PARAMS: _step.params(genome=source.genome.name, with_peaks=peaks is not None)
     }
     return result if copy else None
 
@@ -144,10 +138,10 @@ class _Counts:
         n_cells: int,
         starts: dict[int, tuple[np.ndarray, np.ndarray]] | None,
         regions: dict[int, tuple[np.ndarray, np.ndarray]] | None,
-        mito: int,
+        nuclear: np.ndarray,
     ) -> None:
-        self.starts, self.regions, self.mito = starts, regions, mito
-        names = ("lines", "with_reads", "reads", "on_mito", "short", "mono", "centre", "flank", "in_peaks")
+        self.starts, self.regions, self.nuclear = starts, regions, nuclear
+        names = ("lines", "with_reads", "reads", "in_organelles", "short", "mono", "centre", "flank", "in_peaks")
         self.cells = {name: np.zeros(n_cells, np.int64) for name in names}
         self.lengths = np.zeros(quality.LONGEST + 1, np.int64)
         self.profile = np.zeros(2 * quality.TSS_WINDOW + 1, np.int64)
@@ -159,8 +153,8 @@ class _Counts:
         cells["lines"] += lines
         cells["with_reads"] += np.bincount(block.cell, weights=block.count > 0, minlength=n_cells).astype(np.int64)
         cells["reads"] += np.bincount(block.cell, weights=block.count, minlength=n_cells).astype(np.int64)
-        if block.chrom == self.mito:
-            cells["on_mito"] += lines
+        if not self.nuclear[block.chrom]:
+            cells["in_organelles"] += lines
             return
         columns = (block.start, block.end, block.cell)
         quality.count_lengths(*columns, self.lengths, cells["short"], cells["mono"])
@@ -173,14 +167,14 @@ class _Counts:
     def per_cell(self) -> dict[str, np.ndarray]:
         """Return the columns of `.obs`."""
         c = self.cells
-        nuclear = c["lines"] - c["on_mito"]
+        nuclear = c["lines"] - c["in_organelles"]
         out = {
             _keys.N_FRAGMENTS: nuclear,
             _keys.FRAC_DUP: 1 - _ratio(c["with_reads"], c["reads"]),
             _keys.NUCLEOSOME_SIGNAL: _ratio(c["mono"], c["short"]),
         }
-        if self.mito >= 0:
-            out[_keys.FRAC_MITO] = _ratio(c["on_mito"], c["lines"])
+        if not self.nuclear.all():
+            out[_keys.FRAC_MITO] = _ratio(c["in_organelles"], c["lines"])
         if self.starts is not None:
             out[_keys.TSSE] = quality.tss_enrichment(c["centre"], c["flank"])
         if self.regions is not None:
@@ -198,10 +192,6 @@ class _Counts:
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-
-
-def _mito_code(genome: Genome, mito: str) -> int:
-    return int(genome.resolve([mito])[0]) if mito == _MITO else genome.code(mito)
 
 
 def _transcription_starts(

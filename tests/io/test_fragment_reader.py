@@ -231,9 +231,9 @@ def test_known_cells_keep_their_codes_and_others_are_counted(tmp_path):
 
 def test_mitochondria_are_told_apart_when_the_genome_lacks_them(tmp_path):
     path = tmp_path / "fragments.tsv"
-    path.write_text("chrM\t1\t2\tA\nchr1\t1\t2\tA\nMT\t5\t9\tA\n")
+    path.write_text("chrM\t1\t2\tA\nchr1\t1\t2\tA\nMT\t5\t9\tA\nPt\t5\t9\tA\nChrC\t5\t9\tA\n")
     reader = FileReader(path, Settings(Genome({"chr1": 100})))
-    assert {chrom: len(piece.start) for chrom, piece in reader.pieces()} == {0: 1, 1: 2}
+    assert {chrom: len(piece.start) for chrom, piece in reader.pieces()} == {0: 1, 1: 4}
 
 
 def test_column_names_without_hash_are_a_header(tmp_path):

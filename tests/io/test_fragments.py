@@ -126,6 +126,43 @@ def test_a_file_mostly_of_other_sequences_is_warned_of(tmp_path, caplog):
     assert "such as chr2L" in caplog.text
 
 
+@pytest.mark.parametrize("with_organelles", [True, False])
+def test_plastids_are_no_nuclear_fragments(tmp_path, with_organelles):
+    rows = [("Chr1", 5, 90, "A", 1), ("Chr2", 5, 90, "A", 1), ("Mt", 5, 90, "A", 1), ("ChrC", 5, 90, "A", 1)]
+    path = write(tmp_path / "fragments.tsv", [*rows, ("Pt", 7, 90, "A", 1)])
+    genome = {"1": 500, "2": 500} | ({"Mt": 200, "Pt": 100} if with_organelles else {})
+    adata = sca.io.read_fragments(path, genome=genome, min_fragments=1, progress=False)
+    for step in range(2):
+        assert adata.obs["n_fragments"].tolist() == [2]
+        assert adata.obs["frac_mito"].tolist() == [3 / 5]
+        if step == 0:
+            with warnings.catch_warnings(action="ignore"):  # no genes
+                sca.pp.qc_metrics(
+                    adata, peaks=[("1", 0, 50), *([("Pt", 0, 50)] if with_organelles else [])], progress=False
+                )
+    assert adata.obs["frip"].tolist() == [1 / 2]
+
+
+def test_an_organelle_of_another_name_is_pointed_out(tmp_path, caplog):
+    """Of an assembly in RefSeq's names nobody knows which sequence is the mitochondrion but by its fragments."""
+    rng = np.random.default_rng(0)
+    sizes = {"NC_1.1": 3_000_000, "NC_2.1": 2_500_000, "NC_3.1": 15_000, "NC_4.1": 15_000}
+    counts = {"NC_1.1": 3_000, "NC_2.1": 2_500, "NC_3.1": 700, "NC_4.1": 15}
+    rows = [(c, s := int(rng.integers(0, sizes[c] - 90)), s + 80, "A", 1) for c, n in counts.items() for _ in range(n)]
+    path = write(tmp_path / "fragments.tsv", rows)
+    sca.io.read_fragments(path, genome=sizes, progress=False)
+    assert "11 % of the fragments lie on NC_3.1. If" in caplog.text
+    assert "organelles=['NC_3.1']" in caplog.text
+    caplog.clear()
+    genome = sca.Genome(sizes, organelles=["NC_3.1"])
+    adata = sca.io.read_fragments(path, genome=genome, progress=False)
+    assert not caplog.text
+    assert adata.obs["frac_mito"].tolist() == [pytest.approx(700 / 6_215)]
+    adata.obs["type"] = "x"
+    sca.pp.pseudobulk(adata, "type", progress=False)
+    assert adata.uns["pseudobulk"]["params"]["territory_bp"] == pytest.approx(5_515_000)
+
+
 @pytest.mark.parametrize("barcodes", [None, ["AAAC-1"]])
 def test_mitochondria_alone_do_not_hide_another_genome(tmp_path, barcodes):
     path = write(tmp_path / "fragments.tsv", [("chrI", 5, 90, "AAAC-1", 1), ("MT", 5, 90, "AAAC-1", 1)])
@@ -352,3 +389,24 @@ def test_real_files_agree_with_pysam(shared_data, name):
     expected = sorted((genome.code(r[0]), int(r[1]), int(r[2]), r[3]) for r in rows)
     ours = sorted((genome.code(r[0]), r[1], r[2], r[3]) for r in rows_of(path, genome=genome))
     assert ours == expected
+
+
+def test_chromosomes_beyond_the_reach_of_tabix_have_another_index(tmp_path):
+    """Of wheat, and of the axolotl, whose chromosomes exceed 512 Mb."""
+    pysam = pytest.importorskip("pysam")
+    sizes = {"1A": 594_000_000, "2q": 2_147_483_647}
+    rows = [
+        ("1A", 593_999_000, 593_999_100, "A", 1),
+        ("2q", 5, 90, "A", 1),
+        ("2q", 2_147_483_547, 2_147_483_647, "A", 2),
+    ]
+    path = write(tmp_path / "fragments.tsv", rows)
+    out = sca.io.write_fragments(path, tmp_path / "out.tsv.gz", genome=sizes, progress=False)
+    with pysam.TabixFile(str(out), index=f"{out}.csi") as file:
+        assert [line.split("\t")[1] for line in file.fetch("2q", 2_000_000_000)] == ["2147483547"]
+    adata = sca.io.read_fragments(out, genome=sizes, min_fragments=1, progress=False)
+    assert adata.obs["n_fragments"].tolist() == [3]
+    adata.obs["type"] = "x"
+    sca.pp.pseudobulk(adata, "type", progress=False)
+    assert sca.get.track(adata, "x", ("2q", 2_147_483_500, 2_147_483_647), extend=0).nonzero()[0].tolist() == [47, 146]
+    assert sca.get.track(adata, "x", ("2q", 2_147_483_500, 2_147_483_647), extend=100).max() == 2

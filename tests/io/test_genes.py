@@ -144,3 +144,102 @@ def test_one_biotype_may_be_a_text():
 def test_a_first_line_may_name_the_columns(tmp_path):
     (tmp_path / "g.bed").write_text("chrom\tstart\tend\tname\tstrand\nchr1\t5\t90\tA\t-\n")
     assert read_genes(tmp_path / "g.bed")[["start", "name", "strand"]].values.tolist() == [[5, "A", "-"]]
+
+
+ENSEMBL = """\
+1|x|chromosome|1|30427671|.|.|.|ID=chromosome:1;Alias=Chr1
+1|x|gene|3631|5899|.|+|.|ID=gene:AT1G01010;Name=NAC001;biotype=protein_coding;gene_id=AT1G01010
+1|x|mRNA|3631|5899|.|+|.|ID=transcript:AT1G01010.1;Parent=gene:AT1G01010;biotype=protein_coding
+1|x|exon|3631|5899|.|+|.|Parent=transcript:AT1G01010.1;Name=AT1G01010.1.exon1
+1|x|ncRNA_gene|28500|28706|.|-|.|ID=gene:AT1G01046;biotype=miRNA;description=a%3Bb;gene_id=AT1G01046
+1|x|miRNA|28500|28706|.|-|.|ID=transcript:AT1G01046.1;Parent=gene:AT1G01046;biotype=miRNA
+1|x|exon|28500|28706|.|-|.|Parent=transcript:AT1G01046.1;Name=AT1G01046.1.exon1;rank=1
+"""
+NCBI = """\
+NC_1.1|x|pseudogene|7000|7900|.|-|.|ID=gene-AT1G01017;Name=AT1G01017;gene_biotype=pseudogene
+NC_1.1|x|exon|7000|7900|.|-|.|ID=id-AT1G01017;Note=#1 hit;Parent=gene-AT1G01017;gbkey=exon
+NC_2.1|x|gene|383|1444|.|-|.|ID=gene-psbA;Name=psbA;gene=psbA;gene_biotype=protein_coding
+NC_2.1|x|CDS|383|1444|.|-|0|ID=cds-NP_051039.1;Parent=gene-psbA;Name=NP_051039.1;gene=psbA
+"""
+SGD = """\
+chrI|x|gene|101|900|.|-|.|ID=YAL001C;Name=YAL001C;gene=TFC3;Note=Subunit%20of%20RNA
+chrI|x|CDS|801|900|.|-|0|Parent=YAL001C_mRNA;Name=YAL001C_CDS
+chrI|x|CDS|101|700|.|-|1|Parent=YAL001C_mRNA;Name=YAL001C_CDS
+chrI|x|mRNA|101|900|.|-|.|ID=YAL001C_mRNA;Name=YAL001C_mRNA;Parent=YAL001C
+###
+##FASTA
+>chrI
+CCACACCACACCCACACACC
+"""
+OTHERS = """\
+Chr1|x|gene|11|90|.|+|.|ID=AT1G01010;Name=AT1G01010;symbol=NAC001;locus=2200935
+Chr1|x|mRNA|11|90|.|+|.|ID=AT1G01010.1;Parent=AT1G01010;Name=AT1G01010.1
+Chr1|x|exon|11|90|.|+|.|Parent=AT1G01010.1;Name=NAC001:exon:1
+GCA_1#1#CP1.1|x|gene|11|90|.|+|.|ID=g1;Name=tRNA%2C Ala
+GCA_1#1#CP1.1|x|mRNA|11|90|.|+|.|ID=t1;Parent=g1
+GCA_1#1#CP1.1|x|exon|11|90|.|+|.|Parent=t1
+"""
+FLY = """\
+X|FlyBase|gene|11|90|.|+|.|gene_id "FBgn0031081"; gene_symbol "Nep3";
+X|FlyBase|5UTR|11|50|.|+|.|gene_id "FBgn0031081"; gene_symbol "Nep3"; transcript_id "FBtr0070000";
+X|FlyBase|exon|11|90|.|+|.|gene_id "FBgn0031081"; gene_symbol "Nep3"; transcript_id "FBtr0070000";
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "genes"),
+    [
+        (
+            "ensembl.gff3",
+            ENSEMBL,
+            [
+                ["1", 3630, 5899, "NAC001", "+", "protein_coding", "AT1G01010"],
+                ["1", 28499, 28706, "AT1G01046", "-", "miRNA", "AT1G01046"],
+            ],
+        ),
+        (
+            "ncbi.gff",
+            NCBI,
+            [
+                ["NC_1.1", 6999, 7900, "AT1G01017", "-", "pseudogene", "gene-AT1G01017"],
+                ["NC_2.1", 382, 1444, "psbA", "-", "protein_coding", "gene-psbA"],
+            ],
+        ),
+        ("sgd.gff", SGD, [["chrI", 100, 900, "TFC3", "-", "unknown", "YAL001C"]]),
+        (
+            "others.gff3",
+            OTHERS,
+            [
+                ["Chr1", 10, 90, "NAC001", "+", "unknown", "AT1G01010"],
+                ["GCA_1#1#CP1.1", 10, 90, "tRNA, Ala", "+", "unknown", "g1"],
+            ],
+        ),
+        ("fly.gtf", FLY, [["X", 10, 90, "Nep3", "+", "unknown", "FBgn0031081"]]),
+    ],
+)
+def test_annotations_of_other_species_and_sources(tmp_path, name, text, genes):
+    (tmp_path / name).write_text("##gff-version 3\n#!genome-build x\n" + text.replace("|", "\t"))
+    found = read_genes(tmp_path / name).sort_values(["chrom", "start"])
+    columns = ["chrom", "start", "end", "name", "strand", "biotype", "gene_id"]
+    assert found[columns].values.tolist() == sorted(genes)
+
+
+def test_coding_parts_stand_for_missing_exons(tmp_path):
+    (tmp_path / "sgd.gff").write_text(SGD.replace("|", "\t"))
+    parts = read_genes(tmp_path / "sgd.gff", parts=True)
+    assert parts[["start", "end", "part"]].values.tolist() == [
+        [100, 700, "CDS"],
+        [100, 900, "transcript"],
+        [800, 900, "CDS"],
+    ]
+
+
+def test_gene_tables_of_ucsc_with_any_chromosome_names(tmp_path):
+    row = "NM_1\tNC_060925.1\t+\t100\t900\t200\t800\t1\t100,\t900,\t0\tABC\tcmpl\tcmpl\t0,\n"
+    (tmp_path / "genePred.txt").write_text(row)
+    (tmp_path / "refGene.txt").write_text("585\t" + row)
+    for name in ("genePred.txt", "refGene.txt"):
+        genes = read_genes(tmp_path / name)
+        assert genes[["chrom", "start", "end", "name", "strand"]].values.tolist() == [
+            ["NC_060925.1", 100, 900, "ABC", "+"]
+        ]

@@ -116,12 +116,6 @@ def test_genes_of_another_assembly_are_refused():
     assert "tsse" not in adata.obs
 
 
-def test_a_mitochondrial_chromosome_that_is_not_there_is_refused(cells):
-    with pytest.raises(KeyError, match="Chromosome 'chrX' is not in the genome"):
-        sca.pp.qc_metrics(cells, genes=GENES, mito="chrX", progress=False)
-    assert cells.obs.empty
-
-
 def test_a_genome_without_genes_warns_and_leaves_tsse_out(cells):
     with pytest.warns(UserWarning, match="No gene table .* left out"):
         sca.pp.qc_metrics(cells, progress=False)

@@ -48,7 +48,7 @@ def gene_set_components(
         Object with `.uns[genes_key]`.
     gene_sets
         A GMT file, plain or gzipped (name, description, genes, separated by tabs), or a mapping from set name to gene
-        symbols. Symbols are compared without regard to case.
+        symbols. Symbols are compared without regard to case, unless genes differ by it alone (the fly's `dl`, `Dl`).
     genes_key
         Where :func:`~scatacworks.tl.gene_components` wrote.
     min_genes
@@ -144,10 +144,16 @@ def _membership(
     sets: dict[str, list[str]], names: pd.Series, min_genes: int
 ) -> tuple[list[str], sparse.csr_matrix, list[int]]:
     """Return the sets kept, the sets × genes incidence, and the size of each set."""
-    rows_of: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        rows_of.setdefault(str(name).upper(), []).append(row)
-    found = {name: [row for gene in genes for row in rows_of.get(gene.upper(), [])] for name, genes in sets.items()}
+    written: dict[str, list[int]] = {}
+    upper: dict[str, list[int]] = {}
+    for row, name in enumerate(map(str, names)):
+        written.setdefault(name, []).append(row)
+        upper.setdefault(name.upper(), []).append(row)
+
+    def rows_of(gene: str) -> list[int]:
+        return written.get(gene) or upper.get(gene.upper(), [])
+
+    found = {name: [row for gene in genes for row in rows_of(gene)] for name, genes in sets.items()}
     kept = [name for name, rows in found.items() if len(rows) >= max(min_genes, 1)]
     if not kept:
         example = next(iter(sets.items()), ("", []))

@@ -119,16 +119,13 @@ def call_peaks(
         _check_known(called, names, wanted, key)
     jobs = [(name, chrom) for name in names for chrom in wanted]
 
-    def call(job: tuple[str, str]) -> pd.DataFrame:
+    def call(job: tuple[str, str]) -> tuple[np.ndarray, ...]:
         peaks = _call_one(called, signal, *job, (threshold, min_length, max_gap))
-        return peaks if guided is None else peaks.assign(prior_gain=_gain(peaks["summit"].to_numpy(), guided, job))
+        return peaks if guided is None else (*peaks, _gain(peaks[2], guided, job))
 
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
         parts = list(pool.map(call, jobs))
-    peaks = pd.concat(parts, ignore_index=True)
-    peaks["group"] = pd.Categorical(peaks["group"], categories=names)
-    peaks["chrom"] = pd.Categorical(peaks["chrom"], categories=list(called.genome.chroms))
-    target.uns[key_added] = peaks
+    target.uns[key_added] = _table(parts, jobs, names, called.genome)
     options = {"key": key, "threshold": threshold, "min_length": min_length, "max_gap": max_gap}
     target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: _step.params(**options)}
     return result if copy else None
@@ -215,15 +212,30 @@ def _at(tracks: Tracks, group: str, chrom: str, bases: np.ndarray) -> np.ndarray
     return out
 
 
-def _call_one(called: Tracks, signal: Tracks, group: str, chrom: str, limits: tuple[float, int, int]) -> pd.DataFrame:
-    """Call one group on one chromosome."""
+def _table(
+    parts: list[tuple[np.ndarray, ...]], jobs: list[tuple[str, str]], groups: Sequence[str], genome: Genome
+) -> pd.DataFrame:
+    """Return the peaks of all groups and chromosomes, of which there may be very many, as one table."""
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    n_peaks = [len(starts) for starts, *_ in parts]
+    owners = zip(*jobs, strict=True)
+    kinds = [
+        pd.Categorical(np.repeat(np.array(owner, dtype=object), n_peaks), categories=list(known))
+        for owner, known in zip(owners, (groups, genome.chroms), strict=True)
+    ]
+    return pd.DataFrame(dict(zip((*COLUMNS, "prior_gain"), (*kinds, *columns), strict=False)))
+
+
+def _call_one(
+    called: Tracks, signal: Tracks, group: str, chrom: str, limits: tuple[float, int, int]
+) -> tuple[np.ndarray, ...]:
+    """Call one group on one chromosome: starts, ends, summits, means and heights."""
     size = called.genome.sizes[chrom]
     fill = float(called.fill[called.group_code(group)])
     starts, ends = call_runs(*with_lengths(called, group, chrom), fill, size, *limits)
     fill = float(signal.fill[signal.group_code(group)])
     summit, mean, highest = summarize_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
-    columns = (str(group), chrom, starts, ends, summit, mean, highest)
-    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+    return starts, ends, summit, mean, highest
 
 
 def with_lengths(tracks: Tracks, group: str | int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from scatacworks.genome import Genome
     from scatacworks.models.base import Model
     from scatacworks.models.data import Intervals, Sample
     from scatacworks.models.train import TrainConfig, TrainResult
@@ -117,7 +118,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         stretches that hold cut sites of any group, with a warning.
     validation, holdout
         Chromosomes or regions for validation, and to be left alone; by default chr20 (mouse: chr11) and chr10 as in
-        the paper :cite:p:`Lal2021`.
+        the paper :cite:p:`Lal2021`, where the genome has them. For other species name your own; `[]` for none.
     exclude
         Regions that take no part in the loss, such as a blacklist.
     model
@@ -216,7 +217,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     train_on = _make(clean, where[0], left_out, peaks, pairs)
     validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
     if not validate_on:
-        _say_unwatched(validation)
+        _say_unwatched(validation, clean.genome)
 
     changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
     if recipe == "paper" and "steps" not in changes:
@@ -245,7 +246,7 @@ def _check_settings(settings: Any, card: Any) -> None:
         raise ValueError(msg)
 
 
-def _say_unwatched(validation: Any) -> None:
+def _say_unwatched(validation: Any, genome: Genome) -> None:
     """Refuse a validation of which nothing is left, or say that there is none."""
     if validation is not None and len(validation):
         msg = (
@@ -253,8 +254,10 @@ def _say_unwatched(validation: Any) -> None:
             "are no cut sites."
         )
         raise ValueError(msg)
-    msg = "There is no validation region: the network is trained without being watched. validation= names some."
-    logger.warning(msg)
+    why = f", as {genome.name!r} has neither chr20 nor chr11" if validation is None else ""
+    logger.warning(
+        "There is no validation region%s: the network is trained without being watched. validation= names some.", why
+    )
 
 
 def _require_validation(clean: Tracks, groups: Sequence[str], where: dict[str, np.ndarray]) -> None:

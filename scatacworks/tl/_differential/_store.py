@@ -76,6 +76,8 @@ class Background:
             "chrom_lengths": self.genome.lengths.copy(),
             _keys.PARAMS: self.params,
         }
+        if self.genome.organelles:
+            slot["organelles"] = np.asarray(self.genome.organelles, dtype=object)
         if path is None:
             return slot | {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
         import zarr
@@ -99,7 +101,7 @@ class Background:
 
             arrays = zarr.open_group(str(slot["path"]), mode="r")
         return cls(
-            Genome(sizes, name=str(slot["genome"])),
+            Genome(sizes, name=str(slot["genome"]), organelles=np.atleast_1d(slot.get("organelles", ()))),
             slot["regions"],
             arrays["mean"],
             arrays["sd"],

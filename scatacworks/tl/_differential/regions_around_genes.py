@@ -82,8 +82,11 @@ def _chosen(genome: Genome, genes: Sequence[str] | pd.Index | None) -> pd.DataFr
     if genes is None:
         return table
     genes = [genes] if isinstance(genes, str) else list(map(str, genes))
-    upper = table["name"].str.upper()
-    wanted, known = {name.upper() for name in genes}, set(upper)
+    names = table["name"]
+    upper, written = names.str.upper(), set(names)
+    known = set(upper)
+    exact = {name for name in genes if name in written}  # others whatever the case of their letters
+    others = {name.upper() for name in genes if name not in written}
     unknown = sorted({name for name in genes if name.upper() not in known})
     if unknown or not genes:
         shown = ", ".join(unknown[:20]) + (f", … ({len(unknown)} in all)" if len(unknown) > 20 else "")
@@ -92,4 +95,4 @@ def _chosen(genome: Genome, genes: Sequence[str] | pd.Index | None) -> pd.DataFr
             f"{what}. Check their spelling or leave them out." if unknown else "genes is empty; give at least one name."
         )
         raise ValueError(msg)
-    return table[upper.isin(wanted)]
+    return table[names.isin(exact) | upper.isin(others)]

@@ -19,6 +19,7 @@ from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
 from scatacworks._text import counted, listed
+from scatacworks.genome import aliases
 from scatacworks.io import read_peaks
 from scatacworks.io._peaks_read import files_of
 
@@ -213,9 +214,11 @@ def _chrom_codes(column: pd.Series, genome: Genome | None) -> tuple[np.ndarray, 
     """Chromosome codes in genome order, or in natural order of the names without a genome."""
     codes, names = _codes(column, "chrom")
     if genome is None:
-        both = [name for name in names if f"chr{name}" in set(names)]
+        known = set(names)
+        both = [(other, name) for name in names for other in aliases(name) if other != name and other in known]
         if both:
-            msg = f"Chromosomes are spelled in two ways (chr{both[0]} and {both[0]}); spell them alike or give genome=."
+            way, other = both[0]
+            msg = f"Chromosomes are spelled in two ways ({way} and {other}); spell them alike or give genome=."
             raise ValueError(msg)
         order = sorted(range(len(names)), key=lambda at: natural(names[at]))
     else:

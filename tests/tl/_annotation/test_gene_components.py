@@ -173,3 +173,13 @@ def test_gene_sets_may_be_gzipped(make_index, tmp_path):
     (tmp_path / "s.gmt.gz").write_bytes(gzip.compress(b"two\tof them\tg1\tg2\n"))
     sca.tl.gene_set_components(index, gene_sets=tmp_path / "s.gmt.gz")
     assert index.uns["gene_set_components"]["gene_sets"]["n_known"].tolist() == [2]
+
+
+def test_genes_of_a_set_that_differ_by_case_are_two():
+    from scatacworks.tl._annotation.gene_set_components import _membership
+
+    names = pd.Series(["dl", "Dl", "wg", "N"])
+    sets = {"signal": ["Dl", "WG"], "axis": ["dl", "n"]}
+    kept, members, _ = _membership(sets, names, 1)
+    assert kept == ["signal", "axis"]
+    assert members.toarray().tolist() == [[0, 1, 1, 0], [1, 0, 0, 1]]

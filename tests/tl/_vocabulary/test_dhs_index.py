@@ -310,6 +310,7 @@ def test_zero_width_is_one_base(caplog):
         (lambda p: p.assign(signal=np.nan), ValueError, "signal nan"),
         (lambda p: p.assign(sample=None), ValueError, "no sample"),
         (lambda p: p.assign(chrom=np.where(p.index % 2, "chr1", "1")), ValueError, "spelled in two ways"),
+        (lambda p: p.assign(chrom=np.where(p.index % 2, "ChrC", "Pt")), ValueError, r"two ways \(Pt and ChrC\)"),
         (lambda p: [1, 2], TypeError, "list"),
         (lambda p: {}, ValueError, "empty"),
         (lambda p: anndata.AnnData(np.zeros((1, 1))), KeyError, "call_peaks"),
