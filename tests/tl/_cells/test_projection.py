@@ -24,6 +24,18 @@ def test_smooth_equals_a_loop(cells):
         assert cells.obs["score_smooth"].iloc[i] == pytest.approx(np.nanmean(cells.obs["score"].iloc[near]))
 
 
+def test_smooth_of_very_many_cells_does_without_all_distances(cells, monkeypatch):
+    points = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    cells.obsm["X_lsi"] = points
+    cells.obs["score"] = np.arange(200.0)
+    exact = cells.copy()
+    sca.tl.smooth(exact, keys="score", n_neighbors=7)
+    monkeypatch.setattr("scatacworks.tl._cells.smooth.EXACT_UP_TO", 200**2 - 1)
+    monkeypatch.setattr("sklearn.neighbors.NearestNeighbors", None)
+    sca.tl.smooth(cells, keys="score", n_neighbors=7)
+    assert np.isclose(cells.obs["score_smooth"], exact.obs["score_smooth"]).mean() > 0.95
+
+
 def test_smooth_errors(cells):
     with pytest.raises(KeyError, match=r"sca\.pp\.lsi"):
         sca.tl.smooth(cells, keys="X")
