@@ -117,7 +117,7 @@ def call_peaks(
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     if chroms is not None:
         _check_known(called, names, wanted, key)
-    jobs = [(name, chrom) for name in names for chrom in wanted]
+    jobs = [(name, chrom) for chrom in wanted for name in names]  # as the tracks lie in a store
 
     def call(job: tuple[str, str]) -> pd.DataFrame:
         peaks = _call_one(called, signal, *job, (threshold, min_length, max_gap))
@@ -125,7 +125,7 @@ def call_peaks(
 
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
         parts = list(pool.map(call, jobs))
-    peaks = pd.concat(parts, ignore_index=True)
+    peaks = pd.concat([part for first in range(len(names)) for part in parts[first :: len(names)]], ignore_index=True)
     peaks["group"] = pd.Categorical(peaks["group"], categories=names)
     peaks["chrom"] = pd.Categorical(peaks["chrom"], categories=list(called.genome.chroms))
     target.uns[key_added] = peaks
