@@ -68,6 +68,11 @@ def ahead(items: Generator[Item]) -> Iterator[Item]:
             left.set()
 
 
+def workers(n: int) -> ThreadPoolExecutor:
+    """Return threads that make parts of what this thread makes, and know when the reader of that has gone."""
+    return ThreadPoolExecutor(n, "workers", setattr, (_here, "left", getattr(_here, "left", None)))
+
+
 def require_reader() -> None:
     """Give up an item of :func:`ahead` that nobody waits for any more; called now and then by what makes long ones."""
     left = getattr(_here, "left", None)

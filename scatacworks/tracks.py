@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks._core import runs as kernels
+from scatacworks._core.chunked import Chunked
 from scatacworks._core.growing import GrowingRuns
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_name, group_names
@@ -45,7 +46,7 @@ class Tracks:
     indptr
         int64, `(n_chroms * n_groups + 1,)`.
     starts
-        First base of every run, 0-based; int32, `(n_runs,)`. A numpy or a zarr array, as are the next two.
+        First base of every run, 0-based; int32, `(n_runs,)`. A numpy array or one on disk, as are the next two.
     lengths
         Bases in every run; int32, `(n_runs,)`, or `None` where every run is one base long.
     values
@@ -172,7 +173,7 @@ class Tracks:
         return starts, lengths, values, float(self.fill[group])
 
     def _overlapping(self, low: int, high: int, start: int, end: int) -> tuple[int, int]:
-        """Narrow `[low, high)` to the runs that can touch `[start, end)`; bisection, so a zarr array is barely read."""
+        """Narrow `[low, high)` to the runs that can touch `[start, end)`; bisection barely reads what is on disk."""
         first = _bisect(self.starts, start, low, high)
         return max(low, first - (self.lengths is not None)), _bisect(self.starts, end, first, high)
 
@@ -363,6 +364,8 @@ class Tracks:
         runs = {name: store.get(name) for name in ("starts", "lengths", "values")}
         if runs["starts"].shape[0] <= _CHUNK:
             runs = {name: None if array is None else array[:] for name, array in runs.items()}
+        else:
+            runs = {name: None if array is None else Chunked(array) for name, array in runs.items()}
         return cls(
             np.asarray(attributes["groups"], dtype=object),
             Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes["organelles"]),

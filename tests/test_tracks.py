@@ -199,3 +199,45 @@ def test_a_store_of_many_scaffolds_is_written_in_parts_of_any_size(tmp_path, mon
                 for ours, theirs in zip(again.runs(group, chrom), tracks.runs(group, chrom), strict=True):
                     assert (ours is None and theirs is None) or np.array_equal(ours, theirs)
     assert len(writes) == 2 + with_lengths, "once each, however many the chromosomes"
+
+
+def many_groups(n_groups):
+    """Tracks of cut sites of many sparse groups."""
+    rng = np.random.default_rng(0)
+    runs = [(np.unique(rng.integers(0, 60, 3)).astype(np.int32), None, np.ones(3, np.uint16)) for _ in range(n_groups)]
+    chromosomes = [("chr1", [(starts, None, values[: len(starts)]) for starts, _, values in runs])]
+    return Tracks.from_chromosomes([f"g{i}" for i in range(n_groups)], GENOME, chromosomes)
+
+
+def test_a_store_of_many_groups_is_read_by_chunks_not_by_groups(tmp_path, monkeypatch):
+    import zarr
+
+    monkeypatch.setattr("scatacworks.tracks._CHUNK", 50)
+    tracks = many_groups(200)
+    tracks.to_zarr(tmp_path / "sites.zarr")
+    kept = Tracks.from_zarr(tmp_path / "sites.zarr")
+    reads = []
+    read = zarr.Array.__getitem__
+    monkeypatch.setattr(zarr.Array, "__getitem__", lambda array, wanted: reads.append(wanted) or read(array, wanted))
+    np.testing.assert_array_equal(kept.sums(), tracks.sums())
+    n_chunks = tracks.n_runs // 50 + 1
+    assert len(reads) <= 4 * n_chunks  # of two arrays, each chunk once, and a group's runs that lie across two
+    for group in tracks.groups:
+        np.testing.assert_array_equal(kept.window(group, "chr1", 5, 50), tracks.window(group, "chr1", 5, 50))
+
+
+def test_writing_many_groups_looks_at_each_once(tmp_path):
+    class Counted(np.ndarray):
+        n_looks = 0
+
+        def __len__(self):
+            Counted.n_looks += 1
+            return self.shape[0]
+
+    tracks = many_groups(100)
+    runs = [(starts.view(Counted), None, values) for starts, _, values in next(iter(tracks.chromosomes()))[1]]
+    written = Tracks.write_zarr(
+        tmp_path / "sites.zarr", tracks.groups, GENOME, [("chr1", runs)], dtype=np.uint16, lengths=False
+    )
+    np.testing.assert_array_equal(written.sums(), tracks.sums())
+    assert Counted.n_looks < 20 * len(runs)

@@ -6,6 +6,8 @@ import numpy as np
 
 from scatacworks._numba import njit
 
+_AT_ONCE = 1 << 25  # distances held at a time
+
 
 @njit
 def farthest_first(points: np.ndarray, n: int, first: int) -> np.ndarray:
@@ -62,7 +64,7 @@ def without_shared_points(
     most
         Groups wanted at most.
     block
-        Centres whose distances are computed together.
+        Centres whose distances are computed together; fewer where there are very many points.
 
     Returns
     -------
@@ -71,11 +73,11 @@ def without_shared_points(
     free = np.ones(len(points), bool)
     squares = np.einsum("ij,ij->i", points, points)
     used, groups = [], []
-    for low in range(0, len(centers), block):
-        own = centers[low : low + block]
-        distances = squares - 2 * points[own] @ points.T
-        for center, distance in zip(own, distances, strict=True):
-            if not free[center] or len(groups) == most or len(points) - k * len(groups) < k:
+    most, block = min(most, len(points) // k), _rows_at_once(block, len(points))
+    while len(groups) < most and len(centers):
+        own, centers = centers[:block], centers[block:]
+        for center, distance in zip(own, _squared_distances(points, squares, own), strict=True):
+            if not free[center] or len(groups) == most:
                 continue
             distance[~free] = np.inf
             distance[center] = -np.inf
@@ -83,6 +85,7 @@ def without_shared_points(
             free[members] = False
             used.append(center)
             groups.append(members)
+        centers = centers[free[centers]]
     return np.array(used, np.int64), np.array(groups, np.int64).reshape(-1, k)
 
 
@@ -107,13 +110,25 @@ def nearest_points(points: np.ndarray, centers: np.ndarray, k: int, *, block: in
     """Return the `k` nearest points of every centre, exactly, the centre itself first; int64, `(n_centers, k)`."""
     squares = np.einsum("ij,ij->i", points, points)
     out = np.empty((len(centers), k), np.int64)
+    block = _rows_at_once(block, len(points))
     for low in range(0, len(centers), block):
         own = centers[low : low + block]
-        distances = squares - 2 * points[own] @ points.T
+        distances = _squared_distances(points, squares, own)
         distances[np.arange(len(own)), own] = -np.inf
         for i, distance in enumerate(distances):
             out[low + i] = _smallest(distance, k)
     return out
+
+
+def _rows_at_once(block: int, n_points: int) -> int:
+    return max(min(block, _AT_ONCE // n_points), 1)
+
+
+def _squared_distances(points: np.ndarray, squares: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return the squared distances of some points to all, less the squares of the former; `(n_own, n_points)`."""
+    distances = -2 * points[own] @ points.T
+    distances += squares
+    return distances
 
 
 def _smallest(distance: np.ndarray, k: int) -> np.ndarray:

@@ -56,9 +56,6 @@ def mutual_neighbors(indices: np.ndarray) -> sparse.csr_matrix:
     """Return the graph that joins two cells when each is among the neighbours of the other; no self-loops."""
     n, k = indices.shape
     one_way = sparse.csr_matrix((np.ones(n * k), indices.ravel(), np.arange(0, n * k + 1, k)), (n, n))
-    both = one_way.minimum(one_way.T).tolil()
-    both.setdiag(0)
-    both = both.tocsr()
-    both.eliminate_zeros()
-    both.data[:] = 1
-    return both
+    both = one_way.minimum(one_way.T).tocoo()
+    apart = both.row != both.col
+    return sparse.csr_matrix((np.ones(apart.sum()), (both.row[apart], both.col[apart])), (n, n))

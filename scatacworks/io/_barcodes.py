@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SEPARATORS = (":", "#", "___", "__", "_", "-", "|", ".", "+")
 _BASES = re.compile(r"[ACGTN]{8,}")
@@ -58,13 +58,21 @@ def _split(name: str, samples: frozenset[str]) -> tuple[str | None, str]:
         head, _, tail = name.rpartition(separator)
         if head and tail in samples:
             return tail, head
-    for sample in sorted(samples, key=len, reverse=True):  # a sample's name may hold separators itself
-        for separator in SEPARATORS:
-            if name.startswith(sample + separator):
-                return sample, name[len(sample) + len(separator) :]
-            if name.endswith(separator + sample):
-                return sample, name[: -len(sample) - len(separator)]
-    return None, name
+    longest = max(_cuts(name, samples), default=None)  # a sample's name may hold separators itself
+    return (None, name) if longest is None else longest[-2:]
+
+
+def _cuts(name: str, samples: frozenset[str]) -> Iterator[tuple[int, int, bool, str, str]]:
+    """Yield each sample before or after a separator: its length, what makes it come first, itself, and the rest."""
+    for rank, separator in enumerate(SEPARATORS):
+        at = name.find(separator)
+        while at >= 0:
+            head, tail = name[:at], name[at + len(separator) :]
+            if head in samples:
+                yield len(head), -rank, True, head, tail
+            if tail in samples:
+                yield len(tail), -rank, False, tail, head
+            at = name.find(separator, at + 1)
 
 
 def explain_no_match(path: str, cells: Sequence[str], found: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from scatacworks.genome import built_in_sizes
 from scatacworks.get import tracks as get_tracks
 from scatacworks.io._bigwig import write_bigwig
 from scatacworks.io._names import safe_names
-from scatacworks.io._peaks import narrow_peaks
+from scatacworks.io._peaks import narrow_peaks, rows_by_group, top_height
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,6 +166,8 @@ def write_hub(
     path = _free_folder(Path(path).expanduser(), assembly)
     colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
+    rows = {} if peaks is None else rows_by_group(peaks["group"])
+    top = 1.0 if peaks is None else top_height(peaks)
     with atomic_path(path, holds="hub.txt") as aside:
         folder = aside / assembly
         folder.mkdir(parents=True)
@@ -174,9 +176,9 @@ def write_hub(
             file = folder / f"{_SIGNAL}_{stems[group]}.bw"
             write_bigwig(tracks, file, groups=[group], n_jobs=n_jobs, progress=False)
             files[_SIGNAL].append(group)
-            own = None if peaks is None else peaks[peaks["group"].astype(str) == group]
-            if own is not None and len(own):
-                _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", own, peaks, tracks.genome)
+            if group in rows:
+                own = narrow_peaks(peaks.iloc[rows[group]], top=top)
+                _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", own, tracks.genome)
                 files[_PEAKS].append(group)
         (folder / "trackDb.txt").write_text(
             _track_db(_line(name), files, stems, colors, fixed=layer in (_keys.PROBABILITY, _keys.UNGUIDED)),
@@ -220,9 +222,9 @@ def _bigbed_writer() -> ModuleType:
     return pybigtools
 
 
-def _write_bigbed(writer: ModuleType, path: Path, own: pd.DataFrame, peaks: pd.DataFrame, genome: Genome) -> None:
-    """Write the peaks of one group, sorted as the format wants it."""
-    lines = narrow_peaks(own, of=peaks).astype({"chrom": str}).sort_values(["chrom", "start", "end"], kind="stable")
+def _write_bigbed(writer: ModuleType, path: Path, lines: pd.DataFrame, genome: Genome) -> None:
+    """Write the peaks of one group, given as for a narrowPeak file, sorted as the format wants it."""
+    lines = lines.astype({"chrom": str}).sort_values(["chrom", "start", "end"], kind="stable")
     rest = lines.iloc[:, 3:].astype(str).agg("\t".join, axis=1)
     rows = zip(lines["chrom"], lines["start"].astype(int), lines["end"].astype(int), rest, strict=True)
     handle = writer.open(str(path), "w")

@@ -101,19 +101,27 @@ def write_peaks(
     names = _groups_of(table, groups)
     path = Path(path).expanduser()
     format, compress, is_file = _target(path, format, compress=compress)
-    group = table["group"].astype(str) if names is not None else None
-    top = _top(table)
+    top = top_height(table)
     if is_file:
-        lines = _lines(table, format, top) if names is None else _by_position(table[group.isin(names)], format, top)
+        if names is not None:
+            lines = _by_position(table[table["group"].astype(str).isin(names)], format, top)
+        else:
+            lines = _lines(table, format, top)
         _write(path, lines, compress=compress)
         return dict.fromkeys(names or ["peaks"], path)
     ending = _SUFFIX[format] + (".gz" if compress else "")
     stems = file_stems(names or ["peaks"])
     files = {name: path / (stem + ending) for name, stem in zip(names or ["peaks"], stems, strict=True)}
+    rows = {} if names is None else rows_by_group(table["group"])
     for name, file in files.items():
-        own = table if names is None else table[group == name]
+        own = table if names is None else table.iloc[rows.get(name, [])]
         _write(file, _lines(own, format, top), compress=compress)
     return files
+
+
+def rows_by_group(group: pd.Series) -> dict[str, np.ndarray]:
+    """Return the positions of every group's rows; one pass, however many groups there are."""
+    return pd.Series(range(len(group))).groupby(group.astype(str).to_numpy()).indices
 
 
 def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.DataFrame:
@@ -171,12 +179,12 @@ def _target(path: Path, format: str | None, *, compress: bool | None) -> tuple[F
     return format, zipped if compress is None else compress, is_file
 
 
-def narrow_peaks(table: pd.DataFrame, *, of: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of a narrowPeak file for some peaks; scores are relative to the heights in `of`."""
-    return _lines(table, "narrowPeak", _top(of))
+def narrow_peaks(table: pd.DataFrame, *, top: float) -> pd.DataFrame:
+    """Return the columns of a narrowPeak file for some peaks; a height of `top` or more scores 1000."""
+    return _lines(table, "narrowPeak", top)
 
 
-def _top(table: pd.DataFrame) -> float:
+def top_height(table: pd.DataFrame) -> float:
     """Return the height that a score of 1000 stands for."""
     height = _heights(table)
     return float(np.nanquantile(height, 0.99)) if np.isfinite(height).any() else 1.0

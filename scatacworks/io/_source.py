@@ -80,10 +80,12 @@ class FileSource(FragmentSource):
         malformed: Malformed = "error",
         grouped: bool | None = None,
         memory: int = _MEMORY,
+        n_beside: int = 1,
         name: str | None = None,
     ) -> None:
         self.path, self.genome = Path(path).expanduser(), genome
-        self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
+        self.bulk, self.malformed, self.grouped = bulk, malformed, grouped
+        self.memory = memory // n_beside  # files that are read side by side share it
         self._wanted = (
             [name or self.path.name.split(".")[0]] if bulk else None if cells is None else list(map(str, cells))
         )
@@ -168,22 +170,33 @@ class SamplesSource(FragmentSource):
         self.report = FragmentReport()
 
     def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
-        """Yield the fragments of all samples chromosome by chromosome."""
-        streams = {name: source._chromosomes(n_jobs=n_jobs, progress=progress) for name, source in self.sources.items()}
-        heads = {name: next(stream, None) for name, stream in streams.items()}
-        while any(block is not None for block in heads.values()):
-            chrom = min(block.chrom for block in heads.values() if block is not None)
-            pieces = []
-            for name, block in heads.items():
-                if block is not None and block.chrom == chrom:
-                    cell = self.positions[name][block.cell]
-                    pieces.append(Piece(block.start, block.end, cell, block.count))
-                    heads[name] = next(streams[name], None)
-            yield make_block(chrom, pieces)
+        """Yield the fragments of all samples chromosome by chromosome.
+
+        The samples share the threads: where there are as many, each has one to parse its file.
+        """
+        n_jobs = _threads.resolve(n_jobs)
+        each = max(n_jobs // len(self.sources), 1)
+        streams = {name: source._chromosomes(n_jobs=each, progress=progress) for name, source in self.sources.items()}
+        heads: dict[str, FragmentBlock | None] = {}
+        due = list(streams)
+        with _threads.workers(min(n_jobs, len(streams))) as pool:
+            while True:
+                heads |= zip(due, pool.map(lambda name: next(streams[name], None), due), strict=True)
+                chroms = {name: heads[name].chrom for name in streams if heads[name] is not None}
+                if not chroms:
+                    break
+                chrom = min(chroms.values())
+                due = [name for name in chroms if chroms[name] == chrom]
+                pieces = [self._coded(name, heads.pop(name)) for name in due]
+                yield make_block(chrom, pieces)  # before the samples are read on
         self.report = FragmentReport()
         self.report.n_cells = self.report.n_cells_matched = 0
         for source in self.sources.values():
             self.report.merge(source.report)
+
+    def _coded(self, name: str, block: FragmentBlock) -> Piece:
+        """Return the fragments of a sample with the cells' codes among all."""
+        return Piece(block.start, block.end, self.positions[name][block.cell], block.count)
 
 
 class PairedSource(FragmentSource):
@@ -305,6 +318,7 @@ def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options:
         raise TypeError(msg)
     samples = [str(sample) for sample in data]
     if options["bulk"]:
+        options["n_beside"] = len(data)
         sources = {str(name): FileSource(path, genome, name=str(name), **options) for name, path in data.items()}
         positions = {name: np.array([i], np.int32) for i, name in enumerate(sources)}
         return SamplesSource(sources, positions, samples)
@@ -312,6 +326,7 @@ def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options:
         msg = "Reading several samples needs cells; use sca.io.read_fragments to find them."
         raise ValueError(msg)
     split = split_names([str(cell) for cell in cells], samples)
+    options["n_beside"] = len(data)
     sources = {str(name): FileSource(path, genome, list(split[str(name)]), **options) for name, path in data.items()}
     positions = {name: np.fromiter(split[name].values(), np.int32) for name in samples}
     keep = {name: source for name, source in sources.items() if len(positions[name])}

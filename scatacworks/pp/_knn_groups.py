@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scatacworks import _keys, _step, _threads
+from scatacworks import _keys, _step
 from scatacworks._arguments import flag, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.knn import (
@@ -19,6 +19,7 @@ from scatacworks._core.knn import (
 )
 from scatacworks._logging import logger
 from scatacworks._membership import membership_matrix, resolve_groups
+from scatacworks._neighbors import EXACT_UP_TO, approximate_neighbors, with_themselves
 from scatacworks._text import counted
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
     from scipy import sparse
-
-_EXACT_UP_TO = 2e9  # distances between centres and cells; beyond, neighbours are approximate
 
 
 def knn_groups(
@@ -280,14 +279,6 @@ def _neighbors(
     if method not in {"auto", "exact", "approximate"}:
         msg = f"method={method!r} is unknown; expected 'auto', 'exact' or 'approximate'."
         raise ValueError(msg)
-    if method == "exact" or (method == "auto" and len(centers) * len(points) <= _EXACT_UP_TO):
+    if method == "exact" or (method == "auto" and len(centers) * len(points) <= EXACT_UP_TO):
         return nearest_points(points, centers, k)
-    from numba.core.config import NUMBA_NUM_THREADS
-    from pynndescent import NNDescent
-
-    threads = min(_threads.resolve(n_jobs), NUMBA_NUM_THREADS)  # numba refuses more
-    index = NNDescent(points, n_neighbors=max(k, 30), random_state=seed, n_jobs=threads)
-    found = index.neighbor_graph[0][centers, :k].astype(np.int64)
-    lacking = ~(found == centers[:, None]).any(1)  # of equal points another may stand first
-    found[lacking, -1] = centers[lacking]
-    return found
+    return with_themselves(approximate_neighbors(points, k, seed=seed, n_jobs=n_jobs)[centers], centers)

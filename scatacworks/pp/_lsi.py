@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import real, whole
@@ -15,6 +14,7 @@ from scatacworks._arrays import counts_of
 if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
+    from scipy import sparse
 
 
 def lsi(
@@ -115,7 +115,7 @@ def lsi(
         msg = f"{int((per_cell == 0).sum()):,} of {len(per_cell):,} cells have no counts; leave them out beforehand."
         warnings.warn(msg, UserWarning, stacklevel=2)
     start = np.random.default_rng(seed).standard_normal(min(counts.shape))
-    left, values, right = svds(_tf_idf(counts, per_cell, scale_factor), k=n_computed, v0=start)
+    left, values, right = svds(_to_tf_idf(counts, per_cell, scale_factor), k=n_computed, v0=start)
     order = np.argsort(-values)
     left, values = _fix_signs(left[:, order], right[order]), values[order]
     correlation = _correlations(left, np.log1p(per_cell))
@@ -139,13 +139,13 @@ def lsi(
     return result if copy else None
 
 
-def _tf_idf(counts: sparse.csr_matrix, per_cell: np.ndarray, scale_factor: float) -> sparse.csr_matrix:
-    """Return `log(1 + scale_factor * tf * idf)`; empty cells and regions stay zero."""
+def _to_tf_idf(counts: sparse.csr_matrix, per_cell: np.ndarray, scale_factor: float) -> sparse.csr_matrix:
+    """Turn counts, in place, into `log(1 + scale_factor * tf * idf)`; empty cells and regions stay zero."""
     per_region = np.asarray(counts.sum(0)).ravel()
-    tf = sparse.diags(1 / np.maximum(per_cell, 1)) @ counts
-    weighted = (tf @ sparse.diags(scale_factor * counts.shape[0] / np.maximum(per_region, 1))).tocsr()
-    weighted.data = np.log1p(weighted.data)
-    return weighted
+    counts.data *= np.repeat(1 / np.maximum(per_cell, 1), np.diff(counts.indptr))
+    counts.data *= (scale_factor * counts.shape[0] / np.maximum(per_region, 1))[counts.indices]
+    np.log1p(counts.data, out=counts.data)
+    return counts
 
 
 def _fix_signs(left: np.ndarray, right: np.ndarray) -> np.ndarray:

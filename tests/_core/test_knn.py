@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scatacworks._core import knn
 from scatacworks._core.knn import (
     effective_groups,
     farthest_first,
@@ -77,3 +78,36 @@ def test_effective_groups_predict_the_variance_of_the_mean():
     means = (values @ members / members.sum(0)).mean(1)
     n = effective_groups((members / members.sum(0)).sum(1), members.sum(0))
     assert means.var() == pytest.approx(1 / 6 / n, rel=0.05)
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Numbers of centres whose distances to all points were computed, call by call."""
+    counted, compute = [], knn._squared_distances
+
+    def count(points, squares, own):
+        counted.append(len(own))
+        return compute(points, squares, own)
+
+    monkeypatch.setattr(knn, "_squared_distances", count)
+    return counted
+
+
+def test_separate_groups_look_at_no_more_centers_than_they_need(rows):
+    points, order = cloud(600), np.random.default_rng(1).permutation(600)
+    without_shared_points(points, order, 10, 3, block=4)
+    assert sum(rows) <= 8  # three groups, in blocks of four centres of whom few are taken
+    rows.clear()
+    without_shared_points(points, order, 10, 600, block=4)
+    assert sum(rows) < 200  # 60 groups of 600 points
+
+
+def test_distances_of_many_points_are_computed_for_few_centers_at_a_time(rows, monkeypatch):
+    points, order = cloud(), np.arange(200)
+    expected = nearest_points(points, order, 5), without_shared_points(points, order, 5, 40)
+    rows.clear()
+    monkeypatch.setattr(knn, "_AT_ONCE", 1000)
+    np.testing.assert_array_equal(nearest_points(points, order, 5), expected[0])
+    for found, before in zip(without_shared_points(points, order, 5, 40), expected[1], strict=True):
+        np.testing.assert_array_equal(found, before)
+    assert max(rows) == 5

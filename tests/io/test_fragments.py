@@ -13,6 +13,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks.io._fragments import paired_matrix
+from scatacworks.io._reader import FileReader
 from scatacworks.io._source import open_fragments
 
 GENOME = sca.Genome({"chr1": 10_000, "chr2": 5_000, "chrM": 1_000}, name="toy")
@@ -258,6 +259,20 @@ class TestSamples:
         expected += [(r[0], r[1], r[2], f"b_1:{r[3]}", r[4]) for r in ROWS if r[0] == "chr1"]
         assert sorted(rows) == sorted(expected)
         assert [row[:3] for row in rows] == sorted((r[:3] for r in expected), key=lambda r: (GENOME.code(r[0]), *r[1:]))
+
+    @pytest.mark.parametrize(("n_jobs", "each"), [(1, 1), (2, 1), (5, 2)])
+    def test_samples_share_threads_and_memory(self, paths, monkeypatch, n_jobs, each):
+        adata, asked, pieces = read(paths), [], FileReader.pieces
+
+        def noted(reader, *, n_jobs, progress):
+            asked.append(n_jobs)
+            return pieces(reader, n_jobs=n_jobs, progress=progress)
+
+        monkeypatch.setattr(FileReader, "pieces", noted)
+        source = open_fragments(adata)
+        assert sum(len(block) for block in source.chromosomes(n_jobs=n_jobs)) == 9
+        assert asked == [each, each]
+        assert sum(one.memory for one in source.sources.values()) <= 2 << 30
 
     @pytest.mark.parametrize("form", ["{s}:{b}", "{s}#{b}", "{b}-{s}", "{b}_{s}", "{s}_{b}", "{b}___{s}"])
     def test_other_ways_to_name_cells(self, paths, form):

@@ -284,3 +284,20 @@ def test_a_file_of_another_kind_does_not_become_a_folder(adata, tmp_path, name):
     with pytest.raises(ValueError, match=r"is neither \.bed nor \.narrowPeak"):
         sca.io.write_peaks(adata, tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+def test_many_groups_are_parted_in_one_pass(tmp_path, monkeypatch):
+    group = np.random.default_rng(0).integers(0, 30, 300)
+    table = pd.DataFrame({"group": group, "chrom": "chr1", "start": np.arange(300), "end": np.arange(300) + 10})
+    compared, equal = [], pd.Series.__eq__
+
+    def compare(column, other):
+        compared.append(len(column))
+        return equal(column, other)
+
+    monkeypatch.setattr(pd.Series, "__eq__", compare)
+    files = sca.io.write_peaks(table, tmp_path, format="bed")
+    assert compared.count(300) < 5
+    for name, file in files.items():
+        starts = [int(line.split("\t")[1]) for line in file.read_text().splitlines()]
+        assert starts == np.flatnonzero(group == int(name)).tolist()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import anndata as ad
 import numpy as np
 import pytest
@@ -114,3 +116,16 @@ def test_real_bone_marrow_cells_lie_beside_their_kind(shared_data):
     chance = np.square(adata.obs["celltype"].value_counts(normalize=True)).sum()
     same = ((kinds[members] == kinds[:, None]).sum(1) - 1) / 15
     assert same.mean() > 3 * chance
+
+
+def test_the_counts_are_held_once_more_and_left_alone():
+    matrix = sparse.random(2_000, 3_000, 0.3, format="csr", random_state=0)
+    matrix.data[:] = 1
+    adata = ad.AnnData(matrix.copy())
+    sca.pp.lsi(adata[:50].copy(), n_components=2)
+    tracemalloc.start()
+    sca.pp.lsi(adata, n_components=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 * matrix.nnz  # a copy takes 12 bytes a count, one factor for each of them another 8
+    assert (matrix != adata.X).nnz == 0

@@ -78,7 +78,10 @@ def common_peaks(
         msg = "The reference has missing, infinite or negative values; expected signal or counts, 0 for none."
         raise ValueError(msg)
     counts = sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
-    present = (counts[:, adata.var_names.get_indexer(common)] > 0).astype(np.float64)
+    present = counts[:, adata.var_names.get_indexer(common)]
+    present.sum_duplicates()
+    present.data = (present.data > 0).astype(np.float64)
+    present.eliminate_zeros()
     empty = int((np.diff(present.indptr) == 0).sum())
     if empty:
         logger.warning("%d cells have no count in the common peaks.", empty)

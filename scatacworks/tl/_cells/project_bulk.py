@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
@@ -106,9 +105,9 @@ def project_bulk(
     loadings = right[:n_components].T
     n_present = np.asarray(present.sum(1)).ravel()
     empty = n_present == 0
-    scaled = sparse.csr_matrix(sparse.diags(1 / np.maximum(n_present, 1)) @ present)
-    scores = scaled @ loadings - np.asarray(scaled[~empty].mean(0)).ravel() @ loadings
-    scores = _standardized(np.asarray(scores))
+    weight = 1 / np.maximum(n_present, 1)  # every cell's profile sums to 1
+    mean = weight @ present / max((~empty).sum(), 1)
+    scores = _standardized(np.asarray(present @ loadings) * weight[:, None] - mean @ loadings)
     scores[empty] = np.nan
     adata.obsm[key_added] = scores.astype(np.float32)
     adata.uns[key_added] = {

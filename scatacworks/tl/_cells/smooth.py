@@ -12,6 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of, in_memory, layer_names, matrix_of
+from scatacworks._neighbors import EXACT_UP_TO, approximate_neighbors, with_themselves
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,7 +40,8 @@ def smooth(
     keys
         What to smooth: layers, arrays or tables of `.obsm`, numeric columns of `.obs`, or `"X"`.
     use_rep
-        Embedding in `.obsm`, of a MuData also its own, in which neighbours are found (Euclidean).
+        Embedding in `.obsm`, of a MuData also its own, in which neighbours are found (Euclidean); of more than 44,721
+        cells (2e9 distances) approximately, by nearest-neighbour descent (pynndescent).
     n_neighbors
         Cells averaged, the cell itself included.
     suffix
@@ -85,12 +87,13 @@ def smooth(
 
 def _averager(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:
     """Return cells × cells weights: 1 / n for the cell and its nearest others."""
-    from sklearn.neighbors import NearestNeighbors
+    if len(points) ** 2 <= EXACT_UP_TO:
+        from sklearn.neighbors import NearestNeighbors
 
-    found = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors(points, return_distance=False)
-    own = np.arange(len(points))
-    lacking = ~(found == own[:, None]).any(1)  # of equal points others may stand first
-    found[lacking, -1] = own[lacking]
+        found = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors(points, return_distance=False)
+    else:
+        found = approximate_neighbors(points, n_neighbors, seed=0)
+    found = with_themselves(found, np.arange(len(points)))
     pointers = np.arange(0, found.size + 1, n_neighbors)
     return sparse.csr_matrix((np.ones(found.size), found.ravel(), pointers), (len(points), len(points)))
 

@@ -18,6 +18,7 @@ from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.random_walk import mutual_neighbors, random_walk
 from scatacworks._membership import column_groups
+from scatacworks._neighbors import approximate_neighbors
 from scatacworks.tl._annotation._elements import elements_of
 from scatacworks.tl._annotation._joins import variant_weights
 from scatacworks.tl._cells._counts import background_of, cell_counts
@@ -33,6 +34,7 @@ __all__ = ["trait_scores"]
 _SEED_SHARE = 0.05  # SCAVENGE's cap on the share of seed cells
 _SEED_P = 0.05
 _CAP = 0.99  # quantile at which propagated scores are cut
+_VISITS_AT_ONCE = 1 << 24  # cells times walks
 
 
 def trait_scores(
@@ -181,10 +183,12 @@ def trait_scores(
 
     adata.obsm[key_added] = table(z)
     if groupby is not None:
-        result["groups"] = _groups(adata, z, names, groupby, n_permutations=n_permutations, rng=rng)
+        steps = tqdm(range(n_permutations), desc="permutations", disable=not progress)
+        result["groups"] = _groups(adata, z, names, groupby, permutations=steps, rng=rng)
     if points is not None:
-        graph = _graph(points, n_neighbors, rng)
-        visits, p = _propagate(graph, z, restart, n_permutations, rng)
+        graph = _graph(points, n_neighbors, rng, n_jobs)
+        with tqdm(total=n_permutations * z.shape[1], desc="random walks", disable=not progress) as bar:
+            visits, p = _propagate(graph, z, restart, n_permutations=n_permutations, rng=rng, bar=bar)
         adata.obsm[f"{key_added}_propagated"], adata.obsm[f"{key_added}_p"] = table(visits), table(p)
     result[_keys.PARAMS] = {"n_background": partners.shape[1], "bias": bias or ""}
     result[_keys.PARAMS] |= {"n_permutations": n_permutations, "restart": restart}
@@ -205,7 +209,7 @@ def _weights(adata: AnnData, variants: Mapping[str, Any]) -> np.ndarray:
 
 
 def _groups(
-    adata: AnnData, z: np.ndarray, names: list[str], groupby: str, *, n_permutations: int, rng: np.random.Generator
+    adata: AnnData, z: np.ndarray, names: list[str], groupby: str, *, permutations: tqdm, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Compare group means with those of permuted cells."""
     codes, groups = column_groups(adata.obs[groupby])
@@ -218,9 +222,9 @@ def _groups(
     member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), (n_groups, len(codes)))
     mean = np.asarray(member @ values) / np.maximum(size, 1)[:, None]
     as_high = np.zeros_like(mean)
-    for _ in range(n_permutations):
+    for _ in permutations:
         as_high += np.asarray(member @ values[rng.permutation(len(codes))]) / np.maximum(size, 1)[:, None] >= mean
-    p = (1 + as_high) / (n_permutations + 1)
+    p = (1 + as_high) / (len(permutations) + 1)
     table = pd.DataFrame(
         {
             "trait": np.repeat(np.array(names, dtype=object), n_groups),
@@ -234,7 +238,7 @@ def _groups(
     return table.set_index(table.index.astype(str))
 
 
-def _graph(points: np.ndarray, n_neighbors: int, rng: np.random.Generator) -> sparse.csr_matrix:
+def _graph(points: np.ndarray, n_neighbors: int, rng: np.random.Generator, n_jobs: int | None) -> sparse.csr_matrix:
     """Return the graph of mutual nearest neighbours in an embedding."""
     n_neighbors = min(n_neighbors, len(points) - 1)
     if len(points) <= 5000:
@@ -242,19 +246,17 @@ def _graph(points: np.ndarray, n_neighbors: int, rng: np.random.Generator) -> sp
 
         found = NearestNeighbors(n_neighbors=n_neighbors + 1).fit(points).kneighbors(points, return_distance=False)
     else:
-        from pynndescent import NNDescent
-
-        search = NNDescent(points, n_neighbors=n_neighbors + 1, random_state=int(rng.integers(2**31)))
-        found = search.neighbor_graph[0]
+        found = approximate_neighbors(points, n_neighbors + 1, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
     return mutual_neighbors(found)
 
 
 def _propagate(
-    graph: sparse.csr_matrix, z: np.ndarray, restart: float, n_permutations: int, rng: np.random.Generator
+    graph: sparse.csr_matrix, z: np.ndarray, restart: float, *, n_permutations: int, rng: np.random.Generator, bar: tqdm
 ) -> tuple[np.ndarray, np.ndarray]:
     """Walk from the cells of highest score; returns scaled visits and permutation p."""
     degree = np.asarray(graph.sum(1)).ravel().astype(np.int64)
     visits, p = np.empty(z.shape), np.empty(z.shape)
+    at_once = max(min(100, _VISITS_AT_ONCE // len(z)), 1)
     for trait in range(z.shape[1]):
         score = np.nan_to_num(z[:, trait], nan=-np.inf)
         cells = np.flatnonzero(stats.norm.sf(score) < _SEED_P)
@@ -265,9 +267,10 @@ def _propagate(
         seeds[cells] = 1
         own = random_walk(graph, seeds, restart=restart)[:, 0]
         as_high = np.zeros(len(own))
-        for first in range(0, n_permutations, 100):
-            permuted = _matched_seeds(degree, cells, min(100, n_permutations - first), rng)
+        for first in range(0, n_permutations, at_once):
+            permuted = _matched_seeds(degree, cells, min(at_once, n_permutations - first), rng)
             as_high += (random_walk(graph, permuted, restart=restart) >= own[:, None]).sum(1)
+            bar.update(permuted.shape[1])
         p[:, trait] = (1 + as_high) / (n_permutations + 1)
         cut = np.minimum(own, np.quantile(own, _CAP))
         visits[:, trait] = (cut - cut.min()) / max(np.ptp(cut), 1e-300)

@@ -117,7 +117,7 @@ def call_peaks(
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     if chroms is not None:
         _check_known(called, names, wanted, key)
-    jobs = [(name, chrom) for name in names for chrom in wanted]
+    jobs = [(name, chrom) for chrom in wanted for name in names]  # as the tracks lie in a store
 
     def call(job: tuple[str, str]) -> tuple[np.ndarray, ...]:
         peaks = _call_one(called, signal, *job, (threshold, min_length, max_gap))
@@ -125,7 +125,8 @@ def call_peaks(
 
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
         parts = list(pool.map(call, jobs))
-    target.uns[key_added] = _table(parts, jobs, names, called.genome)
+    by_group = [i for first in range(len(names)) for i in range(first, len(jobs), len(names))]
+    target.uns[key_added] = _table([parts[i] for i in by_group], [jobs[i] for i in by_group], names, called.genome)
     options = {"key": key, "threshold": threshold, "min_length": min_length, "max_gap": max_gap}
     target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: _step.params(**options)}
     return result if copy else None

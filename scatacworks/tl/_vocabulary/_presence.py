@@ -19,10 +19,12 @@ from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
 from scatacworks.tl._vocabulary._shared import spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from os import PathLike
 
     from scatacworks.tracks import Tracks
+
+_AT_ONCE = 1 << 25  # groups times elements whose signal is held dense
 
 
 def presence(
@@ -147,36 +149,55 @@ def _highest(sample: np.ndarray, element: np.ndarray, signal: np.ndarray, shape:
     return sp.csr_matrix((signal[first], element[first], indptr), shape=shape)
 
 
-def signal_at_elements(index: AnnData, tracks: Tracks) -> np.ndarray:
-    """Signal of every track at the centroid of every element; float32 (n_groups, n_elements)."""
-    values = np.repeat(tracks.fill.astype(np.float32)[:, None], index.n_vars, axis=1)
+def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> AnnData:
+    """Presence by the signal at the centroids."""
+    centroids = list(_centroids(index, tracks))
+    wanted = 0
+    if threshold is None:
+        wanted = int(np.median(np.diff(sp.csr_matrix(in_memory(matrix_of(index))).indptr)))
+        wanted = min(max(wanted, 1), index.n_vars)
+    present, signal = [], []
+    at_once = max(_AT_ONCE // index.n_vars, 1)
+    for first in range(0, len(tracks.groups), at_once):
+        groups = range(first, min(first + at_once, len(tracks.groups)))
+        values = _signal_at(centroids, tracks, groups, index.n_vars)
+        known = np.nan_to_num(values)
+        if threshold is None:
+            rank = index.n_vars - wanted
+            level = np.partition(known, rank, axis=1)[:, rank, None]
+            found = (known >= level) & (known > 0)
+        else:
+            found = values >= threshold  # not where it is NaN
+        present.append(sp.csr_matrix(found.astype(np.uint8)))
+        signal.append(sp.csr_matrix(known))
+    obs = pd.DataFrame(index=pd.Index([str(group) for group in tracks.groups]))
+    result = AnnData(sp.vstack(present, format="csr"), obs=obs, var=index.var)
+    result.layers[_keys.SIGNAL] = sp.vstack(signal, format="csr")
+    return result
+
+
+def _centroids(index: AnnData, tracks: Tracks) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield chromosomes that the tracks know, the elements on each and their centroids."""
     chrom, summit = index.var["chrom"].astype(str).to_numpy(), index.var["summit"].to_numpy(np.int64)
     for name in pd.unique(chrom):
         if tracks.genome.resolve([name])[0] < 0:
             logger.warning("The tracks' genome has no chromosome %s; its elements count as far from any signal.", name)
             continue
         of = np.flatnonzero(chrom == name)
-        for group in range(len(tracks.groups)):
-            starts, lengths, runs = tracks.runs(tracks.groups[group], name)
-            at = np.searchsorted(starts, summit[of], side="right") - 1
+        yield name, of, summit[of]
+
+
+def _signal_at(
+    centroids: list[tuple[str, np.ndarray, np.ndarray]], tracks: Tracks, groups: range, n_elements: int
+) -> np.ndarray:
+    """Signal of some tracks at the centroid of every element; float32 (n_groups, n_elements)."""
+    values = np.repeat(tracks.fill[groups.start : groups.stop].astype(np.float32)[:, None], n_elements, axis=1)
+    for name, of, summit in centroids:
+        for row, group in enumerate(groups):
+            starts, lengths, runs = tracks.runs(group, name)
+            at = np.searchsorted(starts, summit, side="right") - 1
             length = 1 if lengths is None else np.asarray(lengths)[at] if len(starts) else 0
             if len(starts):
-                hit = (at >= 0) & (summit[of] < starts[at] + length)
-                values[group, of[hit]] = np.asarray(runs)[at[hit]]
+                hit = (at >= 0) & (summit < starts[at] + length)
+                values[row, of[hit]] = np.asarray(runs)[at[hit]]
     return values
-
-
-def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> AnnData:
-    """Presence by the signal at the centroids."""
-    values = signal_at_elements(index, tracks)
-    known = np.nan_to_num(values)
-    if threshold is None:
-        wanted = int(np.median(np.diff(sp.csr_matrix(in_memory(matrix_of(index))).indptr)))
-        level = np.sort(known, axis=1)[:, ::-1][:, min(max(wanted, 1), index.n_vars) - 1][:, None]
-        present = (known >= level) & (known > 0)
-    else:
-        present = values >= threshold  # not where it is NaN
-    obs = pd.DataFrame(index=pd.Index([str(group) for group in tracks.groups]))
-    found = AnnData(sp.csr_matrix(present.astype(np.uint8)), obs=obs, var=index.var)
-    found.layers[_keys.SIGNAL] = sp.csr_matrix(known)
-    return found

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -22,6 +24,18 @@ def test_smooth_equals_a_loop(cells):
         np.testing.assert_allclose(cells.layers["sparse_smooth"][[i]].toarray()[0], cells.X[near].mean(0), rtol=1e-5)
         np.testing.assert_allclose(cells.obsm["table_smooth"].iloc[i], cells.obsm["table"].iloc[near].mean(), rtol=1e-5)
         assert cells.obs["score_smooth"].iloc[i] == pytest.approx(np.nanmean(cells.obs["score"].iloc[near]))
+
+
+def test_smooth_of_very_many_cells_does_without_all_distances(cells, monkeypatch):
+    points = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    cells.obsm["X_lsi"] = points
+    cells.obs["score"] = np.arange(200.0)
+    exact = cells.copy()
+    sca.tl.smooth(exact, keys="score", n_neighbors=7)
+    monkeypatch.setattr("scatacworks.tl._cells.smooth.EXACT_UP_TO", 200**2 - 1)
+    monkeypatch.setattr("sklearn.neighbors.NearestNeighbors", None)
+    sca.tl.smooth(cells, keys="score", n_neighbors=7)
+    assert np.isclose(cells.obs["score_smooth"], exact.obs["score_smooth"]).mean() > 0.95
 
 
 def test_smooth_errors(cells):
@@ -235,3 +249,21 @@ def test_smoothing_what_has_no_mean_is_refused_and_writes_nothing(cells):
 def test_more_components_than_the_reference_has_are_refused(cells, bulk):
     with pytest.raises(ValueError, match="n_components is 4; expected a whole number from 1 to 3"):
         sca.tl.project_bulk(cells, bulk, n_components=4)
+
+
+def test_projection_holds_the_counts_twice_at_most():
+    names = [f"chr1:{i}-{i + 1}" for i in range(3_000)]
+    counts = sparse.random(2_000, 3_000, 0.3, format="csr", random_state=0, dtype=np.float32)
+    adata = anndata.AnnData(counts, var=pd.DataFrame(index=names))
+    reference = pd.DataFrame(np.random.default_rng(0).gamma(1, 10, (3_000, 4)), index=names, columns=list("abcd"))
+    sca.tl.project_bulk(adata[:50].copy(), reference)
+    tracemalloc.start()
+    sca.tl.project_bulk(adata, reference)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 * counts.nnz
+    present = (counts.toarray() > 0).astype(float)
+    share = present / present.sum(1, keepdims=True)
+    scores = (share - share.mean(0)) @ adata.uns["X_bulk"]["loadings"]
+    scores = (scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
+    np.testing.assert_allclose(adata.obsm["X_bulk"], scores, atol=1e-5)

@@ -5,6 +5,7 @@ from scipy import sparse
 
 import scatacworks as sca
 from scatacworks._core.deviations import deviations
+from scatacworks._core.random_walk import random_walk
 from scatacworks.tl._cells.trait_scores import _matched_seeds
 
 
@@ -69,6 +70,22 @@ def test_permuted_seeds_keep_size_and_degree():
     assert (seeds.sum(0) == 5).all()
     assert (seeds[:40].sum(0) == 2).all()
     assert (seeds[80:].sum(0) == 3).all()
+
+
+def test_walks_of_many_cells_are_few_at_a_time(cells, variants, monkeypatch):
+    from scatacworks.tl._cells import trait_scores as module
+
+    shapes = []
+
+    def walk(graph, seeds, **options):
+        shapes.append(seeds.shape)
+        return random_walk(graph, seeds, **options)
+
+    monkeypatch.setattr(module, "random_walk", walk)
+    monkeypatch.setattr(module, "_VISITS_AT_ONCE", 5 * cells.n_obs)
+    cells.obsm["X_lsi"] = np.random.default_rng(0).normal(size=(cells.n_obs, 3))
+    sca.tl.trait_scores(cells, variants={"t": variants}, propagate=True, n_permutations=12, progress=False)
+    assert shapes == [(cells.n_obs, n) for n in (1, 5, 5, 2)]
 
 
 def test_errors(cells, variants):

@@ -144,3 +144,22 @@ def test_peaks_of_raw_coverage_are_nuclear_unless_chromosomes_are_named():
         assert adata.uns["peaks"]["chrom"].tolist() == expected
     with pytest.raises(KeyError, match="'chr7' is not in the genome"):
         sca.tl.call_peaks(adata, key="raw", threshold=20, chroms=["chr7"])
+
+
+def test_a_store_of_many_groups_is_read_by_chunks(tmp_path, monkeypatch):
+    import zarr
+
+    monkeypatch.setattr("scatacworks.tracks._CHUNK", 100)
+    rng = np.random.default_rng(0)
+    dense = [[np.repeat(rng.random(8) > 0.5, 30) for _ in range(60)] for _ in range(2)]
+    adata = with_tracks(dense, groups=[f"g{i}" for i in range(60)])
+    sca.tl.call_peaks(adata, min_length=20, n_jobs=1)
+    tracks = sca.get.tracks(adata, key="denoised")
+    tracks.to_zarr(tmp_path / "denoised" / "probability")
+    stored = ad.AnnData(obs=adata.obs, uns={"denoised": {"path": str(tmp_path / "denoised")}})
+    reads, read = [], zarr.Array.__getitem__
+    monkeypatch.setattr(zarr.Array, "__getitem__", lambda array, wanted: reads.append(wanted) or read(array, wanted))
+    sca.tl.call_peaks(stored, min_length=20, n_jobs=1)
+    pd.testing.assert_frame_equal(stored.uns["peaks"], adata.uns["peaks"])
+    layers, arrays, n_chunks = 2, 3, tracks.n_runs // 100 + 1
+    assert len(reads) <= layers * (1 + arrays * 2 * n_chunks)

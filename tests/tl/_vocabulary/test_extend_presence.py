@@ -204,6 +204,25 @@ def test_presence_from_tracks_of_several_groups_that_do_not_know_mitochondria(th
     assert found.X.toarray().tolist() == expected[threshold]
 
 
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_presence_from_tracks_of_many_groups_holds_few_of_them_dense(threshold, monkeypatch):
+    rng = np.random.default_rng(0)
+    genome = sca.Genome({"chr1": 1_000}, name="toy")
+    starts = np.arange(0, 1_000, 10, dtype=np.int32)
+    runs = [(starts, np.full(100, 10, np.int32), rng.random(100, np.float32)) for _ in range(7)]
+    tracks = sca.Tracks.from_chromosomes(list("abcdefg"), genome, [("chr1", runs)])
+    var = pd.DataFrame({"chrom": "chr1", "summit": rng.permutation(1_000)[:50]}, index=[str(i) for i in range(50)])
+    index = anndata.AnnData(np.eye(2, 50, dtype=np.float32), var=var)
+    expected = sca.tl.presence(index, signal=tracks, threshold=threshold)
+    sizes, clean = [], np.nan_to_num
+    monkeypatch.setattr("scatacworks.tl._vocabulary._presence._AT_ONCE", 3 * 50)
+    monkeypatch.setattr(np, "nan_to_num", lambda values: sizes.append(values.shape) or clean(values))
+    found = sca.tl.presence(index, signal=tracks, threshold=threshold)
+    assert sizes == [(3, 50), (3, 50), (1, 50)]
+    np.testing.assert_array_equal(found.X.toarray(), expected.X.toarray())
+    np.testing.assert_array_equal(found.layers["signal"].toarray(), expected.layers["signal"].toarray())
+
+
 def test_presence_wants_one_source(peaks):
     index = sca.tl.dhs_index(peaks)
     with pytest.raises(ValueError, match="either peaks or signal"):
