@@ -145,6 +145,9 @@ def _chosen(genome: Genome, chroms: Sequence[str] | str | None, regions: pd.Data
     else:
         named = set() if regions is None else set(genome.resolve(regions["chrom"].astype(str)).tolist())
         codes = [code for code, nuclear in enumerate(genome.nuclear) if nuclear or code in named]
+    if not codes:
+        msg = "There is no chromosome to call peaks on: name some by chroms=, organelles too."
+        raise ValueError(msg)
     return [genome.chroms[code] for code in codes]
 
 

@@ -102,6 +102,7 @@ def test_bases_without_a_run_count_with_their_value():
         ({"threshold": 7}, ValueError, "threshold is 7; expected a probability"),
         ({"threshold": -0.1, "layer": "probability"}, ValueError, "expected a probability"),
         ({"min_length": 0}, ValueError, "min_length is 0; expected a whole number of 1 or more"),
+        ({"chroms": []}, ValueError, "no chromosome to call peaks on: name some by chroms="),
         ({"max_gap": -1}, ValueError, "max_gap is -1; expected a whole number of 0 or more"),
     ],
 )
