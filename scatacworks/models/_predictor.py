@@ -110,7 +110,7 @@ class Predictor:
         if len(extra) != len(model.extra_channels):
             msg = (
                 f"The model {model.card['name']!r} reads {len(model.extra_channels)} extra channels "
-                f"({', '.join(model.extra_channels)}) and got {len(extra)}; tl.denoise takes them by extra=."
+                f"({', '.join(model.extra_channels)}) and got {len(extra)}; only tl.denoise gives them, by extra=."
             )
             raise ValueError(msg)
         self.extra = tuple(extra)
