@@ -284,6 +284,25 @@ def test_a_new_network_gets_its_channels_by_name(planted):
         sca.tl.train(planted.sites, model="default", **options)
 
 
+def test_keys_of_tables_are_those_of_the_modality(planted, cells):
+    mudata = pytest.importorskip("mudata")
+    cells.uns["matches"] = planted.motifs
+    settings = {"steps": 1, "epochs": 1, "core_bp": 4_096, "batch_size": 1, "warmup": 0}
+    options = {"model": BinnedUNet(BinnedUNetConfig(**TINY, extra_channels=("motif",))), "peaks": planted.bound}
+    options |= {
+        "extra": {"motif": "matches"},
+        "settings": settings,
+        "holdout": ["chr2"],
+        "validation": [],
+        "draw": "sites",
+    }
+    with mudata.set_options(pull_on_update=False):
+        whole = mudata.MuData({"atac": cells})
+    model = sca.tl.train(whole, groups=["B"], progress=False, **options).model
+    sca.tl.denoise(whole, model=model, extra={"motif": "matches"}, regions="chr2", progress=False)
+    assert list(whole["atac"].uns["denoised"]["params"]["extra"]) == ["motif"]
+
+
 def test_a_run_is_not_resumed_with_other_values(planted, tmp_path):
     run = {"settings": SETTINGS | {"steps": 1}, "out": tmp_path / "run"}
     planted.train({"motif": planted.motifs}, **run)
