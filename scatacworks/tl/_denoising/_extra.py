@@ -73,6 +73,13 @@ class Reader(NamedTuple):
     def _read(self, source: Any, what: str) -> Tracks:
         if not isinstance(source, Tracks) and not _are_bigwigs(source):
             return self._ones(source, what)
+        for group, file in source.items() if isinstance(source, Mapping) else ():
+            if not isinstance(file, str | os.PathLike):
+                msg = (
+                    f"{what}[{group!r}] is a {type(file).__name__}; a dict names a bigWig file for every group. "
+                    "Regions are for all groups."
+                )
+                raise TypeError(msg)
         tracks = source
         if not isinstance(source, Tracks):
             tracks, _ = read_complete(source, genome=self.genome, n_jobs=self.n_jobs)

@@ -189,6 +189,8 @@ def test_wrong_channels_are_named(planted, trained, cells):
     ):
         with pytest.raises((KeyError, TypeError, ValueError), match=rf"extra\['motif'\]: regions.*{told}"):
             sca.tl.denoise(cells, extra={"motif": form}, **options)
+    with pytest.raises(TypeError, match=r"extra\['motif'\]\['B'\] is a DataFrame; a dict names a bigWig file"):
+        sca.tl.denoise(cells, extra={"motif": {"B": planted.motifs}}, **options)
     with pytest.raises(ValueError, match=r"extra\['motif'\] holds infinite values"):
         sca.tl.denoise(cells, extra={"motif": planted.track(planted.motifs, np.inf)}, **options)
     assert "denoised" not in cells.uns
