@@ -9,6 +9,7 @@ import numpy as np
 from scatacworks._core import runs as kernels
 from scatacworks._core.chunked import Chunked
 from scatacworks._core.growing import GrowingRuns
+from scatacworks._core.spans import bisect
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_name, group_names
 from scatacworks._text import counted
@@ -411,7 +412,7 @@ def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:
 def _bisect(array: Any, position: int, low: int, high: int) -> int:
     """Return the first index in `[low, high)` whose element is at least `position`."""
     if isinstance(array, np.ndarray):
-        return low + int(np.searchsorted(array[low:high], position))
+        return low + bisect(array[low:high], position)
     while low < high:
         middle = (low + high) // 2
         if int(array[middle]) < position:

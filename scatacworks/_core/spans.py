@@ -37,6 +37,19 @@ def subtract(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return intersect(a, np.concatenate([[limits.min], b.ravel(), [limits.max]]).astype(np.int64).reshape(-1, 2))
 
 
+def bisect(positions: np.ndarray, position: int) -> int:
+    """Return how many of sorted positions are smaller.
+
+    Asked for a number of another type, NumPy would first convert all positions, which takes as long as there are many.
+    """
+    return int(np.searchsorted(positions, positions.dtype.type(position)))
+
+
+def between(positions: np.ndarray, start: int, end: int) -> slice:
+    """Return where sorted positions lie in `[start, end)`."""
+    return slice(bisect(positions, start), bisect(positions, end))
+
+
 def painted(spans: np.ndarray | None, start: int, end: int) -> np.ndarray:
     """Tell which bases of `[start, end)` lie in the spans, in any order; bool, `(end - start,)`."""
     steps = np.zeros(end - start + 1, np.int32)

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 _CAPTIONS = {
     "tracks": (
-        "Denoised coverage of the groups at one depth, and the peaks with their summits; where there are few groups, "
-        "also the raw coverage (grey) and the probability of a peak (pale grey is 0)."
+        "{}, and the peaks with their summits; where there are few groups, also the raw coverage (grey) and the "
+        "probability of a peak (pale grey is 0)."
     ),
     "peaks": "Peaks of each group: number, width, height; boxes are quartiles, whiskers the 5th and 95th percentile.",
     "quality": "Quality of the cells.",
 }
+
+
+_COVERAGE = "Denoised coverage of the groups at one depth"
+_TARGET = "Signal of the groups in the unit of the model's target"
 
 
 def write(
@@ -41,6 +45,7 @@ def write(
     """Write `report.html` from what the object holds and these figures; `notes` are captions by figure name."""
     from jinja2 import Environment, StrictUndefined
 
+    params = adata.uns[_keys.DENOISED][_keys.PARAMS]
     source = resources.files("scatacworks.cli") / "report.html.j2"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(source.read_text(encoding="utf-8")).render(
@@ -49,7 +54,7 @@ def write(
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         numbers=_numbers(adata),
         groups=_groups(adata),
-        figures=_figures(figures, notes or {}),
+        figures=_figures(figures, notes or {}, _COVERAGE if "target_depth" in params else _TARGET),
         fragments=_fragments(adata),
         model=_model(adata),
         settings=_settings(adata),
@@ -100,12 +105,12 @@ def _groups(adata: AnnData) -> list[dict[str, str]]:
     return rows
 
 
-def _figures(paths: Sequence[Path], notes: Mapping[str, str]) -> list[dict[str, str]]:
+def _figures(paths: Sequence[Path], notes: Mapping[str, str], signal: str) -> list[dict[str, str]]:
     """Return the figures as data URIs with their captions; of several of a kind, the first has the caption."""
     out, said = [], set()
     for path in paths:
         kind = path.stem.split("_")[0]
-        caption = notes.get(path.stem) or ("" if kind in said else _CAPTIONS.get(kind, ""))
+        caption = notes.get(path.stem) or ("" if kind in said else _CAPTIONS.get(kind, "").format(signal))
         said.add(kind)
         data = base64.b64encode(path.read_bytes()).decode()
         out.append({"uri": f"data:image/png;base64,{data}", "caption": caption, "name": path.stem})
@@ -142,6 +147,7 @@ def _model(adata: AnnData) -> dict[str, str]:
 
     params = adata.uns[_keys.DENOISED][_keys.PARAMS]
     out = {"model": str(params["model"]), "hash": str(params["model_hash"])}
+    out |= {"extra channels": ", ".join(params["extra"])} if "extra" in params else {}
     cards = list_models()
     if out["model"] in cards.index:
         card = cards.loc[out["model"]]

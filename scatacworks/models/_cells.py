@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from scatacworks._core.spans import between
+
 
 @dataclass
 class CellSites:
@@ -59,5 +61,4 @@ class CellSites:
         return kept, np.ones(len(kept), np.int64)
 
     def _within(self, chrom: str, span: tuple[int, int]) -> slice:
-        low, high = np.searchsorted(self.positions[chrom], span)
-        return slice(int(low), int(high))
+        return between(self.positions[chrom], *span)

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, roc_area
+from scatacworks._core.spans import between
 from scatacworks._logging import logger
 from scatacworks.models._description import describe
 from scatacworks.models._updates import follow, rise, rise_and_fall
@@ -49,8 +50,8 @@ class _Crops(Dataset):
         sample = self.drawer.samples[tile[0]]
         source = sample.clean if sample.noisy is None else sample.noisy
         positions, _, _ = source.runs(sample.group, tile[1])
-        low, high = np.searchsorted(positions, [tile[2], tile[2] + self.drawer.core])
-        return high > low
+        found = between(positions, tile[2], tile[2] + self.drawer.core)
+        return found.stop > found.start
 
     def __len__(self) -> int:
         return self.n_crops

@@ -110,7 +110,7 @@ class Predictor:
         if len(extra) != len(model.extra_channels):
             msg = (
                 f"The model {model.card['name']!r} reads {len(model.extra_channels)} extra channels "
-                f"({', '.join(model.extra_channels)}) and got {len(extra)}; tl.denoise takes them by extra=."
+                f"({', '.join(model.extra_channels)}) and got {len(extra)}; only tl.denoise gives them, by extra=."
             )
             raise ValueError(msg)
         self.extra = tuple(extra)
@@ -291,7 +291,7 @@ class Predictor:
         out = np.empty((len(batch), len(self.extra), self._n_bins), np.float32)
         for i, (tape, first) in enumerate(batch):
             group = self.cut_sites.groups[tape.group]
-            tape.fill_extra(out[i], first - self.model.halo, self.model.bin_size, [(one, group) for one in self.extra])
+            tape.fill_extra(out[i], first - self.model.halo, self.model.bin_size, self.extra, group)
         return out
 
     def _encode(self, output: int, values: np.ndarray, tape: GroupTape, first: int) -> Iterator[Piece]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from scatacworks._arguments import whole
 from scatacworks._core.pileup import box_coverage
-from scatacworks._core.spans import painted
+from scatacworks._core.spans import between, painted
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks.models._cells import CellSites
 from scatacworks.models._extra import binned
@@ -285,10 +285,10 @@ class Drawer:
     def _coverage(self, sample: Sample, chrom: str, begin: int, end: int) -> np.ndarray:
         """Clean coverage per base."""
         positions, counts = sample.sites(chrom)
-        low, high = np.searchsorted(positions, [begin - self.extend, end + self.extend])
+        near = between(positions, begin - self.extend, end + self.extend)
         # the kernel counts from the window's start, which may lie before the chromosome
-        shifted = (positions[low:high] - begin).astype(np.int32)
-        return box_coverage(shifted, counts[low:high], 0, end - begin, self.extend)
+        shifted = (positions[near] - begin).astype(np.int32)
+        return box_coverage(shifted, counts[near], 0, end - begin, self.extend)
 
     def _bins(self, dense: np.ndarray) -> np.ndarray:
         """Mean per bin, float32."""
@@ -345,8 +345,8 @@ class Drawer:
     def _window(self, tracks: Tracks, group: str, chrom: str, begin: int) -> tuple[np.ndarray, np.ndarray]:
         """Cut sites of a crop, halo included."""
         positions, _, counts = tracks.runs(group, chrom)
-        low, high = np.searchsorted(positions, self._span(begin))
-        return positions[low:high], counts[low:high]
+        within = between(positions, *self._span(begin))
+        return positions[within], counts[within]
 
     def _span(self, begin: int) -> tuple[int, int]:
         """First and last base + 1 of a crop with its halo."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scatacworks._core.spans import intersect, painted, subtract, union
+from scatacworks._core.spans import between, intersect, painted, subtract, union
 
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=8).map(
     lambda rows: np.array([(start, start + size) for start, size in rows], np.int64).reshape(-1, 2)
@@ -46,3 +48,22 @@ def test_bases_are_painted_where_a_span_lies(spans, start, size):
 
 def test_nothing_is_painted_without_spans():
     assert painted(None, 3, 6).tolist() == [False] * 3
+
+
+@given(
+    positions=st.lists(st.integers(0, 60)).map(sorted),
+    start=st.integers(-10, 70),
+    end=st.integers(-10, 70),
+)
+def test_positions_between_two_are_found(positions, start, end):
+    array = np.array(positions, np.int32)
+    assert array[between(array, start, end)].tolist() == [p for p in positions if start <= p < end]
+
+
+def test_positions_are_not_copied_to_be_searched():
+    array = np.arange(1_000_000, dtype=np.int32)
+    tracemalloc.start()
+    between(array, 10, np.int64(20))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < array.nbytes / 100

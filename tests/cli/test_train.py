@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,7 +103,7 @@ def test_chip_seq_is_predicted_from_motifs(call, inputs, result, tmp_path):
     chip = ["--peaks", peaks, "--target", target, "--extra", f"CTCF={motifs}"]
     code, _, err = call("train", result / "scatacworks.h5ad", "--out", tmp_path / "t", *options, *chip)
     assert code == 0, err
-    model = ["--model", tmp_path / "t", "--bigwig", "none", "-q", "--regions", "chr2"]
+    model = ["--model", tmp_path / "t", "--bigwig", "none", "-q", "--regions", "chr2", "--show", "chr2:9000-11000"]
     fragments = inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes"
     code, _, err = call("denoise", *fragments, "--out", tmp_path / "d", *model)
     assert code == 1
@@ -110,3 +112,6 @@ def test_chip_seq_is_predicted_from_motifs(call, inputs, result, tmp_path):
     assert code == 0, err
     adata = open_anndata(tmp_path / "d" / "scatacworks.h5ad")
     assert list(adata.uns["denoised"]["params"]["extra"]) == ["CTCF"]
+    report = (tmp_path / "d" / "report.html").read_text()
+    assert "Signal of the groups in the unit of the model&#39;s target, and the peaks" in report
+    assert re.search(r"extra channels.*\n?.*CTCF", report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from scatacworks._regions import as_spans
 from scatacworks._text import listed
 from scatacworks.io._bigwig import SUFFIXES
-from scatacworks.io._bigwig_read import read_bigwig
+from scatacworks.io._bigwig_read import read_complete
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -41,27 +42,25 @@ class Reader(NamedTuple):
     n_jobs: int | None
     uns: Mapping[str, Any]
 
-    def channels(self, extra: Any) -> dict[str, Tracks]:
-        """Read extra channels by name; none for `None`.
+    def channels(self, extra: Any, chroms: Sequence[str]) -> dict[str, Tracks]:
+        """Read extra channels by name; none for `None`. Warn of those without values on one of the chromosomes.
 
         Raises
         ------
         KeyError
             If tracks lack one of the groups.
         TypeError
-            If it is no dict, or a channel is none of the forms.
+            If it is no dict of names, or a channel is none of the forms.
         ValueError
-            If a channel is of another genome.
+            If a channel is of another genome, a value is infinite or a bigWig file holds NaN.
         """
-        if extra is None:
-            return {}
-        if not isinstance(extra, Mapping):
-            msg = (
-                f"extra is a {type(extra).__name__}; expected a dict of a channel's name -> its values, such as "
-                "{'CTCF': 'ctcf_motifs.bed'}."
-            )
-            raise TypeError(msg)
-        return {str(name): self._read(one, f"extra[{name!r}]") for name, one in extra.items()}
+        found = {name: self._read(extra[name], f"extra[{name!r}]") for name in channel_names(extra)}
+        for name, tracks in found.items():
+            absent = [] if tracks.fill.any() else [chrom for chrom in chroms if not _runs_on(tracks, chrom)]
+            if absent:
+                msg = f"extra[{name!r}] has no value on {listed(absent)}, where it counts as zero. Is it complete?"
+                warnings.warn(msg, UserWarning, stacklevel=3)
+        return found
 
     def target(self, target: Any) -> Tracks:
         """Read the signal to predict; errors as those of channels."""
@@ -73,10 +72,17 @@ class Reader(NamedTuple):
 
     def _read(self, source: Any, what: str) -> Tracks:
         if not isinstance(source, Tracks) and not _are_bigwigs(source):
-            return _ones(as_spans(source, self.genome, uns=self.uns), self.genome)
+            return self._ones(source, what)
+        for group, file in source.items() if isinstance(source, Mapping) else ():
+            if not isinstance(file, str | os.PathLike):
+                msg = (
+                    f"{what}[{group!r}] is a {type(file).__name__}; a dict names a bigWig file for every group. "
+                    "Regions are for all groups."
+                )
+                raise TypeError(msg)
         tracks = source
         if not isinstance(source, Tracks):
-            tracks = read_bigwig(source, genome=self.genome, n_jobs=self.n_jobs)
+            tracks, _ = read_complete(source, genome=self.genome, n_jobs=self.n_jobs)
         if tracks.genome.sizes != self.genome.sizes:
             msg = f"{what} is on {tracks.genome!r}, the cut sites on {self.genome!r}; both must be of one assembly."
             raise ValueError(msg)
@@ -86,7 +92,52 @@ class Reader(NamedTuple):
                 f"{what} has no group {missing[0]!r}; it has {listed(tracks.groups)}. Tracks of one group are for all."
             )
             raise KeyError(msg)
+        if any(np.isinf(values).any() for _, runs in tracks.chromosomes() for _, _, values in runs):
+            msg = f"{what} holds infinite values, as logarithms and ratios of zero are; write a number in their place."
+            raise ValueError(msg)
         return tracks
+
+    def _ones(self, regions: Any, what: str) -> Tracks:
+        """Return a track that is one in regions."""
+        try:
+            spans = as_spans(regions, self.genome, uns=self.uns)
+        except (KeyError, TypeError, ValueError) as error:
+            error.args = (f"{what}: {error.args[0]}",)
+            raise
+
+        def runs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            starts, lengths = rows[:, 0].astype(np.int32), np.diff(rows, axis=1)[:, 0].astype(np.int32)
+            return starts, lengths, np.ones(len(rows), np.float32)
+
+        parts = ((code, [runs(spans[code])]) for code in sorted(spans))
+        return Tracks.from_chromosomes(["regions"], self.genome, parts)
+
+
+def channel_names(extra: Any) -> tuple[str, ...]:
+    """Return the names of extra channels; none for `None`.
+
+    Raises
+    ------
+    TypeError
+        If it is no dict, or a name is no text.
+    """
+    if extra is None:
+        return ()
+    if not isinstance(extra, Mapping):
+        msg = (
+            f"extra is a {type(extra).__name__}; expected a dict of a channel's name -> its values, such as "
+            "{'CTCF': 'ctcf_motifs.bed'}."
+        )
+        raise TypeError(msg)
+    for name in extra:
+        if not (isinstance(name, str) and name):
+            msg = f"extra has a channel of the name {name!r}; expected text, such as 'CTCF'."
+            raise TypeError(msg)
+    return tuple(extra)
+
+
+def _runs_on(tracks: Tracks, chrom: str) -> bool:
+    return any(len(tracks.runs(group, chrom)[0]) for group in range(len(tracks.groups)))
 
 
 def _are_bigwigs(source: Any) -> bool:
@@ -96,15 +147,6 @@ def _are_bigwigs(source: Any) -> bool:
     if not isinstance(source, str | os.PathLike):
         return False
     return Path(source).suffix.lower() in SUFFIXES or Path(source).expanduser().is_dir()
-
-
-def _ones(spans: Mapping[int, np.ndarray], genome: Genome) -> Tracks:
-    """Return a track that is one in intervals."""
-
-    def runs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return rows[:, 0].astype(np.int32), np.diff(rows, axis=1)[:, 0].astype(np.int32), np.ones(len(rows), np.float32)
-
-    return Tracks.from_chromosomes(["regions"], genome, ((code, [runs(spans[code])]) for code in sorted(spans)))
 
 
 def in_order(extra: Mapping[str, Tracks], model: Model) -> list[Tracks]:

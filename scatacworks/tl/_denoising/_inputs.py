@@ -75,7 +75,8 @@ def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
     """Name the groups that have no cut sites, or fewer than the model was trained on."""
     empty = cut_sites.sums() == 0
     if empty.any():
-        msg = f"Without cut sites, and constant tracks: {listed(cut_sites.groups[empty])}."
+        told = "" if model.extra_channels else ", and constant tracks"
+        msg = f"Without cut sites{told}: {listed(cut_sites.groups[empty])}."
         warnings.warn(msg, UserWarning, stacklevel=3)
     low, high = model.card["depth_range"]
     shallow = ~empty & (depths < low)
@@ -91,13 +92,14 @@ def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
         logger.info("Deeper than the model's training and scaled down to its %.0f M cut sites: %s.", high / 1e6, names)
 
 
-def warn_if_untouched(cut_sites: Tracks, regions: Mapping[int, np.ndarray] | None) -> None:
+def warn_if_untouched(model: Model, cut_sites: Tracks, regions: Mapping[int, np.ndarray] | None) -> None:
     """Say so where no group has a cut site in any of the regions, `(n, 2)` by chromosome code."""
     if not regions or cut_sites.n_runs == 0 or any(_touch(cut_sites, *item) for item in regions.items()):
         return
+    told = "" if model.extra_channels else ", where all tracks are constant"
     msg = (
-        "No group has a cut site within regions=, where all tracks are constant. Does the file of fragments cover "
-        "them, and is it of the same assembly?"
+        f"No group has a cut site within regions={told}. Does the file of fragments cover them, and is it of the same "
+        "assembly?"
     )
     warnings.warn(msg, UserWarning, stacklevel=3)
 

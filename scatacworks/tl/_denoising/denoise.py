@@ -12,7 +12,7 @@ from scatacworks._arguments import flag
 from scatacworks._files import store_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
-from scatacworks._regions import as_spans, spans_frame
+from scatacworks._regions import as_spans, nuclear_spans, spans_frame
 from scatacworks.get import tracks as get_tracks
 from scatacworks.tl._denoising import _extra, _guidance, _inputs
 
@@ -103,6 +103,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     extra
         What a model with extra channels (``model.extra_channels``) reads beside the cut sites: name of a channel -> as
         for :func:`~scatacworks.tl.train`. Nothing is skipped then, since a channel may reach where no cut site does.
+        Of MuData, keys of tables are looked up in the modality's `.uns`.
     rounding
         Steps to store values in, a :class:`scatacworks.models.Rounding`.
     precision
@@ -169,7 +170,8 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     Warns
     -----
     UserWarning
-        If groups have no cut sites, or fewer than the model was trained on, or none has any within `regions`.
+        If groups have no cut sites, or fewer than the model was trained on, or none has any within `regions`; if a
+        channel of `extra` has no value on a whole chromosome.
         Deeper groups are scaled down to the deepest training depth. Also if a group seems to be in its own prior: by
         its name, or because one sample explains it nearly alone; and if a prior explains so little of the cut sites
         that it is not followed.
@@ -190,23 +192,25 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     _step.claim(target, key_added, _keys.PROBABILITY, "lowest_probability")
     path = None if path is None else _free_store(target, store_path(path), key_added)
     network, name = _inputs.resolve_model(model)
-    cut_sites = get_tracks(target, key=key, layer=_keys.CUT_SITES)
-    cut_sites = cut_sites if groups is None else cut_sites.select(chosen_groups(groups, cut_sites.groups))
+    everything = get_tracks(target, key=key, layer=_keys.CUT_SITES)
+    cut_sites = everything if groups is None else everything.select(chosen_groups(groups, everything.groups))
     _inputs.check_convention(network, target.uns[key].get(_keys.PARAMS, {}), key)
     depths = _inputs.resolve_depth(target, key, cut_sites, depth)
     _inputs.warn_about(network, cut_sites, depths)
     wanted = None if regions is None else as_spans(regions, cut_sites.genome, uns=target.uns)
-    _inputs.warn_if_untouched(cut_sites, wanted)
+    _inputs.warn_if_untouched(network, cut_sites, wanted)
     how = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
     scale = _inputs.resolve_scale(network, target_depth, depths)
-    reader = _extra.Reader(cut_sites.groups, cut_sites.genome, n_jobs, target.uns)
-    channels = _extra.in_order(reader.channels(extra), network)
+    guides_itself = isinstance(prior, str) and prior == _guidance.SELF
+    reader = _extra.Reader((everything if guides_itself else cut_sites).groups, cut_sites.genome, n_jobs, target.uns)
+    computed = [cut_sites.genome.chroms[c] for c in (nuclear_spans(cut_sites.genome) if wanted is None else wanted)]
+    channels = _extra.in_order(reader.channels(extra, computed), network)
     guidance = None
     if prior is not None:
         _guidance.check(network, prior_weight)
         options = {"strength": prior_weight, "match": flag(prior_match, "prior_match")}
-        if isinstance(prior, str) and prior == _guidance.SELF:
-            others = _unguided(network, target, key, wanted, how | {"progress": progress})
+        if guides_itself:
+            others = _unguided(network, target, key, wanted, how | {"extra": channels, "progress": progress})
             guidance = _guidance.from_others(target, key, cut_sites.groups, others, **options)
         else:
             guidance = _guidance.external(prior, cut_sites, **options)

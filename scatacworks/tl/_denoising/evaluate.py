@@ -91,7 +91,8 @@ def evaluate(
         Which baselines to add. The linear one needs `tune_regions` and is left out without; a trained ``Linear`` can be
         given in `models`.
     models
-        Name -> model (or its name or path) to run and score beside.
+        Name -> model (or its name or path) to run and score beside. What a model with extra channels gives is scored
+        by `key`, after :func:`~scatacworks.tl.denoise`.
     tune_regions
         Regions apart from the scored ones on which the Gaussian's width is chosen by AUPRC and the linear filter (8.4
         kb, symmetric) fitted by least squares. Without them the Gaussian has the widths that did best on validation
@@ -198,7 +199,15 @@ def _loaded(models: Any) -> dict[str, Model]:
     if models is not None and not hasattr(models, "items"):
         msg = f"models is {models!r}; expected a dict of a name for the table -> a model, its path or bundled name."
         raise TypeError(msg)
-    return {name: one if isinstance(one, Model) else load(one) for name, one in (models or {}).items()}
+    found = {name: one if isinstance(one, Model) else load(one) for name, one in (models or {}).items()}
+    for name, one in found.items():
+        if one.extra_channels:
+            msg = (
+                f"models[{name!r}] reads the extra channels {listed(one.extra_channels)}. Run tl.denoise(extra=…) on "
+                "the shallow cells, whose tracks are scored by key=."
+            )
+            raise ValueError(msg)
+    return found
 
 
 def _warn_if_same(shallow: Tracks, deep: Tracks, chroms: list[str]) -> None:

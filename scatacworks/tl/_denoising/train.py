@@ -18,7 +18,7 @@ from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from os import PathLike
 
     import pandas as pd
@@ -108,11 +108,13 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     target
         Signal to predict in place of the groups' own deep coverage, such as ChIP-seq of the same cells: tracks, or
         bigWig files (one, a folder of them, or group -> file), of one group for all or with every group. It is learned
-        in its own unit, at every depth of the cut sites; needs `peaks`, of the same experiment.
+        in its own unit, at every depth of the cut sites; needs `peaks`, of the same experiment. The recipes weigh it as
+        they weigh coverage: heights of 10 to 100 in the peaks suit them.
     extra
         Extra input channels: name -> where it is 1 and elsewhere 0 (regions in any form that `regions` has, such as a
-        BED file of the matches of a motif on one strand), or its value at every base (tracks or bigWig files as of
-        `target`; bring them to the order of 1). :func:`~scatacworks.tl.denoise` wants the same names again.
+        BED file of the matches of a motif on one strand, a table or a key of `.uns` with one), or its value at every
+        base (tracks, in which NaN counts as 0, or bigWig files as of `target`; bring them to the order of 1).
+        :func:`~scatacworks.tl.denoise` wants the same names again.
     regions
         Where to train and validate; by default the nuclear genome, or of a file that was cut to windows of it the
         stretches that hold cut sites of any group, with a warning.
@@ -150,12 +152,13 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     Raises
     ------
     TypeError
-        If `settings` or `card` is no dict.
+        If `settings`, `card` or `extra` is no dict, or `target` holds no values per base.
     ValueError
-        If nothing is left to train on, a sample has no peak, `target` comes without `peaks` or has no value on a
-        chromosome, the network cannot read the `extra` channels, noisy tracks are deeper than clean ones or on another
-        genome, a bigWig file holds NaN or lacks a chromosome of `regions`, cells are to be drawn without any, or the
-        run to `resume` differs, with what it differs in.
+        If nothing is left to train on, a sample has no peak, `target` comes without `peaks`, is negative or NaN
+        somewhere or has no value on a chromosome, the network cannot read the `extra` channels or they hold infinite
+        values, noisy tracks are deeper than clean ones or on another genome, a bigWig file holds NaN or lacks a
+        chromosome of `regions`, cells are to be drawn without any, or the run to `resume` differs, with what it differs
+        in.
     KeyError
         If a group is missing.
     FileExistsError
@@ -166,7 +169,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     Warns
     -----
     UserWarning
-        If the regions hold fewer crops than one batch, or chromosomes that a bigWig file lacks or, without `regions`,
+        If the regions hold fewer crops than one batch, a channel of `extra` has no value on a whole chromosome, or
+        chromosomes that a bigWig file lacks or, without `regions`,
         places without any cut sites around windows with many are left out.
 
     Examples
@@ -183,7 +187,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
 
     _check_settings(settings, card)
     training.check_folder(out, resume=resume, overwrite=overwrite)
-    network = training.start(model, seed, extra_channels=tuple(map(str, extra or ())))
+    network = training.start(model, seed, extra_channels=_extra.channel_names(extra))
     bar = {"n_jobs": n_jobs, "progress": progress}
     adata, noisy, unsolved, absent = open_pair(
         adata, noisy, key, kind=bigwig, extend=int(network.card["extension"]), **bar
@@ -207,11 +211,12 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
             check_same(cells, clean, group, key)
     peaks = None if peaks is None else _samples.peak_table(peaks, clean.genome)
     reader = _extra.Reader(names, clean.genome, n_jobs, {} if adata is clean else atac(adata).uns)
-    pairs["extra"] = reader.channels(extra)
+    used = list(dict.fromkeys([*where[0], *where[1]]))
+    pairs["extra"] = reader.channels(extra, used)
     _extra.in_order(pairs["extra"], network)
     pairs["target"] = None if target is None else reader.target(target)
     if target is not None:
-        _check_target(pairs["target"], peaks, dict.fromkeys([*where[0], *where[1]]))
+        _check_target(pairs["target"], names, peaks, used)
     left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
     left_out = _samples.union(left_out, unsolved)
     train_on = _make(clean, where[0], left_out, peaks, pairs)
@@ -271,15 +276,26 @@ def _require_validation(clean: Tracks, groups: Sequence[str], where: dict[str, n
             raise ValueError(msg)
 
 
-def _check_target(target: Tracks, peaks: Any, chroms: Iterable[str]) -> None:
-    """Refuse a signal without peaks, or without values on a chromosome that is trained or validated on."""
+def _check_target(target: Tracks, groups: Sequence[str], peaks: Any, chroms: Sequence[str]) -> None:
+    """Refuse a signal without peaks, or that is none or not known on a chromosome that is trained or validated on."""
     if peaks is None:
         msg = "target= needs peaks=: those of the signal that is predicted; only the groups' own can be called."
         raise ValueError(msg)
-    absent = [chrom for chrom in chroms if not any(len(target.runs(i, chrom)[0]) for i in range(len(target.groups)))]
-    if absent:
-        msg = f"target has no value on {listed(absent)}; leave that out by regions=, or give a complete file."
-        raise ValueError(msg)
+    for group in groups if len(target.groups) > 1 else target.groups:
+        absent = []
+        for chrom in chroms:
+            values = np.append(target.runs(group, chrom)[2], target.fill[target.group_code(group)])
+            if not (values >= 0).all():
+                msg = (
+                    f"target is {values[~(values >= 0)][0]:g} somewhere on {chrom}; expected a signal that is known "
+                    "and not negative, such as coverage or fold enrichment, and no logarithm. Write 0 there, and leave "
+                    "out what is unknown by exclude=."
+                )
+                raise ValueError(msg)
+            absent += [] if values.any() else [chrom]
+        if absent:
+            msg = f"target has no value on {listed(absent)}; leave that out by regions=, or give a complete file."
+            raise ValueError(msg)
 
 
 def _make(

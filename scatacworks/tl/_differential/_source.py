@@ -10,6 +10,7 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._core.pileup import group_cut_sites
+from scatacworks._core.spans import between
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
 from scatacworks._membership import Membership, groupby_of, has_groups, resolve_groups
@@ -131,8 +132,8 @@ class CountedSource(GroupSource):
         out = []
         for group in range(len(self.groups))[groups]:
             starts, _, values = self.cut_sites.runs(group, code)
-            low, high = np.searchsorted(starts, [start, end])
-            out.append((starts[low:high], None, values[low:high]))
+            within = between(starts, start, end)
+            out.append((starts[within], None, values[within]))
         return out
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 
 import scatacworks as sca
 from scatacworks.models import BinnedUNet, BinnedUNetConfig
+from scatacworks.models.guide import with_guide
 from scatacworks.models.predict import predict
 from scatacworks.tl._denoising import _extra
 
@@ -181,7 +182,74 @@ def test_wrong_channels_are_named(planted, trained, cells):
         sca.tl.denoise(cells, extra={"motif": groups}, **options)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.bed"):
         sca.tl.denoise(cells, extra={"motif": "nowhere.bed"}, **options)
+    for form, told in (
+        (planted.motifs[["chrom"]], "lacks the column"),
+        (None, "is None"),
+        (planted.motifs[:0], "empty"),
+    ):
+        with pytest.raises((KeyError, TypeError, ValueError), match=rf"extra\['motif'\]: regions.*{told}"):
+            sca.tl.denoise(cells, extra={"motif": form}, **options)
+    with pytest.raises(TypeError, match=r"extra\['motif'\]\['B'\] is a DataFrame; a dict names a bigWig file"):
+        sca.tl.denoise(cells, extra={"motif": {"B": planted.motifs}}, **options)
+    with pytest.raises(ValueError, match=r"extra\['motif'\] holds infinite values"):
+        sca.tl.denoise(cells, extra={"motif": planted.track(planted.motifs, np.inf)}, **options)
     assert "denoised" not in cells.uns
+
+
+@pytest.mark.parametrize("name", [1, "", None])
+def test_channels_are_named_by_text(planted, name):
+    # 1 and "1" would be one channel; a model file keeps names as text
+    options = {"peaks": planted.bound, "settings": SETTINGS | {"steps": 1}, "progress": False}
+    with pytest.raises(TypeError, match=r"extra has a channel of the name .*; expected text"):
+        sca.tl.train(planted.sites, extra={"x": planted.motifs, name: planted.motifs}, **options)
+    with pytest.raises(TypeError, match=r"extra is a DataFrame; expected a dict"):
+        sca.tl.train(planted.sites, extra=planted.motifs, **options)
+
+
+def test_channels_that_are_not_whole_are_told(planted, trained, cells, tmp_path):
+    half = planted.motifs[planted.motifs["chrom"] == "chr2"]
+    options = {"model": trained, "progress": False}
+    for form in (half, planted.track(half)):
+        with pytest.warns(UserWarning, match=r"extra\['motif'\] has no value on chr1, where it counts as zero"):
+            sca.tl.denoise(cells, extra={"motif": form}, **options)
+        sca.tl.denoise(cells, extra={"motif": form}, regions="chr2", **options)  # where it has all there is
+    for size, value, told in ((300_000, np.nan, r"one\.bw has NaN at chr1:9"), (299_999, 1.0, r"chr1 has 299,999 bp")):
+        with pytest.importorskip("pyBigWig").open(str(tmp_path / "one.bw"), "w") as file:
+            file.addHeader([("chr1", size)])
+            file.addEntries(["chr1"], [9], ends=[14], values=[value])
+        with pytest.raises(ValueError, match=told):
+            sca.tl.denoise(cells, extra={"motif": tmp_path / "one.bw"}, **options)
+
+
+def test_places_without_cut_sites_are_not_called_constant(planted, trained, cells):
+    positions = planted.sites.runs(0, "chr2")[0]
+    gap = int(np.argmax(np.diff(positions)))
+    closed = [("chr2", int(positions[gap]) + 1, int(positions[gap + 1]))]
+    with pytest.warns(UserWarning, match=r"No group has a cut site within regions=\. Does"):
+        sca.tl.denoise(cells, model=trained, extra={"motif": planted.motifs}, regions=closed, progress=False)
+
+
+def test_a_model_with_channels_is_scored_by_its_tracks(planted, trained):
+    with pytest.raises(ValueError, match=r"models\['own'\] reads the extra channels motif\. Run tl\.denoise"):
+        sca.tl.evaluate(planted.sites, planted.sites, models={"own": trained}, peaks=planted.bound, progress=False)
+
+
+def test_groups_with_channels_guide_each_other(planted, trained, cells):
+    guided = with_guide(trained)
+    with torch.no_grad():
+        for parameter in guided.guide.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    twice = [(chrom, [planted.sites.runs(0, chrom)] * 2) for chrom in SIZES]
+    sites = sca.Tracks.from_chromosomes(["T", "B"], planted.genome, twice)
+    cells.uns["pseudobulk"] |= {"cut_sites": sites.to_dict(), "n_fragments": sites.sums() / 2}
+    both = [(chrom, [planted.track(planted.motifs).runs(0, chrom)] * 2) for chrom in SIZES]
+    extra = {"motif": sca.Tracks.from_chromosomes(["B", "T"], planted.genome, both)}
+    options = {"model": guided, "extra": extra, "prior": "self", "regions": "chr2", "progress": False}
+    for groups, key in ((["B"], "one"), (None, "all")):
+        sca.tl.denoise(cells, groups=groups, key_added=key, **options)
+    layers = [sca.get.track(cells, "B", "chr2", key=key, layer="probability") for key in ("one", "all")]
+    np.testing.assert_array_equal(*layers)
+    assert (layers[0] != sca.get.track(cells, "B", "chr2", key="one", layer="probability_unguided")).any()
 
 
 def test_a_target_needs_peaks_and_values(planted):
@@ -189,6 +257,18 @@ def test_a_target_needs_peaks_and_values(planted):
         planted.train(None, peaks=None)
     with pytest.raises(ValueError, match=r"target has no value on chr1; leave that out by regions="):
         planted.train(None, target=planted.track(planted.bound[planted.bound["chrom"] == "chr2"]))
+    both = [planted.track(rows, group=name) for name, rows in (("B", planted.bound[:0]), ("T", planted.bound))]
+    chromosomes = [(chrom, [one.runs(0, chrom) for one in both]) for chrom in SIZES]
+    with pytest.raises(ValueError, match=r"target has no value on chr1"):  # of the group that is trained on
+        planted.train(None, target=sca.Tracks.from_chromosomes(["B", "T"], planted.genome, chromosomes))
+    for value, told in (
+        (0, "has no value on chr1"),
+        (-1, "is -1 somewhere"),
+        (np.nan, "is nan some"),
+        (np.inf, "infin"),
+    ):
+        with pytest.raises(ValueError, match=rf"target .*{told}"):
+            planted.train(None, target=planted.track(planted.bound, value))
     with pytest.raises(TypeError, match=r"target is .*expected tracks, a bigWig file"):
         planted.train(None, target=planted.bound)
 
@@ -204,6 +284,25 @@ def test_a_new_network_gets_its_channels_by_name(planted):
         sca.tl.train(planted.sites, model="Linear", **options)
     with pytest.raises(ValueError, match=r"'accessibility' reads no extra channels; extra= has x, y"):
         sca.tl.train(planted.sites, model="default", **options)
+
+
+def test_keys_of_tables_are_those_of_the_modality(planted, cells):
+    mudata = pytest.importorskip("mudata")
+    cells.uns["matches"] = planted.motifs
+    settings = {"steps": 1, "epochs": 1, "core_bp": 4_096, "batch_size": 1, "warmup": 0}
+    options = {"model": BinnedUNet(BinnedUNetConfig(**TINY, extra_channels=("motif",))), "peaks": planted.bound}
+    options |= {
+        "extra": {"motif": "matches"},
+        "settings": settings,
+        "holdout": ["chr2"],
+        "validation": [],
+        "draw": "sites",
+    }
+    with mudata.set_options(pull_on_update=False):
+        whole = mudata.MuData({"atac": cells})
+    model = sca.tl.train(whole, groups=["B"], progress=False, **options).model
+    sca.tl.denoise(whole, model=model, extra={"motif": "matches"}, regions="chr2", progress=False)
+    assert list(whole["atac"].uns["denoised"]["params"]["extra"]) == ["motif"]
 
 
 def test_a_run_is_not_resumed_with_other_values(planted, tmp_path):
@@ -235,7 +334,7 @@ def test_peaks_are_read_from_files(planted, tmp_path):
 
 def test_intervals_become_one_track(planted):
     reader = _extra.Reader(["B"], planted.genome, 1, {})
-    found = reader.channels({"x": ["chr1:10-20", "chr1:15-30", "chr2:0-5"]})["x"]
+    found = reader.channels({"x": ["chr1:10-20", "chr1:15-30", "chr2:0-5"]}, ["chr1", "chr2"])["x"]
     dense = found.window(0, "chr1", 0, 40)
     np.testing.assert_array_equal(dense, np.r_[np.zeros(10), np.ones(20), np.zeros(10)])
     np.testing.assert_array_equal(found.sums(), [25])
