@@ -42,7 +42,8 @@ def bisect(positions: np.ndarray, position: int) -> int:
 
     Asked for a number of another type, NumPy would first convert all positions, which takes as long as there are many.
     """
-    return int(np.searchsorted(positions, positions.dtype.type(position)))
+    limits = np.iinfo(positions.dtype)  # a window may reach beyond the longest chromosome there can be
+    return int(np.searchsorted(positions, positions.dtype.type(min(max(position, limits.min), limits.max))))
 
 
 def between(positions: np.ndarray, start: int, end: int) -> slice:

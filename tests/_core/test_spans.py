@@ -60,6 +60,12 @@ def test_positions_between_two_are_found(positions, start, end):
     assert array[between(array, start, end)].tolist() == [p for p in positions if start <= p < end]
 
 
+def test_positions_between_two_beyond_all_are_found():
+    array = np.array([3, 2**31 - 2], np.int32)
+    assert array[between(array, -(2**40), 2**31 + 5_000)].tolist() == array.tolist()
+    assert array[between(array, 2**31, 2**32)].tolist() == []
+
+
 def test_positions_are_not_copied_to_be_searched():
     array = np.arange(1_000_000, dtype=np.int32)
     tracemalloc.start()
