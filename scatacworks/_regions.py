@@ -38,7 +38,7 @@ def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | Non
     By default a gene has a quarter of its length, at least 2 kb, so that its promoter is in it; any other region none.
     """
     found = genome.region(region)
-    size = int(genome.lengths[genome.code(found.chrom)])
+    size = genome.length(found.chrom)
     if flank is None:
         is_gene = isinstance(region, str) and not re.match(_NAMED, region.strip()) and found.end - found.start < size
         flank = max(_LEAST_FLANK, int(_FLANK * (found.end - found.start))) if is_gene else 0

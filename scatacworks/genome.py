@@ -138,14 +138,15 @@ class Genome:
         return len(self.chroms)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Genome) and self.sizes == other.sizes
+        # of the same positions and codes, whatever the name, the genes and what is told of organelles
+        return isinstance(other, Genome) and self.chroms == other.chroms and np.array_equal(self.lengths, other.lengths)
 
     def __hash__(self) -> int:
         return hash((self.chroms, tuple(self.lengths.tolist())))
 
-    @cached_property
+    @property
     def sizes(self) -> dict[str, int]:
-        """Chromosome name -> length in bp, in order."""
+        """Chromosome name -> length in bp, in order; a new dict each time, to change at will."""
         return dict(zip(self.chroms, self.lengths.tolist(), strict=True))
 
     @property
@@ -183,6 +184,16 @@ class Genome:
             msg = f"Chromosome {chrom!r} is not in the genome {self.name!r}, which has {shown}.{hint}"
             raise KeyError(msg)
         return code
+
+    def length(self, chrom: str) -> int:
+        """Return the length of a chromosome in bp; aliases are understood.
+
+        Raises
+        ------
+        KeyError
+            If the genome has no such chromosome.
+        """
+        return int(self.lengths[self.code(chrom)])
 
     def resolve(self, names: Iterable[str] | str) -> np.ndarray:
         """Return the code of every name (or of one), -1 where it is unknown; int32, one per name."""

@@ -369,7 +369,7 @@ class Tracks:
             runs = {name: None if array is None else Chunked(array) for name, array in runs.items()}
         return cls(
             np.asarray(attributes["groups"], dtype=object),
-            Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes["organelles"]),
+            Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes.get("organelles", ())),
             indptr=store["indptr"][:],
             **runs,
             fill=np.asarray(attributes["fill"]),

@@ -141,6 +141,24 @@ def test_genes_that_differ_by_the_case_of_letters():
     assert regions_around_genes(["LNCRNA:cr1"], genome, flank=5)["genes"].tolist() == ["lncRNA:CR1"]
 
 
+def test_genomes_are_equal_where_their_codes_mean_the_same():
+    genome = Genome({"chr1": 100, "chrA": 50}, name="one")
+    same = Genome({"chr1": 100, "chrA": 50}, name="two", organelles=["chrA"])
+    assert genome == same
+    assert len({genome, same}) == 1
+    for other in ({"chrA": 50, "chr1": 100}, {"chr1": 100, "chrA": 51}, {"chr1": 100}, {"chr1": 100, "chrB": 50}):
+        assert genome != Genome(other)
+    assert genome != "one"
+
+
+def test_sizes_can_be_changed_without_changing_the_genome():
+    genome = Genome("hg38")
+    sizes = genome.sizes
+    del sizes["chrM"]
+    assert len(Genome(sizes)) == 24
+    assert genome.sizes["chrM"] == genome.length("MT") == 16_569
+
+
 def test_resolve_marks_unknown_chromosomes():
     assert Genome("hg38").resolve(["chr2", "KI270728.1"]).tolist() == [1, -1]
     assert Genome("hg38").resolve("MT").tolist() == [24], "one name, not its letters"

@@ -201,6 +201,12 @@ def test_a_store_of_many_scaffolds_is_written_in_parts_of_any_size(tmp_path, mon
     assert len(writes) == 2 + with_lengths, "once each, however many the chromosomes"
 
 
+def test_a_store_that_names_no_organelles_is_read(tmp_path):
+    Tracks.from_chromosomes(["a"], GENOME, []).to_zarr(tmp_path / "sites.zarr")
+    del zarr.open_group(tmp_path / "sites.zarr").attrs["organelles"]
+    assert Tracks.from_zarr(tmp_path / "sites.zarr").genome == GENOME
+
+
 def many_groups(n_groups):
     """Tracks of cut sites of many sparse groups."""
     rng = np.random.default_rng(0)
@@ -210,8 +216,6 @@ def many_groups(n_groups):
 
 
 def test_a_store_of_many_groups_is_read_by_chunks_not_by_groups(tmp_path, monkeypatch):
-    import zarr
-
     monkeypatch.setattr("scatacworks.tracks._CHUNK", 50)
     tracks = many_groups(200)
     tracks.to_zarr(tmp_path / "sites.zarr")

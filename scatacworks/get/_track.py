@@ -139,7 +139,7 @@ def track_bins(
     if layer != _keys.CUT_SITES:
         return kept.highest(code, chrom, start, end, width)
     starts, counts = kept.sites(code, chrom, start - extend, end + extend)
-    runs = run_length_coverage(starts, counts, int(kept.genome.lengths[kept.genome.code(chrom)]), extend)
+    runs = run_length_coverage(starts, counts, kept.genome.length(chrom), extend)
     return highest_in_bins(*runs, start, end, 0.0, width)
 
 

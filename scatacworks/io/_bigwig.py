@@ -114,8 +114,8 @@ def write_bigwig(
             with atomic_path(files[name]) as aside, aside.open("wb") as handle:
                 writer = format_.Writer(handle, tracks.genome.sizes, pool=pool)
                 for chrom in writer.chroms:
-                    runs = _extended(tracks.runs(code, chrom), tracks.genome.sizes[chrom], extend)
-                    writer.add(chrom, *with_gaps(runs, tracks.genome.sizes[chrom], fill))
+                    length = tracks.genome.length(chrom)
+                    writer.add(chrom, *with_gaps(_extended(tracks.runs(code, chrom), length, extend), length, fill))
                     bar.update()
                 writer.close()
     return files

@@ -171,7 +171,7 @@ def _check_build(snps: pd.DataFrame, genome: Genome | str | None) -> None:
     if genome is None:
         return
     genome = Genome(genome)
-    length = int(genome.lengths[genome.code(snps["CHR"].iloc[0])])
+    length = genome.length(snps["CHR"].iloc[0])
     if int(snps["BP"].max()) > length:
         beyond = snps[snps["BP"] > length].iloc[0]
         msg = (

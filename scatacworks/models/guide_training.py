@@ -343,7 +343,7 @@ def _thinned(sample: Sample, fraction: float, rng: np.random.Generator, *, shift
         positions, counts = sample.sites(chrom)
         counts = rng.binomial(counts.astype(np.int64), fraction)
         if shifted:
-            positions = (positions.astype(np.int64) + rng.integers(genome.sizes[chrom])) % genome.sizes[chrom]
+            positions = (positions.astype(np.int64) + rng.integers(genome.length(chrom))) % genome.length(chrom)
             order = np.argsort(positions)
             positions, counts = positions[order], counts[order]
         kept = counts > 0

@@ -114,7 +114,7 @@ class _Solver:
 
     def __call__(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
         runs = with_lengths(self.tracks, group, chrom)
-        size = self.tracks.genome.sizes[chrom]
+        size = self.tracks.genome.length(chrom)
         positions, counts, unsolved = sites_of_boxes(*runs, extend=self.extend, length=size)
         self.covered[group] += int(runs[1].sum())
         self.lost[group] += int(np.diff(unsolved, axis=1).sum())

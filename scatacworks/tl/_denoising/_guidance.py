@@ -155,7 +155,7 @@ def _peaks(probability: Tracks) -> Tracks:
     def one(group: int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fill = np.nan_to_num(probability.fill[group])
         runs = with_lengths(probability, group, chrom)
-        starts, ends = call_runs(*runs, fill, probability.genome.sizes[chrom], *LIMITS)
+        starts, ends = call_runs(*runs, fill, probability.genome.length(chrom), *LIMITS)
         return starts.astype(np.int32), (ends - starts).astype(np.int32), np.ones(len(starts), np.float32)
 
     n_groups = range(len(probability.groups))

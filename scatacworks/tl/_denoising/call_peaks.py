@@ -157,7 +157,7 @@ def _check_known(tracks: Tracks, groups: Sequence[str], chroms: Sequence[str], k
         for group in groups:
             _, lengths, values = tracks.runs(group, chrom)
             n_covered = len(values) if lengths is None else lengths.sum()
-            rest = np.nan if n_covered == tracks.genome.sizes[chrom] else tracks.fill[tracks.group_code(group)]
+            rest = np.nan if n_covered == tracks.genome.length(chrom) else tracks.fill[tracks.group_code(group)]
             if np.isnan(values).all() and np.isnan(rest):
                 msg = f"{chrom} was not denoised in .uns[{key!r}]; name it in the regions= of tl.denoise first."
                 raise ValueError(msg)
@@ -234,7 +234,7 @@ def _call_one(
     called: Tracks, signal: Tracks, group: str, chrom: str, limits: tuple[float, int, int]
 ) -> tuple[np.ndarray, ...]:
     """Call one group on one chromosome: starts, ends, summits, means and heights."""
-    size = called.genome.sizes[chrom]
+    size = called.genome.length(chrom)
     fill = float(called.fill[called.group_code(group)])
     starts, ends = call_runs(*with_lengths(called, group, chrom), fill, size, *limits)
     fill = float(signal.fill[signal.group_code(group)])
