@@ -74,8 +74,13 @@ class GroupTape(NamedTuple):
         tape = self.tape
         fill_steps(out, first, bin_size, tape.tape, tape.start, tape.end, pointer, self.chrom_index, steps, values)
 
-    def fill_extra(self, out: np.ndarray, first: int, bin_size: int, extra: Sequence[Tracks], group: str) -> None:
-        """Write the binned values of tracks, those of a group, from `first` on to `out` (n_tracks, n_bins)."""
+    def fill_extra(
+        self, out: np.ndarray, first: int, bin_size: int, extra: Sequence[Tracks], group: str, genome: Genome
+    ) -> None:
+        """Write the binned values of tracks, those of a group, from `first` on to `out` (n_tracks, n_bins).
+
+        `genome` is that of the tape; the tracks may have its chromosomes in another order.
+        """
         out[:] = 0
         tape, last = self.tape, first + out.shape[1] * bin_size
         for i in range(max(int(np.searchsorted(tape.tape, first, side="right")) - 1, 0), len(tape.tape)):
@@ -85,7 +90,7 @@ class GroupTape(NamedTuple):
                 break
             own = slice((low + shift - first) // bin_size, (high + shift - first) // bin_size)
             for channel, tracks in enumerate(extra):
-                out[channel, own] = binned(tracks, group, int(tape.chrom[i]), (low, high), bin_size)
+                out[channel, own] = binned(tracks, group, genome.chroms[tape.chrom[i]], (low, high), bin_size)
 
     def fill(self, out: np.ndarray, first: int, bin_size: int) -> None:
         """Write the binned cut sites of the tape from `first` on to `out` (n_bins,)."""

@@ -110,7 +110,7 @@ class Predictor:
         if len(extra) != len(model.extra_channels):
             msg = (
                 f"The model {model.card['name']!r} reads {len(model.extra_channels)} extra channels "
-                f"({', '.join(model.extra_channels)}) and got {len(extra)}; only tl.denoise gives them, by extra=."
+                f"({', '.join(model.extra_channels)}) and got {len(extra)}; tl.denoise takes them, as extra=."
             )
             raise ValueError(msg)
         self.extra = tuple(extra)
@@ -290,8 +290,8 @@ class Predictor:
             return None
         out = np.empty((len(batch), len(self.extra), self._n_bins), np.float32)
         for i, (tape, first) in enumerate(batch):
-            group = self.cut_sites.groups[tape.group]
-            tape.fill_extra(out[i], first - self.model.halo, self.model.bin_size, self.extra, group)
+            what = self.extra, self.cut_sites.groups[tape.group], self.cut_sites.genome
+            tape.fill_extra(out[i], first - self.model.halo, self.model.bin_size, *what)
         return out
 
     def _encode(self, output: int, values: np.ndarray, tape: GroupTape, first: int) -> Iterator[Piece]:

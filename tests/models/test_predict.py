@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import weakref
 
 import numpy as np
@@ -131,6 +132,22 @@ def test_extra_channels_are_read_everywhere(genome, make, core):
         for start, end in regions[0]:
             one, other = (t.window("b", "chr1", start, end) for t in (whole, cut))
             np.testing.assert_allclose(np.sqrt(one), np.sqrt(other), atol=2e-3)
+
+
+def test_extra_channels_are_found_by_the_names_of_chromosomes(genome):
+    """A bigWig file may have the chromosomes in another order."""
+    model, sites = small_unet(extra_channels=("x", "y")), some_sites(genome)
+    expected, other = some_extra(genome), sca.Genome(dict(reversed(genome.sizes.items())))
+    moved = [
+        sca.Tracks.from_chromosomes(t.groups, other, [(c, runs) for c, runs in reversed(list(t.chromosomes()))])
+        for t in expected
+    ]
+    options = {"depth": [2e6, 5e5], "progress": False}
+    results = [predict(model, sites, extra=extra, **options) for extra in (expected, moved)]
+    for one, same in zip(*results, strict=True):
+        for group, chrom in itertools.product(("a", "b"), genome.chroms):
+            for ours, theirs in zip(one.runs(group, chrom), same.runs(group, chrom), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_model_without_its_extra_channels_is_refused(genome):
