@@ -24,11 +24,13 @@ class Chunked:
         self._kept = (-1, np.empty(0, array.dtype))  # one tuple, so that threads never see a number without its chunk
 
     def __getitem__(self, wanted: int | slice) -> Any:
-        """Return an element (by a position from 0), or a copy of a slice without a step."""
+        """Return an element (by a position from 0) or a copy of a slice."""
         if not isinstance(wanted, slice):
             number, at = divmod(int(wanted), self._size)
             return self._chunk(number)[at]
-        low, high, _ = wanted.indices(self.shape[0])
+        low, high, step = wanted.indices(self.shape[0])
+        if step != 1:
+            return self.array[wanted]
         if low >= high:
             return np.empty(0, self.dtype)
         number = low // self._size
@@ -36,6 +38,10 @@ class Chunked:
             return self.array[low:high]
         first = number * self._size
         return self._chunk(number)[low - first : high - first].copy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:  # noqa: FBT001 - NumPy's own
+        """Return all of it."""
+        return np.asarray(self.array[:], dtype)
 
     def _chunk(self, number: int) -> np.ndarray:
         kept, chunk = self._kept

@@ -80,12 +80,10 @@ class FileSource(FragmentSource):
         malformed: Malformed = "error",
         grouped: bool | None = None,
         memory: int = _MEMORY,
-        n_beside: int = 1,
         name: str | None = None,
     ) -> None:
         self.path, self.genome = Path(path).expanduser(), genome
-        self.bulk, self.malformed, self.grouped = bulk, malformed, grouped
-        self.memory = memory // n_beside  # files that are read side by side share it
+        self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
         self._wanted = (
             [name or self.path.name.split(".")[0]] if bulk else None if cells is None else list(map(str, cells))
         )
@@ -317,8 +315,8 @@ def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options:
         msg = f"Expected a path, a dict of sample -> path, an AnnData or a MuData, got {type(data).__name__}."
         raise TypeError(msg)
     samples = [str(sample) for sample in data]
+    options["memory"] = _MEMORY // len(data)  # files that are read side by side share it
     if options["bulk"]:
-        options["n_beside"] = len(data)
         sources = {str(name): FileSource(path, genome, name=str(name), **options) for name, path in data.items()}
         positions = {name: np.array([i], np.int32) for i, name in enumerate(sources)}
         return SamplesSource(sources, positions, samples)
@@ -326,7 +324,6 @@ def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options:
         msg = "Reading several samples needs cells; use sca.io.read_fragments to find them."
         raise ValueError(msg)
     split = split_names([str(cell) for cell in cells], samples)
-    options["n_beside"] = len(data)
     sources = {str(name): FileSource(path, genome, list(split[str(name)]), **options) for name, path in data.items()}
     positions = {name: np.fromiter(split[name].values(), np.int32) for name in samples}
     keep = {name: source for name, source in sources.items() if len(positions[name])}

@@ -75,7 +75,7 @@ class GroupTape(NamedTuple):
         fill_steps(out, first, bin_size, tape.tape, tape.start, tape.end, pointer, self.chrom_index, steps, values)
 
     def fill_extra(
-        self, out: np.ndarray, first: int, bin_size: int, extra: Sequence[Tracks], group: str, genome: Genome
+        self, out: np.ndarray, first: int, bin_size: int, extra: Sequence[Tracks], group: str, *, genome: Genome
     ) -> None:
         """Write the binned values of tracks, those of a group, from `first` on to `out` (n_tracks, n_bins).
 

@@ -290,8 +290,9 @@ class Predictor:
             return None
         out = np.empty((len(batch), len(self.extra), self._n_bins), np.float32)
         for i, (tape, first) in enumerate(batch):
-            what = self.extra, self.cut_sites.groups[tape.group], self.cut_sites.genome
-            tape.fill_extra(out[i], first - self.model.halo, self.model.bin_size, *what)
+            what = self.extra, self.cut_sites.groups[tape.group]
+            begin = first - self.model.halo
+            tape.fill_extra(out[i], begin, self.model.bin_size, *what, genome=self.cut_sites.genome)
         return out
 
     def _encode(self, output: int, values: np.ndarray, tape: GroupTape, first: int) -> Iterator[Piece]:

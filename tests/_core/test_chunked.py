@@ -28,7 +28,10 @@ def test_every_slice_and_element_is_that_of_the_array(n):
         assert chunked[low] == low
         for high in range(n + 3):
             np.testing.assert_array_equal(chunked[low:high], stored.values[low:high])
+        np.testing.assert_array_equal(chunked[low::3], stored.values[low::3])
     np.testing.assert_array_equal(chunked[:], stored.values)
+    np.testing.assert_array_equal(np.asarray(chunked), stored.values)
+    assert np.asarray(chunked, float).dtype == float
 
 
 def test_neighbouring_slices_read_a_chunk_once():
