@@ -56,7 +56,8 @@ class Reader(NamedTuple):
         """
         found = {name: self._read(extra[name], f"extra[{name!r}]") for name in channel_names(extra)}
         for name, tracks in found.items():
-            absent = [] if tracks.fill.any() else [chrom for chrom in chroms if not _runs_on(tracks, chrom)]
+            everywhere = np.nan_to_num(tracks.fill).any()
+            absent = [] if everywhere else [chrom for chrom in chroms if not _runs_on(tracks, chrom)]
             if absent:
                 msg = f"extra[{name!r}] has no value on {listed(absent)}, where it counts as zero. Is it complete?"
                 warnings.warn(msg, UserWarning, stacklevel=3)

@@ -209,7 +209,8 @@ def test_channels_are_named_by_text(planted, name):
 def test_channels_that_are_not_whole_are_told(planted, trained, cells, tmp_path):
     half = planted.motifs[planted.motifs["chrom"] == "chr2"]
     options = {"model": trained, "progress": False}
-    for form in (half, planted.track(half)):
+    unknown = sca.Tracks.from_dict(planted.track(half).to_dict() | {"fill": [np.nan]})  # as of denoised regions
+    for form in (half, planted.track(half), unknown):
         with pytest.warns(UserWarning, match=r"extra\['motif'\] has no value on chr1, where it counts as zero"):
             sca.tl.denoise(cells, extra={"motif": form}, **options)
         sca.tl.denoise(cells, extra={"motif": form}, regions="chr2", **options)  # where it has all there is
