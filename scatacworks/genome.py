@@ -27,7 +27,8 @@ _MAX_LENGTH = 2**31 - 1  # positions are stored as int32
 _REGION = re.compile(r"^(?P<chrom>\S+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$")  # the name may have colons: HLA-A*01:01
 GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
 _PREFIXES = ("chr", "", "Chr")
-_MITO = ("M", "MT", "Mt", "mt", "Mito", "MtDNA", "mitochondrion", "mitochondria", "mitochondrion_genome")
+_MITO = ("M", "MT", "Mt", "mt", "Mito", "MtDNA")
+_MITO += ("mitochondrion", "mitochondria", "mitochondrial", "mitochondrion_genome")
 MITOCHONDRIAL = tuple(prefix + name for name in _MITO for prefix in _PREFIXES)
 _OTHER_NAMES = {"grch38": "hg38", "grch37": "hg19", "grcm38": "mm10", "grcm39": "mm39"}
 _FASTA = (".fa", ".fasta", ".fna", ".fas", ".fa.gz", ".fasta.gz", ".fna.gz", ".fas.gz")
@@ -74,7 +75,8 @@ class Genome:
         gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`, such as
         :func:`scatacworks.io.read_genes` makes of a GTF or GFF3 file.
     organelles
-        Names of mitochondria and plastids that are not called so, as `["NC_012920.1"]`; see :attr:`nuclear`.
+        Names of all mitochondria and plastids, as `["NC_012920.1"]`; by default those of the usual names (`chrM`, `MT`,
+        `Pt`, …), also behind that of a species (`mm10_chrM`).
 
     Raises
     ------
@@ -103,11 +105,10 @@ class Genome:
         *,
         name: str | None = None,
         genes: str | Path | pd.DataFrame | None = None,
-        organelles: Iterable[str] = (),
+        organelles: Iterable[str] | None = None,
     ) -> None:
-        named = [organelles] if isinstance(organelles, str) else list(organelles)
         if isinstance(source, Genome):
-            named += source.organelles
+            organelles = source.organelles if organelles is None else organelles
             sizes, default = source.sizes, source.name
             genes = source._genes if genes is None else genes
         elif isinstance(source, Mapping):
@@ -128,8 +129,10 @@ class Genome:
         self.lengths: np.ndarray = np.fromiter((int(size) for size in sizes.values()), np.int64, len(sizes))
         self._codes = alias_codes(self.chroms)
         self._genes = genes
-        named = dict.fromkeys(self.chroms[self.code(name)] for name in named)
-        self.organelles: tuple[str, ...] = tuple(name for name in named if not _is_organelle(name))
+        if organelles is not None:
+            organelles = [organelles] if isinstance(organelles, str) else organelles
+            organelles = [self.chroms[code] for code in sorted({self.code(name) for name in organelles})]
+        self.organelles: tuple[str, ...] = _called_organelles(self.chroms) if organelles is None else tuple(organelles)
 
     def __repr__(self) -> str:
         return f"Genome({self.name!r}, {len(self)} chromosomes, {self.lengths.sum() / 1e6:,.1f} Mb)"
@@ -161,12 +164,11 @@ class Genome:
 
     @cached_property
     def nuclear(self) -> np.ndarray:
-        """Which chromosomes are of the nucleus, not of mitochondria or plastids; bool, `(n_chroms,)`.
+        """Which chromosomes are of the nucleus, not among `organelles`; bool, `(n_chroms,)`.
 
-        What is accessible has another scale in organelles, which have no nucleosomes and many copies. They are known by
-        their usual names, also behind that of a species (`mm10_chrM`), or named by `organelles`.
+        What is accessible has another scale in organelles, which have no nucleosomes and many copies.
         """
-        return np.array([not (chrom in self.organelles or _is_organelle(chrom)) for chrom in self.chroms])
+        return ~np.isin(self.chroms, self.organelles)
 
     def code(self, chrom: str) -> int:
         """Return the position of a chromosome in the genome's order; aliases are understood.
@@ -324,12 +326,13 @@ class Genome:
     def to_frame(self) -> pd.DataFrame:
         """Return names and lengths under SnapATAC2's columns, the form kept in `.uns["reference_sequences"]`.
 
-        Where organelles were named, a third column, `reference_seq_nuclear`, tells them.
+        Where names do not tell organelles, a third column, `reference_seq_nuclear` (bool), does.
         """
         import pandas as pd
 
         frame = pd.DataFrame({_keys.REFERENCE_NAME: list(self.chroms), _keys.REFERENCE_LENGTH: self.lengths})
-        return frame.assign(**{_keys.REFERENCE_NUCLEAR: self.nuclear}) if self.organelles else frame
+        told_by_name = self.organelles == _called_organelles(self.chroms)
+        return frame if told_by_name else frame.assign(**{_keys.REFERENCE_NUCLEAR: self.nuclear})
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, name: str | None = None) -> Genome:
@@ -354,7 +357,7 @@ class Genome:
             zip(frame[_keys.REFERENCE_NAME].astype(str), frame[_keys.REFERENCE_LENGTH].astype(int), strict=True)
         )
         nuclear = frame.get(_keys.REFERENCE_NUCLEAR)
-        organelles = () if nuclear is None else frame.loc[~nuclear.astype(bool), _keys.REFERENCE_NAME]
+        organelles = None if nuclear is None else frame.loc[~nuclear.astype(bool), _keys.REFERENCE_NAME]
         return cls(sizes, name=name or guess_assembly(sizes) or "custom", organelles=organelles)
 
 
@@ -382,8 +385,8 @@ def aliases(chrom: str) -> list[str]:
     return [chrom, *(prefix + bare for prefix in _PREFIXES)]
 
 
-def _is_organelle(chrom: str) -> bool:
-    return chrom.lower() in _FAMILIES or _OF_SPECIES.fullmatch(chrom.lower()) is not None
+def _called_organelles(chroms: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in chroms if name.lower() in _FAMILIES or _OF_SPECIES.fullmatch(name.lower()))
 
 
 def same_name(names: pd.Series, name: str) -> np.ndarray:

@@ -267,9 +267,8 @@ class Tracks:
             "starts": np.asarray(self.starts[:]),
             "values": np.asarray(self.values[:]),
             "fill": np.array(self.fill),
+            "organelles": np.asarray(self.genome.organelles, dtype=object),
         }
-        if self.genome.organelles:
-            out["organelles"] = np.asarray(self.genome.organelles, dtype=object)
         if self.lengths is not None:
             out["lengths"] = np.asarray(self.lengths[:])
         return out
@@ -280,7 +279,7 @@ class Tracks:
         sizes = dict(zip(map(str, stored["chroms"]), np.asarray(stored["chrom_lengths"]).tolist(), strict=True))
         return cls(
             np.atleast_1d(np.asarray(stored["groups"], dtype=object)),
-            Genome(sizes, name=str(stored["genome"]), organelles=np.atleast_1d(stored.get("organelles", ()))),
+            Genome(sizes, name=str(stored["genome"]), organelles=stored.get("organelles")),
             indptr=stored["indptr"],
             starts=stored["starts"],
             lengths=stored.get("lengths"),
@@ -369,7 +368,7 @@ class Tracks:
             runs = {name: None if array is None else Chunked(array) for name, array in runs.items()}
         return cls(
             np.asarray(attributes["groups"], dtype=object),
-            Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes.get("organelles", ())),
+            Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes.get("organelles")),
             indptr=store["indptr"][:],
             **runs,
             fill=np.asarray(attributes["fill"]),

@@ -59,9 +59,12 @@ MITO = [
     "chrMito",
     "mitochondrion_genome",
     "mitochondria",
+    "mitochondrial",
 ]
 PLASTID = ["ChrC", "Pt", "Pltd", "chloroplast"]
 OF_SPECIES = ["mm10_chrM", "GRCh38_MT", "mm10___chrM", "dmel_mitochondrion_genome"]
+NUCLEAR = ["C", "C1", "chrC01", "scaffold_M", "contig-M", "chrUn_c", "chrUn_mt1", "mm10_chr1", "Ptr_2", "Mt1", "Pt1"]
+NUCLEAR += ["tig_CM", "ptg000001l", "MT_random", "ctg_ptg", "scaffold_mt_2"]
 
 
 @pytest.mark.parametrize("name", [*MITO, *PLASTID, *OF_SPECIES])
@@ -69,7 +72,7 @@ def test_organelles_under_their_many_names(name):
     assert Genome({"1": 9, name: 5, "NC_1.1": 5}).nuclear.tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("name", ["C", "C1", "chrC01", "scaffold_M", "chrUn_c", "mm10_chr1", "Ptr_2", "Mt1", "tig_CM"])
+@pytest.mark.parametrize("name", NUCLEAR)
 def test_other_names_are_of_the_nucleus(name):
     assert Genome({name: 5}).nuclear.all()
 
@@ -83,8 +86,10 @@ def test_plant_chromosomes_are_the_same_in_every_spelling():
     assert ensembl.resolve(tair.chroms).tolist() == [0, 1, 2]
 
 
-def test_organelles_of_other_names_can_be_named_and_stay(tmp_path):
-    genome = Genome({"NC_1.1": 90, "NC_2.1": 9, "NC_3.1": 5}, organelles=["NC_2.1", "NC_3.1"])
+@pytest.mark.parametrize("names", [["NC_3.1", "NC_2.1"], []])
+def test_organelles_can_be_named_and_stay(tmp_path, names):
+    """A yeast has the chromosomes A to M, of which M is no mitochondrion."""
+    genome = Genome({"ChrM": 90, "NC_2.1": 9, "NC_3.1": 5}, organelles=names)
     sites = Tracks.from_chromosomes(["a"], genome, [])
     sites.to_zarr(tmp_path / "sites.zarr")
     adata = ad.AnnData(uns={"reference_sequences": genome.to_frame(), "sites": sites.to_dict()})
@@ -98,7 +103,10 @@ def test_organelles_of_other_names_can_be_named_and_stay(tmp_path):
         Tracks.from_zarr(tmp_path / "sites.zarr").genome,
     ]
     for one in (genome, *again):
-        assert one.nuclear.tolist() == [True, False, False]
+        assert one.nuclear.tolist() == [True, not names, not names]
+        assert one.organelles == tuple(sorted(names))
+    assert Genome("hg38").organelles == ("chrM",)
+    assert Genome(genome, organelles="chrM").organelles == ("ChrM",)
     assert "reference_seq_nuclear" not in Genome("hg38").to_frame(), "SnapATAC2's two columns, as far as they will do"
     with pytest.raises(KeyError, match=r"'NC_4' is not in the genome"):
         Genome({"NC_1.1": 90}, organelles="NC_4")
