@@ -252,7 +252,8 @@ class Genome:
             If the genome has no gene table, no such gene (the nearest names are given), or several that differ by case.
         """
         genes = self.genes
-        hits = np.flatnonzero(same_name(genes["name"], name))
+        as_written = genes["name"] == name
+        hits = np.flatnonzero(as_written if as_written.any() else genes["name"].str.upper() == name.upper())
         meant = genes["name"].iloc[hits].unique()
         if len(meant) > 1:
             msg = f"{name!r} may be the gene {' or '.join(map(repr, meant))} of {self.name}; write it as there."
@@ -387,12 +388,6 @@ def aliases(chrom: str) -> list[str]:
 
 def _called_organelles(chroms: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in chroms if name.lower() in _FAMILIES or _OF_SPECIES.fullmatch(name.lower()))
-
-
-def same_name(names: pd.Series, name: str) -> np.ndarray:
-    """Tell which genes have a name: as it is written, or where none has, whatever the case of letters; bool."""
-    exact = (names == name).to_numpy()
-    return exact if exact.any() else (names.str.upper() == name.upper()).to_numpy()
 
 
 def alias_codes(chroms: Iterable[str]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from os import PathLike
 
     import pandas as pd
 
@@ -153,9 +153,9 @@ def intervals(regions: Any, genome: Genome) -> Intervals:
     return {genome.chroms[code]: rows for code, rows in by_code.items()}
 
 
-def peak_table(peaks: pd.DataFrame | str | PathLike[str], genome: Genome) -> pd.DataFrame:
+def peak_table(peaks: pd.DataFrame | str | os.PathLike[str], genome: Genome) -> pd.DataFrame:
     """Peaks as a table: as given, or read from a file or folder."""
-    return read_peaks(peaks, genome=genome) if isinstance(peaks, str) or hasattr(peaks, "__fspath__") else peaks
+    return read_peaks(peaks, genome=genome) if isinstance(peaks, str | os.PathLike) else peaks
 
 
 def peak_intervals(peaks: pd.DataFrame | None, group: str, genome: Genome) -> Intervals | None:

@@ -205,10 +205,6 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         pairs["noisy"] = _samples.cut_sites_of(noisy, key)
         _samples.require_groups(pairs["noisy"], names, "noisy=")
         pairs["noisy_depth"] = _samples.depths_of(noisy, key, names, noisy_depth, "noisy_depth")
-    if unit != "sites":
-        pairs["cells"] = read_cells(adata, key, names, dict.fromkeys([*where[0], *where[1]]), **bar)
-        for group, cells in pairs["cells"].items():
-            check_same(cells, clean, group, key)
     peaks = None if peaks is None else _samples.peak_table(peaks, clean.genome)
     reader = _extra.Reader(names, clean.genome, n_jobs, {} if adata is clean else atac(adata).uns)
     used = list(dict.fromkeys([*where[0], *where[1]]))
@@ -217,6 +213,10 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     pairs["target"] = None if target is None else reader.target(target)
     if target is not None:
         _check_target(pairs["target"], names, peaks, used)
+    if unit != "sites":  # what takes long comes last
+        pairs["cells"] = read_cells(adata, key, names, used, **bar)
+        for group, cells in pairs["cells"].items():
+            check_same(cells, clean, group, key)
     left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
     left_out = _samples.union(left_out, unsolved)
     train_on = _make(clean, where[0], left_out, peaks, pairs)
