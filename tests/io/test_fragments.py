@@ -270,8 +270,13 @@ class TestSamples:
 
         monkeypatch.setattr(FileReader, "pieces", noted)
         source = open_fragments(adata)
-        assert sum(len(block) for block in source.chromosomes(n_jobs=n_jobs)) == 9
+        blocks = list(source.chromosomes(n_jobs=n_jobs))
+        assert sum(map(len, blocks)) == 9
         assert asked == [each, each]
+        for block, one_thread in zip(blocks, source.chromosomes(n_jobs=1), strict=True):
+            assert block.chrom == one_thread.chrom
+            for column in ("start", "end", "cell", "count"):
+                np.testing.assert_array_equal(getattr(block, column), getattr(one_thread, column))
         assert sum(one.memory for one in source.sources.values()) <= 2 << 30
 
     @pytest.mark.parametrize("form", ["{s}:{b}", "{s}#{b}", "{b}-{s}", "{b}_{s}", "{s}_{b}", "{b}___{s}"])
