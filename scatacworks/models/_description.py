@@ -88,9 +88,11 @@ def _sites(tracks: Tracks, sample: Sample) -> Iterable[Any]:
 
 
 def _values(tracks: Tracks, sample: Sample) -> Iterable[Any]:
-    """Runs of a sample's group, or of the only one, where it is used."""
+    """Runs of a sample's group, or of the only one, where it is used, and the value elsewhere."""
+    own = 0 if len(tracks.groups) == 1 else tracks.group_code(sample.group)
+    yield float(tracks.fill[own])
     for chrom in sample.regions:
-        starts, lengths, values = tracks.runs(0 if len(tracks.groups) == 1 else sample.group, chrom)
+        starts, lengths, values = tracks.runs(own, chrom)
         yield from (chrom, starts, values) if lengths is None else (chrom, starts, lengths, values)
 
 

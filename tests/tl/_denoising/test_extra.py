@@ -313,6 +313,7 @@ def test_a_run_is_not_resumed_with_other_values(planted, tmp_path):
     for change, told in (
         ({"extra": {"motif": planted.motifs.iloc[::2]}}, "extra"),
         ({"target": planted.track(planted.bound, 2.0)}, "target"),
+        ({"target": sca.Tracks.from_dict(planted.target.to_dict() | {"fill": [1.0]})}, "target"),
     ):
         with pytest.raises(ValueError, match=rf"is of a run with other {told}"):
             planted.train(**{"extra": {"motif": planted.motifs}, "resume": True} | run | change)
