@@ -54,7 +54,7 @@ def write(
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         numbers=_numbers(adata),
         groups=_groups(adata),
-        figures=_figures(figures, notes or {}, _COVERAGE if "target_depth" in params else _TARGET),
+        figures=_figures(figures, notes or {}, _TARGET if params["signal"] == "target" else _COVERAGE),
         fragments=_fragments(adata),
         model=_model(adata),
         settings=_settings(adata),

@@ -301,7 +301,7 @@ class _Source:
         """Return the label of the y axis."""
         stored = self.adata.uns.get(self.keys[0], {}).get(_keys.PARAMS, {})
         depths = np.unique(np.atleast_1d(stored.get("target_depth", ())))
-        if "depth" in stored and len(depths) == 0:
+        if stored.get("signal") == "target":
             return "signal in the unit of the model's target; raw: coverage per million nuclear fragments"
         if len(depths) == 1:
             return f"coverage (cut sites ± {self.extend} bp) at {depths[0] / 1e6:,.3g} M cut sites per genome"

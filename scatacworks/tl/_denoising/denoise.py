@@ -272,9 +272,10 @@ def _run(
 def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, source: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters and provenance, in a form AnnData writes."""
     model, rounding = predictor.model, predictor.rounding
-    is_scaled = model.card["signal"] == "coverage"
+    signal = str(model.card["signal"])
     return _step.params(
-        **({"target_depth": scale * model.target_depth} if is_scaled else {}),
+        signal=signal,
+        **({"target_depth": scale * model.target_depth} if signal == "coverage" else {}),
         model_version=str(model.card["version"]),
         architecture=model.architecture,
         groups=np.asarray(predictor.cut_sites.groups, dtype=object),

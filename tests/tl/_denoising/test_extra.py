@@ -101,6 +101,7 @@ def test_motifs_tell_which_open_places_are_bound(planted, trained, cells):
     assert trained.extra_channels == ("motif",)
     params = cells.uns["denoised"]["params"]
     assert "extra" not in params
+    assert params["signal"] == "target"
     assert "target_depth" not in params  # the signal is at none
     figure = sca.pl.tracks(cells, "chr2:1-20000", genes=False, show=False)
     assert any("unit of the model's target" in text.get_text() for text in figure.findobj(Text))
