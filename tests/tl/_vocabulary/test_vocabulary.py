@@ -553,3 +553,10 @@ def test_rows_are_projected_part_by_part(index, monkeypatch, capsys):
     assert sizes == [8] * 6 + [2]
     np.testing.assert_array_equal(rows.obsm["X_vocabulary"], whole.obsm["X_vocabulary"])
     assert "0/50" in capsys.readouterr().err
+
+
+def test_the_bar_of_saturation_counts_sizes(index, capsys):
+    sca.tl.saturation(index, n_subsets=3, sizes=[1, 2, 5], progress=False)
+    assert "saturation" not in capsys.readouterr().err
+    sca.tl.saturation(index, n_subsets=3, sizes=[1, 2, 5])
+    assert "0/3" in capsys.readouterr().err
