@@ -32,21 +32,19 @@ class CellCounter:
     def __init__(self, membership: Membership, convention: str, genome: Genome) -> None:
         self.membership, self.shifts, self.genome = membership, CONVENTIONS[convention], genome
         self.in_a_group = np.diff(membership.matrix.indptr) > 0
-        self.per_cell = np.zeros(len(self.in_a_group), np.int64)
         self.nuclear_per_cell = np.zeros(len(self.in_a_group), np.int64)
+        self.other_per_cell = np.zeros(len(self.in_a_group), np.int64)
         self.tiles = np.zeros((2, len(TILES_BP)), np.int64)
         self.n_of_one_base = 0
 
     def add(self, block: FragmentBlock) -> None:
         """Count the fragments of one chromosome."""
         length = int(self.genome.lengths[block.chrom])
-        per_cell = np.zeros_like(self.per_cell)
+        nuclear = self.genome.nuclear[block.chrom]
+        per_cell = self.nuclear_per_cell if nuclear else self.other_per_cell
         self.n_of_one_base += int(_count(block.start, block.end, block.cell, per_cell))
-        self.per_cell += per_cell
-        if not self.genome.nuclear[block.chrom]:
-            return
-        self.nuclear_per_cell += per_cell
-        self.tiles += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
+        if nuclear:
+            self.tiles += occupied(count_tiles(block.start, length, FINEST_TILE_BP))
 
     def keys(self, block: FragmentBlock) -> np.ndarray:
         """Return the cut sites of the cells in a group: sorted int64 `position << 32 | cell`."""
@@ -55,6 +53,11 @@ class CellCounter:
         if not kept.all():
             columns = [column[kept] for column in columns]
         return sorted_cut_sites(*columns, shifts=self.shifts, length=int(self.genome.lengths[block.chrom]))
+
+    @property
+    def per_cell(self) -> np.ndarray:
+        """Fragments of every cell; int64, `(n_cells,)`."""
+        return self.nuclear_per_cell + self.other_per_cell
 
     @property
     def n_fragments(self) -> np.ndarray:

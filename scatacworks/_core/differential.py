@@ -13,10 +13,12 @@ def z_scores(signal: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray
 
     Where the background does not vary the score is infinite with the sign of the difference, or 0 without one.
     """
-    difference = np.asarray(signal, np.float64) - mean
-    out = np.where(difference == 0, 0.0, np.copysign(np.inf, difference))
-    np.divide(difference, sd, out=out, where=np.asarray(sd) > 0)
-    return out
+    z = np.asarray(signal, np.float64) - mean
+    varies = np.asarray(sd) > 0
+    np.divide(z, sd, out=z, where=varies)  # in place: a whole chromosome may be scored at once
+    constant = z[~varies]
+    z[~varies] = np.where(constant == 0, 0.0, np.copysign(np.inf, constant))
+    return z
 
 
 def two_sided_p(z: np.ndarray) -> np.ndarray:

@@ -42,10 +42,16 @@ def _fill_keys(
 @njit
 def _sites_per_group(keys: np.ndarray, indptr: np.ndarray, indices: np.ndarray, n_groups: int) -> np.ndarray:
     """Return how many cut sites every group has; int64, `(n_groups,)`."""
+    n_sites = np.zeros(n_groups, np.int64)
+    if len(keys) < len(indptr):  # on a short chromosome most cells have nothing
+        for key in keys:
+            cell = key & 0xFFFFFFFF
+            for k in range(indptr[cell], indptr[cell + 1]):
+                n_sites[indices[k]] += 1
+        return n_sites
     per_cell = np.zeros(len(indptr) - 1, np.int64)
     for key in keys:
         per_cell[key & 0xFFFFFFFF] += 1
-    n_sites = np.zeros(n_groups, np.int64)
     for cell in range(len(per_cell)):
         for k in range(indptr[cell], indptr[cell + 1]):
             n_sites[indices[k]] += per_cell[cell]

@@ -165,7 +165,8 @@ def peaks(
     from scatacworks.cli import _peaks
 
     limits = {"threshold": threshold, "min_length": min_length, "max_gap": max_gap}
-    _peaks.run(source, out, limits, groups=group or None, chroms=chrom or None, n_jobs=n_jobs)
+    options = {"groups": group or None, "chroms": chrom or None, "n_jobs": n_jobs, "progress": not quiet}
+    _peaks.run(source, out, limits, **options)
 
 
 @app.command()

@@ -223,7 +223,7 @@ def call_peaks(data: AnnData | MuData, settings: Settings) -> None:
     """Call the peaks of the denoised groups."""
     from scatacworks import tl
 
-    tl.call_peaks(data, **settings.peaks, n_jobs=settings.n_jobs)
+    tl.call_peaks(data, **settings.peaks, n_jobs=settings.n_jobs, progress=settings.progress)
 
 
 @lru_cache(1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None:
     """Call peaks on the tracks of an AnnData or of bigWig files and write them.
 
-    `options` are those of :func:`~scatacworks.tl.call_peaks`: `groups`, `chroms` and `n_jobs`.
+    `options` are those of :func:`~scatacworks.tl.call_peaks`: `groups`, `chroms`, `n_jobs` and `progress`.
     """
     from anndata import AnnData
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from scatacworks._core import interpolate, moments, windows
-from scatacworks.models._plan import Regions, Unit, batches, make_group_tape
+from scatacworks.models._plan import Regions, Unit, batches, fill_tape
 from scatacworks.models._predictor import Predictor, usable_depth
 from scatacworks.prior import Guidance
 from scatacworks.tracks import Tracks
@@ -70,8 +70,10 @@ class DensePredictor(Predictor):
         n_groups = len(cut_sites.groups)
         self.cut_sites, self.guidance = cut_sites, guidance
         self.depth, self.gain = usable_depth(self.model, depth, n_groups)
-        options = {"regions": self.regions, "skip": False, "guidance": guidance}
-        tapes = [make_group_tape(cut_sites, self.unit, group, self.model, **options) for group in range(n_groups)]
+        tapes = [
+            fill_tape(self.tape, [cut_sites.runs(group, code) for code in self.unit.chroms], self.unit, group, guidance)
+            for group in range(n_groups)
+        ]
         work = list(batches(tapes, self.core, self.batch_size))
         margin = 2 if self.model.bin_size > 1 else 0
         out = np.empty((n_groups * len(self.firsts), self.core // self.model.bin_size + margin), np.float32)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
     from scatacworks.prior import Guidance
-    from scatacworks.tracks import Tracks
+    from scatacworks.tracks import Runs, Tracks
 
 Regions = Mapping[int, np.ndarray]
 """Chromosome code -> sorted, disjoint intervals (n, 2), 0-based and half-open."""
@@ -125,7 +125,6 @@ def make_group_tape(
 ) -> GroupTape:
     """Gather one group's cut sites on a unit's chromosomes and find what is active."""
     runs = [cut_sites.runs(group, chrom) for chrom in unit.chroms]
-    pointer = np.concatenate([[0], np.cumsum([len(starts) for starts, _, _ in runs])]).astype(np.int64)
     pieces = []
     for chrom, (starts, _, _) in zip(unit.chroms, runs, strict=True):
         wanted = None if regions is None else regions[chrom]
@@ -133,7 +132,14 @@ def make_group_tape(
         pieces.append(
             (chrom, windows.active_intervals(starts, size, model.halo, model.stride, regions=wanted, skip=skip))
         )
-    tape = windows.make_tape(pieces)
+    return fill_tape(windows.make_tape(pieces), runs, unit, group, guidance)
+
+
+def fill_tape(
+    tape: windows.Tape, runs: Sequence[Runs], unit: Unit, group: int, guidance: Guidance | None = None
+) -> GroupTape:
+    """Lay one group's cut sites, one element of `runs` per chromosome of the unit, on a tape."""
+    pointer = np.concatenate([[0], np.cumsum([len(starts) for starts, _, _ in runs])]).astype(np.int64)
     index = np.searchsorted(unit.chroms, tape.chrom)
     sites = np.concatenate([starts for starts, _, _ in runs])
     counts = np.concatenate([values for _, _, values in runs]).astype(np.float32)

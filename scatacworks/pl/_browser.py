@@ -53,8 +53,7 @@ def draw_strip(ax: Axes, edges: np.ndarray, values: np.ndarray, color: str) -> N
     starts = np.arange(0, len(values), max(1, -(-len(values) // MAX_SHADES)))
     edges, values = edges[np.append(starts, len(values))], np.fmax.reduceat(values, starts)
     cmap = LinearSegmentedColormap.from_list("probability", ["#f1f2f4", color])
-    mesh = ax.pcolormesh(edges, [0, 1], values[None], cmap=cmap, vmin=0, vmax=1, shading="flat")
-    mesh.set_rasterized(True)
+    ax.pcolorfast(edges, [0, 1], values[None], cmap=cmap, vmin=0, vmax=1)  # an image, in vector formats as well
 
 
 def draw_peaks(ax: Axes, peaks: pd.DataFrame, color: str, region_bp: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,10 +73,12 @@ def component_bars(
     labels, label = None, counted(len(loadings), "sample")
     if groupby is not None:
         names = _names(index, groupby)
-        labels = np.unique(names[names != ""])
+        labels, of = np.unique(names[names != ""], return_inverse=True)
         missing = int((names == "").sum())
         label = f"{counted(missing, 'sample')} without {groupby} left out" if missing else ""
-        loadings = np.stack([loadings[names == name].mean(axis=0) for name in labels])
+        first = np.concatenate([[0], np.cumsum(np.bincount(of))])
+        by_label = loadings[names != ""][np.argsort(of, kind="stable")]
+        loadings = np.stack([by_label[low:high].mean(axis=0) for low, high in pairwise(first)])
     if normalize:
         total = loadings.sum(axis=1, keepdims=True)
         loadings = np.divide(loadings, total, out=np.zeros_like(loadings), where=total > 0)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_VECTOR_BARS = 2_000
+
+
 def winner_order(loadings: np.ndarray) -> np.ndarray:
     """Rows by dominant component, inside by falling loading; rows without any loading last."""
     best = np.where(loadings.any(axis=1), loadings.argmax(axis=1), loadings.shape[1])
@@ -20,7 +23,10 @@ def winner_order(loadings: np.ndarray) -> np.ndarray:
 
 
 def stacked(ax: Axes, loadings: np.ndarray, colors: dict[str, str], *, width: float = 1.0) -> None:
-    """Stacked bars, one per row, components from the bottom in order; one artist per component."""
+    """Stacked bars, one per row, components from the bottom in order; one artist per component.
+
+    More of them than a page has dots are pixels in vector formats as well.
+    """
     from matplotlib.collections import PolyCollection
 
     bottom = np.zeros(len(loadings))
@@ -32,6 +38,7 @@ def stacked(ax: Axes, loadings: np.ndarray, colors: dict[str, str], *, width: fl
             [np.column_stack(part) for part in ((left, bottom), (left, top), (right, top), (right, bottom))], axis=1
         )
         bars = PolyCollection(corners[column > 0], facecolors=colors[name], linewidths=0, label=name)
+        bars.set_rasterized(len(loadings) > _VECTOR_BARS)
         ax.add_collection(bars, autolim=False)
         bottom = top
     ax.set_xlim(-0.5, len(loadings) - 0.5)

@@ -72,11 +72,8 @@ class Layout:
                 raise ValueError(msg)
             ax.set_axis_off()
             grid = spec.subgridspec(len(heights), 1, height_ratios=heights, hspace=0)
-        self.axes: list[Axes] = []
-        for place in places:
-            share = self.axes[0] if self.axes else None
-            self.axes.append(self.figure.add_subplot(grid[place], sharex=share))
-        self.gene_axes = self.figure.add_subplot(grid[-1], sharex=self.axes[0]) if n_gene_lines else None
+        self.axes: list[Axes] = [self.figure.add_subplot(grid[place]) for place in places]
+        self.gene_axes = self.figure.add_subplot(grid[-1]) if n_gene_lines else None
 
     def _left(self) -> float:
         """Return the inches that the longest name of a group and the y scale need."""
@@ -126,10 +123,9 @@ class Layout:
         """Return a round upper limit of y for every line, one per layer or one per line."""
         own = [float(np.nanmax(p.values, initial=0)) if p.is_coverage else 0.0 for p in self.panels]
         if share_y:
-            shared = {
-                p.layer: max(v for q, v in zip(self.panels, own, strict=True) if q.layer == p.layer)
-                for p in self.panels
-            }
+            shared: dict[str, float] = {}
+            for panel, value in zip(self.panels, own, strict=True):
+                shared[panel.layer] = max(value, shared.get(panel.layer, value))
             own = [shared[panel.layer] for panel in self.panels]
         return [_rounded_up(value) for value in own]
 
@@ -171,6 +167,8 @@ class Layout:
     def label(self, region: Region, title: str, unit: str) -> None:
         """Write title, unit and position."""
         first, last = self.axes[0], self.gene_axes or self.axes[-1]
+        for ax in [*self.axes[1:], *([self.gene_axes] if self.gene_axes else [])]:
+            ax.sharex(first)  # once they are drawn: whatever is drawn on one scales all that share an axis anew
         first.set_xlim(region.start, region.end)
         has_unit = any(panel.is_coverage for panel in self.panels)
         first.set_title(title, fontsize=FONT + 1, color=INK, loc="left", pad=18 if has_unit else 7)

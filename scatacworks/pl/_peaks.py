@@ -113,7 +113,8 @@ def _table(adata: AnnData, key: str, groups: Sequence[str] | None) -> tuple[pd.D
 
 def _boxes(ax: Axes, values: pd.Series, group: pd.Series, names: list[str], colors: Mapping[str, str]) -> None:
     """Draw a box per group that has peaks, on a logarithmic axis."""
-    own = [values[group == name].to_numpy(float) for name in names]
+    parts = {str(name): part.to_numpy(float) for name, part in values.groupby(group, observed=True)}
+    own = [parts.get(name, np.empty(0)) for name in names]
     rows = [row for row, part in enumerate(own) if len(part)]
     if not rows:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -264,14 +265,18 @@ class _Source:
             raise KeyError(msg)
         return names
 
+    @cached_property
+    def peaks(self) -> pd.DataFrame:
+        """The peaks of all groups in the region."""
+        table = self.adata.uns[self.keys[2]]
+        chrom, start, end = self.region
+        return table[(table["chrom"] == chrom) & (table["end"] > start) & (table["start"] < end)]
+
     def panel(self, group: str, layer: Layer) -> Panel:
         """Return what one line shows."""
-        key, pseudobulk_key, peaks_key = self.keys
+        key, pseudobulk_key, _ = self.keys
         if layer == "peaks":
-            table = self.adata.uns[peaks_key]
-            chrom, start, end = self.region
-            inside = (table["chrom"] == chrom) & (table["end"] > start) & (table["start"] < end)
-            return Panel(group, layer, table=table[inside & (table["group"] == group)])
+            return Panel(group, layer, table=self.peaks[self.peaks["group"] == group])
         width = _browser.bin_width(self.region)
         if layer == "raw":
             values = track_bins(self.adata, group, self.region, width, key=pseudobulk_key, extend=self.extend)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,3 +65,15 @@ def test_segment_means_are_means():
     values = np.random.default_rng(0).random((3, 50), np.float32)
     means = segment_means(values, np.array([0, 10, 10]), np.array([50, 11, 30]))
     np.testing.assert_allclose(means, np.stack([values.mean(1), values[:, 10], values[:, 10:30].mean(1)], 1), rtol=1e-6)
+
+
+def test_scores_of_a_whole_chromosome_need_little_more_memory_than_they_take():
+    n = 1_000_000
+    rng = np.random.default_rng(0)
+    signal, mean, sd = rng.random(n), rng.random(n, np.float32), rng.random(n, np.float32)
+    tracemalloc.start()
+    z = z_scores(signal, mean, sd)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(z, (signal - mean) / sd)
+    assert peak < 1.5 * z.nbytes

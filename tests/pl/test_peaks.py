@@ -35,3 +35,18 @@ def test_bad_input_is_explained(adata):
         sca.pl.peaks(adata, groups=["Z"], show=False)
     with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
         sca.pl.peaks(adata, key="none", show=False)
+
+
+def test_the_peaks_of_many_groups_are_parted_once(monkeypatch):
+    n = 30
+    table = pd.DataFrame({"group": pd.Categorical([f"g{i % n}" for i in range(300)]), "chrom": "chr1"})
+    table = table.assign(start=np.arange(300), end=np.arange(300) * 2 + 1, max=1.0)
+    adata = anndata.AnnData(np.zeros((1, 1), np.float32), uns={"peaks": table})
+    asked = []
+    equal = pd.Series.__eq__
+    monkeypatch.setattr(pd.Series, "__eq__", lambda *args: asked.append(1) or equal(*args))
+    figure = sca.pl.peaks(adata, show=False)
+    assert len(asked) < n
+    medians = [line.get_xdata()[0] for line in figure.axes[1].lines if len(line.get_xdata()) == 2]
+    width = (table["end"] - table["start"]).groupby(table["group"], observed=True).median()
+    assert set(width) <= set(medians)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
+import anndata
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -263,3 +265,62 @@ def test_one_layer_and_one_highlight_need_no_list(adata):
     listed = sca.pl.tracks(adata, region, groups=["A"], layers=["denoised"], highlight=["chr1:1,000-1,500"], show=False)
     assert [len(ax.patches) for ax in one.axes] == [len(ax.patches) for ax in listed.axes]
     assert len(one.axes) == len(listed.axes)
+
+
+def n_calls(function):
+    """Count the calls of Python functions that a call makes."""
+    count = [0]
+
+    def note(_frame, event, _arg):
+        count[0] += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count[0]
+
+
+def test_work_grows_with_the_number_of_groups_not_with_its_square():
+    calls = []
+    for n in (10, 10, 40):  # the first warms caches
+        genome = sca.Genome({"chr1": 5_000})
+        run = (np.array([1_000], np.int32), np.array([500], np.int32), np.array([0.9], np.float32))
+        groups = [f"g{i}" for i in range(n)]
+        tracks = sca.Tracks.from_chromosomes(groups, genome, [("chr1", [run] * n)])
+        adata = anndata.AnnData(np.zeros((1, 1), np.float32))
+        adata.uns["denoised"] = {"signal": tracks.to_dict(), "probability": tracks.to_dict()}
+        calls.append(n_calls(lambda adata=adata: sca.pl.tracks(adata, "chr1:500-2500", show=False)))
+        plt.close("all")
+    assert calls[2] < 6 * calls[1]  # 4 times as many lines
+
+
+def test_lines_share_their_positions(adata):
+    """Moving one in an open window moves all."""
+    figure = sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    figure.axes[4].set_xlim(800, 900)
+    assert {ax.get_xlim() for ax in figure.axes} == {(800, 900)}
+
+
+def test_strips_are_images_and_nothing_is_drawn_by_way_of_the_whole_page(adata):
+    """An artist that is rasterized is drawn on a canvas as large as the figure, which has no bounds."""
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised", "probability"], show=False)
+    assert [len(ax.images) for ax in figure.axes] == [0, 1] * 3
+    assert not any(artist.get_rasterized() for artist in figure.findobj())
+    values = np.asarray(figure.axes[1].images[0].get_array()).ravel()
+    assert values.max() == pytest.approx(0.9)
+
+
+def test_peaks_of_the_region_are_looked_up_once(adata, monkeypatch):
+    asked = []
+    get = pd.DataFrame.__getitem__
+    monkeypatch.setattr(
+        pd.DataFrame, "__getitem__", lambda table, key: asked.append(table is adata.uns["peaks"]) or get(table, key)
+    )
+    sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised", "peaks"], show=False)
+    one = sum(asked)
+    asked.clear()
+    sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised", "peaks"], groups=["A"], show=False)
+    assert sum(asked) == one > 0

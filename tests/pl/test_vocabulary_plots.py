@@ -126,3 +126,24 @@ def test_unknown_names_are_told(index):
         sca.pl.barcodes(index, ["nobody"], axis="obs", show=False)
     with pytest.raises(KeyError, match="no column"):
         sca.pl.component_bars(index, groupby="organ", show=False)
+
+
+@pytest.mark.parametrize(("n", "pixels"), [(60, False), (3_000, True)])
+def test_bars_of_many_cells_are_pixels_in_vector_formats(n, pixels):
+    cells = anndata.AnnData(np.zeros((n, 1), np.float32))
+    cells.obsm["X_vocabulary"] = np.random.default_rng(0).random((n, 3))
+    for figure in (sca.pl.component_bars(cells, show=False), sca.pl.barcodes(cells, axis="obs", n=n, show=False)):
+        assert [bool(bars.get_rasterized()) for bars in figure.axes[0].collections] == [pixels] * 3
+
+
+def test_bars_of_groups_are_the_means_of_their_cells():
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["a", "b", "c", ""], 200)
+    cells = anndata.AnnData(
+        np.zeros((200, 1), np.float32), obs=pd.DataFrame({"kind": kind}, index=map(str, range(200)))
+    )
+    cells.obsm["X_vocabulary"] = rng.random((200, 1))
+    figure = sca.pl.component_bars(cells, groupby="kind", show=False)
+    expected = pd.Series(cells.obsm["X_vocabulary"][:, 0]).groupby(kind).mean().drop("")
+    names = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    np.testing.assert_allclose(heights(figure.axes[0]), expected[names])

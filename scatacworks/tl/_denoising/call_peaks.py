@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
 from scatacworks._arguments import real, whole
@@ -40,6 +41,7 @@ def call_peaks(
     key_added: str = _keys.PEAKS,
     mod: str = "atac",
     n_jobs: int | None = None,
+    progress: bool = True,
     copy: bool = False,
 ) -> AnnData | MuData | None:
     """Call peaks on the peak probability of every group.
@@ -74,6 +76,8 @@ def call_peaks(
         Modality to use where `adata` is a MuData.
     n_jobs
         Threads; `None`: all cores, or `SCATACWORKS_NUM_THREADS`.
+    progress
+        Show a progress bar.
     copy
         Return a changed copy rather than writing to `adata`.
 
@@ -124,7 +128,7 @@ def call_peaks(
         return peaks if guided is None else (*peaks, _gain(peaks[2], guided, job))
 
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
-        parts = list(pool.map(call, jobs))
+        parts = list(tqdm(pool.map(call, jobs), total=len(jobs), desc="peaks", disable=not progress))
     by_group = [i for first in range(len(names)) for i in range(first, len(jobs), len(names))]
     target.uns[key_added] = _table([parts[i] for i in by_group], [jobs[i] for i in by_group], names, called.genome)
     options = {"key": key, "threshold": threshold, "min_length": min_length, "max_gap": max_gap}

@@ -97,9 +97,10 @@ class GroupSource(ABC):
         )
         return Tracks.from_chromosomes(self.groups[groups], self.genome, chromosomes)
 
-    def pooled_around(self, code: int, intervals: np.ndarray, reach: int) -> Tracks:
-        """Return the cut sites of all groups together around intervals of one chromosome."""
-        return Tracks.from_chromosomes([POOL], self.genome, [(code, [self.pooled(code, *_span(intervals, reach))])])
+    def pooled_around(self, regions: Mapping[int, np.ndarray], reach: int) -> Tracks:
+        """Return the cut sites of all groups together around regions, as :meth:`around`."""
+        chromosomes = ((code, [self.pooled(code, *_span(own, reach))]) for code, own in sorted(regions.items()))
+        return Tracks.from_chromosomes([POOL], self.genome, chromosomes)
 
 
 def default_spans(source: GroupSource) -> dict[int, np.ndarray]:
@@ -162,8 +163,14 @@ class CellSource(GroupSource):
         return keys[low:high]
 
     def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
-        some = self.membership.select(np.arange(len(self.groups))[groups])
-        return group_cut_sites(self._slice(code, start, end), some.matrix.indptr, some.matrix.indices, len(some.groups))
+        some = self if groups == slice(None) else self.select(np.arange(len(self.groups))[groups])
+        members = some.membership.matrix
+        return group_cut_sites(self._slice(code, start, end), members.indptr, members.indices, len(some.groups))
+
+    def around(self, regions: Mapping[int, np.ndarray], reach: int, groups: slice) -> Tracks:
+        if groups != slice(None):  # the groups are chosen once, not for every chromosome
+            return self.select(np.arange(len(self.groups))[groups]).around(regions, reach, slice(None))
+        return super().around(regions, reach, groups)
 
     def pooled(self, code: int, start: int, end: int) -> Runs:
         position, count = np.unique(self._slice(code, start, end) >> 32, return_counts=True)

@@ -11,11 +11,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks._core.calling import call_dense
+from scatacworks._core.intervals import pack
 from scatacworks._files import atomic_path
 from scatacworks._logging import logger
 from scatacworks.prior import Guidance
 from scatacworks.tl._denoising.call_peaks import LIMITS
-from scatacworks.tl._differential._universe import as_arrays
+from scatacworks.tl._differential._universe import as_arrays, as_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
 
 BATCH_BP = 512_000_000  # bases x groups denoised at once, on the network's bins
+POOLED_BP = 64_000_000  # bases of short chromosomes in which all groups together are denoised at once
 BATCH_GROUPS = 32  # groups denoised at once, at most
 SAVE_SECONDS = 60.0  # what a stopped run loses at most, beside its last batch
 KEPT = "groups.npz"
@@ -127,19 +129,23 @@ class Stream:
 
     def pooled_peaks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield peaks of all groups together: chromosome code, `(n, 2)` starts and ends."""
+        from scatacworks.models._plan import make_units
+
         depth = np.array([self.source.pooled_depth])
         shown = {"unit": "b", "unit_scale": True, "desc": "pooled peaks", "disable": not self.progress}
         with tqdm(total=self.n_bases, **shown) as bar:
-            for code, intervals in sorted(self.regions.items()):
-                sites = self.source.pooled_around(code, intervals, reach(self.denoise.model))
-                _, probability = self.denoise(sites, depth, {code: intervals})
-                found = []
-                for low, high in intervals.tolist():
-                    values = probability.window(0, code, low, high)
-                    starts, ends, *_ = call_dense(values, *LIMITS)
-                    found.append(np.column_stack([starts + low, ends + low]))
-                bar.update(int(np.diff(intervals).sum()))
-                yield code, np.concatenate(found)
+            for unit in make_units(self.source.genome, 1, regions=self.regions, unit_bp=POOLED_BP):
+                spans = {code: self.regions[code] for code in unit.chroms}
+                sites = self.source.pooled_around(spans, reach(self.denoise.model))
+                _, probability = self.denoise(sites, depth, spans)
+                for code, intervals in spans.items():
+                    found = []
+                    for low, high in intervals.tolist():
+                        values = probability.window(0, code, low, high)
+                        starts, ends, *_ = call_dense(values, *LIMITS)
+                        found.append(np.column_stack([starts + low, ends + low]))
+                    bar.update(int(np.diff(intervals).sum()))
+                    yield code, np.concatenate(found)
 
     def run(self, tested: pd.DataFrame, *, moments: bool = True) -> Found:
         """Denoise every group and return its mean in the tested regions, and with `moments` how all vary per base.
@@ -192,13 +198,9 @@ class Stream:
     def _flat(self, tested: pd.DataFrame) -> np.ndarray:
         """Return start and end of tested intervals, each wholly in one region, in flat coordinates."""
         codes, start, end = as_arrays(tested, self.source.genome)
-        shift, first = np.empty(len(tested), np.int64), 0
-        for code, intervals in sorted(self.regions.items()):
-            offsets = first + np.concatenate([[0], np.cumsum(np.diff(intervals).ravel())])
-            at = np.flatnonzero(codes == code)
-            span = np.searchsorted(intervals[:, 0], start[at], side="right") - 1
-            shift[at] = offsets[span] - intervals[span, 0]
-            first = int(offsets[-1])
+        span_codes, low, high = as_columns(self.regions)
+        span = np.searchsorted(pack(span_codes, low), pack(codes, start), side="right") - 1
+        shift = (np.cumsum(high - low) - high)[span]  # bases of the regions before, less where this one starts
         return np.stack([start + shift, end + shift])
 
     def _resume(self, n_tested: int, n_bases: int) -> Found:

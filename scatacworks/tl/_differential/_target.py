@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
     from scatacworks.tl._differential._store import Background
 
+_READ_BP = 16_000_000  # bases of short regions whose background is read at once
 Z_STEP, Z_SMALLEST, Z_LIMIT = 0.25, 1.0, 100.0
 _CHECKED = {"model_hash": "model", "precision": "precision", "extension": "extension", "genome": "genome"}
 
 
-class Stretch:
+class Stretch(NamedTuple):
     """One contiguous region with its background and the target's normalised signal, all per base."""
 
-    def __init__(self, number: int, background: Background, target: Target) -> None:
-        row = background.regions.iloc[number]
-        offset, stop = background.offsets[number : number + 2]
-        self.chrom, self.start, self.end = str(row["chrom"]), int(row["start"]), int(row["end"])
-        self.mean = np.asarray(background.mean[offset:stop], np.float64)
-        self.sd = np.asarray(background.sd[offset:stop], np.float64)
-        self.signal = target.values(self.chrom, self.start, self.end)
+    chrom: str
+    start: int
+    end: int
+    mean: np.ndarray
+    sd: np.ndarray
+    signal: np.ndarray
 
 
 @dataclass
@@ -77,7 +77,7 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
         raise ValueError(msg)
     check_provenance(adata.uns[key].get(_keys.PARAMS, {}), background, tracks, key)
     target = Target(tracks, group)
-    total = sum(_total(target, background, number, key) for number in range(len(background.regions)))
+    total = sum(_total(target, *place, key) for place in _places(background))
     if total <= 0:
         msg = f"The group {group!r} has no signal anywhere in the regions; nothing can be compared."
         raise ValueError(msg)
@@ -85,10 +85,15 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
     return target
 
 
-def _total(target: Target, background: Background, number: int, key: str) -> float:
+def _places(background: Background) -> Iterator[tuple[str, int, int]]:
+    """Return chromosome, start and end of the regions."""
+    columns = (background.regions[name] for name in ("chrom", "start", "end"))
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _total(target: Target, chrom: str, start: int, end: int, key: str) -> float:
     """Return the sum of the signal in a region."""
-    chrom, start, end = background.regions[["chrom", "start", "end"]].iloc[number]
-    values = target.values(str(chrom), int(start), int(end))
+    values = target.values(chrom, start, end)
     if np.isnan(values).any():
         msg = (
             f"The denoised track of {target.group!r} in .uns[{key!r}] lacks bases of {chrom}:{start}-{end}, a "
@@ -153,10 +158,13 @@ def z_tracks(background: Background, target: Target) -> Tracks:
     parts: dict[int, list] = {}
     for stretch in stretches(background, target):
         z = z_scores(stretch.signal, stretch.mean, stretch.sd)
-        steps = np.round(np.clip(np.nan_to_num(z), -Z_LIMIT, Z_LIMIT) / Z_STEP) * Z_STEP
-        steps[np.abs(steps) < Z_SMALLEST] = 0.0
+        np.clip(z, -Z_LIMIT, Z_LIMIT, out=z)
+        z /= Z_STEP
+        np.round(z, out=z)
+        z *= Z_STEP
+        z[np.abs(z) < Z_SMALLEST] = 0.0
         code = background.genome.code(stretch.chrom)
-        parts.setdefault(code, []).append(encode(steps.astype(np.float32), stretch.start, 0.0))
+        parts.setdefault(code, []).append(encode(z.astype(np.float32), stretch.start, 0.0))
     chromosomes = (
         (code, [tuple(np.concatenate([runs[i] for runs in found]) for i in range(3))])
         for code, found in sorted(parts.items())
@@ -166,5 +174,11 @@ def z_tracks(background: Background, target: Target) -> Tracks:
 
 def stretches(background: Background, target: Target) -> Iterator[Stretch]:
     """Yield the regions of the background one after the other."""
-    for number in range(len(background.regions)):
-        yield Stretch(number, background, target)
+    offsets = background.offsets
+    places = list(_places(background))
+    for part in np.split(np.arange(len(places)), np.flatnonzero(np.diff(offsets[:-1] // _READ_BP)) + 1):
+        first, stop = offsets[[part[0], part[-1] + 1]]
+        mean, sd = (np.asarray(values[first:stop]) for values in (background.mean, background.sd))
+        for number in part.tolist():
+            own = slice(offsets[number] - first, offsets[number + 1] - first)
+            yield Stretch(*places[number], mean[own], sd[own], target.values(*places[number]))

@@ -25,11 +25,9 @@ def clip_to(table: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Geno
     """
     codes = genome.resolve(table["chrom"].astype(str))
     start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
-    inside = np.zeros(len(table), bool)
-    for code, spans in regions.items():
-        at = np.flatnonzero(codes == code)
-        span = np.searchsorted(spans[:, 0], start[at], side="right") - 1
-        inside[at] = (span >= 0) & (end[at] <= spans[np.maximum(span, 0), 1])
+    span_codes, low, high = as_columns(regions)
+    span = np.searchsorted(intervals.pack(span_codes, low), intervals.pack(codes, start), side="right") - 1
+    inside = (span >= 0) & (span_codes[span] == codes) & (end <= high[span])
     order = np.flatnonzero(inside)
     order = order[np.lexsort((end[order], start[order], codes[order]))]
     chroms = np.asarray(genome.chroms, dtype=object)[codes[order]]
@@ -39,14 +37,21 @@ def clip_to(table: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Geno
 
 def tiles_between(peaks: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Genome, tile: int) -> pd.DataFrame:
     """Return the tiles of `tile` bp, at multiples of it, that lie wholly in the regions and touch no peak."""
-    parts = []
-    for code, spans in regions.items():
-        first, stop = -(-spans[:, 0] // tile), spans[:, 1] // tile
-        index = np.concatenate([np.arange(low, high) for low, high in zip(first, stop, strict=True)])
-        parts.append(pd.DataFrame({"chrom": genome.chroms[code], "start": index * tile, "end": (index + 1) * tile}))
-    tiles = pd.concat(parts, ignore_index=True)
+    codes, low, high = as_columns(regions)
+    first = -(-low // tile)
+    n = np.maximum(high // tile - first, 0)
+    index = np.arange(n.sum()) + np.repeat(first - np.cumsum(n) + n, n)
+    chroms = np.asarray(genome.chroms, dtype=object)[np.repeat(codes, n)]
+    tiles = pd.DataFrame({"chrom": chroms, "start": index * tile, "end": (index + 1) * tile})
     free = ~intervals.any_overlap(as_arrays(tiles, genome), as_arrays(peaks, genome))
     return tiles[free].reset_index(drop=True)
+
+
+def as_columns(regions: Mapping[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return chromosome codes, starts and ends of intervals by chromosome code, sorted; int64."""
+    found = sorted(regions.items())
+    codes = np.repeat([code for code, _ in found], [len(spans) for _, spans in found])
+    return codes, *np.concatenate([spans for _, spans in found]).T
 
 
 def as_arrays(table: pd.DataFrame, genome: Genome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -252,13 +252,7 @@ def find_universe(
         tested = given.drop_duplicates(["chrom", "start", "end"], ignore_index=True)
         tested = tested if "family" in tested else tested.assign(family=_universe.GIVEN)
     else:
-        rows = [
-            pd.DataFrame({"chrom": genome.chroms[code], "start": peaks[:, 0], "end": peaks[:, 1]})
-            for code, peaks in stream.pooled_peaks()
-            if len(peaks)
-        ]
-        none = pd.DataFrame({"chrom": [], "start": np.empty(0, np.int64), "end": np.empty(0, np.int64)})
-        peaks = pd.concat(rows, ignore_index=True) if rows else none
+        peaks = spans_frame(dict(stream.pooled_peaks()), genome)
         tested = _universe.peaks_and_tiles(peaks, spans, genome, tile)
     if len(tested) == 0:
         msg = "There is nothing to test: no region of the universe lies wholly within the regions."

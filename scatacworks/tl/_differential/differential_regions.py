@@ -306,6 +306,7 @@ def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: f
     table = add_nearest_gene(table, genome)
     order = np.lexsort((table["start"], genome.resolve(table["chrom"].astype(str))))
     table = table.iloc[order].reset_index(drop=True)
-    chroms = [chrom for chrom in genome.chroms if chrom in set(table["chrom"])]
+    tested = set(table["chrom"])
+    chroms = [chrom for chrom in genome.chroms if chrom in tested]
     table["chrom"] = pd.Categorical(table["chrom"], categories=chroms)
     return table[[name for name in COLUMNS if name in table]]

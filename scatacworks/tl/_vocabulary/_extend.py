@@ -125,10 +125,10 @@ def checked_identifiers(index: AnnData) -> np.ndarray:
     return column.to_numpy(dtype=object)
 
 
-def _coordinates(var: pd.DataFrame) -> list[tuple]:
-    """Start, end and a counter of equals, for each row of one chromosome."""
-    turn = var.groupby(["start", "end"]).cumcount()
-    return list(zip(var["start"], var["end"], turn, strict=True))
+def _coordinates(var: pd.DataFrame) -> zip:
+    """Chromosome, start, end and a counter of equals, for each row."""
+    turn = var.groupby(["chrom", "start", "end"], observed=True).cumcount()
+    return zip(var["chrom"], var["start"], var["end"], turn, strict=True)
 
 
 def _keep_names(extended: AnnData, index: AnnData, identifiers: np.ndarray) -> None:
@@ -136,19 +136,22 @@ def _keep_names(extended: AnnData, index: AnnData, identifiers: np.ndarray) -> N
     stored = index.uns[_keys.DHS_INDEX]
     edges = stored["edges"].set_index("chrom")
     retired = [str(name) for name in stored["retired"]]
+    used: dict[str, list[str]] = {}
+    for name in (*identifiers, *retired):
+        head, _, digits = name.rpartition(".")
+        used.setdefault(head, []).append(digits)
+    old = dict(zip(_coordinates(index.var), identifiers, strict=True))
+    kept = [old.get(place, "").rpartition(".")[2] or None for place in _coordinates(extended.var)]
     names = extended.var["identifier"].to_numpy(dtype=object).copy()
+    rows = extended.var.groupby("chrom", observed=True).indices
+    for chrom, *ends in edges[["first", "last"]].itertuples(name=None):
+        after, head = rows.get(chrom, np.empty(0, np.int64)), prefix(chrom)
+        ends = tuple(str(end).removeprefix(f"{head}.") for end in ends)
+        digits = renumber([kept[row] for row in after], ends, used.get(head, ()))
+        names[after] = [f"{head}.{name}" for name in digits]
     new_edges = extended.uns[_keys.DHS_INDEX]["edges"].set_index("chrom")
-    for chrom in edges.index:
-        before = (index.var["chrom"] == chrom).to_numpy()
-        after = (extended.var["chrom"] == chrom).to_numpy()
-        head = f"{prefix(chrom)}."
-        old = dict(zip(_coordinates(index.var[before]), identifiers[before], strict=True))
-        kept = [old.get(key) for key in _coordinates(extended.var[after])]
-        used = [name.removeprefix(head) for name in (*identifiers[before], *retired) if name.startswith(head)]
-        ends = tuple(str(edge).removeprefix(head) for edge in edges.loc[chrom, ["first", "last"]])
-        digits = renumber([name and name.removeprefix(head) for name in kept], ends, used)
-        names[after] = [head + name for name in digits]
-        new_edges.loc[chrom] = edges.loc[chrom]
+    both = pd.concat([edges, new_edges.drop(edges.index, errors="ignore")])
+    new_edges = both.loc[new_edges.index.union(edges.index, sort=False)]
     extended.var["identifier"] = names
     extended.var_names = pd.Index(names)
     extended.uns[_keys.DHS_INDEX]["edges"] = new_edges.reset_index()

@@ -118,12 +118,16 @@ def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnDat
         found = f"({listed(table.chroms)}, not {listed(chroms.chroms)})"
         msg = f"The peaks lie on chromosomes where the index has no element {found}; are they of the same genome?"
         raise ValueError(msg)
-    for name, code, of in zip(table.chroms, codes, table.by_chromosome(), strict=True):
+    if (codes < 0).any():
+        unknown = int((codes[table.chrom] < 0).sum())
+        msg = "The index has no element on %s; %d peaks there are not used."
+        logger.warning(msg, listed(table.chroms[codes < 0]), unknown)
+    order = np.lexsort((start, chrom))
+    bounds = np.searchsorted(chrom[order], np.arange(len(names) + 1))
+    for code, of in zip(codes, table.by_chromosome(), strict=True):
         if code < 0:
-            logger.warning("The index has no element on %s; %d peaks there are not used.", name, len(of))
             continue
-        rows = np.flatnonzero(chrom == code)
-        rows = rows[np.argsort(start[rows], kind="stable")]
+        rows = order[bounds[code] : bounds[code + 1]]
         reach = np.maximum.accumulate(end[rows])
         peak, element = elements_hit(table.start[of], table.end[of], start[rows], end[rows], reach, float(min_fraction))
         pairs.append((of[peak], rows[element]))
@@ -178,13 +182,17 @@ def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> Ann
 
 def _centroids(index: AnnData, tracks: Tracks) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield chromosomes that the tracks know, the elements on each and their centroids."""
-    chrom, summit = index.var["chrom"].astype(str).to_numpy(), index.var["summit"].to_numpy(np.int64)
-    for name in pd.unique(chrom):
-        if tracks.genome.resolve([name])[0] < 0:
-            logger.warning("The tracks' genome has no chromosome %s; its elements count as far from any signal.", name)
-            continue
-        of = np.flatnonzero(chrom == name)
-        yield name, of, summit[of]
+    codes, names = pd.factorize(index.var["chrom"].astype(str))
+    summit = index.var["summit"].to_numpy(np.int64)
+    known = tracks.genome.resolve(names) >= 0
+    if not known.all():
+        msg = "The tracks' genome has no chromosome %s; elements there count as far from any signal."
+        logger.warning(msg, listed(names[~known]))
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    for code in np.flatnonzero(known):
+        of = order[bounds[code] : bounds[code + 1]]
+        yield names[code], of, summit[of]
 
 
 def _signal_at(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
 from scatacworks._arrays import in_memory, matrix_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 METHODS = ("nnls", "poisson")
+_PART = 1024  # rows of a piece of work, one of which an interrupt has to wait for
 
 
 def project_vocabulary(
@@ -36,6 +38,7 @@ def project_vocabulary(
     n_jobs: int | None = None,
     key_added: str = _keys.X_VOCABULARY,
     mod: str = "atac",
+    progress: bool = True,
     copy: bool = False,
 ) -> AnnData | MuData | None:
     """Find the loadings of new samples, pseudobulks or single cells, the loadings of the elements held fixed.
@@ -71,6 +74,8 @@ def project_vocabulary(
         Slot in `.obsm`.
     mod
         Modality to use where `adata` is a MuData.
+    progress
+        Show a progress bar.
     copy
         Return a changed copy instead of changing `adata`.
 
@@ -114,11 +119,12 @@ def project_vocabulary(
     used = loads.any(axis=1)
     columns, loads = columns[used], loads[used]
     binarize, parts = method == "nnls" if binarize is None else binarize, []
-    for block in row_blocks(adata, layer):
-        block = block if len(columns) == block.shape[1] else block[:, columns]
-        if binarize:
-            block = sp.csr_matrix(((block.data != 0).astype(np.float64), block.indices, block.indptr), block.shape)
-        parts.append(_solve(block.astype(np.float64), loads, method, resolve(n_jobs)))
+    with tqdm(total=adata.n_obs, desc="project", disable=not progress, leave=False) as bar:
+        for block in row_blocks(adata, layer):
+            block = block if len(columns) == block.shape[1] else block[:, columns]
+            if binarize:
+                block = sp.csr_matrix(((block.data != 0).astype(np.float64), block.indices, block.indptr), block.shape)
+            parts += _solve(block.astype(np.float64, copy=False), loads, method, resolve(n_jobs), bar)
     loadings = np.concatenate(parts)
     scale = loadings.sum(axis=1)
     for name, values in dominant(loadings, names_of(reference)).items():
@@ -130,19 +136,22 @@ def project_vocabulary(
     return data if copy else None
 
 
-def _solve(block: sp.csr_matrix, loads: np.ndarray, method: str, n_jobs: int) -> np.ndarray:
-    """Loadings of the rows of a block, shared out over threads."""
+def _solve(block: sp.csr_matrix, loads: np.ndarray, method: str, n_jobs: int, bar: tqdm) -> list[np.ndarray]:
+    """Loadings of the rows of a block, part by part, shared out over threads."""
     gram = loads.T @ loads
 
-    def part(rows: np.ndarray) -> np.ndarray:
-        some = block[rows[0] : rows[-1] + 1]
+    def part(first: int) -> np.ndarray:
+        some = block[first : first + _PART]
         if method == "nnls":
             return nnls(gram, np.ascontiguousarray(some @ loads))
         return poisson(some.indptr, some.indices, some.data, loads, 200, 1e-4)
 
-    pieces = np.array_split(np.arange(block.shape[0]), max(1, min(4 * n_jobs, block.shape[0])))
+    found = []
     with ThreadPoolExecutor(n_jobs) as pool:
-        return np.concatenate(list(pool.map(part, pieces)))
+        for loadings in pool.map(part, range(0, block.shape[0], _PART)):
+            found.append(loadings)
+            bar.update(len(loadings))
+    return found
 
 
 def element_loadings(adata: AnnData, reference: AnnData) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import gammaln
 from scipy.stats import binom
+from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
@@ -28,6 +29,7 @@ def saturation(
     n_subsets: int = 100,
     sizes: Sequence[int] | None = None,
     seed: int | np.random.Generator | None = 0,
+    progress: bool = True,
     key_added: str = _keys.SATURATION,
     copy: bool = False,
 ) -> AnnData | None:
@@ -49,6 +51,8 @@ def saturation(
         Sizes k, from 1 to n - 1, for which the spread is sampled; by default at most 50, evenly on a log scale.
     seed
         Seed or generator of the sampling.
+    progress
+        Show a progress bar.
     key_added
         Slot in `.uns`.
     copy
@@ -96,7 +100,7 @@ def saturation(
     table = pd.DataFrame({"n_samples": np.arange(1, n), "mean": mean})
     if spread:
         sizes = np.unique(np.geomspace(1, n - 1, 50).astype(int)) if sizes is None else _checked(sizes, n)
-        sampled = _spread(present, sizes, n_subsets, np.random.default_rng(seed))
+        sampled = _spread(present, sizes, n_subsets, np.random.default_rng(seed), progress=progress)
         table = table.merge(sampled, on="n_samples", how="left")
     slope, intercept = _line(mean)
     further = np.exp(intercept) * (np.arange(n, 2 * n, dtype=float) ** slope).sum()
@@ -155,11 +159,13 @@ def _subsets(n: int, size: int, n_subsets: int, rng: np.random.Generator) -> np.
     return np.array(list(found.values()))
 
 
-def _spread(present: sp.csr_matrix, sizes: np.ndarray, n_subsets: int, rng: np.random.Generator) -> pd.DataFrame:
+def _spread(
+    present: sp.csr_matrix, sizes: np.ndarray, n_subsets: int, rng: np.random.Generator, *, progress: bool
+) -> pd.DataFrame:
     """Median, range and interval of the pooled counts of new elements over random subsets."""
     by_element = present.tocsc()
     rows = []
-    for size in sizes:
+    for size in tqdm(sizes, desc="saturation", disable=not progress, leave=False):
         subsets = _subsets(present.shape[0], int(size), n_subsets, rng)
         counts = [count_new(by_element.indptr, by_element.indices, subset)[~subset] for subset in subsets]
         pooled = np.sort(np.concatenate(counts))

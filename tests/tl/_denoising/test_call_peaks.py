@@ -164,3 +164,11 @@ def test_a_store_of_many_groups_is_read_by_chunks(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(stored.uns["peaks"], adata.uns["peaks"])
     layers, arrays, n_chunks = 2, 3, tracks.n_runs // 100 + 1
     assert len(reads) <= layers * (1 + arrays * 2 * n_chunks)
+
+
+def test_the_bar_counts_groups_and_chromosomes(adata, capsys):
+    sca.tl.call_peaks(adata, progress=False)
+    assert capsys.readouterr().err == ""
+    sca.tl.call_peaks(adata)
+    jobs = 2 * len(sca.get.tracks(adata, key="denoised", layer="probability").groups)
+    assert f"{jobs}/{jobs}" in capsys.readouterr().err

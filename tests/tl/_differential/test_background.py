@@ -14,6 +14,7 @@ from scatacworks.models import _predictor
 from scatacworks.models._dense import DensePredictor
 from scatacworks.tl._differential import _stream
 from scatacworks.tl._differential._store import get_background
+from scatacworks.tl._differential._target import Target, stretches
 
 REGIONS = [("chrA", 4_000, 130_000), ("chrA", 140_000, 230_000)]
 
@@ -201,6 +202,89 @@ def test_pooled_peaks_are_those_of_all_cells_together_however_deep():
     sca.tl.call_peaks(adata)
     np.testing.assert_array_equal(found, adata.uns["peaks"][["start", "end"]].to_numpy())
     assert len(found) > 3
+
+
+@pytest.fixture
+def scaffolds():
+    """Three groups of cells on 60 scaffolds of 3 kb, six of them with a peak; every second with a window left out."""
+    genome = sca.Genome({f"s{i}": 3_000 for i in range(60)})
+    rng = np.random.default_rng(0)
+    inside = np.where(rng.random(6_000) < 0.5, rng.normal(600, 60, 6_000).astype(int), rng.integers(0, 3_000, 6_000))
+    start = np.sort(np.where(inside < 900, rng.integers(0, 6, 6_000) * 10, rng.integers(0, 60, 6_000)) * 3_000 + inside)
+    chromosomes = []
+    for code in range(60):
+        own = start[start // 3_000 == code] % 3_000
+        sites = [np.unique(own[i::3]).astype(np.int32) for i in range(3)]
+        chromosomes.append((code, [(at, None, np.ones(len(at), np.uint16)) for at in sites]))
+    tracks = sca.Tracks.from_chromosomes(list("abc"), genome, chromosomes)
+    adata = anndata.AnnData(np.zeros((1, 1), np.float32))
+    adata.uns["counted"] = {"cut_sites": tracks.to_dict(), "params": {"convention": "10x"}}
+    windows = [(f"s{i}", 0, 3_000) if i % 2 else (f"s{i}", low, low + 1_000) for i in range(60) for low in (0, 2_000)]
+    return adata, pd.DataFrame(windows, columns=["chrom", "start", "end"]).drop_duplicates()
+
+
+def test_short_scaffolds_are_denoised_together(scaffolds, model, monkeypatch):
+    """As many of them as fit, once each; the result is that of one after the other."""
+    adata, regions = scaffolds
+    calls = []
+    denoise = _stream.Denoiser.__call__
+    monkeypatch.setattr(
+        _stream.Denoiser, "__call__", lambda self, *args: calls.append(list(args[2])) or denoise(self, *args)
+    )
+    options = {"key": "counted", "regions": regions, "tile": 500, "model": model, "progress": False}
+    sca.tl.background(adata, **options, key_added="together")
+    assert calls == [list(range(60))]
+    monkeypatch.setattr(_stream, "POOLED_BP", 1)
+    sca.tl.background(adata, **options, key_added="apart")
+    assert calls[1:] == [[code] for code in range(60)]
+    together, apart = (get_background(adata, key) for key in ("together", "apart"))
+    pd.testing.assert_frame_equal(together.universe, apart.universe)
+    assert (together.universe["family"] == "peak").sum() == 6
+    np.testing.assert_array_equal(together.signal, apart.signal)
+
+
+def test_regions_on_many_scaffolds_are_measured_where_they_lie(scaffolds, model):
+    adata, regions = scaffolds
+    sca.tl.background(adata, key="counted", regions=regions, tile=500, model=model, progress=False)
+    background = get_background(adata, "counted_moments")
+    regions, tested = background.regions, background.universe
+    assert set(tested["family"]) == {"peak", "tile"}
+    for at, row in enumerate(tested.itertuples()):
+        holds = (regions["chrom"] == row.chrom) & (regions["start"] <= row.start) & (regions["end"] >= row.end)
+        number = int(np.flatnonzero(holds)[0])
+        low = int((regions["end"] - regions["start"])[:number].sum()) + row.start - int(regions["start"].iloc[number])
+        expected = background.mean[low : low + row.end - row.start].mean()
+        np.testing.assert_allclose(background.signal[:, at].mean(), expected, rtol=1e-4)
+    tiles = tested[tested["family"] == "tile"]
+    assert (tiles["start"] % 500 == 0).all()
+    assert (tiles["end"] - tiles["start"] == 500).all()
+
+
+class Reads:
+    """An array that counts how often it is read from."""
+
+    def __init__(self, values):
+        self.values, self.n = values, 0
+
+    def __getitem__(self, where):
+        self.n += 1
+        return self.values[where]
+
+
+def test_the_background_of_many_short_regions_is_read_at_once(scaffolds, model):
+    adata, regions = scaffolds
+    sca.tl.background(adata, key="counted", regions=regions, model=model, progress=False)
+    sca.tl.denoise(adata, key="counted", model=model, progress=False)
+    background = get_background(adata, "counted_moments")
+    signal = sca.get.tracks(adata, key="denoised", layer="signal")
+    mean, offsets = background.mean, background.offsets
+    background.mean = Reads(mean)
+    found = list(stretches(background, Target(signal, "a")))
+    assert background.mean.n == 1
+    assert [one[:3] for one in found] == list(background.regions.itertuples(index=False, name=None))
+    for one, low, high in zip(found, offsets, offsets[1:], strict=False):
+        np.testing.assert_array_equal(one.mean, mean[low:high])
+        np.testing.assert_array_equal(one.signal, signal.window("a", *one[:3]))
 
 
 def test_groups_without_a_cut_site_are_left_out(adata, model, caplog):

@@ -46,6 +46,57 @@ def test_identifiers_stay_sort_and_are_never_given_twice(peaks):
         assert retired == set(ever) - set(index.var["identifier"])
 
 
+@pytest.fixture
+def on_scaffolds():
+    """Peaks of six samples on 300 scaffolds, some of whose names hold a point."""
+    rng = np.random.default_rng(0)
+    start = rng.integers(0, 40, 3_000) * 100 + rng.integers(0, 20, 3_000)
+    names = np.array([f"s{i}" if i % 3 else f"s{i}.1" for i in range(300)], dtype=object)
+    samples = np.sort(rng.choice(list("abcdef"), 3_000))
+    frame = pd.DataFrame({"chrom": rng.choice(names, 3_000), "start": start, "end": start + 60, "sample": samples})
+    return frame.assign(signal=1.0)
+
+
+def test_many_scaffolds_are_gone_through_once(on_scaffolds, monkeypatch):
+    """The tables are grouped once, not for every scaffold, and every scaffold keeps its own names."""
+    old = sca.tl.dhs_index(on_scaffolds[on_scaffolds["sample"] < "e"])
+    groupings = []
+    groupby = pd.DataFrame.groupby
+    monkeypatch.setattr(pd.DataFrame, "groupby", lambda *args, **kw: groupings.append(args) or groupby(*args, **kw))
+    extended, mapping = sca.tl.extend_index(old, on_scaffolds[on_scaffolds["sample"] >= "e"])
+    assert len(groupings) < 10
+    monkeypatch.undo()
+    whole = sca.tl.dhs_index(on_scaffolds)
+    assert extended.var[COLUMNS].to_numpy().tolist() == whole.var[COLUMNS].to_numpy().tolist()
+    before = {(r.chrom, r.start, r.end): r.identifier for r in old.var.itertuples()}
+    after = {(r.chrom, r.start, r.end): r.identifier for r in extended.var.itertuples()}
+    shared = before.keys() & after.keys()
+    assert len(shared) > 500
+    assert all(before[place] == after[place] for place in shared)
+    assert all(name.rpartition(".")[0] == place[0] for place, name in after.items())
+    assert extended.var_names.is_unique
+    for _, of in extended.var.groupby("chrom", observed=True):
+        assert of["identifier"].tolist() == sorted(of["identifier"])
+    edges = extended.uns["dhs_index"]["edges"].set_index("chrom")
+    assert list(edges.index) == list(extended.var["chrom"].unique())
+    pd.testing.assert_frame_equal(
+        edges.loc[old.uns["dhs_index"]["edges"]["chrom"]].reset_index(), old.uns["dhs_index"]["edges"]
+    )
+    assert set(mapping["old"]) == set(old.var_names)
+
+
+def test_scaffolds_without_an_element_are_named_together(on_scaffolds, caplog):
+    few = on_scaffolds[on_scaffolds["chrom"].isin(["s1", "s2", "s3.1"])]
+    index = sca.tl.dhs_index(few)
+    found = sca.tl.presence(index, on_scaffolds)
+    told = [record.getMessage() for record in caplog.records if "no element" in record.getMessage()]
+    assert len(told) == 1
+    assert f"(297 in all); {len(on_scaffolds) - len(few)} peaks there are not used" in told[0]
+    expected = sca.tl.presence(index, few)
+    assert (found.X != expected.X).nnz == 0
+    assert found.X.nnz > 0
+
+
 def test_extension_of_nothing_shared_keeps_all_names(peaks):
     old = sca.tl.dhs_index(peaks)
     extended, mapping = sca.tl.extend_index(old, peaks.assign(chrom="chr9", sample=peaks["sample"] + "new"))

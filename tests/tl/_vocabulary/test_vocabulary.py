@@ -534,3 +534,29 @@ def test_a_query_of_another_genome_is_refused(peaks, function):
 def test_saturation_refuses_sizes_that_leave_no_sample_or_none_out(peaks, size):
     with pytest.raises(ValueError, match=f"A size of subsets is {size}; expected a whole number from 1 to 11"):
         sca.tl.saturation(sca.tl.dhs_index(peaks), sizes=[1, size])
+
+
+def test_rows_are_projected_part_by_part(index, monkeypatch, capsys):
+    """So that an interrupt waits for one of them, and the bar moves."""
+    from scatacworks.tl._vocabulary import _project
+
+    rows = anndata.AnnData(index.X[np.arange(50) % index.n_obs], var=index.var[[]])
+    whole = sca.tl.project_vocabulary(rows, index, method="poisson", progress=False, copy=True)
+    assert capsys.readouterr().err == ""
+    sizes = []
+    poisson = _project.poisson
+    monkeypatch.setattr(
+        _project, "poisson", lambda indptr, *rest: sizes.append(len(indptr) - 1) or poisson(indptr, *rest)
+    )
+    monkeypatch.setattr(_project, "_PART", 8)
+    sca.tl.project_vocabulary(rows, index, method="poisson", n_jobs=1)
+    assert sizes == [8] * 6 + [2]
+    np.testing.assert_array_equal(rows.obsm["X_vocabulary"], whole.obsm["X_vocabulary"])
+    assert "0/50" in capsys.readouterr().err
+
+
+def test_the_bar_of_saturation_counts_sizes(index, capsys):
+    sca.tl.saturation(index, n_subsets=3, sizes=[1, 2, 5], progress=False)
+    assert "saturation" not in capsys.readouterr().err
+    sca.tl.saturation(index, n_subsets=3, sizes=[1, 2, 5])
+    assert "0/3" in capsys.readouterr().err
