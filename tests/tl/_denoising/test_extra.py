@@ -288,8 +288,7 @@ def test_a_new_network_gets_its_channels_by_name(planted):
         sca.tl.train(planted.sites, model="default", **options)
 
 
-def test_keys_of_tables_are_those_of_the_modality(planted, cells):
-    mudata = pytest.importorskip("mudata")
+def test_keys_of_tables_are_those_of_the_modality(planted, cells, mudata):
     cells.uns["matches"] = planted.motifs
     settings = {"steps": 1, "epochs": 1, "core_bp": 4_096, "batch_size": 1, "warmup": 0}
     options = {"model": BinnedUNet(BinnedUNetConfig(**TINY, extra_channels=("motif",))), "peaks": planted.bound}
@@ -300,8 +299,7 @@ def test_keys_of_tables_are_those_of_the_modality(planted, cells):
         "validation": [],
         "draw": "sites",
     }
-    with mudata.set_options(pull_on_update=False):
-        whole = mudata.MuData({"atac": cells})
+    whole = mudata.MuData({"atac": cells})
     model = sca.tl.train(whole, groups=["B"], progress=False, **options).model
     sca.tl.denoise(whole, model=model, extra={"motif": "matches"}, regions="chr2", progress=False)
     assert list(whole["atac"].uns["denoised"]["params"]["extra"]) == ["motif"]
