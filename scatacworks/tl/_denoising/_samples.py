@@ -201,10 +201,16 @@ def _held_back(genome: Genome, validation: Any, holdout: Any) -> tuple[Any, Any]
     """
     known = set(genome.chroms)
     if validation is None:
-        validation = [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
+        validation = usual_validation(genome)
     if holdout is None:
         holdout = [c for c in ("chr10", "10") if c in known]
     return tuple([part] if isinstance(part, str) else part for part in (validation, holdout))
+
+
+def usual_validation(genome: Genome) -> list[str]:
+    """Chromosome that the paper validates on, of human or of mouse; none where the genome has neither."""
+    known = set(genome.chroms)
+    return [c for c in ("chr20", "20") if c in known] or [c for c in ("chr11", "11") if c in known]
 
 
 def union(*parts: Intervals) -> Intervals:

@@ -126,16 +126,20 @@ def on_chromosomes(found: Mapping[str, Sites], known: Sequence[int]) -> dict[str
     """Leave out sites on other chromosomes: organelles, of which there are many copies, and what has no sequence."""
     kept = {name: sites.take(np.isin(sites.chrom, known)) for name, sites in found.items()}
     n, n_kept = (sum(len(sites.chrom) for sites in which.values()) for which in (found, kept))
-    where = "on mitochondria or plastids, or on chromosomes that the FASTA file lacks"
-    if n_kept == 0:
-        msg = f"All {n:,} sites lie {where}."
-        raise ValueError(msg)
-    if n_kept < n:
-        logger.warning("%d of %d sites lie %s; they are left out.", n - n_kept, n, where)
+    report_left_out(n_kept, n, "sites lie on mitochondria or plastids, or on chromosomes that the FASTA file lacks")
     without = [name for name, sites in kept.items() if len(sites.chrom) == 0]
     if without:
         logger.warning("No site is left of %s.", ", ".join(without))
     return {name: sites for name, sites in kept.items() if name not in without}
+
+
+def report_left_out(n_kept: int, n: int, what: str) -> None:
+    """Tell how many are left out, and why; refuse to go on with none."""
+    if n_kept == 0:
+        msg = f"All {n:,} {what}."
+        raise ValueError(msg)
+    if n_kept < n:
+        logger.warning("%d of %d %s; they are left out.", n - n_kept, n, what)
 
 
 def _at(chrom: np.ndarray, start: np.ndarray, end: np.ndarray, reverse: np.ndarray, width: int) -> Sites:

@@ -16,7 +16,7 @@ from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions
 from scatacworks.get._track import tracks
-from scatacworks.tl._denoising._sites import find_matches, on_chromosomes, read_sites, with_sequence
+from scatacworks.tl._denoising._sites import find_matches, on_chromosomes, read_sites, report_left_out, with_sequence
 
 if TYPE_CHECKING:
     import os
@@ -335,9 +335,4 @@ def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _
 def _report_unknown(n_sites: np.ndarray, n: int) -> None:
     """Tell how many windows were left out of denoised tracks, in the group that has most of them."""
     most = int(n_sites.sum(axis=1).max())
-    where = "reach beyond the regions that were denoised"
-    if most == 0:
-        msg = f"All {n:,} windows {where}."
-        raise ValueError(msg)
-    if most < n:
-        logger.warning("%d of %d windows %s; they are left out.", n - most, n, where)
+    report_left_out(most, n, "windows reach beyond the regions that were denoised")

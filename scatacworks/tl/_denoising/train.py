@@ -259,7 +259,10 @@ def _say_unwatched(validation: Any, genome: Genome) -> None:
             "are no cut sites."
         )
         raise ValueError(msg)
-    why = f", as {genome.name!r} has neither chr20 nor chr11" if validation is None else ""
+    why, usual = "", _samples.usual_validation(genome)
+    if validation is None:
+        lacking = f"{genome.name!r} has neither chr20 nor chr11"
+        why = f", as {lacking if not usual else f'{usual[0]} is not in regions= or has no cut sites'}"
     logger.warning(
         "There is no validation region%s: the network is trained without being watched. validation= names some.", why
     )

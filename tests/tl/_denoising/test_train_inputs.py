@@ -344,3 +344,20 @@ def test_a_group_that_the_other_half_lacks_is_named_with_whose_it_is(deep, shall
         sca.tl.train(deep, noisy=other, validation=["chr2"], holdout=[], settings=SETTINGS, **QUICK)
     with pytest.raises(KeyError, match=rf"The truth has no group 'y'; it has {deep.groups[0]}\."):
         sca.tl.evaluate(other, deep, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (("chr1", "chr20"), "as chr20 is not in regions= or has no cut sites"),
+        (("chr1", "chr2"), "as 'toy' has neither chr20 nor chr11"),
+    ],
+)
+def test_it_is_told_why_there_is_no_validation(names, why, caplog):
+    genome = sca.Genome(dict.fromkeys(names, 20_000), name="toy")
+    sites = np.arange(0, 20_000, 20, dtype=np.int32), None, np.ones(1_000, np.uint16)
+    tracks = sca.Tracks.from_chromosomes(["B"], genome, [("chr1", [sites])])
+    peaks = pd.DataFrame({"chrom": ["chr1"], "start": [9_000], "end": [10_000]})
+    options = {"peaks": peaks, "regions": ["chr1"], "settings": SETTINGS, "depth": 1e8}
+    sca.tl.train(tracks, **options, **QUICK)
+    assert f"There is no validation region, {why}: the network" in caplog.text
