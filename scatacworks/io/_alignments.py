@@ -39,19 +39,29 @@ class AlignmentSource:
         Tag that holds the barcode, or `None`.
     regex
         Pattern of the barcode in the name of the read, if there is no tag.
+    bulk
+        Give all alignments the name of the file as their barcode, instead.
     shift
         Added to start and end, in bp.
     """
 
     def __init__(
-        self, path: Path, genome: Any, *, tag: str | None, regex: str | None = None, shift: tuple[int, int] = (4, -5)
+        self,
+        path: Path,
+        genome: Any,
+        *,
+        tag: str | None,
+        regex: str | None = None,
+        bulk: bool = False,
+        shift: tuple[int, int] = (4, -5),
     ) -> None:
         self.path, self.shift, self.tag = path, shift, tag
-        self.pattern = None if tag is not None else _compile(regex or "")
+        self.pattern = None if tag is not None or bulk else _compile(regex or "")
         if tag is not None and len(tag.encode()) != 2:
             msg = f"barcode_tag is {tag!r}; expected two letters such as 'CB'."
             raise ValueError(msg)
         self.names, self.n_fragments = Names(), 0
+        self._sample = self.names.add([path.stem.encode()]) if bulk else None
         self.tally = np.zeros(3, np.int64)  # records, those that pass the filters, those with a barcode
         self._buffer, self._note = Buffer(), _ignore
         self._batches = self._read_batches()
@@ -64,6 +74,17 @@ class AlignmentSource:
             shown = ", ".join(name for name, _ in references[:5])
             msg = f"No sequence of {path} is a chromosome of {self.genome.name}; the file has {shown}."
             raise ValueError(msg)
+        self._check_lengths(references)
+
+    def _check_lengths(self, references: list[tuple[str, int]]) -> None:
+        """Refuse another assembly; organelles are not looked at, hg19's `chrM` comes in two lengths."""
+        for (name, length), code in zip(references, self._codes, strict=True):
+            if code >= 0 and self.genome.nuclear[code] and length != self.genome.lengths[code]:
+                msg = (
+                    f"{name} has {length:,} bp in {self.path} and {self.genome.lengths[code]:,} in "
+                    f"{self.genome.name}: the reads were aligned to another assembly. Pass that as genome, or none."
+                )
+                raise ValueError(msg)
 
     @property
     def tag_code(self) -> int:
@@ -157,6 +178,8 @@ class AlignmentSource:
             raise ValueError(msg)
         if self.pattern is not None:
             reads, n = self._name_barcodes(reads, n)
+        elif self._sample is not None:
+            reads.cell[:n] = self._sample[0]
         buffer.keep_from(used)
         return reads, n
 
@@ -183,7 +206,7 @@ class AlignmentSource:
         if not named and self.tag is not None:
             return (
                 f"No alignment of {self.path} has the tag {self.tag!r}; name the tag of the barcode with barcode_tag=, "
-                "or where it is in the name of the read with barcode_regex=."
+                "or where it is in the name of the read with barcode_regex=; a file of one sample has bulk=True."
             )
         if not named:
             return f"barcode_regex {self.pattern.pattern.decode()!r} matches no name of a read of {self.path}."

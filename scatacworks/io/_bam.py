@@ -30,6 +30,7 @@ def bam_to_fragments(
     *,
     barcode_tag: str = "CB",
     barcode_regex: str | None = None,
+    bulk: bool = False,
     genome: Genome | str | Path | Mapping[str, int] | None = None,
     min_mapq: int = 30,
     require_flags: int = PROPER_PAIR,
@@ -56,6 +57,8 @@ def bam_to_fragments(
     barcode_regex
         Instead of a tag: pattern whose first group (or whole match) in the name of the read is the barcode, such as
         `r"^([ACGT]+):"`. Slower than a tag.
+    bulk
+        The file is one sample, not single cells: it needs no barcodes, and all fragments get its name as theirs.
     genome
         Take only its chromosomes, in its order and spelling; by default all sequences of the file.
     min_mapq
@@ -78,19 +81,24 @@ def bam_to_fragments(
     FileNotFoundError, IsADirectoryError
         If the BAM file is missing or a folder.
     ValueError
-        If it is not a BAM file or damaged, has no barcodes, or no pair passes the filters.
+        If it is not a BAM file or damaged, of another assembly than `genome`, has no barcodes, or no pair passes the
+        filters.
 
     Examples
     --------
     >>> import scatacworks as sca
     >>> sca.io.bam_to_fragments("possorted_bam.bam", "fragments.tsv.gz", genome="hg38")  # doctest: +SKIP
     """
+    if bulk and barcode_regex:
+        msg = "bulk=True takes the file as one sample, barcode_regex= as single cells; give one of them."
+        raise ValueError(msg)
     path = Path(path).expanduser()
     source = AlignmentSource(
         require_file(bam, "BAM file"),
         genome,
-        tag=None if barcode_regex else barcode_tag,
+        tag=None if barcode_regex or bulk else barcode_tag,
         regex=barcode_regex,
+        bulk=bulk,
         shift=shift,
     )
     filters = Filters(min_mapq, require_flags, exclude_flags, source.tag_code)

@@ -124,6 +124,22 @@ def test_barcode_in_the_name_of_the_read(tmp_path):
     assert [row[3] for row in rows] == ["ACGT", "TTTT"]
 
 
+def test_bulk_needs_no_barcodes(tmp_path):
+    reads = pair("a", 1000, 1200, barcode="") + pair("b", 1000, 1200) + pair("c", 3000, 3200, ref=1, barcode="")
+    assert convert(tmp_path, reads, bulk=True) == [
+        ("chr1", "1004", "1195", "a", "2"),
+        ("chr2", "3004", "3195", "a", "1"),
+    ]
+    adata = sca.io.read_fragments({"wt": tmp_path / "f.tsv.gz"}, genome=dict(CHROMS), bulk=True, progress=False)
+    assert adata.obs["n_fragments"].to_dict() == {"wt": 2}
+
+
+@pytest.mark.parametrize("mito", [16_569, 16_571])
+def test_organelles_may_differ_in_length(tmp_path, mito):
+    bam = write_bam(tmp_path / "a.bam", pair("a", 1000, 1200), chroms=[*CHROMS, ("MT", 16_569)])
+    assert sca.io.bam_to_fragments(bam, tmp_path / "f.tsv", genome=dict([*CHROMS, ("chrM", mito)]), progress=False)
+
+
 def test_genome_chooses_orders_and_spells(tmp_path):
     reads = pair("a", 1000, 1200) + pair("b", 3000, 3200, ref=1)
     rows = convert(tmp_path, reads, genome={"2": 50_000, "1": 100_000})
@@ -149,6 +165,9 @@ def test_it_is_indexed_and_read_back(tmp_path):
         (pair("a", 1000, 1200), {"barcode_regex": "^x"}, "matches no name of a read"),
         (pair("a", 1000, 1200), {"barcode_regex": "("}, "is not a regular expression"),
         (pair("a", 1000, 1200)[:1], {}, "No two of the 1 alignments .* are mates"),
+        (pair("a", 1000, 1200, barcode=""), {}, "has the tag 'CB'.* a file of one sample has bulk=True"),
+        (pair("a", 1000, 1200), {"bulk": True, "barcode_regex": "^x"}, "give one of them"),
+        (pair("a", 1000, 1200), {"genome": {"1": 90_000}}, "chr1 has 100,000 bp in .* and 90,000 in custom"),
         (pair("a", 1000, 1200), {"genome": {"chrX": 10}}, "No sequence of .* is a chromosome of custom"),
     ],
 )
