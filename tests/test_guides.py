@@ -68,6 +68,20 @@ def test_a_bam_file_of_real_fragments(tmp_path, monkeypatch):
     assert found == {(chrom, str(start + 4), str(end - 5), barcode) for chrom, start, end, barcode in rows}
 
 
+def test_a_bulk_sample(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header = pysam.AlignmentHeader.from_dict({"SQ": [{"SN": "chrI", "LN": 10_000}]})
+    with pysam.AlignmentFile("wild_type.bam", "wb", header=header) as bam:
+        for flag, position in ((99, 1000), (147, 1180)):
+            text = f"r\t{flag}\tchrI\t{position + 1}\t60\t20M\t=\t1\t0\t{'A' * 20}\t{'I' * 20}"
+            bam.write(pysam.AlignedSegment.fromstring(text, header))
+    Path("yeast.chrom.sizes").write_text("chrI\t10000\n")
+    names = {"sca": sca}
+    exec(blocks("fragments.md", "Bulk samples"), names)
+    cut_sites = sca.get.track(names["adata"], "wild type", "chrI", key="pseudobulk", extend=0)
+    assert np.flatnonzero(cut_sites).tolist() == [1004, 1194]
+
+
 def test_tiles_of_a_genome():
     adata = sca.datasets.pbmc_windows()
     names = {"sca": sca, "pd": pd, "np": np, "adata": adata}
