@@ -120,7 +120,8 @@ def _starts(ax: Axes, profile: np.ndarray) -> None:
 def _ranks(ax: Axes, n_fragments: np.ndarray, threshold: int | None) -> None:
     """Draw the number of fragments against the rank of the barcode, both on logarithmic axes."""
     ranked = np.sort(n_fragments[n_fragments > 0])[::-1]
-    ax.plot(np.arange(1, len(ranked) + 1), ranked, color=PALETTE[2], linewidth=1.4)
+    marker = "o" if len(ranked) == 1 else None  # a bulk sample; a line of one point shows nothing
+    ax.plot(np.arange(1, len(ranked) + 1), ranked, color=PALETTE[2], linewidth=1.4, marker=marker)
     ax.set(xscale="log", yscale="log", xlabel="barcode rank", ylabel="fragments")
     if threshold is not None:
         passing = int((n_fragments >= threshold).sum())

@@ -31,6 +31,21 @@ def test_the_threshold_tells_how_many_pass(cells):
     assert ranks.texts[0].get_text() == f"{passing} barcodes with at least 150"
 
 
+def test_a_single_sample_is_seen(cells):
+    def drawn(adata):
+        fig = sca.pl.qc(adata, show=False)
+        fig.canvas.draw()
+        line, box = fig.axes[-1].lines[0], fig.axes[-1].get_window_extent()
+        before = np.asarray(fig.canvas.buffer_rgba()).copy()
+        line.set_visible(False)
+        fig.canvas.draw()
+        rows = slice(int(before.shape[0] - box.y1), int(before.shape[0] - box.y0))
+        return (before != np.asarray(fig.canvas.buffer_rgba()))[rows, int(box.x0) : int(box.x1)].any()
+
+    assert drawn(cells)
+    assert drawn(cells[:1].copy())
+
+
 def test_without_genes_there_are_two_panels(cells):
     del cells.uns["qc"]["tss_profile"]
     assert len(sca.pl.qc(cells, show=False).axes) == 2
