@@ -201,7 +201,8 @@ class AlignmentSource:
         if not passed:
             return (
                 f"None of the {records:,} alignments of {self.path} passes the filters (min_mapq={filters.min_mapq}, "
-                f"require_flags={filters.require:#x}, exclude_flags={filters.exclude:#x}); are the reads paired?"
+                f"require_flags={filters.require:#x}, exclude_flags={filters.exclude:#x}); are the reads paired? "
+                "Pairs that are not marked as proper, as some programs write them, need require_flags=1."
             )
         if not named and self.tag is not None:
             return (

@@ -140,6 +140,13 @@ def test_organelles_may_differ_in_length(tmp_path, mito):
     assert sca.io.bam_to_fragments(bam, tmp_path / "f.tsv", genome=dict([*CHROMS, ("chrM", mito)]), progress=False)
 
 
+def test_pairs_that_are_not_marked_as_proper(tmp_path):
+    reads = [read | {"flag": read["flag"] & ~0x2} for read in pair("a", 1000, 1200)]
+    with pytest.raises(ValueError, match="not marked as proper, as some programs write them, need require_flags=1"):
+        convert(tmp_path, reads)
+    assert convert(tmp_path, reads, require_flags=1) == [("chr1", "1004", "1195", "ACGT-1", "1")]
+
+
 def test_genome_chooses_orders_and_spells(tmp_path):
     reads = pair("a", 1000, 1200) + pair("b", 3000, 3200, ref=1)
     rows = convert(tmp_path, reads, genome={"2": 50_000, "1": 100_000})
