@@ -124,9 +124,24 @@ def _is_reverse(strand: pd.Series, what: str) -> np.ndarray:
 
 def on_chromosomes(found: Mapping[str, Sites], known: Sequence[int]) -> dict[str, Sites]:
     """Leave out sites on other chromosomes: organelles, of which there are many copies, and what has no sequence."""
-    kept = {name: sites.take(np.isin(sites.chrom, known)) for name, sites in found.items()}
+    inside = {name: np.isin(sites.chrom, known) for name, sites in found.items()}
+    return _kept(found, inside, "sites lie on mitochondria or plastids, or on chromosomes that the FASTA file lacks")
+
+
+def within_chromosomes(found: Mapping[str, Sites], genome: Genome, flank: int) -> dict[str, Sites]:
+    """Leave out sites close to the end of a chromosome: beyond it nothing is cut, however open it is."""
+    inside = {
+        name: (sites.center >= flank) & (sites.center < genome.lengths[sites.chrom] - flank)
+        for name, sites in found.items()
+    }
+    return _kept(found, inside, "windows reach over the end of their chromosome")
+
+
+def _kept(found: Mapping[str, Sites], chosen: Mapping[str, np.ndarray], what: str) -> dict[str, Sites]:
+    """Take the chosen sites, telling how many and which motifs are left out."""
+    kept = {name: sites.take(chosen[name]) for name, sites in found.items()}
     n, n_kept = (sum(len(sites.chrom) for sites in which.values()) for which in (found, kept))
-    report_left_out(n_kept, n, "sites lie on mitochondria or plastids, or on chromosomes that the FASTA file lacks")
+    report_left_out(n_kept, n, what)
     without = [name for name, sites in kept.items() if len(sites.chrom) == 0]
     if without:
         logger.warning("No site is left of %s.", ", ".join(without))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,14 @@ from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions
 from scatacworks.get._track import tracks
-from scatacworks.tl._denoising._sites import find_matches, on_chromosomes, read_sites, report_left_out, with_sequence
+from scatacworks.tl._denoising._sites import (
+    find_matches,
+    on_chromosomes,
+    read_sites,
+    report_left_out,
+    with_sequence,
+    within_chromosomes,
+)
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from scatacworks._fasta import Sequences
     from scatacworks.genome import Genome
     from scatacworks.io import Motif
     from scatacworks.tl._denoising._sites import Sites
@@ -73,7 +82,8 @@ def footprint(
         Matches of one motif: a table with ``chrom``, ``start``, ``end`` (0-based, half-open) and, where known,
         ``strand`` (``"+"``, ``"-"``, also 1, -1; else taken as forward), or a BED file; of several: a table with a
         column ``motif`` too, or motif -> such. A match on both strands, as palindromes have, counts once, as it comes
-        first. Sites on mitochondria or plastids, or on a chromosome that the FASTA file lacks, are left out.
+        first. Sites on mitochondria or plastids, on a chromosome that the FASTA file lacks, or closer than `flank` to
+        the end of one are left out.
     motifs
         In place of `sites`: a motif file or :func:`~scatacworks.io.read_motifs`'s list. The best match in each of
         `regions` is a site, on either strand, once where regions overlap; needs `fasta`.
@@ -189,18 +199,21 @@ def footprint(
         table = table[table["code"].isin(known)]
         found = find_matches(motifs, table, fasta, p_value=p_value, n_jobs=n_jobs, progress=progress)
     zones = {name: _zones(name, one, flank, core, shoulder) for name, one in found.items()}
-    expectation = _Expectation(kept.genome, fasta, kmer)
-    if fasta is not None:
-        expectation.learn(kept, found, zones, tqdm(known, desc="sequence bias", unit="chrom", disable=not progress))
-    sums = {name: _Sums(len(chosen), zone) for name, zone in zones.items()}
+    found = within_chromosomes(found, kept.genome, flank)
+    sums = {name: _Sums(len(chosen), zones[name]) for name in found}
     used = np.unique(np.concatenate([one.chrom for one in found.values()])).tolist()
-    for code in tqdm(used, desc="footprints", unit="chrom", disable=not progress):
-        runs = [kept.runs(group, code) for group in chosen]  # once: of a zarr store they are read
-        for name, one in found.items():
-            centers, reverse = one.on(code)
-            for first in range(0, len(centers), _BATCH):
-                windows = centers[first : first + _BATCH], reverse[first : first + _BATCH]
-                sums[name].add(runs, kept.fill[chosen], *windows, expectation.shares(code, *windows, 2 * flank + 1))
+    with nullcontext() if fasta is None else open_fasta(fasta) as sequences:  # once: its index may be long
+        expectation = _Expectation(kept.genome, sequences, kmer)
+        if fasta is not None:
+            expectation.learn(kept, found, zones, tqdm(known, desc="sequence bias", unit="chrom", disable=not progress))
+        for code in tqdm(used, desc="footprints", unit="chrom", disable=not progress):
+            runs = [kept.runs(group, code) for group in chosen]  # once: of a zarr store they are read
+            for name, one in found.items():
+                centers, reverse = one.on(code)
+                for first in range(0, len(centers), _BATCH):
+                    windows = centers[first : first + _BATCH], reverse[first : first + _BATCH]
+                    shares = expectation.shares(code, *windows, 2 * flank + 1)
+                    sums[name].add(runs, kept.fill[chosen], *windows, shares)
     params = _step.params(key=key, layer=layer, flank=flank, core=core, shoulder=shoulder, kmer=kmer)
     target.uns[key_added] = _result(kept.groups[chosen], found, sums, flank) | {_keys.PARAMS: params}
     if expectation.bias is not None:
@@ -228,8 +241,8 @@ def _zones(name: str, sites: Sites, flank: int, core: int | None, shoulder: int)
 class _Expectation:
     """How cut sites would spread over windows: evenly, or as Tn5 prefers the words of a FASTA file."""
 
-    def __init__(self, genome: Genome, fasta: Any, kmer: int) -> None:
-        self._genome, self._fasta, self._kmer = genome, fasta, kmer
+    def __init__(self, genome: Genome, sequences: Sequences | None, kmer: int) -> None:
+        self._genome, self._sequences, self._kmer = genome, sequences, kmer
         self._codes = (-1, np.empty(0, np.uint8))  # of the chromosome at work
         self.bias: np.ndarray | None = None
 
@@ -263,8 +276,7 @@ class _Expectation:
     def _read(self, chrom: int) -> np.ndarray:
         """Return the codes of a chromosome."""
         if self._codes[0] != chrom:
-            with open_fasta(self._fasta) as sequences:
-                self._codes = chrom, sequences.codes(self._genome.chroms[chrom])
+            self._codes = chrom, self._sequences.codes(self._genome.chroms[chrom])
         return self._codes[1]
 
 

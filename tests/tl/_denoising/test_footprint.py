@@ -92,10 +92,13 @@ def slow(counts, sites, flank):
     return np.array(rows, float)
 
 
-def test_profiles_are_those_of_a_slow_count(adata, world):
+def test_profiles_are_those_of_a_slow_count(adata, world, caplog):
     sites = world[1].sample(frac=1, random_state=0)  # in any order
-    sites.loc[sites.index[0], ["start", "end"]] = [20, 30]  # reaches over the end of the chromosome
+    at_ends = pd.DataFrame({"chrom": "chr1", "start": [145, 144, LENGTH - 156, LENGTH - 155], "strand": "+"})
+    sites = pd.concat([sites, at_ends.assign(end=at_ends["start"] + 10)[sites.columns]])
     sca.tl.footprint(adata, sites, flank=FLANK, progress=False)
+    assert f"2 of {len(sites)} windows reach over the end of their chromosome" in caplog.text
+    sites = sites.iloc[[*range(len(sites) - 4), -4, -2]]
     found = adata.uns["footprint"]
     assert found["motifs"].tolist() == ["sites"]
     np.testing.assert_array_equal(found["offsets"], np.arange(-FLANK, FLANK + 1))
@@ -271,6 +274,27 @@ def test_a_sequence_of_another_assembly_is_refused(adata, world, tmp_path):
     path.write_text(">chr1\n" + "ACGT" * 1_000 + "\n")
     with pytest.raises(ValueError, match=r"chr1 has 4,000 bp in .*other\.fa but 200,000 in custom"):
         sca.tl.footprint(adata, world[1], fasta=path, flank=FLANK, progress=False)
+
+
+def test_a_fasta_file_is_opened_as_often_for_many_scaffolds(tmp_path, monkeypatch):
+    import pyfaidx
+
+    opened, fasta = [], pyfaidx.Fasta
+    monkeypatch.setattr(pyfaidx, "Fasta", lambda *args, **options: opened.append(args) or fasta(*args, **options))
+    rng, times = np.random.default_rng(0), []
+    for n in (2, 20):
+        sizes = {f"scaffold_{i}": 1_000 for i in range(n)}
+        path = tmp_path / f"{n}.fa"
+        path.write_text("".join(f">{name}\n{''.join(rng.choice(list('ACGT'), 1_000))}\n" for name in sizes))
+        rows = [f"{name}\t{at}\t{at + 50}\n" for name in sizes for at in rng.integers(0, 950, 30)]
+        (tmp_path / f"{n}.tsv").write_text("".join(rows))
+        adata = sca.io.read_fragments({"x": tmp_path / f"{n}.tsv"}, genome=sizes, bulk=True, progress=False)
+        sca.pp.pseudobulk(adata, "sample", progress=False)
+        sites = pd.DataFrame({"chrom": list(sizes), "start": 500, "end": 510})
+        opened.clear()
+        sca.tl.footprint(adata, sites, fasta=path, kmer=1, progress=False)
+        times.append(len(opened))
+    assert times[0] == times[1]
 
 
 def test_the_preference_is_that_of_all_groups(adata, world, fasta):
