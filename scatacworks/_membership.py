@@ -114,6 +114,9 @@ def resolve_groups(
         shown = repr(groupby)
         shown = shown if len(shown) <= _SHORT else f"a {type(groupby).__name__}"  # a whole column
         msg = f"groupby is {shown}; expected the name of one column of .obs, or of one membership in .obsm."
+        if isinstance(groupby, list | tuple) and len(groupby) > 1 and all(name in adata.obs for name in groupby):
+            joined = " + ' ' + ".join(f"adata.obs[{name!r}].astype('string')" for name in groupby)
+            msg += f" Join the columns to one: adata.obs['group'] = {joined}."
         raise TypeError(msg)
     if groupby in adata.obs:
         membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1 if tell_missing else None)

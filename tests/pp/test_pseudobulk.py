@@ -443,6 +443,16 @@ def test_a_list_of_columns_is_refused():
         resolve_groups(adata, pd.Series(["B"] * 99, name="kind"))
 
 
+def test_several_columns_are_joined_as_the_error_says():
+    obs = {"donor": ["a", "b", "b"], "kind": pd.Categorical(["T", "B", None]), "batch": [1, 2, 2]}
+    adata = ad.AnnData(obs=pd.DataFrame(obs, index=["x", "y", "z"]))
+    with pytest.raises(TypeError, match=r"Join the columns to one: ") as told:
+        resolve_groups(adata, ["donor", "kind", "batch"])
+    exec(str(told.value).split("to one: ")[1].removesuffix("."), {"adata": adata})
+    with pytest.warns(UserWarning, match="1 of 3 cells have no value"):
+        assert resolve_groups(adata, "group").groups.tolist() == ["a T 1", "b B 2"]
+
+
 def test_names_of_the_groups_stand_beside_their_numbers(two_samples, tmp_path):
     adata, files = two_samples
     adata.uns["files"] = {"fragments": files["A"]}
