@@ -12,7 +12,7 @@ from scatacworks._core.calling import call_runs
 from scatacworks._core.spans import union
 from scatacworks._depth import nuclear_sums
 from scatacworks._logging import logger
-from scatacworks._membership import groupby_of, has_groups, resolve_groups
+from scatacworks._membership import groupby_of, resolve_groups
 from scatacworks._text import listed
 from scatacworks.prior import Guidance, Prior
 from scatacworks.tl._denoising.call_peaks import LIMITS, with_lengths
@@ -141,12 +141,13 @@ def from_others(
 
 def _sharing(adata: AnnData, key: str, groups: np.ndarray) -> np.ndarray:
     """Tell which groups have a cell in common, each with itself; bool `(n_groups, n_groups)`."""
+    names = np.asarray(adata.uns[key].get("source_group", groups), dtype=object)  # of thinned cut sites, whose they are
+    same = names[:, None] == names
     groupby = groupby_of(adata, key)
-    if not has_groups(adata, groupby):
-        return np.eye(len(groups), dtype=bool)
-    names = list(adata.uns[key].get("source_group", groups))  # of thinned cut sites, the groups they are from
-    members = resolve_groups(adata, groupby, groups=names, tell_missing=False).matrix.astype(np.int64)
-    return ((members.T @ members).toarray() > 0) | np.eye(len(groups), dtype=bool)
+    if groupby in adata.obs or groupby not in adata.obsm:
+        return same  # the groups of a column share no cells, whatever the column holds by now
+    members = resolve_groups(adata, groupby, groups=list(names), tell_missing=False).matrix.astype(np.int64)
+    return ((members.T @ members).toarray() > 0) | same
 
 
 def _peaks(probability: Tracks) -> Tracks:

@@ -189,6 +189,17 @@ def test_groups_that_share_cells_do_not_guide_each_other(cells, model, caplog):
     assert weights.tolist() == [[False, False, True], [False, False, True], [True, True, False]]
 
 
+def test_groups_of_a_column_that_changed_guide_each_other(cells, model):
+    cells.obs["kind"] = ["a", "b", "c"] * 2
+    cells.uns["pseudobulk"]["params"]["groupby"] = "kind"
+    denoise(cells, model, "self")
+    before = cells.uns["denoised"]["params"]["prior_matched"]
+    renamed = cells[cells.obs["kind"] != "c"].copy()
+    renamed.obs["kind"] = renamed.obs["kind"].replace("a", "A")
+    denoise(renamed, model, "self")
+    np.testing.assert_array_equal(renamed.uns["denoised"]["params"]["prior_matched"], before)
+
+
 def test_repeats_of_a_group_do_not_guide_each_other(cells, model):
     cells.uns["pseudobulk"]["n_cells"] = np.array([2, 2, 2])
     sca.pp.subsample(cells, fraction=0.5, n_repeats=2)
