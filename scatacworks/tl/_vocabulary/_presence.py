@@ -17,12 +17,11 @@ from scatacworks._logging import logger
 from scatacworks._text import listed
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
 from scatacworks.tl._vocabulary._shared import spellings
+from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from os import PathLike
-
-    from scatacworks.tracks import Tracks
 
 _AT_ONCE = 1 << 25  # groups times elements whose signal is held dense
 
@@ -69,7 +68,7 @@ def presence(
     Raises
     ------
     TypeError
-        If `index` is no AnnData.
+        If `index` is no AnnData, or `signal` no :class:`~scatacworks.Tracks`.
     ValueError
         If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], or no peak lies on a
         chromosome of the index.
@@ -102,6 +101,10 @@ def presence(
         msg = f"min_fraction is {min_fraction}; expected a share of the peak above 0 and at most 1."
         raise ValueError(msg)
     if signal is not None:
+        if not isinstance(signal, Tracks):
+            kind = type(signal).__name__
+            msg = f"signal is no Tracks but {kind}; get.tracks(adata, key=...) returns those of an object."
+            raise TypeError(msg)
         return _from_signal(index, signal, threshold)
     return _from_peaks(index, collect_peaks(peaks, genome_of(index)), min_fraction)
 

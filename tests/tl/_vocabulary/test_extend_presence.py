@@ -284,6 +284,8 @@ def test_presence_wants_one_source(peaks):
         sca.tl.project_vocabulary(peaks, index)
     with pytest.raises(ValueError, match="min_fraction"):
         sca.tl.presence(index, peaks, min_fraction=0)
+    with pytest.raises(TypeError, match=r"signal is no Tracks but AnnData; get\.tracks"):
+        sca.tl.presence(index, signal=index)
 
 
 def test_peaks_in_another_spelling_are_found(peaks):
