@@ -365,7 +365,11 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
         "malformed": str(stored.get("malformed", "error")) if options["malformed"] == "error" else options["malformed"],
         "grouped": stored.get("grouped") if options["grouped"] is None else options["grouped"],
     }
-    return _from_paths(files[_keys.FRAGMENTS], genome, names if cells is None else cells, options)
+    try:
+        return _from_paths(files[_keys.FRAGMENTS], genome, names if cells is None else cells, options)
+    except FileNotFoundError as error:
+        msg = f"{error} Where it has moved, give its place in .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}]."
+        raise FileNotFoundError(msg) from error
 
 
 def _check_unique(cells: Sequence[str]) -> None:
