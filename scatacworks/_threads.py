@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from scatacworks._arguments import whole
@@ -25,13 +25,16 @@ def resolve(n_jobs: int | None = None) -> int:
     negative numbers count from there as in joblib (-1: all, -2: all but one).
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    name = "n_jobs"
     if n_jobs is None:
-        n_jobs = int(os.environ.get("SCATACWORKS_NUM_THREADS", available))
-    n_jobs = whole(n_jobs, "n_jobs", least=None)
+        n_jobs, name = os.environ.get("SCATACWORKS_NUM_THREADS", available), "SCATACWORKS_NUM_THREADS"
+        with suppress(ValueError):  # what is no number is told below
+            n_jobs = int(n_jobs)
+    n_jobs = whole(n_jobs, name, least=None)
     if n_jobs < 0:
         n_jobs = max(1, available + 1 + n_jobs)
     if n_jobs == 0:
-        msg = "n_jobs is 0; expected a positive number of threads, -1 for all cores, or None."
+        msg = f"{name} is 0; expected a positive number of threads, -1 for all cores, or None."
         raise ValueError(msg)
     return n_jobs
 

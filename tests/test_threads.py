@@ -125,3 +125,10 @@ def test_ctrl_c_leaves_an_item_that_is_being_made():
         list(_threads.ahead(items()))
     assert ends == ["given up"]
     _threads.require_reader()  # concerns the threads of `ahead` only
+
+
+@pytest.mark.parametrize(("value", "error"), [("many", TypeError), ("0", ValueError)])
+def test_a_wrong_setting_of_the_environment_is_named(value, error, monkeypatch):
+    monkeypatch.setenv("SCATACWORKS_NUM_THREADS", value)
+    with pytest.raises(error, match=f"SCATACWORKS_NUM_THREADS is .?{value}.*; expected"):
+        _threads.resolve()
