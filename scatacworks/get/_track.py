@@ -167,6 +167,13 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
         found = f"has no layer {layer!r}; it has {', '.join(available)}" if available else "holds no tracks"
         msg = f".uns[{key!r}] {found}."
         raise KeyError(msg)
-    kept = Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer)
+    try:
+        kept = Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer)
+    except KeyError as error:
+        msg = (
+            f".uns[{key!r}][{layer!r}] lacks {error}, as where anndata.concat keeps of several objects what is "
+            f"the same in all (uns_merge=). Delete it, by del adata.uns[{key!r}], and run the step that wrote it again."
+        )
+        raise KeyError(msg) from error
     kept.genome = kept.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
     return kept, layer

@@ -135,3 +135,12 @@ def test_peaks_of_one_several_and_all_groups():
     given = sca.get.peaks(adata)
     given["start"] = 0
     assert table["start"].tolist() == [1, 5, 3], "the table given out is not the stored one"
+
+
+def test_what_concat_leaves_of_several_pseudobulks_is_told(toy):
+    other = sca.datasets.toy(n_cells=30, seed=1)
+    sca.pp.pseudobulk(other, "group", progress=False)
+    del toy.obsm["fragment_paired"], other.obsm["fragment_paired"]  # too wide for concat
+    joined = ad.concat([toy, other], index_unique="-", uns_merge="unique")
+    with pytest.raises(KeyError, match=r"lacks 'indptr', as where anndata.concat .* del adata.uns\['pseudobulk'\]"):
+        sca.get.tracks(joined)
