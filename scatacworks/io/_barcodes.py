@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SEPARATORS = (":", "#", "___", "__", "_", "-", "|", ".", "+")
+_SEPARATOR = re.compile(f"[{re.escape(''.join(SEPARATORS))}]")  # one letter of it
 _BASES = re.compile(r"[ACGTN]{8,}")
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
@@ -51,28 +52,19 @@ def split_names(names: Sequence[str], samples: Sequence[str]) -> dict[str, dict[
 
 
 def _split(name: str, samples: frozenset[str]) -> tuple[str | None, str]:
-    for separator in SEPARATORS:
-        head, _, tail = name.partition(separator)
-        if tail and head in samples:
-            return head, tail
-        head, _, tail = name.rpartition(separator)
-        if head and tail in samples:
-            return tail, head
-    longest = max(_cuts(name, samples), default=None)  # a sample's name may hold separators itself
-    return (None, name) if longest is None else longest[-2:]
-
-
-def _cuts(name: str, samples: frozenset[str]) -> Iterator[tuple[int, int, bool, str, str]]:
-    """Yield each sample before or after a separator: its length, what makes it come first, itself, and the rest."""
-    for rank, separator in enumerate(SEPARATORS):
-        at = name.find(separator)
-        while at >= 0:
-            head, tail = name[:at], name[at + len(separator) :]
-            if head in samples:
-                yield len(head), -rank, True, head, tail
-            if tail in samples:
-                yield len(tail), -rank, False, tail, head
-            at = name.find(separator, at + 1)
+    """Return the sample and the barcode; the longest sample is meant, since its name may hold separators itself."""
+    places = [found.start() for found in _SEPARATOR.finditer(name)]
+    for at in reversed(places):
+        if name[:at] in samples:
+            separator = next(each for each in SEPARATORS if name.startswith(each, at))
+            if barcode := name[at + len(separator) :]:
+                return name[:at], barcode
+    for at in places:
+        if name[at + 1 :] in samples:
+            separator = next(each for each in SEPARATORS if name.endswith(each, 0, at + 1))
+            if barcode := name[: at + 1 - len(separator)]:
+                return name[at + 1 :], barcode
+    return None, name
 
 
 def explain_no_match(path: str, cells: Sequence[str], found: Sequence[str]) -> str:
