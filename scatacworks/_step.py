@@ -10,9 +10,13 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._anndata import atac, is_mudata
 from scatacworks._arguments import flag
+from scatacworks._files import store_path
 from scatacworks._groups import group_name
 
 if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
+
     import pandas as pd
     from anndata import AnnData
     from mudata import MuData
@@ -85,6 +89,25 @@ def claim(adata: AnnData, key: Any, *holds: str, obsm: bool = False) -> None:
             f"name by key_added, or delete it first: del adata.{taken[0]}[{key!r}]."
         )
         raise ValueError(msg)
+
+
+def free_store(adata: AnnData, path: str | PathLike[str] | None, key_added: str) -> Path | None:
+    """Return the absolute path of a store to write, where one is given.
+
+    Raises
+    ------
+    ValueError
+        If another slot of the object shows the store that is there.
+    """
+    if path is None:
+        return None
+    path = store_path(path)
+    slots = {name: slot.get("path") for name, slot in adata.uns.items() if hasattr(slot, "get")}
+    for name, shown in slots.items():
+        if name != key_added and shown == str(path):
+            msg = f"{path} holds the result in .uns[{name!r}], which would change with it; give another path."
+            raise ValueError(msg)
+    return path
 
 
 def take_column(data: AnnData | MuData, adata: AnnData, name: str | None) -> None:

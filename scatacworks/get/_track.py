@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._core.pileup import box_coverage, run_length_coverage
 from scatacworks._core.runs import highest_in_bins
+from scatacworks._text import listed
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from mudata import MuData
 
@@ -167,13 +171,25 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
         found = f"has no layer {layer!r}; it has {', '.join(available)}" if available else "holds no tracks"
         msg = f".uns[{key!r}] {found}."
         raise KeyError(msg)
+    kept = _from_slot(stored[layer], key, layer) if folder is None else Tracks.from_zarr(folder / layer)
+    groups = stored.get("groups", stored.get(_keys.PARAMS, {}).get("groups"))
+    if folder is not None and groups is not None and list(np.atleast_1d(groups)) != list(kept.groups):
+        msg = (
+            f"The store {folder} of .uns[{key!r}] was replaced by a run with other groups, {listed(kept.groups)}; run "
+            "the step that wrote it again, with a path of its own."
+        )
+        raise ValueError(msg)
+    kept.genome = kept.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
+    return kept, layer
+
+
+def _from_slot(stored: Mapping[str, Any], key: str, layer: str) -> Tracks:
+    """Return the tracks that a slot holds itself."""
     try:
-        kept = Tracks.from_dict(stored[layer]) if folder is None else Tracks.from_zarr(folder / layer)
+        return Tracks.from_dict(stored)
     except KeyError as error:
         msg = (
             f".uns[{key!r}][{layer!r}] lacks {error}, as where anndata.concat keeps of several objects what is "
             f"the same in all (uns_merge=). Delete it, by del adata.uns[{key!r}], and run the step that wrote it again."
         )
         raise KeyError(msg) from error
-    kept.genome = kept.genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
-    return kept, layer

@@ -12,7 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
 from scatacworks._counting import CellCounter
-from scatacworks._files import require_replaceable, store_path
+from scatacworks._files import require_replaceable
 from scatacworks._logging import logger
 from scatacworks._membership import resolve_groups
 from scatacworks._text import listed
@@ -22,6 +22,7 @@ from scatacworks.tracks import Runs, Tracks
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from os import PathLike
+    from pathlib import Path
 
     from anndata import AnnData
     from mudata import MuData
@@ -104,7 +105,7 @@ def pseudobulk(
         If `groupby`, or one of `groups`, does not exist.
     ValueError
         If `groupby` holds measurements, or differs between a MuData and its modality, no fragment belongs to any group,
-        or `.uns[key_added]` holds another kind of result.
+        another slot shows the store at `path`, or `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else than such a store, is a file or cannot be written to.
 
@@ -127,6 +128,7 @@ def pseudobulk(
         raise ValueError(msg)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, "n_fragments")
+    path = _step.free_store(target, path, key_added)
     _step.take_column(result, target, groupby)
     min_cells = whole(min_cells, "min_cells", least=0)
     membership = resolve_groups(target, groupby, groups=groups, min_cells=min_cells)
@@ -177,12 +179,12 @@ def _store(
     chromosomes: Iterator[tuple[int, list[Runs]]],
     groups: np.ndarray,
     genome: Genome,
-    path: str | PathLike[str] | None,
+    path: Path | None,
 ) -> dict[str, Any]:
     """Keep the cut sites in memory, or write them to `path`; return what goes into `.uns`."""
     if path is None:
         return {_keys.CUT_SITES: Tracks.from_chromosomes(groups, genome, chromosomes).to_dict()}
-    path = require_replaceable(store_path(path), f"{_keys.CUT_SITES}/zarr.json")
+    require_replaceable(path, f"{_keys.CUT_SITES}/zarr.json")
     Tracks.write_zarr(path / _keys.CUT_SITES, groups, genome, chromosomes, dtype=np.uint32, lengths=False)
     return {"path": str(path)}
 

@@ -257,6 +257,17 @@ def test_a_folder_of_something_else_is_not_overwritten(toy, tmp_path):
     assert (tmp_path / "results" / "precious.txt").exists()
 
 
+def test_a_store_that_another_slot_or_object_shows_is_not_taken_for_its_own(toy, tmp_path):
+    sca.pp.pseudobulk(toy, "type", path=tmp_path / "sites.zarr", progress=False)
+    with pytest.raises(ValueError, match=r"holds the result in \.uns\['pseudobulk'\]"):
+        sca.pp.pseudobulk(toy, "type", path=tmp_path / "sites.zarr", key_added="other", progress=False)
+    before = toy.copy()
+    sca.pp.pseudobulk(toy, "type", groups=["z"], path=tmp_path / "sites.zarr", progress=False)
+    assert sca.get.tracks(toy).groups.tolist() == ["z"]
+    with pytest.raises(ValueError, match=r"sites.zarr of \.uns\['pseudobulk'\] was replaced .* other groups, z;"):
+        sca.get.tracks(before)
+
+
 def test_copy_leaves_the_input_alone_and_a_view_its_parent(toy):
     changed = sca.pp.pseudobulk(toy, "type", copy=True, progress=False)
     assert "pseudobulk" not in toy.uns

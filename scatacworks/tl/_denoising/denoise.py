@@ -9,7 +9,6 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import flag
-from scatacworks._files import store_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_spans, nuclear_spans, spans_frame
@@ -190,7 +189,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
 
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, _keys.PROBABILITY, "lowest_probability")
-    path = None if path is None else _free_store(target, store_path(path), key_added)
+    path = _step.free_store(target, path, key_added)
     network, name = _inputs.resolve_model(model)
     everything = get_tracks(target, key=key, layer=_keys.CUT_SITES)
     cut_sites = everything if groups is None else everything.select(chosen_groups(groups, everything.groups))
@@ -225,16 +224,6 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     stored |= {} if wanted is None else {"regions": spans_frame(wanted, cut_sites.genome)}
     target.uns[key_added] = stored | {_keys.PARAMS: params}
     return result if copy else None
-
-
-def _free_store(adata: AnnData, path: Path, key_added: str) -> Path:
-    """Return the path of a store that no other slot of the object shows."""
-    slots = {name: slot.get("path") for name, slot in adata.uns.items() if hasattr(slot, "get")}
-    for name, shown in slots.items():
-        if name != key_added and shown == str(path):
-            msg = f"{path} holds the tracks of .uns[{name!r}], which would change with it; give another path."
-            raise ValueError(msg)
-    return path
 
 
 def _unguided(

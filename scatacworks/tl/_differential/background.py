@@ -12,7 +12,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
-from scatacworks._files import only_process, require_replaceable, store_path, unfinished_folder
+from scatacworks._files import only_process, require_replaceable, unfinished_folder
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions, as_spans, spans_frame
 from scatacworks.tl._denoising import _guidance, _inputs
@@ -130,8 +130,8 @@ def background(
     KeyError
         If there are no such groups.
     ValueError
-        If there are fewer than three groups, none has a cut site in the regions, an argument is out of range, or
-        `.uns[key_added]` holds another kind of result.
+        If there are fewer than three groups, none has a cut site in the regions, an argument is out of range, another
+        slot shows the store at `path`, or `.uns[key_added]` holds another kind of result.
     FileExistsError, NotADirectoryError, PermissionError
         If `path` holds something else, is a file or cannot be written to.
     RuntimeError
@@ -151,6 +151,7 @@ def background(
     take_groups(result, target, key)
     key_added = f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added
     _step.claim(target, key_added, "universe")
+    path = _step.free_store(target, path, key_added)
     network, name = _inputs.resolve_model(model)
     source, spans = _open(target, key, regions, network, n_jobs)
     options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
@@ -159,7 +160,6 @@ def background(
     if denoiser.prior is not None:
         params |= {"prior": denoiser.prior.digest, "prior_weight": float(prior_weight)}
     stream = _stream.Stream(source, denoiser, spans, None, progress)
-    path = None if path is None else store_path(path)
     with ExitStack() as stack:
         if path is not None:
             require_replaceable(path, KNOWN_BY)

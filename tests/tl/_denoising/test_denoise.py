@@ -314,7 +314,7 @@ def test_a_folder_of_something_else_is_not_overwritten(adata, model_file, tmp_pa
 
 def test_a_store_that_another_slot_shows_is_not_overwritten(adata, model_file, tmp_path):
     denoise(adata, model_file, path=tmp_path / "store", key_added="one")
-    with pytest.raises(ValueError, match=r"holds the tracks of \.uns\['one'\]"):
+    with pytest.raises(ValueError, match=r"holds the result in \.uns\['one'\]"):
         denoise(adata, model_file, path=tmp_path / "store", key_added="two")
     denoise(adata, model_file, path=tmp_path / "store", key_added="one")
     assert "two" not in adata.uns

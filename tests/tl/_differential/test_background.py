@@ -130,6 +130,12 @@ def test_every_group_is_denoised_once(adata, model, monkeypatch):
     assert seen == list(adata.uns["background_moments"]["groups"])
 
 
+def test_a_store_that_another_slot_shows_is_not_overwritten(adata, model, tmp_path):
+    adata.uns["mine"] = {"path": str(tmp_path / "store")}
+    with pytest.raises(ValueError, match=r"holds the result in \.uns\['mine'\]"):
+        sca.tl.background(adata, regions=REGIONS[:1], model=model, path=tmp_path / "store", progress=False)
+
+
 def test_it_survives_being_written(adata, tmp_path):
     adata.write_h5ad(tmp_path / "cells.h5ad")
     back = anndata.read_h5ad(tmp_path / "cells.h5ad")
