@@ -70,8 +70,10 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     if len(empty):
         msg = (
             f"{len(empty)} of {len(source.groups)} replicates have no cut site in the regions: "
-            f"{_inputs.listed(empty)}. Give more regions, or fewer and larger replicates."
+            f"{_inputs.listed(empty)}. Give more regions, or fewer and larger replicates"
         )
+        column = isinstance(what.replicates, str) and what.replicates in adata.obs
+        msg += f", by a missing value in .obs[{what.replicates!r}] for cells to leave out." if column else "."
         raise ValueError(msg)
     denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
     stream = _stream.Stream(source, denoise, spans, None, what.progress, "replicates")
@@ -116,22 +118,22 @@ def _replicates(adata: AnnData, what: Comparison) -> tuple[Membership, np.ndarra
         if len(own) < 2:
             msg = f"{name!r} gives {len(own)} replicate(s) by {what.replicates!r}; at least 2 are needed."
             raise ValueError(msg)
-    everything = [part for own in parts for part in own]
-    names = [f"{name} {i}" for name, own in zip(pair.groups, parts, strict=True) for i in range(len(own))]
+    names = [f"{name} {part}" for name, own in zip(pair.groups, parts, strict=True) for part in own]
+    everything = [part for own in parts for part in own.values()]
     columns = np.repeat(np.arange(len(everything)), [len(part) for part in everything])
     matrix = membership_matrix(np.concatenate(everything), columns, (adata.n_obs, len(everything)))
     first = np.arange(len(everything)) < len(parts[0])
     return Membership(np.array(names, dtype=object), matrix), first
 
 
-def _divide(adata: AnnData, cells: np.ndarray, what: Comparison) -> list[np.ndarray]:
-    """Divide the cells of one group into replicates."""
+def _divide(adata: AnnData, cells: np.ndarray, what: Comparison) -> dict[str, np.ndarray]:
+    """Divide the cells of one group into replicates; return them by name."""
     if isinstance(what.replicates, int):
         if len(cells) < what.replicates:
             msg = f"A group of {len(cells)} cells cannot be divided into {what.replicates} replicates."
             raise ValueError(msg)
         shuffled = np.random.default_rng(what.seed).permutation(cells)
-        return [np.sort(part) for part in np.array_split(shuffled, what.replicates)]
+        return {str(i): np.sort(part) for i, part in enumerate(np.array_split(shuffled, what.replicates))}
     membership = resolve_groups(adata, what.replicates)
     inside = np.zeros(adata.n_obs, bool)
     inside[cells] = True
@@ -139,4 +141,5 @@ def _divide(adata: AnnData, cells: np.ndarray, what: Comparison) -> list[np.ndar
     found = [by_group.indices[low:high] for low, high in zip(by_group.indptr[:-1], by_group.indptr[1:], strict=True)]
     if what.replicates in adata.obs:  # a sample may hold cells of both groups
         found = [part[inside[part]] for part in found]
-    return [part for part in found if len(part) and inside[part].all()]
+    named = zip(membership.groups, found, strict=True)
+    return {name: part for name, part in named if len(part) and inside[part].all()}

@@ -229,6 +229,20 @@ def test_replicates_without_cut_sites_in_the_regions_are_named(adata, model):
         )
 
 
+def test_a_sample_without_cut_sites_in_the_regions_can_be_left_out(adata, model):
+    adata.obs_names = [*adata.obs_names[:-1], "not in the file"]
+    adata.obs["donor"] = adata.obs["sample"].astype(object)
+    adata.obs.iloc[-1, adata.obs.columns.get_loc("donor")] = "s4"
+    options = {"reference": "usual", "replicates": "donor", "regions": REGIONS[:1], "model": model, "progress": False}
+    message = r"1 of 7 replicates .*: primed s4\. .*, by a missing value in \.obs\['donor'\] for cells to leave out\."
+    with pytest.raises(ValueError, match=message):
+        sca.tl.differential_regions(adata, "primed", **options)
+    adata.obs["donor"] = adata.obs["donor"].where(adata.obs["donor"] != "s4")
+    with pytest.warns(UserWarning, match="1 of 330 cells have no value"):
+        sca.tl.differential_regions(adata, "primed", **options)
+    assert adata.uns["scatacworks"]["differential_regions"]["n_replicates"] == 3
+
+
 def test_replicates_may_be_a_column_of_another_modality(adata, model):
     mudata = pytest.importorskip("mudata")
     rna = adata[::-1, :0].copy()
