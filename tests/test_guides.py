@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pysam
+import pytest
 
 import scatacworks as sca
 
@@ -95,3 +96,28 @@ def test_tiles_of_a_genome():
     for row in counts.var.itertuples():
         own = windows[windows["chrom"] == row.chrom]
         assert ((own["start"] - 1_000 < row.end) & (own["end"] + 1_000 > row.start)).any()
+
+
+@pytest.mark.filterwarnings("ignore:1 of 400 cells have no value")
+def test_donors_and_cell_types():
+    adata = sca.datasets.toy(n_cells=400, n_groups=2)
+    adata.obs["cell_type"] = adata.obs["group"].map({"A": "NK", "B": "T cell"})
+    adata.obs["donor"] = [f"D{i // 2 % 4 + 1}" for i in range(400)]  # 50 of a type each
+    adata.obs["condition"] = np.where(adata.obs["donor"] < "D3", "case", "control")
+    adata.obs.loc[adata.obs_names[:1], "cell_type"] = np.nan
+    names = {"sca": sca, "adata": adata}
+    exec(blocks("groups.md", "Donors and cell types"), names)
+    counts = names["counts"]
+    assert counts.obs.loc["D3 T cell", ["donor", "cell_type", "condition"]].tolist() == ["D3", "T cell", "control"]
+    assert counts.obs["n_cells"].tolist() == [49, *[50] * 7]
+    cells = sca.pp.count_regions(adata, names["index"])
+    for name, row in zip(counts.obs_names, np.asarray(counts.X), strict=True):
+        of_group = adata.obs["group"].eq(name).to_numpy(bool, na_value=False)
+        np.testing.assert_array_equal(row, np.asarray(cells.X[of_group].sum(0)).ravel())
+    assert len(adata.uns["differential_regions"]) > 0
+    exec(blocks("priors.md", "What it can be made of"), names)
+    for donor in ("D1", "D4"):
+        own = {f"{donor} NK", f"{donor} T cell"}
+        params = adata.uns[f"denoised_{donor}"]["params"]
+        assert set(params["groups"]) == own == set(params["prior_excluded"].split(", "))
+        assert set(params["prior_rows"]) == set(counts.obs_names) - own
