@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import logging
 import math
+import pickle
 import signal
 import warnings
 from os import PathLike
@@ -228,7 +230,11 @@ def check_folder(out: str | PathLike[str] | None, *, resume: bool, overwrite: bo
 
 def _require_same_run(path: Path, description: dict[str, Any]) -> None:
     """Refuse to go on with a run of other data, another network or another recipe, before anything is written."""
-    stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("scatacworks")
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("scatacworks")
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        msg = f"{path} is cut off or damaged; overwrite=True (--overwrite) deletes the run and starts anew."
+        raise ValueError(msg) from error
     if stored is None:
         msg = f"{path} is a checkpoint of another program; give another folder."
         raise ValueError(msg)
@@ -342,10 +348,27 @@ def _trainer(
         enable_model_summary=False,
         enable_checkpointing=folder is not None,
         callbacks=callbacks,
+        plugins=[_checkpoints()],
         logger=loggers or False,
         log_every_n_steps=10,
         **options,
     )
+
+
+def _checkpoints() -> Any:
+    """Lightning's way to write checkpoints, but whole or not at all: its own copies over the one before."""
+    from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+    class WholeCheckpoints(TorchCheckpointIO):
+        def save_checkpoint(
+            self, checkpoint: dict[str, Any], path: str | PathLike[str], storage_options: Any = None
+        ) -> None:
+            content = io.BytesIO()
+            torch.save(checkpoint, content)
+            with atomic_path(path) as aside:
+                aside.write_bytes(content.getbuffer())
+
+    return WholeCheckpoints()
 
 
 def _explain_memory(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -94,6 +96,34 @@ def test_training_is_deterministic_and_resumes_exactly(samples, tmp_path, monkey
     assert_equal(whole, resumed)
     assert len(resumed.history) == 3
     assert_equal(resumed, dataclasses.replace(resumed, model=models.load(tmp_path / "model")))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(samples, tmp_path, monkeypatch):
+    replace, n_checkpoints = Path.replace, 0
+
+    def full(self, target):
+        nonlocal n_checkpoints
+        n_checkpoints += Path(target).name == "last.ckpt"
+        if n_checkpoints == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="Cannot write .*last.ckpt: no space is left on the disk"):
+        run(samples, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt", "logs"}
+    monkeypatch.undo()
+    resumed = run(samples, tmp_path, resume=True)
+    assert_equal(resumed, run(samples))
+    assert len(resumed.history) == 3
+
+
+@pytest.mark.parametrize("left", [0, 100, 12_288, -100])
+def test_a_damaged_checkpoint_is_named(samples, folder, left):
+    content = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt").write_bytes(content[:left])
+    with pytest.raises(ValueError, match=r"last.ckpt is cut off or damaged.*overwrite=True"):
+        run(samples, folder, resume=True)
 
 
 def shifted(sample):
