@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 import zlib
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ _CAUSES = {
 }
 _ADDRESS = re.compile(r"(?:^|/)((?:https?|ftp|s3|gs):)/+(.*)")
 _REFUSAL = "Cannot write "
+_WAITS = (0.1, 0.3, 1, 3)  # seconds after which to see whether something was written again to what was deleted
 
 
 @contextmanager
@@ -63,10 +65,19 @@ def atomic_path(
         _explain(error, final, aside)
         raise
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        else:
-            aside.unlink(missing_ok=True)
+        _remove(aside)
+
+
+def _remove(aside: Path) -> None:
+    """Delete what was begun; where one chunk of a store failed, threads may still be writing others into it."""
+    if not aside.is_dir():
+        aside.unlink(missing_ok=True)
+        return
+    for wait in _WAITS:
+        shutil.rmtree(aside, ignore_errors=True)
+        time.sleep(wait)
+        if not aside.exists():
+            return
 
 
 def _explain(error: OSError | RuntimeError, final: Path, aside: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,27 @@ def test_a_full_disk_is_told_with_the_file(tmp_path, number, cause):
     with pytest.raises(OSError, match=rf"Cannot write .*a\.bw: {cause}\. Make room") as caught:
         write()
     assert caught.value.errno == number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_threads_still_write_to_goes_and_does_not_hide_the_cause(tmp_path, monkeypatch):
+    rmdir, late = os.rmdir, []
+
+    def written_to(path, **options):
+        if not late:
+            late.append(next(tmp_path.iterdir()) / "chunk 3")
+            late[0].write_text("by a thread that did not know")
+        rmdir(path, **options)
+
+    def write():
+        with atomic_path(tmp_path / "store") as aside:
+            aside.mkdir()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "rmdir", written_to)
+    with pytest.raises(OSError, match="Cannot write .*store: no space is left"):
+        write()
+    assert late
     assert list(tmp_path.iterdir()) == []
 
 
