@@ -12,7 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
 from scatacworks._counting import CellCounter
-from scatacworks._files import require_replaceable
+from scatacworks._files import require_replaceable, without_empty_folders
 from scatacworks._logging import logger
 from scatacworks._membership import resolve_groups
 from scatacworks._text import listed
@@ -185,7 +185,8 @@ def _store(
     if path is None:
         return {_keys.CUT_SITES: Tracks.from_chromosomes(groups, genome, chromosomes).to_dict()}
     require_replaceable(path, f"{_keys.CUT_SITES}/zarr.json")
-    Tracks.write_zarr(path / _keys.CUT_SITES, groups, genome, chromosomes, dtype=np.uint32, lengths=False)
+    with without_empty_folders(path):
+        Tracks.write_zarr(path / _keys.CUT_SITES, groups, genome, chromosomes, dtype=np.uint32, lengths=False)
     return {"path": str(path)}
 
 
