@@ -82,7 +82,7 @@ def differential_regions(
     KeyError
         If there is no result, background or track.
     ValueError
-        If the region is not within the background's regions.
+        If the region is not within the background's regions, or the result is of two groups (`reference`).
 
     Examples
     --------
@@ -100,6 +100,13 @@ def differential_regions(
     """
     adata = atac(adata, mod=mod)
     table, note = _result(adata, key)
+    if background is None and "reference" in note:
+        compared = f"compares {str(note['group'])!r} with {str(note['reference'])!r}"
+        msg = (
+            f".uns[{key!r}] {compared}, without a background to draw; "
+            "show the two with pl.tracks(adata, region, groups=[...]), or all regions with pl.volcano."
+        )
+        raise ValueError(msg)
     name = background or str(note.get("background", _keys.BACKGROUND))
     moments = get_background(adata, name if is_background(adata.uns.get(name)) else f"{name}{_keys.MOMENTS_SUFFIX}")
     genome = moments.genome

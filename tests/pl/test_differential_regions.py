@@ -85,6 +85,12 @@ def test_a_missing_result_is_explained(adata, plot):
         plot(adata, show=False)
 
 
+def test_a_comparison_of_two_groups_has_no_background_to_draw(adata):
+    adata.uns["scatacworks"]["differential_regions"] = {"group": "A", "reference": "B"}
+    with pytest.raises(ValueError, match="compares 'A' with 'B', without a background to draw; .*pl.volcano"):
+        sca.pl.differential_regions(adata, show=False)
+
+
 def test_a_volcano_has_three_kinds_of_points_and_names(adata):
     ax = sca.pl.volcano(adata, show=False)
     assert [len(points.get_offsets()) for points in ax.collections] == [1, 1, 1]
