@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 SEPARATORS = (":", "#", "___", "__", "_", "-", "|", ".", "+")
-_SEPARATOR = re.compile(f"[{re.escape(''.join(SEPARATORS))}]")  # one letter of it
+_SEPARATOR = "|".join(map(re.escape, SEPARATORS))
+_AFTER = re.compile(f"(?:{_SEPARATOR})(.*)", re.DOTALL)  # a sample: the barcode
+_BEFORE = re.compile(f"(.*?)(?:{_SEPARATOR})", re.DOTALL)
 _BASES = re.compile(r"[ACGTN]{8,}")
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
@@ -31,10 +33,10 @@ def split_names(names: Sequence[str], samples: Sequence[str]) -> dict[str, dict[
     ValueError
         If a name carries none of the samples, or two mean the same cell.
     """
-    known = frozenset(samples)
+    known, lengths = frozenset(samples), sorted({len(sample) for sample in samples}, reverse=True)
     out: dict[str, dict[str, int]] = {sample: {} for sample in samples}
     for position, name in enumerate(names):
-        sample, barcode = _split(name, known)
+        sample, barcode = _split(name, known, lengths)
         if sample is None:
             msg = (
                 f"Cannot tell the sample of the cell {name!r}; expected names such as "
@@ -51,19 +53,15 @@ def split_names(names: Sequence[str], samples: Sequence[str]) -> dict[str, dict[
     return out
 
 
-def _split(name: str, samples: frozenset[str]) -> tuple[str | None, str]:
+def _split(name: str, samples: frozenset[str], lengths: Sequence[int]) -> tuple[str | None, str]:
     """Return the sample and the barcode; the longest sample is meant, since its name may hold separators itself."""
-    places = [found.start() for found in _SEPARATOR.finditer(name)]
-    for at in reversed(places):
-        if name[:at] in samples:
-            separator = next(each for each in SEPARATORS if name.startswith(each, at))
-            if barcode := name[at + len(separator) :]:
-                return name[:at], barcode
-    for at in places:
-        if name[at + 1 :] in samples:
-            separator = next(each for each in SEPARATORS if name.endswith(each, 0, at + 1))
-            if barcode := name[: at + 1 - len(separator)]:
-                return name[at + 1 :], barcode
+    for length in lengths:
+        if name[:length] in samples and (found := _AFTER.match(name, length)) and found[1]:
+            return name[:length], found[1]
+    for length in lengths:
+        at = len(name) - length
+        if name[at:] in samples and (found := _BEFORE.fullmatch(name, 0, at)) and found[1]:
+            return name[at:], found[1]
     return None, name
 
 
