@@ -233,7 +233,10 @@ def _require_same_run(path: Path, description: dict[str, Any]) -> None:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("scatacworks")
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        msg = f"{path} is cut off or damaged; overwrite=True (--overwrite) deletes the run and starts anew."
+        msg = (
+            f"{path} is cut off or damaged, or of another program; give another folder, or overwrite=True "
+            "(--overwrite) to delete it and start anew."
+        )
         raise ValueError(msg) from error
     if stored is None:
         msg = f"{path} is a checkpoint of another program; give another folder."

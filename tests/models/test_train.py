@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import errno
@@ -123,6 +124,12 @@ def test_a_damaged_checkpoint_is_named(samples, folder, left):
     content = (folder / "last.ckpt").read_bytes()
     (folder / "last.ckpt").write_bytes(content[:left])
     with pytest.raises(ValueError, match=r"last.ckpt is cut off or damaged.*overwrite=True"):
+        run(samples, folder, resume=True)
+
+
+def test_a_checkpoint_with_objects_of_another_program_is_not_called_ours(samples, folder):
+    torch.save({"hyper_parameters": argparse.Namespace(depth=1)}, folder / "last.ckpt")
+    with pytest.raises(ValueError, match=r"last.ckpt is .*, or of another program; give another folder"):
         run(samples, folder, resume=True)
 
 
