@@ -118,7 +118,7 @@ def _replicates(adata: AnnData, what: Comparison) -> tuple[Membership, np.ndarra
         if len(own) < 2:
             msg = f"{name!r} gives {len(own)} replicate(s) by {what.replicates!r}; at least 2 are needed."
             raise ValueError(msg)
-    names = [f"{name} {part}" for name, own in zip(pair.groups, parts, strict=True) for part in own]
+    names = [f"{part!r} of {name!r}" for name, own in zip(pair.groups, parts, strict=True) for part in own]
     everything = [part for own in parts for part in own.values()]
     columns = np.repeat(np.arange(len(everything)), [len(part) for part in everything])
     matrix = membership_matrix(np.concatenate(everything), columns, (adata.n_obs, len(everything)))

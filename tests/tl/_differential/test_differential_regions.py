@@ -173,6 +173,15 @@ def test_two_groups_are_compared_by_replicates(adata, model, replicates):
     assert len(false) <= max(2, 0.2 * len(called))
 
 
+def test_names_of_groups_and_samples_may_run_into_each_other(adata, model):
+    adata.obs["kind"] = adata.obs["kind"].astype(object).replace({"primed": "T", "usual": "T cell"})
+    number = adata.obs["sample"].astype(str).str.removeprefix("s")
+    adata.obs["donor"] = number.where(adata.obs["kind"] == "T cell", "cell " + number)  # "T cell 1" of either
+    options = {"replicates": "donor", "regions": REGIONS[:1], "model": model, "progress": False}
+    sca.tl.differential_regions(adata, "T", reference="T cell", **options)
+    assert adata.uns["differential_regions"]["significant"].any()
+
+
 NO_TRACKS = "There are no denoised tracks in .uns['denoised']."
 NO_BACKGROUND = "There is no background 'background' (there are: none)."
 STEPS = (
@@ -234,7 +243,7 @@ def test_a_sample_without_cut_sites_in_the_regions_can_be_left_out(adata, model)
     adata.obs["donor"] = adata.obs["sample"].astype(object)
     adata.obs.iloc[-1, adata.obs.columns.get_loc("donor")] = "s4"
     options = {"reference": "usual", "replicates": "donor", "regions": REGIONS[:1], "model": model, "progress": False}
-    message = r"1 of 7 replicates .*: primed s4\. .*, by a missing value in \.obs\['donor'\] for cells to leave out\."
+    message = r"1 of 7 replicates .*: 's4' of 'primed'\. .*, by a missing value in \.obs\['donor'\] for cells"
     with pytest.raises(ValueError, match=message):
         sca.tl.differential_regions(adata, "primed", **options)
     adata.obs["donor"] = adata.obs["donor"].where(adata.obs["donor"] != "s4")
