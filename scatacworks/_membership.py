@@ -114,7 +114,8 @@ def resolve_groups(
         shown = repr(groupby)
         shown = shown if len(shown) <= _SHORT else f"a {type(groupby).__name__}"  # a whole column
         msg = f"groupby is {shown}; expected the name of one column of .obs, or of one membership in .obsm."
-        if isinstance(groupby, list | tuple) and len(groupby) > 1 and all(name in adata.obs for name in groupby):
+        columns = isinstance(groupby, list | tuple) and all(isinstance(name, str) for name in groupby)
+        if columns and len(groupby) > 1 and set(groupby) <= set(adata.obs):
             joined = " + ' ' + ".join(f"adata.obs[{name!r}].astype('string')" for name in groupby)
             msg += f" Join the columns to one: adata.obs['group'] = {joined}."
         raise TypeError(msg)

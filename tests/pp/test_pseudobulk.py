@@ -258,6 +258,7 @@ def test_a_folder_of_something_else_is_not_overwritten(toy, tmp_path):
 
 
 def test_a_store_that_another_slot_or_object_shows_is_not_taken_for_its_own(toy, tmp_path):
+    toy.uns["samples"] = pd.DataFrame({"path": ["a.tsv.gz", "b.tsv.gz"]})  # shows no store
     sca.pp.pseudobulk(toy, "type", path=tmp_path / "sites.zarr", progress=False)
     with pytest.raises(ValueError, match=r"holds the result in \.uns\['pseudobulk'\]"):
         sca.pp.pseudobulk(toy, "type", path=tmp_path / "sites.zarr", key_added="other", progress=False)
@@ -451,6 +452,8 @@ def test_a_list_of_columns_is_refused():
         resolve_groups(adata, ["kind"])
     with pytest.raises(TypeError, match=r"groupby is a Series; expected"):
         resolve_groups(adata, pd.Series(["B"] * 99, name="kind"))
+    with pytest.raises(TypeError, match=r"groupby is a list; expected"):
+        resolve_groups(adata, [adata.obs["kind"], adata.obs["kind"]])
 
 
 def test_several_columns_are_joined_as_the_error_says():
