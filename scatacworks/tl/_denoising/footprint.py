@@ -150,9 +150,9 @@ def footprint(
     TypeError
         If both or none of `sites` and `motifs` are given.
     ValueError
-        If there is no site, or none with a window that was denoised, sites are no matches of a motif by their width and
-        `core` is not given, a strand is none, the window is too narrow, the FASTA file is of another assembly, or
-        denoised tracks are given with `fasta`.
+        If there is no site, or none with a window that lies on its chromosome and was denoised, sites are no matches of
+        a motif by their width and `core` is not given, a strand is none, the window is too narrow, the FASTA file is of
+        another assembly, or denoised tracks are given with `fasta`.
 
     Notes
     -----
@@ -199,13 +199,14 @@ def footprint(
         table = table[table["code"].isin(known)]
         found = find_matches(motifs, table, fasta, p_value=p_value, n_jobs=n_jobs, progress=progress)
     zones = {name: _zones(name, one, flank, core, shoulder) for name, one in found.items()}
-    found = within_chromosomes(found, kept.genome, flank)
+    everywhere, found = found, within_chromosomes(found, kept.genome, flank)
     sums = {name: _Sums(len(chosen), zones[name]) for name in found}
     used = np.unique(np.concatenate([one.chrom for one in found.values()])).tolist()
     with nullcontext() if fasta is None else open_fasta(fasta) as sequences:  # once: its index may be long
         expectation = _Expectation(kept.genome, sequences, kmer)
         if fasta is not None:
-            expectation.learn(kept, found, zones, tqdm(known, desc="sequence bias", unit="chrom", disable=not progress))
+            bar = tqdm(known, desc="sequence bias", unit="chrom", disable=not progress)
+            expectation.learn(kept, everywhere, zones, bar)
         for code in tqdm(used, desc="footprints", unit="chrom", disable=not progress):
             runs = [kept.runs(group, code) for group in chosen]  # once: of a zarr store they are read
             for name, one in found.items():

@@ -297,6 +297,14 @@ def test_a_fasta_file_is_opened_as_often_for_many_scaffolds(tmp_path, monkeypatc
     assert times[0] == times[1]
 
 
+def test_words_of_cores_tell_of_no_preference_at_the_ends_either(adata, world, fasta):
+    options = {"fasta": fasta, "progress": False}
+    sca.tl.footprint(adata, world[1], flank=FLANK, **options)
+    sca.tl.footprint(adata, world[1], flank=5_000, key_added="wide", **options)  # fewer windows, the same proteins
+    assert (adata.uns["wide"]["table"]["n_sites"] < len(world[1])).all()
+    np.testing.assert_array_equal(adata.uns["wide"]["bias"], adata.uns["footprint"]["bias"])
+
+
 def test_the_preference_is_that_of_all_groups(adata, world, fasta):
     options = {"fasta": fasta, "flank": FLANK, "progress": False}
     sca.tl.footprint(adata, world[1], **options)
