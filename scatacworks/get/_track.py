@@ -52,9 +52,11 @@ def tracks(
     Raises
     ------
     KeyError
-        If there is no such slot, or no such layer in it.
+        If there is no such slot, or no such layer in it, or not all of it.
     FileNotFoundError
         If the zarr store is not where it was written.
+    ValueError
+        If a run with other groups replaced the zarr store.
 
     Examples
     --------
@@ -109,8 +111,10 @@ def track(
     ------
     KeyError
         If there is no such slot, layer or group.
+    FileNotFoundError
+        If the zarr store is not where it was written.
     ValueError
-        If the region is outside the genome, or `extend` is negative.
+        If the region is outside the genome, `extend` is negative, or a run with other groups replaced the zarr store.
 
     Examples
     --------
