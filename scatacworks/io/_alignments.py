@@ -98,9 +98,12 @@ class AlignmentSource:
 
     def __str__(self) -> str:
         records, passed, named = self.tally.tolist()
+        whose, rest = f"{len(self.names):,} barcodes", f", {named:,} of them with a barcode"
+        if self._sample is not None:
+            whose, rest = "one sample", ""
         return (
-            f"{self.n_fragments:,} fragments of {len(self.names):,} barcodes, from {records:,} alignments "
-            f"({passed:,} pass the filters, {named:,} of them with a barcode)"
+            f"{self.n_fragments:,} fragments of {whose}, from {records:,} alignments "
+            f"({passed:,} pass the filters{rest})"
         )
 
     def blocks(self, filters: kernels.Filters, *, progress: bool = False) -> Iterator[FragmentBlock]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import re
 from array import array
 
@@ -124,12 +125,14 @@ def test_barcode_in_the_name_of_the_read(tmp_path):
     assert [row[3] for row in rows] == ["ACGT", "TTTT"]
 
 
-def test_bulk_needs_no_barcodes(tmp_path):
+def test_bulk_needs_no_barcodes(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="scatacworks")
     reads = pair("a", 1000, 1200, barcode="") + pair("b", 1000, 1200) + pair("c", 3000, 3200, ref=1, barcode="")
     assert convert(tmp_path, reads, bulk=True) == [
         ("chr1", "1004", "1195", "a", "2"),
         ("chr2", "3004", "3195", "a", "1"),
     ]
+    assert "2 fragments of one sample, from 6 alignments (6 pass the filters)" in caplog.text
     adata = sca.io.read_fragments({"wt": tmp_path / "f.tsv.gz"}, genome=dict(CHROMS), bulk=True, progress=False)
     assert adata.obs["n_fragments"].to_dict() == {"wt": 2}
 
