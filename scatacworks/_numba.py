@@ -1,4 +1,4 @@
-"""The one compiler wrapper: every kernel is cached on disk and runs without the GIL."""
+"""The one compiler wrapper: every kernel runs without the GIL and is cached on disk where that is possible."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
 from scatacworks._logging import logger
 
@@ -16,12 +18,41 @@ if TYPE_CHECKING:
 __all__ = ["njit"]
 
 _PATIENCE = 2.0  # seconds of compiling that pass without a word
+_KEPT = "Compiling kernels for this machine, which happens once per installation and takes a while."
+_NOT_KEPT = (
+    "Compiling kernels for this machine, which takes a while and will be repeated in every run, as they can be kept "
+    "neither beside the package nor in the user's cache folder: set NUMBA_CACHE_DIR to a folder that can be written to."
+)
+
+
+class _Cache(FunctionCache):
+    """numba's cache of a kernel on disk; where the disk is full, the kernel is used without being kept."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled for a signature."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            if compiling.is_kept:  # told once
+                compiling.is_kept = False
+                msg = (
+                    f"Compiled kernels cannot be kept in {self.cache_path}: {error.strerror}. All else goes on, but "
+                    "every run compiles anew: make room, or set NUMBA_CACHE_DIR to another folder."
+                )
+                logger.warning(msg)
 
 
 def njit(function: Callable | None = None, **options: Any) -> Any:
-    """Compile with `numba.njit(cache=True, nogil=True)`; further options are passed on."""
-    options = {"cache": True, "nogil": True} | options
-    return numba.njit(**options) if function is None else numba.njit(**options)(function)
+    """Compile with `numba.njit(nogil=True)`, kept on disk where that is possible; further options are passed on."""
+    if function is None:
+        return lambda function: njit(function, **options)
+    kernel = numba.njit(**{"nogil": True} | options)(function)
+    if isinstance(kernel, Dispatcher):  # not where NUMBA_DISABLE_JIT is set
+        try:
+            kernel._cache = _Cache(function)
+        except RuntimeError:  # no folder for it: a container's user has no home and may not write to the package
+            compiling.is_kept = False
+    return kernel
 
 
 class Compiling(event.Listener):
@@ -31,6 +62,7 @@ class Compiling(event.Listener):
     """
 
     def __init__(self) -> None:
+        self.is_kept = True
         self.spent, self.since, self.n_open, self.told = 0.0, 0.0, 0, False
 
     def on_start(self, found: event.Event) -> None:
@@ -41,7 +73,7 @@ class Compiling(event.Listener):
         now = self.spent + monotonic() - self.since
         if now > _PATIENCE and not self.told and found.data["dispatcher"].__module__.startswith("scatacworks."):
             self.told = True
-            msg = "Compiling kernels for this machine, which happens once per installation and takes a while."
+            msg = _KEPT if self.is_kept else _NOT_KEPT
             # nothing is wrong, but Python shows no level below this one by itself
             logger.warning(msg, extra={"in_passing": True})
 
