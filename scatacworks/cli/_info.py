@@ -7,8 +7,10 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from scatacworks import __version__, _keys, _threads
+from scatacworks._files import require_file
 from scatacworks.cli._common import say
 from scatacworks.cli._groups import open_anndata
+from scatacworks.io._bigwig import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +22,15 @@ def run(path: Path | None) -> None:
         _installation()
     elif path.suffix.lower() in (".h5ad", ".h5mu"):
         _anndata(path)
+    elif path.is_dir() or path.suffix.lower() in SUFFIXES:
+        _bigwig(path)
     else:
-        try:
-            _bigwig(path)
-        except ValueError as error:
-            error.add_note("Files of .h5ad, .h5mu and bigWig are described.")
-            raise
+        require_file(path)
+        msg = (
+            f"{path} is not described; expected an .h5ad or .h5mu file, a bigWig file (.bw, .bigWig) or a folder of "
+            "them. A fragment or BAM file is told of by `scatacworks denoise`, a model by `scatacworks models`."
+        )
+        raise ValueError(msg)
 
 
 def _lines(rows: dict[str, Any]) -> None:
