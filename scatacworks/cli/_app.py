@@ -19,7 +19,7 @@ app = typer.Typer(
     help="Denoised base-resolution tracks and peaks of groups of cells, from scATAC-seq fragments.",
     epilog=(
         "Exit codes: 0 done, 1 a problem with the input, 2 wrong usage, 70 a fault of the program, "
-        "130 stopped (Ctrl-C). --debug shows tracebacks."
+        "130 stopped (Ctrl-C), 143 stopped by SIGTERM. --debug shows tracebacks."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -214,7 +214,7 @@ def train(  # noqa: PLR0913 - one for each option
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and draws.")] = 0,
     accelerator: Annotated[str, typer.Option(help="Lightning's: auto, cpu, gpu.")] = "auto",
     devices: Annotated[int, typer.Option(help="Number of devices.")] = 1,
-    n_jobs: Jobs = None,
+    n_jobs: Annotated[int, typer.Option("--n-jobs", "-j", help="Threads.")] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on deep groups of your own."""
@@ -226,7 +226,7 @@ def train(  # noqa: PLR0913 - one for each option
     options |= {"resume": resume, "overwrite": overwrite}
     settings = {"steps": steps, "batch_size": batch_size}
     options |= {"settings": {name: value for name, value in settings.items() if value is not None}}
-    options |= {"seed": seed, "n_jobs": 1 if n_jobs is None else n_jobs}
+    options |= {"seed": seed, "n_jobs": n_jobs}
     options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
     options |= {"peaks": peaks, "target": target, "extra": parse_extra(extra) or None}
     options |= {"validation": validation or None, "holdout": holdout or None}
@@ -255,7 +255,7 @@ def demo(
 @app.command()
 @guarded
 def info(
-    path: Annotated[Path | None, typer.Argument(help="An .h5ad or bigWig file to describe.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="An .h5ad, .h5mu or bigWig file to describe.")] = None,
 ) -> None:
     """Show versions, devices and threads, or what a file holds."""
     from scatacworks.cli import _info
@@ -280,4 +280,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ[DEBUG] = "1"
+    if sys.stderr is None:  # closed by who started this
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the rest of the process
+    if not sys.stderr.isatty():  # progress bars go to a log, which they would fill
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
     app(args=arguments, prog_name="scatacworks")

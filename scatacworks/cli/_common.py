@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import warnings
@@ -21,10 +22,10 @@ from scatacworks._files import require_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 DEBUG = "SCATACWORKS_DEBUG"
-FAILED, BROKEN, INTERRUPTED = 1, 70, 130
+FAILED, BROKEN, INTERRUPTED, TERMINATED = 1, 70, 130, 143
 _SAME = (
     *("genome", "malformed", "regions", "prior", "prior_weight", "min_cells", "device", "n_jobs", "batch_size"),
     *("noisy", "draw", "validation", "holdout", "resume", "overwrite", "devices", "extra", "target", "peaks"),
@@ -84,7 +85,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings(), _hooks():
+        with warnings.catch_warnings(), _terminable() as terminated, _hooks():
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
             _QUIET.set(bool(kwargs.get("quiet", False)))
@@ -93,7 +94,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
                 warn("Stopped. Files that were finished are kept; no half-written one is left.")
-                raise typer.Exit(INTERRUPTED) from None
+                raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
             except BrokenPipeError:
                 sys.stdout = None  # whoever read has gone
                 raise typer.Exit(FAILED) from None
@@ -107,6 +108,25 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
                 _fail(error, "Unexpected error, please report it with what --debug shows", BROKEN)
 
     return command
+
+
+@contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Take SIGTERM, by which schedulers and containers stop a task, like Ctrl-C; whether it came is in the list."""
+    came: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
+        yield came
+        return
+    usual = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 @contextmanager

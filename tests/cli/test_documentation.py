@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import typer
 
+from scatacworks import tl
 from scatacworks.cli import _common, main
 from scatacworks.cli._app import app
 
@@ -50,13 +52,24 @@ def test_every_option_has_a_help(name):
             assert parameter.help or parameter.name == "help", f"{name} {parameter.name}"
 
 
+@pytest.mark.parametrize(("name", "function"), [("denoise", tl.denoise), ("peaks", tl.call_peaks), ("train", tl.train)])
+def test_defaults_are_those_of_the_functions(name, function):
+    there = signature(function).parameters
+    options = {p.name: p.default for p in commands()[name].params if p.param_type_name == "option"}
+    found = {name: default for name, default in options.items() if name in there and default not in (None, False)}
+    found |= {"n_jobs": options["n_jobs"]}
+    assert found == {name: there[name].default for name in found}
+
+
 def test_help_and_page_list_the_same_exit_codes_as_the_program_has():
     listed = []
     for text in (app.info.epilog, PAGE.read_text()):
         sentence = re.search(r"Exit codes: ([^.]+)\.", text)[1]
         listed.append([part.split(maxsplit=1) for part in sentence.replace("\n", " ").split(", ")])
     assert listed[0] == listed[1]
-    known = {"0", "2"} | {str(code) for code in (_common.FAILED, _common.BROKEN, _common.INTERRUPTED)}
+    known = {"0", "2"} | {
+        str(code) for code in (_common.FAILED, _common.BROKEN, _common.INTERRUPTED, _common.TERMINATED)
+    }
     assert {code for code, _ in listed[0]} == known  # 2 is click's
 
 

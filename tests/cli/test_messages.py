@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,8 +14,9 @@ import torch
 import typer
 from tqdm.auto import tqdm
 
+from scatacworks._files import atomic_path
 from scatacworks._logging import logger
-from scatacworks.cli._common import FAILED, INTERRUPTED, guarded, in_options
+from scatacworks.cli._common import FAILED, INTERRUPTED, TERMINATED, guarded, in_options
 
 
 class _Loses:
@@ -43,6 +47,31 @@ def test_an_interrupt_lost_in_a_finaliser_still_stops(capsys):
         command()
     assert end.value.exit_code == INTERRUPTED
     assert "Stopped" in capsys.readouterr().err
+
+
+@pytest.fixture
+def deaf():
+    """Be deaf to SIGTERM, as long as nobody listens."""
+    usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, usual)
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_scheduler_stops_a_run_as_ctrl_c_does(capsys, tmp_path):
+    @guarded
+    def command():
+        with atomic_path(tmp_path / "out.bw") as aside:
+            aside.write_text("half")
+            signal.raise_signal(signal.SIGTERM)
+            aside.write_text("whole")
+
+    with pytest.raises(typer.Exit) as end:
+        command()
+    assert end.value.exit_code == TERMINATED
+    assert "Stopped" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # again
 
 
 class _Repeats:
@@ -147,8 +176,30 @@ def test_models_are_listed_in_lines_that_fit(call):
 
 
 def test_info_says_what_it_describes(call, tmp_path):
-    (tmp_path / "text.txt").write_text("hello")
-    code, _, err = call("info", tmp_path / "text.txt")
-    assert code == 1
-    assert "not a bigWig file" in err
-    assert "Files of .h5ad, .h5mu and bigWig are described" in err
+    (tmp_path / "fragments.tsv.gz").write_text("hello")
+    code, out, err = call("info", tmp_path / "fragments.tsv.gz")
+    assert (code, out) == (1, "")
+    assert re.search(r"fragments\.tsv\.gz is not described; expected an \.h5ad or \.h5mu file, a bigWig file", err)
+
+
+_BARS = """
+from scatacworks.cli import main
+try:
+    main(["--version"])
+except SystemExit:
+    from tqdm.auto import tqdm
+    print(tqdm([]).mininterval)
+"""
+
+
+def test_a_log_is_not_filled_with_progress():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TQDM_")}
+    done = subprocess.run([sys.executable, "-c", _BARS], capture_output=True, text=True, env=environment, check=True)
+    assert float(done.stdout.split()[-1]) >= 30  # seconds between two
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes it")
+def test_a_run_needs_no_standard_error(result, tmp_path):
+    command = f"{sys.executable} -m scatacworks peaks {result}/scatacworks.h5ad -j 1 --out {tmp_path}/p.bed 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
+    assert (tmp_path / "p.bed").is_file()
