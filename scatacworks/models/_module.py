@@ -11,6 +11,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
 
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, roc_area
 from scatacworks._core.spans import between
@@ -99,6 +100,28 @@ class _Validation(Dataset):
         rng = np.random.default_rng([self.seed, i])
         crop = self.drawer.at(sample, chrom, begin, depth=amount, rng=rng)
         return crop | {"level": f"{amount / 1e6:.3g}M"}
+
+
+class ProgressBar(L.Callback):
+    """One bar of all updates on standard error; Lightning's are on standard output, among the results."""
+
+    def on_train_start(self, trainer: L.Trainer, _: L.LightningModule) -> None:
+        """Show it, from where a resumed run goes on."""
+        total = trainer.max_epochs * trainer.num_training_batches
+        self.bar = tqdm(total=total, initial=trainer.global_step, desc="train", disable=not trainer.is_global_zero)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Count an update."""
+        self.bar.update()
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leave it where it is."""
+        self.bar.close()
+
+    def on_exception(self, *_: Any) -> None:
+        """Leave it where it is, if the training began."""
+        if hasattr(self, "bar"):
+            self.bar.close()
 
 
 class TrainingModule(L.LightningModule):

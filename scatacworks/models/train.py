@@ -331,10 +331,12 @@ def _trainer(
 ) -> Any:
     """Lightning's trainer for a recipe."""
     import lightning as L
-    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+    from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-    loggers, callbacks = [], [TQDMProgressBar()] if progress else []
+    from scatacworks.models._module import ProgressBar
+
+    loggers, callbacks = [], [ProgressBar()] if progress else []
     if folder is not None:
         loggers = [CSVLogger(folder, name=_LOGS)]
         loggers += [TensorBoardLogger(folder, name=_TENSORBOARD)] if tensorboard else []
@@ -347,7 +349,7 @@ def _trainer(
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=folder is not None,
         callbacks=callbacks,
