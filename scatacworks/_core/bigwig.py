@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ MAX_ZOOMS = 10
 _ZOOM_STEP = 4  # each zoom level is this much coarser than the one before
 _SECTIONS_PER_TASK = 32
 _LEVEL = 1  # of isal's 0 to 3: higher ones gain 1 % in size
+_FEW_BYTES = 1024  # of a section, below which isal is not used
 _RUNS_PER_RECORD = 32  # of the finest zoom level, roughly; finer ones take much space and save little reading
 _LEAST_REDUCTION = 256
 _LONG = 200  # bp; longer runs, such as zeros between cut sites, do not make the finest level coarser
@@ -155,8 +157,13 @@ def _compress_sections(items: np.ndarray, headers: np.ndarray | None, first: int
     for section in range(first, last):
         body = items[section * fmt.ITEMS_PER_SECTION : (section + 1) * fmt.ITEMS_PER_SECTION].tobytes()
         head = b"" if headers is None else headers[section].tobytes()
-        blobs.append(isal_zlib.compress(head + body, _LEVEL))
+        blobs.append(_compress(head + body))
     return blobs
+
+
+def _compress(section: bytes) -> bytes:
+    """Compress a section to the same bytes in every process, which isal does not do with some 60 or 90 bytes."""
+    return zlib.compress(section) if len(section) < _FEW_BYTES else isal_zlib.compress(section, _LEVEL)
 
 
 def _total(summaries: list[tuple[float, ...]]) -> tuple[float, ...]:
