@@ -13,7 +13,6 @@ import scatacworks as sca
 from scatacworks import _membership
 from scatacworks._groups import group_names
 from scatacworks.io._barcode_files import cell_table
-from scatacworks.tl._denoising._guidance import _sharing
 from scatacworks.tl._differential._target import target_cells
 
 
@@ -211,23 +210,17 @@ def test_cells_of_an_object_are_taken_as_barcodes(clusters):
     assert table["leiden"].tolist() == clusters.obs["leiden"].tolist()
 
 
-@pytest.mark.parametrize("resolve", ["target", "sharing"])
-def test_only_what_the_pseudobulk_told_already_is_not_told_again(clusters, monkeypatch, resolve):
+def test_only_what_the_pseudobulk_told_already_is_not_told_again(clusters, monkeypatch):
     cells = clusters.copy()
     cells.obs.loc[cells.obs_names[:3], "leiden"] = np.nan
     cells.uns["denoised"]["params"] = {"key": "pseudobulk"}
 
-    def call():
-        if resolve == "target":
-            return target_cells(cells, "denoised", "2")
-        return _sharing(cells, "pseudobulk", np.array(["10", "2"], dtype=object))
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        call()
+        target_cells(cells, "denoised", "2")
     names = _membership.group_names
     monkeypatch.setattr(
         _membership, "group_names", lambda *args: (warnings.warn("another", stacklevel=2), names(*args))[1]
     )
     with pytest.warns(UserWarning, match="another"):
-        call()
+        target_cells(cells, "denoised", "2")

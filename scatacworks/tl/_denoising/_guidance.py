@@ -146,7 +146,7 @@ def _sharing(adata: AnnData, key: str, groups: np.ndarray) -> np.ndarray:
     groupby = groupby_of(adata, key)
     if groupby in adata.obs or groupby not in adata.obsm:
         return same  # the groups of a column share no cells, whatever the column holds by now
-    members = resolve_groups(adata, groupby, groups=list(names), tell_missing=False).matrix.astype(np.int64)
+    members = resolve_groups(adata, groupby, groups=list(names)).matrix.astype(np.int64)
     return ((members.T @ members).toarray() > 0) | same
 
 
