@@ -103,16 +103,18 @@ class _Validation(Dataset):
 
 
 class ProgressBar(L.Callback):
-    """One bar of all updates on standard error; Lightning's are on standard output, among the results."""
+    """One bar of all updates, with the loss, on standard error: Lightning's are on standard output, among results."""
 
     def on_train_start(self, trainer: L.Trainer, _: L.LightningModule) -> None:
         """Show it, from where a resumed run goes on."""
         total = trainer.max_epochs * trainer.num_training_batches
         self.bar = tqdm(total=total, initial=trainer.global_step, desc="train", disable=not trainer.is_global_zero)
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, _: L.Trainer, __: L.LightningModule, outputs: dict[str, Any], *___: Any) -> None:
         """Count an update."""
         self.bar.update()
+        if self.bar.n % 10 == 0:  # a GPU has to be waited for
+            self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
 
     def on_train_end(self, *_: Any) -> None:
         """Leave it where it is."""
