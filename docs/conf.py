@@ -74,7 +74,7 @@ NAMESPACES = {
     "get": ("Results: `get`", "Results as arrays and tidy tables."),
     "models": ("Models: `models`", "Networks, weights and inference."),
     "metrics": ("Metrics: `metrics`", "Scores of tracks and peaks."),
-    "datasets": ("Data sets: `datasets`", "Small real data in the package, made-up sets, larger public ones."),
+    "datasets": ("Data sets: `datasets`", "Small real data in the package, and made-up sets."),
 }
 
 
