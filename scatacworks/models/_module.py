@@ -112,9 +112,9 @@ class ProgressBar(L.Callback):
 
     def on_train_batch_end(self, _: L.Trainer, __: L.LightningModule, outputs: dict[str, Any], *___: Any) -> None:
         """Count an update."""
-        self.bar.update()
-        if self.bar.n % 10 == 0:  # a GPU has to be waited for
+        if outputs:  # a loss that is not finite leaves none and ends the run
             self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
+            self.bar.update()
 
     def on_train_end(self, *_: Any) -> None:
         """Leave it where it is."""

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -48,12 +49,20 @@ def samples():
 
 
 def run(
-    samples, out=None, *, architecture=models.Linear, resume=False, overwrite=False, accelerator="auto", **settings
+    samples,
+    out=None,
+    *,
+    architecture=models.Linear,
+    resume=False,
+    overwrite=False,
+    accelerator="auto",
+    progress=False,
+    **settings,
 ):
     torch.manual_seed(0)
     settings = {"steps": 6, "epochs": 3, "core_bp": 4096, "batch_size": 2, "warmup": 2} | settings
     config = recipe(validation_depths=(samples[0].depth / 10,), **settings)
-    how = {"out": out, "resume": resume, "overwrite": overwrite, "progress": False, "accelerator": accelerator}
+    how = {"out": out, "resume": resume, "overwrite": overwrite, "progress": progress, "accelerator": accelerator}
     return fit(architecture(), samples[:1], samples[1:], config=config, **how)
 
 
@@ -265,18 +274,19 @@ def test_paper_recipe_trains_the_published_network(samples):
     assert "auroc_5M" in result.history
 
 
-def test_loss_of_nan_stops_and_keeps_the_last_good_weights(samples, monkeypatch, caplog):
+def test_loss_of_nan_stops_and_keeps_the_last_good_weights(samples, monkeypatch, caplog, capsys):
     loss = _module.LOSSES["poisson"]
 
     def poisoned(signal, logit, batch):
         value, terms = loss(signal, logit, batch)
         poisoned.calls += 1
-        return (value * float("nan") if poisoned.calls > 3 else value), terms
+        return (value * float("nan") if poisoned.calls > 9 else value), terms
 
     poisoned.calls = 0
     monkeypatch.setitem(_module.LOSSES, "poisson", poisoned)
-    result = run(samples)
-    assert "nan at update 3" in result.stopped
+    result = run(samples, steps=12, progress=True)
+    assert "nan at update 9" in result.stopped
+    assert re.search(r"9/12 .*loss=\d", capsys.readouterr().err)
     assert "last good weights" in caplog.text
     assert all(torch.isfinite(value).all() for value in weights(result).values())
 
