@@ -19,7 +19,7 @@ app = typer.Typer(
     help="Denoised base-resolution tracks and peaks of groups of cells, from scATAC-seq fragments.",
     epilog=(
         "Exit codes: 0 done, 1 a problem with the input, 2 wrong usage, 70 a fault of the program, "
-        "130 stopped (Ctrl-C), 143 stopped by SIGTERM. --debug shows tracebacks."
+        "129 stopped by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM. --debug shows tracebacks."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -284,4 +284,5 @@ def run(arguments: Sequence[str] | None = None) -> None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the rest of the process
     if not sys.stderr.isatty():  # progress bars go to a log, which they would fill
         os.environ.setdefault("TQDM_MININTERVAL", "30")
+        os.environ.setdefault("TQDM_MAXINTERVAL", "60")  # else bars are shown again after ten seconds, unchanged
     app(args=arguments, prog_name="scatacworks")

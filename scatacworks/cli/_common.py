@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 DEBUG = "SCATACWORKS_DEBUG"
-FAILED, BROKEN, INTERRUPTED, TERMINATED = 1, 70, 130, 143
+FAILED, BROKEN, HUNG_UP, INTERRUPTED, TERMINATED = 1, 70, 129, 130, 143
+_STOPS = {signal.SIGTERM: TERMINATED} | ({signal.SIGHUP: HUNG_UP} if hasattr(signal, "SIGHUP") else {})  # not Windows
 _SAME = (
     *("genome", "malformed", "regions", "prior", "prior_weight", "min_cells", "device", "n_jobs", "batch_size"),
     *("noisy", "draw", "validation", "holdout", "resume", "overwrite", "devices", "extra", "target", "peaks"),
@@ -85,7 +86,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings(), _terminable() as terminated, _hooks():
+        with warnings.catch_warnings(), _stoppable() as stops, _hooks(stops):
             warnings.simplefilter("default")
             warnings.showwarning = _show_warning
             _QUIET.set(bool(kwargs.get("quiet", False)))
@@ -94,7 +95,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
                 function(*args, **kwargs)
             except KeyboardInterrupt:
                 warn("Stopped. Files that were finished are kept; no half-written one is left.")
-                raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
+                raise typer.Exit(_STOPS[stops[0]] if stops else INTERRUPTED) from None
             except BrokenPipeError:
                 sys.stdout = None  # whoever read has gone
                 raise typer.Exit(FAILED) from None
@@ -111,36 +112,45 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _terminable() -> Iterator[list[int]]:
-    """Take SIGTERM, by which schedulers and containers stop a task, like Ctrl-C; whether it came is in the list."""
+def _stoppable() -> Iterator[list[int]]:
+    """Take SIGTERM, of schedulers and containers, and SIGHUP, of a closed terminal, like Ctrl-C; yield which came.
+
+    What is ignored stays so, such as SIGHUP under `nohup`.
+    """
     came: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
         came.append(number)
-        raise KeyboardInterrupt
+        if len(came) == 1:  # a shell that is closed sends it twice; the second must not stop what cleans up
+            raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
-        yield came
-        return
-    usual = signal.signal(signal.SIGTERM, stop)
+    in_main = threading.current_thread() is threading.main_thread()  # elsewhere Python allows no handlers
+    usual = {number: signal.getsignal(number) for number in _STOPS if in_main}
+    usual = {number: handler for number, handler in usual.items() if handler != signal.SIG_IGN}
+    for number in usual:
+        signal.signal(number, stop)
     try:
         yield came
     finally:
-        signal.signal(signal.SIGTERM, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def _hooks() -> Iterator[None]:
+def _hooks(stops: list[int]) -> Iterator[None]:
     """Take care of errors that Python cannot raise, those in finalisers, while a command runs.
 
-    A Ctrl-C that falls into one (compiled modules have many) would be lost and is repeated. On a full disk, HDF5 says
-    so again for each of its open objects; that is kept quiet, as the error itself is raised and told once.
+    A Ctrl-C, or one of the other `stops`, that falls into one (compiled modules have many) would be lost and is
+    repeated. On a full disk, HDF5 says so again for each of its open objects; that is kept quiet, as the error itself
+    is raised and told once.
     """
     usual, usual_print = sys.unraisablehook, sys.excepthook
 
     def unraisable(args: sys.UnraisableHookArgs) -> None:
         if issubclass(args.exc_type, KeyboardInterrupt):
-            threading.Timer(0.05, _thread.interrupt_main).start()  # not from here: an exception in a hook is lost too
+            again = [*stops, signal.SIGINT][:1]
+            stops.clear()
+            threading.Timer(0.05, _thread.interrupt_main, again).start()  # not from here: a hook loses exceptions too
         elif not _repeated(args.exc_value):
             usual(args)
 

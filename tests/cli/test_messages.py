@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from scatacworks._files import atomic_path
 from scatacworks._logging import logger
-from scatacworks.cli._common import FAILED, INTERRUPTED, TERMINATED, guarded, in_options
+from scatacworks.cli._common import FAILED, HUNG_UP, INTERRUPTED, TERMINATED, guarded, in_options
 
 
 class _Loses:
@@ -24,6 +24,16 @@ class _Loses:
 
     def __del__(self):
         raise KeyboardInterrupt
+
+
+class _Stops:
+    """Likewise, where a signal comes."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
 
 
 @pytest.fixture
@@ -49,29 +59,66 @@ def test_an_interrupt_lost_in_a_finaliser_still_stops(capsys):
     assert "Stopped" in capsys.readouterr().err
 
 
-@pytest.fixture
-def deaf():
-    """Be deaf to SIGTERM, as long as nobody listens."""
-    usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGTERM, usual)
+def unheard(*_):
+    """Do nothing about a signal that nobody listens to."""
 
 
-@pytest.mark.usefixtures("deaf")
-def test_a_scheduler_stops_a_run_as_ctrl_c_does(capsys, tmp_path):
+@pytest.fixture(
+    params=["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.skipif(sys.platform == "win32", reason="not there"))]
+)
+def stop(request):
+    """What stops a program, not heard as long as nobody listens."""
+    number = getattr(signal, request.param)
+    usual = signal.signal(number, unheard)
+    yield number
+    signal.signal(number, usual)
+
+
+def test_schedulers_and_terminals_stop_a_run_as_ctrl_c_does(stop, capsys, tmp_path):
     @guarded
     def command():
         with atomic_path(tmp_path / "out.bw") as aside:
             aside.write_text("half")
-            signal.raise_signal(signal.SIGTERM)
-            aside.write_text("whole")
+            try:
+                signal.raise_signal(stop)
+                aside.write_text("whole")
+            finally:
+                signal.raise_signal(stop)  # once more, as from a shell that ends
+                (tmp_path / "cleaned").touch()
 
     with pytest.raises(typer.Exit) as end:
         command()
-    assert end.value.exit_code == TERMINATED
+    assert end.value.exit_code == (TERMINATED if stop == signal.SIGTERM else HUNG_UP)
     assert "Stopped" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # again
+    assert [path.name for path in tmp_path.iterdir()] == ["cleaned"]
+    assert signal.getsignal(stop) is unheard  # again
+
+
+def test_a_stop_lost_in_a_finaliser_is_one_where_ctrl_c_is_ignored(stop):
+    @guarded
+    def command():
+        thing = _Stops(stop)
+        del thing
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
+    try:
+        with pytest.raises(typer.Exit) as end:
+            command()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert end.value.exit_code == (TERMINATED if stop == signal.SIGTERM else HUNG_UP)
+
+
+def test_what_is_ignored_stays_ignored(stop):
+    @guarded
+    def command():
+        signal.raise_signal(stop)
+
+    signal.signal(stop, signal.SIG_IGN)  # as nohup does
+    command()
+    assert signal.getsignal(stop) == signal.SIG_IGN
 
 
 class _Repeats:
@@ -188,7 +235,8 @@ try:
     main(["--version"])
 except SystemExit:
     from tqdm.auto import tqdm
-    print(tqdm([]).mininterval)
+    bar = tqdm([])
+    print(min(bar.mininterval, bar.maxinterval))
 """
 
 
