@@ -27,6 +27,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def path(text: str) -> Path:
+    """Take a path to write to; an empty one, as of a shell variable that is not set, would be the current folder."""
+    if not str(text):
+        msg = "it is empty; expected a path, such as . for the current folder."
+        raise typer.BadParameter(msg)
+    return Path(text)
+
+
+_OUTPUT = {"parser": path}  # whose name the help shows
 Device = Annotated[
     str | None, typer.Option(help="Torch device, such as cpu or cuda:0; by default a GPU if there is one.")
 ]
@@ -64,7 +74,7 @@ def denoise(  # noqa: PLR0913 - one for each option
     fragments: Annotated[
         Path, typer.Argument(help="Fragment file, or an .h5ad or .h5mu file that knows its fragments.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    out: Annotated[Path, typer.Option("--out", "-o", **_OUTPUT, help="Folder for the results.")],
     groups: Annotated[
         Path | None, typer.Option(help="Groups of cells: TSV or CSV with barcodes and a group column, or an .h5ad.")
     ] = None,
@@ -92,7 +102,8 @@ def denoise(  # noqa: PLR0913 - one for each option
     prior_weight: Annotated[float, typer.Option(min=0, max=1, help="How far the prior corrects; 0: not at all.")] = 1,
     extra: Extra = None,
     path: Annotated[
-        Path | None, typer.Option(help="Keep the denoised tracks in this zarr store; a stopped run then goes on.")
+        Path | None,
+        typer.Option(**_OUTPUT, help="Keep the denoised tracks in this zarr store; a stopped run then goes on."),
     ] = None,
     tracks_only: Annotated[
         bool,
@@ -150,7 +161,9 @@ def peaks(
     source: Annotated[
         Path, typer.Argument(help="An .h5ad of `scatacworks denoise`, or a bigWig file or a folder of them.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A .bed or .narrowPeak file (also .gz), or a folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", **_OUTPUT, help="A .bed or .narrowPeak file (also .gz), or a folder.")
+    ],
     threshold: Threshold = 0.5,
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
@@ -177,7 +190,7 @@ def train(  # noqa: PLR0913 - one for each option
         Path,
         typer.Argument(help="An .h5ad or .h5mu of `scatacworks denoise`, its groups being deep samples; or a bigWig."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoint, history and model.")],
+    out: Annotated[Path, typer.Option("--out", "-o", **_OUTPUT, help="Folder for checkpoint, history and model.")],
     group: Groups = None,
     noisy: Annotated[Path | None, typer.Option(help="The same groups, really shallow: .h5ad, .h5mu or bigWig.")] = None,
     bigwig: Annotated[
@@ -239,7 +252,9 @@ def train(  # noqa: PLR0913 - one for each option
 @guarded
 def demo(
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("scatacworks_demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", **_OUTPUT, help="Folder for the results.")] = Path(
+        "scatacworks_demo"
+    ),
     device: Device = None,
     n_jobs: Jobs = None,
     quiet: Quiet = False,

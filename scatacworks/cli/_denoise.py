@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata
-from scatacworks._files import atomic_path, require_file, require_place, require_writable
+from scatacworks._files import atomic_path, require_file, require_replaceable, require_writable
 from scatacworks.cli._common import note, say, warn
 from scatacworks.cli._groups import open_anndata, read_groups
 from scatacworks.genome import Genome
@@ -95,6 +96,8 @@ def read(
         data, groupby = _from_anndata(fragments, groups, column, barcode_column)
         if genes is not None:
             atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))
+        if (own := genome_of(atac(data))) is not None:
+            check(settings, own, atac(data).uns)
         return data, groupby
     if genome is None:
         msg = "The genome of a fragment file must be given: --genome hg38, hg19, mm10, mm39 or a chromosome sizes file."
@@ -115,11 +118,11 @@ def read(
     return adata, groupby
 
 
-def check(settings: Settings, genome: Genome) -> None:
-    """Raise now what would otherwise be found only after the fragments are read: model, regions, places to show."""
+def check(settings: Settings, genome: Genome, uns: Mapping[str, Any] | None = None) -> None:
+    """Raise now what would otherwise be found only after the fragments are read: model, store, regions to show."""
     from scatacworks._regions import as_spans
     from scatacworks.models import load
-    from scatacworks.tl._denoising import _extra, _guidance
+    from scatacworks.tl._denoising import _extra, _guidance, _store
 
     network = load(settings.model)
     _extra.in_order(settings.extra, network)
@@ -129,11 +132,12 @@ def check(settings: Settings, genome: Genome) -> None:
     if settings.prior is not None:
         _guidance.check(network, settings.prior_weight)
         read_prior(settings, genome)
-    if settings.path is not None:
-        require_place(settings.path.parent)
+    if settings.path is not None and not (settings.path / _store.KNOWN_BY).exists():
+        require_replaceable(settings.path, _store.KNOWN_BY)
     try:
         if settings.regions is not None:
-            as_spans(settings.regions, genome)
+            with warnings.catch_warnings(action="ignore"):  # told when they are denoised
+                as_spans(settings.regions, genome, uns=uns)
         for place in settings.show:
             genome.region(place)
     except ValueError as error:

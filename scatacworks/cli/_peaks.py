@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._files import require_file
+from scatacworks._files import require_file, require_place
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata
 from scatacworks.io._bigwig import SUFFIXES
+from scatacworks.io._peaks import target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,8 @@ def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None
             "(.bw, .bigWig) or a folder of them. For fragments, `scatacworks denoise` makes tracks and their peaks."
         )
         raise ValueError(msg)
+    _, _, is_file = target(out)
+    require_place(out.parent if is_file else out)
     if source.suffix.lower() in (".h5ad", ".h5mu"):
         data = open_anndata(source)
     else:

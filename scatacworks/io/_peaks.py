@@ -100,7 +100,7 @@ def write_peaks(
     _require_filled(table)
     names = _groups_of(table, groups)
     path = Path(path).expanduser()
-    format, compress, is_file = _target(path, format, compress=compress)
+    format, compress, is_file = target(path, format, compress=compress)
     top = top_height(table)
     if is_file:
         if names is not None:
@@ -162,7 +162,7 @@ def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] |
     return names
 
 
-def _target(path: Path, format: str | None, *, compress: bool | None) -> tuple[Format, bool, bool]:
+def target(path: Path, format: str | None = None, *, compress: bool | None = None) -> tuple[Format, bool, bool]:
     """Return the format, whether to compress, and whether `path` is a file (it has one of the known suffixes)."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     zipped = suffixes[-1:] in ([".gz"], [".bgz"])

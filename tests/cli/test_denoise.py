@@ -134,13 +134,15 @@ def test_genes_of_a_genome_of_ones_own_can_be_named(call, inputs, model, tmp_pat
     assert adata.uns["reference_genes"]["name"].tolist() == ["Alpha"]
 
 
-def test_an_h5ad_and_a_region_are_taken(call, result, model, tmp_path):
+def test_an_h5ad_and_regions_are_taken(call, result, model, tmp_path):
+    (tmp_path / "regions.bed").write_text("chr1\t7999\t18000\nchr9\t1\t2\n")
     code, out, err = call(
         *("denoise", result / "scatacworks.h5ad", "--groups-column", "cell_type", "--out", tmp_path / "again"),
-        *("--model", model, "--regions", "chr1:8000-18000", "--bigwig", "denoised", "--group", "B"),
+        *("--model", model, "--regions", tmp_path / "regions.bed", "--bigwig", "denoised", "--group", "B"),
         *("--show", "chr1:9000-12000", "--path", tmp_path / "store"),
     )
     assert code == 0, err
+    assert err.count("that toy lacks (chr9); they are left out") == 1
     assert [path.name for path in (tmp_path / "again" / "bigwig").iterdir()] == ["B.denoised.bw"]
     assert "Written to" in out
     assert (tmp_path / "store").is_dir()
@@ -202,6 +204,42 @@ def test_problems_with_the_input_are_one_sentence(*, call, inputs, model, tmp_pa
     assert len(errors) == 1
     assert not (tmp_path / "out").exists()
     assert "fragments of" not in err or "group" in change  # all but the groups is known before the fragments are read
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "code", "message"),
+    [
+        ("peaks", {"out": "p.txt"}, 1, "is neither .bed nor .narrowPeak"),
+        ("peaks", {"out": "occupied/p.bed"}, 1, "is a file"),
+        ("peaks", {"out": "occupied/p"}, 1, "is a file"),
+        ("denoise", {"out": "out", "path": "occupied"}, 1, "is a file"),
+        ("denoise", {"out": "out", "path": "."}, 1, "is a folder with something else in it"),
+        ("denoise", {"out": "out", "model": "none"}, 1, "none"),
+        ("denoise", {"out": None}, 2, "it is empty"),
+        ("denoise", {"out": "out", "path": None}, 2, "it is empty"),
+        ("peaks", {"out": None}, 2, "it is empty"),
+        ("train", {"out": None}, 2, "it is empty"),
+        ("demo", {"out": None}, 2, "it is empty"),
+    ],
+)
+def test_places_for_results_are_looked_at_before_the_work(
+    *, call, result, tmp_path, monkeypatch, command, options, code, message
+):
+    for module, name in (
+        (sca.pp, "pseudobulk"),
+        (sca.tl, "call_peaks"),
+        (sca.tl, "train"),
+        (sca.datasets, "pbmc_windows"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work"))
+    (tmp_path / "occupied").write_text("")
+    options = {name: "" if value is None else tmp_path / value for name, value in options.items()}
+    arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
+    source = [] if command == "demo" else [result / "scatacworks.h5ad"]
+    column = ["--groups-column", "cell_type"] if command == "denoise" else []
+    ended, _, err = call(command, *source, *column, *arguments)
+    assert (ended, message in " ".join(err.split())) == (code, True), err
+    assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
 
 
 def test_the_batch_size_reaches_the_network(call, inputs, model, tmp_path, monkeypatch):
