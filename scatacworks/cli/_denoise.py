@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -91,6 +92,7 @@ def read(
     if settings.tracks_only and settings.path is None:
         msg = "--tracks-only needs --path, the store that runs of the same command fill together."
         raise ValueError(msg)
+    _require_text(fragments, settings.model, settings.prior, settings.path)
     require_writable(settings.out)
     if fragments.suffix.lower() in (".h5ad", ".h5mu"):
         data, groupby = _from_anndata(fragments, groups, column, barcode_column)
@@ -116,6 +118,19 @@ def read(
     groupby = str(table.columns[0])
     adata.obs[groupby] = adata.obs[groupby].astype("category")
     return adata, groupby
+
+
+def _require_text(*names: Path | str | None) -> None:
+    """Refuse names of files that are bytes of another encoding: an .h5ad, which keeps them, has no form for these."""
+    for name in filter(None, names):
+        try:
+            str(name).encode()
+        except UnicodeEncodeError as error:
+            msg = (
+                f"{str(name)!r} has letters that are not of this system's encoding ({sys.getfilesystemencoding()}), so "
+                "that results cannot name it. Rename it, or set LC_ALL=C.UTF-8 where names are UTF-8."
+            )
+            raise ValueError(msg) from error
 
 
 def check(settings: Settings, genome: Genome, uns: Mapping[str, Any] | None = None) -> None:

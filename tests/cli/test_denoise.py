@@ -182,6 +182,8 @@ def test_a_helper_fills_the_store_and_writes_nothing_else(call, inputs, model, r
         ({"out": "occupied"}, "is a file"),
         ({"show": "chr1:90000-91000"}, "not within chr1"),
         ({"regions": "none.bed"}, "none.bed does not exist"),
+        ({"fragments": "fr\udce9.tsv"}, r"fr\udce9.tsv' has letters that are not of this system's encoding"),
+        ({"path": "fr\udce9"}, r"fr\udce9' has letters"),
     ],
 )
 def test_problems_with_the_input_are_one_sentence(*, call, inputs, model, tmp_path, change, message):
