@@ -33,7 +33,8 @@ def bin_edges(region: Region) -> np.ndarray:
 
 def draw_area(ax: Axes, edges: np.ndarray, values: np.ndarray, color: str) -> None:
     """Fill a step function down to zero; unknown values (NaN) leave a gap."""
-    steps = np.append(values, values[-1:])
+    starts = np.flatnonzero(np.diff(values, prepend=np.nan) != 0)  # where it changes: files of vectors stay small
+    edges, steps = np.append(edges[starts], edges[-1]), np.append(values[starts], values[-1:])
     ax.fill_between(edges, steps, step="post", color=color, linewidth=0, alpha=0.9)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
 
 import anndata
 import matplotlib.pyplot as plt
@@ -146,12 +145,20 @@ def test_wide_regions_show_the_maximum_of_bins(adata, layer):
     key, factor = {"raw": ("pseudobulk", 2.0), "denoised": ("denoised", 1.0)}[layer]
     values = factor * sca.get.track(adata, "A", region, key=key)
     figure = sca.pl.tracks(adata, region, groups=["A"], layers=[layer], genes=False, show=False)
-    drawn = figure.axes[0].collections[0].get_paths()[0].vertices
-    for a, b in pairwise(edges):
-        inside = (drawn[:, 0] >= a) & (drawn[:, 0] <= b)
-        assert drawn[inside, 1].max() >= values[a - 5 : b - 5].max()
+    drawn = figure.axes[0].collections[0].get_paths()[0]
+    middles, highest = (edges[:-1] + edges[1:]) / 2, np.maximum.reduceat(values, edges[:-1] - 5)
+    for share, filled in ((0.99, highest > 0), (1.01, np.zeros(len(highest), bool))):
+        np.testing.assert_array_equal(drawn.contains_points(np.column_stack([middles, share * highest + 1e-9])), filled)
     assert np.ptp(values) > 0
-    assert drawn[:, 1].max() == values.max()
+    assert drawn.vertices[:, 1].max() == values.max()
+
+
+def test_lines_have_points_only_where_they_change(adata):
+    figure = sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], layers=["denoised"], genes=False, show=False)
+    (drawn,) = figure.axes[0].collections[0].get_paths()
+    assert np.unique(drawn.vertices, axis=0).tolist() == [
+        [500, 0], [1_000, 0], [1_000, 40], [1_500, 0], [1_500, 40], [2_500, 0],
+    ]  # fmt: skip
 
 
 def test_a_peak_of_one_bin_is_seen_in_the_strip_of_a_chromosome():
