@@ -325,6 +325,8 @@ def _make_anndata(
     if genome.has_own_genes:
         adata.uns[_keys.REFERENCE_GENES] = genome.genes
     provenance = {**params, "grouped": bool(report.sorted), **report.to_dict(), "version": __version__}
+    sizes = {sample: Path(one).stat().st_size for sample, one in _absolute(files).items()}
+    provenance["n_bytes"] = sizes if isinstance(files, Mapping) else sizes[None]
     provenance["n_barcodes_left_out"] = sum(one.n_dropped for one in counted)
     adata.uns[_keys.PROVENANCE] = {_keys.GENOME: genome.name, _keys.FRAGMENTS: provenance}
     return adata

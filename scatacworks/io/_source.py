@@ -17,6 +17,7 @@ from scatacworks import _anndata, _keys, _threads
 from scatacworks._anndata import genome_of
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
+from scatacworks._logging import logger
 from scatacworks._numba import njit
 from scatacworks.genome import Genome
 from scatacworks.io._barcodes import explain_no_match, join_names, split_names
@@ -365,11 +366,25 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
         "malformed": str(stored.get("malformed", "error")) if options["malformed"] == "error" else options["malformed"],
         "grouped": stored.get("grouped") if options["grouped"] is None else options["grouped"],
     }
+    _warn_if_replaced(files[_keys.FRAGMENTS], stored.get("n_bytes"))
     try:
         return _from_paths(files[_keys.FRAGMENTS], genome, names if cells is None else cells, options)
     except FileNotFoundError as error:
         msg = f"{error} Where it has moved, give its place in .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}]."
         raise FileNotFoundError(msg) from error
+
+
+def _warn_if_replaced(files: Any, sizes: Any) -> None:
+    """Say so where a file has another size than when its cells were read."""
+    files, sizes = (found if isinstance(found, Mapping) else {None: found} for found in (files, sizes))
+    for sample, size in sizes.items():
+        path = Path(files.get(sample) or "").expanduser()
+        if size is not None and path.is_file() and path.stat().st_size != int(size):
+            message = (
+                "%s has %s bytes; it had %s when its cells were read. Where its fragments are others by now, the "
+                "numbers in .obs are still those of the earlier ones: read it again with io.read_fragments."
+            )
+            logger.warning(message, path, f"{path.stat().st_size:,}", f"{int(size):,}")
 
 
 def _check_unique(cells: Sequence[str]) -> None:

@@ -71,6 +71,26 @@ def test_slots(path):
     assert adata.uns["scatacworks"]["fragments"]["n_lines"] == 6
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_file_that_was_replaced_is_told(path, tmp_path, caplog, several):
+    other = write(tmp_path / "other.tsv")
+    adata = read({"a": path, "b": other} if several else path)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    back = ad.read_h5ad(tmp_path / "cells.h5ad")
+    size = path.stat().st_size
+    moved = path.rename(tmp_path / "moved.tsv")
+    if several:
+        back.uns["files"]["fragments"]["a"] = str(moved)
+    else:
+        back.uns["files"]["fragments"] = str(moved)
+    rows_of(back)
+    assert "bytes" not in caplog.text
+    write(moved, [*ROWS, ("chrM", 5, 900, "TTTG-1", 1)])
+    rows_of(back)
+    assert f"moved.tsv has {moved.stat().st_size} bytes; it had {size} when its cells were read" in caplog.text
+    assert "other.tsv" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["h5ad", "zarr"])
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_survives_writing_and_reading_back(path, tmp_path, kind, in_memory):
