@@ -13,6 +13,7 @@ from scatacworks._arguments import real
 from scatacworks._depth import depths as measured_depths
 from scatacworks._depth import given_depths
 from scatacworks._logging import logger
+from scatacworks._membership import column_groups, groupby_of
 from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
 
@@ -90,6 +91,23 @@ def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:
     if deep.any():
         names = listed(cut_sites.groups[deep])
         logger.info("Deeper than the model's training and scaled down to its %.0f M cut sites: %s.", high / 1e6, names)
+
+
+def warn_if_other_cells(adata: AnnData, key: str) -> None:
+    """Say so where a group has more cells now than were counted; fewer are usual, in a selection of the cells."""
+    groupby, slot = groupby_of(adata, key), adata.uns[key]
+    if groupby not in adata.obs or "n_cells" not in slot:
+        return
+    codes, names = column_groups(adata.obs[groupby].astype("category"))
+    now = dict(zip(names, np.bincount(codes[codes >= 0], minlength=len(names)), strict=True))
+    counted = dict(zip(np.atleast_1d(slot["groups"]), np.atleast_1d(slot["n_cells"]), strict=True))
+    more = [f"{name!r} ({n:,}, now {now[name]:,})" for name, n in counted.items() if now.get(name, 0) > n]
+    if more:
+        msg = (
+            f".uns[{key!r}] was counted before there were as many cells in .obs[{groupby!r}], as where anndata.concat "
+            f"keeps the first object's (uns_merge=): {listed(more)}. Run pp.pseudobulk again."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 def warn_if_untouched(model: Model, cut_sites: Tracks, regions: Mapping[int, np.ndarray] | None) -> None:

@@ -169,7 +169,8 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     Warns
     -----
     UserWarning
-        If groups have no cut sites, or fewer than the model was trained on, or none has any within `regions`; if a
+        If groups have no cut sites, fewer than the model was trained on, or more cells by now than were counted, or
+        none has any within `regions`; if a
         channel of `extra` has no value on a whole chromosome.
         Deeper groups are scaled down to the deepest training depth. Also if a group seems to be in its own prior: by
         its name, or because one sample explains it nearly alone; and if a prior explains so little of the cut sites
@@ -196,6 +197,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     _inputs.check_convention(network, target.uns[key].get(_keys.PARAMS, {}), key)
     depths = _inputs.resolve_depth(target, key, cut_sites, depth)
     _inputs.warn_about(network, cut_sites, depths)
+    _inputs.warn_if_other_cells(target, key)
     wanted = None if regions is None else as_spans(regions, cut_sites.genome, uns=target.uns)
     _inputs.warn_if_untouched(network, cut_sites, wanted)
     how = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 
 import anndata as ad
 import numpy as np
@@ -51,6 +52,22 @@ def test_the_slot_holds_what_predict_returns(adata, model_file, network):
     assert params["extension"] == 100
     assert params["convention"] == "10x"
     assert params["version"] == sca.__version__
+
+
+def test_cells_that_were_not_counted_are_told(adata, model_file):
+    """As where anndata.concat keeps the pseudobulk of the first object; cells that were left out are no matter."""
+    slot = adata.uns["pseudobulk"]
+    slot["groups"], slot["n_cells"] = np.array(["B", "NK/T", "nothing"], dtype=object), np.array([3, 1, 0])
+    slot["params"]["groupby"] = "cell_type"
+    cells = pd.DataFrame({"cell_type": ["B", "B", "B", "NK/T"]}, index=list("abcd"))
+    counted = ad.AnnData(obs=cells, uns=adata.uns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for kept in (counted, counted[1:].copy(), counted[:3].copy()):
+            denoise(kept, model_file)
+    joined = ad.concat([counted, counted[:1]], index_unique="-", uns_merge="first")
+    with pytest.warns(UserWarning, match=r"\.obs\['cell_type'\], as where anndata.concat.*: 'B' \(3, now 4\)\. Run"):
+        denoise(joined, model_file)
 
 
 def test_copy_leaves_the_input_alone(adata, model_file):
