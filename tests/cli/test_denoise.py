@@ -195,7 +195,7 @@ def test_problems_with_the_input_are_one_sentence(*, call, inputs, model, tmp_pa
         "model": model,
         "out": tmp_path / "out",
     }
-    options |= {name: tmp_path / value if name == "out" else value for name, value in change.items()}
+    options |= {name: tmp_path / value if name in ("out", "path") else value for name, value in change.items()}
     fragments = options.pop("fragments")
     arguments = [text for name, value in options.items() if value is not None for text in (f"--{name}", value)]
     code, _, err = call("denoise", fragments, *arguments, "--quiet")
