@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from isal import isal_zlib
@@ -14,6 +14,7 @@ from scatacworks._core import bigwig_format as fmt
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
 
 _BEDGRAPH, _VARIABLE_STEP, _FIXED_STEP = 1, 2, 3
 _POINT = np.dtype([("start", "<u4"), ("value", "<f4")])
@@ -21,12 +22,12 @@ _SECTIONS_PER_TASK = 64
 
 
 class Reader:
-    """The runs of one bigWig file.
+    """The runs of one bigWig file, which is open only while it is read: macOS lets a process open 256 files.
 
     Parameters
     ----------
-    handle
-        Binary file opened for reading; it must stay open.
+    path
+        The file.
 
     Raises
     ------
@@ -34,51 +35,33 @@ class Reader:
         If it is not a bigWig file, or it is cut off.
     """
 
-    def __init__(self, handle: BinaryIO) -> None:
-        self._data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+    def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self._read_header()
+            self._read_header(self._map())
         except (struct.error, ValueError, UnicodeDecodeError) as error:
             msg = str(error) if str(error).startswith("it ") else "it is cut off or damaged"
             raise ValueError(msg) from error
 
-    def _read_header(self) -> None:
-        (magic,) = struct.unpack_from("<I", self._data, 0)
+    def _map(self) -> mmap.mmap:
+        with self._path.open("rb") as handle:
+            return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _read_header(self, data: mmap.mmap) -> None:
+        (magic,) = struct.unpack_from("<I", data, 0)
         if magic != fmt.MAGIC:
             swapped = int.from_bytes(magic.to_bytes(4, "little"), "big") == fmt.MAGIC
             msg = "it is written in big-endian order, which is not supported" if swapped else "it is not a bigWig file"
             raise ValueError(msg)
-        tree, _, index = struct.unpack_from("<QQQ", self._data, 8)
-        (buffer_bytes,) = struct.unpack_from("<I", self._data, 52)
+        tree, _, index = struct.unpack_from("<QQQ", data, 8)
+        (buffer_bytes,) = struct.unpack_from("<I", data, 52)
         self._compressed = buffer_bytes > 0
-        width = struct.unpack_from("<I", self._data, tree + 8)[0]
-        found = {code: (name, size) for name, code, size in self._chroms(tree + 32, width)}
+        width = struct.unpack_from("<I", data, tree + 8)[0]
+        found = {code: (name, size) for name, code, size in _chroms(data, tree + 32, width)}
         self.sizes: dict[str, int] = dict(found[code] for code in sorted(found))
         self._codes = {name: code for code, (name, _) in found.items()}
-        parts = list(self._leaves(index + 48))
+        parts = list(_leaves(data, index + 48))
         self._index = np.concatenate(parts) if parts else np.empty(0, fmt.LEAF)
-
-    def _node(self, offset: int, dtype_leaf: np.dtype, dtype_branch: np.dtype) -> tuple[bool, np.ndarray]:
-        is_leaf, _, count = struct.unpack_from("<BBH", self._data, offset)
-        dtype = dtype_leaf if is_leaf else dtype_branch
-        return bool(is_leaf), np.frombuffer(self._data, dtype, count, offset + 4)
-
-    def _chroms(self, offset: int, width: int) -> Iterator[tuple[str, int, int]]:
-        leaf = np.dtype([("name", f"S{width}"), ("code", "<u4"), ("size", "<u4")])
-        is_leaf, items = self._node(offset, leaf, np.dtype([("name", f"S{width}"), ("offset", "<u8")]))
-        for item in items:
-            if is_leaf:
-                yield item["name"].decode(), int(item["code"]), int(item["size"])
-            else:
-                yield from self._chroms(int(item["offset"]), width)
-
-    def _leaves(self, offset: int) -> Iterator[np.ndarray]:
-        is_leaf, items = self._node(offset, fmt.LEAF, fmt.BRANCH)
-        if is_leaf:
-            yield items.copy()
-            return
-        for child in items["offset"].tolist():
-            yield from self._leaves(child)
 
     def runs(self, chrom: str, *, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return starts (int32), lengths (int32) and values (float32) of one chromosome, as they are stored.
@@ -91,15 +74,16 @@ class Reader:
         code = self._codes[chrom]
         leaves = self._index[(self._index["chrom"] <= code) & (self._index["end_chrom"] >= code)]
         tasks = [leaves[i : i + _SECTIONS_PER_TASK] for i in range(0, len(leaves), _SECTIONS_PER_TASK)]
-        parts = [part for parts in pool.map(lambda task: self._sections(task, code), tasks) for part in parts]
+        data = self._map() if tasks else None
+        parts = [part for parts in pool.map(lambda task: self._sections(data, task, code), tasks) for part in parts]
         items = np.concatenate(parts) if parts else np.empty(0, fmt.ITEM)
         starts = items["start"].astype(np.int32)
         return starts, items["end"].astype(np.int32) - starts, items["value"].astype(np.float32)
 
-    def _sections(self, leaves: np.ndarray, code: int) -> list[np.ndarray]:
+    def _sections(self, data: mmap.mmap, leaves: np.ndarray, code: int) -> list[np.ndarray]:
         parts = []
         for offset, size in zip(leaves["offset"].tolist(), leaves["size"].tolist(), strict=True):
-            raw = self._data[offset : offset + size]
+            raw = data[offset : offset + size]
             try:
                 section = isal_zlib.decompress(raw) if self._compressed else raw
                 items = _items(section, code)
@@ -109,6 +93,31 @@ class Reader:
             if len(items):
                 parts.append(items)
         return parts
+
+
+def _node(data: mmap.mmap, offset: int, dtype_leaf: np.dtype, dtype_branch: np.dtype) -> tuple[bool, np.ndarray]:
+    is_leaf, _, count = struct.unpack_from("<BBH", data, offset)
+    dtype = dtype_leaf if is_leaf else dtype_branch
+    return bool(is_leaf), np.frombuffer(data, dtype, count, offset + 4)
+
+
+def _chroms(data: mmap.mmap, offset: int, width: int) -> Iterator[tuple[str, int, int]]:
+    leaf = np.dtype([("name", f"S{width}"), ("code", "<u4"), ("size", "<u4")])
+    is_leaf, items = _node(data, offset, leaf, np.dtype([("name", f"S{width}"), ("offset", "<u8")]))
+    for item in items:
+        if is_leaf:
+            yield item["name"].decode(), int(item["code"]), int(item["size"])
+        else:
+            yield from _chroms(data, int(item["offset"]), width)
+
+
+def _leaves(data: mmap.mmap, offset: int) -> Iterator[np.ndarray]:
+    is_leaf, items = _node(data, offset, fmt.LEAF, fmt.BRANCH)
+    if is_leaf:
+        yield items.copy()
+        return
+    for child in items["offset"].tolist():
+        yield from _leaves(data, child)
 
 
 def _items(section: bytes, code: int) -> np.ndarray:

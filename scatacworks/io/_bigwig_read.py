@@ -5,10 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -89,8 +88,7 @@ def read_complete(
     files = _group_files(path)
     tracks, names = _read(files, genome, None, refuse_nan=True, n_jobs=n_jobs, progress=progress)
     for group, file in files.items():
-        with file.open("rb") as handle:
-            sizes = _open(handle, file).sizes
+        sizes = _open(file).sizes
         for code, chrom in names[group].items():
             if sizes[chrom] != tracks.genome.lengths[code]:
                 msg = (
@@ -113,9 +111,8 @@ def _read(
     progress: bool,
 ) -> tuple[Tracks, dict[str, dict[int, str]]]:
     """Return the tracks, and the names of the chromosomes in every file."""
-    with ExitStack() as stack:
-        readers = {group: _open(stack.enter_context(file.open("rb")), file) for group, file in files.items()}
-        pool = stack.enter_context(ThreadPoolExecutor(_threads.resolve(n_jobs)))
+    readers = {group: _open(file) for group, file in files.items()}
+    with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
         genome = _genome_of(next(iter(readers.values())).sizes, genome)
         names = {group: _names_in(reader.sizes, genome, files[group]) for group, reader in readers.items()}
         chroms = [chroms] if isinstance(chroms, str) else chroms
@@ -143,9 +140,9 @@ def _group_files(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) 
     return files
 
 
-def _open(handle: BinaryIO, path: Path) -> Reader:
+def _open(path: Path) -> Reader:
     try:
-        return Reader(handle)
+        return Reader(path)
     except ValueError as error:
         msg = f"Cannot read {path}: {error}. Expected a bigWig file."
         raise ValueError(msg) from error

@@ -250,3 +250,15 @@ def test_one_chromosome_is_no_list_of_letters_and_a_list_no_file(tracks, tmp_pat
     assert len(one.runs(group, "chr1")[0]) == 0
     with pytest.raises(TypeError, match="path is a list; expected a bigWig file, a folder of them, or a dict"):
         sca.io.read_bigwig(list(files.values()))
+
+
+def test_more_files_than_a_process_may_open(tracks, tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    file = sca.io.write_bigwig(tracks, tmp_path / "one.bw", groups=["NK/T"], progress=False)["NK/T"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # what macOS allows by default
+    try:
+        read = sca.io.read_bigwig({str(i): file for i in range(300)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    np.testing.assert_array_equal(read.sums(), np.full(300, sca.io.read_bigwig(file).sums()[0]))
