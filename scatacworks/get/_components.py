@@ -199,8 +199,7 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
         }
     ).sort_values(["chrom", "start", "end"], kind="stable")
     with atomic_path(path) as aside:
-        bed.to_csv(
-            aside, sep="\t", header=False, index=False, compression="gzip" if str(path).endswith(".gz") else None
-        )
+        compression = "gzip" if str(path).endswith(".gz") else None
+        bed.to_csv(aside, sep="\t", header=False, index=False, lineterminator="\n", compression=compression)
     with atomic_path(f"{str(path).removesuffix('.gz').removesuffix('.bed')}.as") as aside:
         aside.write_text(_AUTOSQL)

@@ -203,7 +203,7 @@ def _write_chromosome(snps: pd.DataFrame, member: pd.DataFrame, paths: dict[str,
 def _write_gz(table: pd.DataFrame, path: Path) -> None:
     """Write a table, gzipped without a time stamp."""
     with atomic_path(path) as aside, aside.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as handle:
-        table.to_csv(handle, sep="\t", index=False)
+        table.to_csv(handle, sep="\t", index=False, lineterminator="\n")
 
 
 def _write_lists(
@@ -220,7 +220,7 @@ def _write_lists(
     for name, (chrom, start, end) in merged.items():
         table = pd.DataFrame({"chrom": np.array(chroms.chroms, dtype=object)[chrom], "start": start, "end": end})
         with atomic_path(paths["bed"] / f"{name}.bed") as aside:
-            table.to_csv(aside, sep="\t", header=False, index=False)
+            table.to_csv(aside, sep="\t", header=False, index=False, lineterminator="\n")
 
 
 def read_ldsc(results: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]) -> pd.DataFrame:

@@ -258,6 +258,7 @@ def _names(table: pd.DataFrame) -> list[str]:
 def _write(path: Path, lines: pd.DataFrame, *, compress: bool) -> None:
     form = {"sep": "\t", "header": lines.columns[0].startswith("#"), "index": False, "na_rep": _MISSING}
     form["quoting"] = QUOTE_NONE  # readers of BED take quotes for text
+    form["lineterminator"] = "\n"  # on Windows, too: readers of BED take the other sign for a part of the last column
     with atomic_path(path) as aside:
         if not compress:
             lines.to_csv(aside, **form)

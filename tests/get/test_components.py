@@ -47,11 +47,13 @@ def test_all_annotations_are_joined(index):
     assert "genes" not in index.var
 
 
-def test_bed_is_sorted_coloured_and_described(index, tmp_path):
+def test_bed_is_sorted_coloured_and_described(index, tmp_path, monkeypatch):
     index.uns["component_colors"] = ["#ff0000", "#00ff01"]
+    monkeypatch.setattr("os.linesep", "\r\n")  # as on Windows
     sca.get.components(index, bed=tmp_path / "e.bed")
     bed = pd.read_csv(tmp_path / "e.bed", sep="\t", header=None, dtype={3: str})
     assert bed.shape == (60, 15)
+    assert b"\r" not in (tmp_path / "e.bed").read_bytes()
     assert bed[0].tolist() == ["chr10"] * 30 + ["chr2"] * 30  # byte order, as bedToBigBed wants
     assert set(zip(bed[12], bed[8], strict=True)) == {("B", "255,0,0"), ("NK/T", "0,255,1")}
     row = bed[bed[3] == "2.3"].iloc[0]

@@ -34,7 +34,8 @@ def bim(tmp_path):
     return str(tmp_path / "ref.@.bim")
 
 
-def test_order_schema_and_membership_equal_brute_force(index, bim, tmp_path):
+def test_order_schema_and_membership_equal_brute_force(index, bim, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.linesep", "\r\n")  # as on Windows
     paths = write_ldsc(index, tmp_path / "out", bim=bim, genome="hg19")
     names = pd.read_csv(paths["names"], sep="\t").set_index("label")["name"]
     assert names.tolist() == ["Primitive_embryonic", "Stromal_A", "Stromal_A_2"]
@@ -56,6 +57,8 @@ def test_order_schema_and_membership_equal_brute_force(index, bim, tmp_path):
     assert all(line[1].split(",")[1].endswith("all_elements.") for line in lines)
     bed = pd.read_csv(paths["bed"] / "Stromal_A_2.bed", sep="\t", header=None)
     assert (bed[1].diff()[bed[0].eq(bed[0].shift())] > 0).all()
+    assert b"\r" not in (paths["bed"] / "Stromal_A_2.bed").read_bytes()
+    assert b"\r" not in gzip.decompress(Path(f"{paths['full']}.21.annot.gz").read_bytes())
 
 
 def test_files_of_labels_that_differ_in_case_are_apart_on_every_system(index, bim, tmp_path):

@@ -91,6 +91,15 @@ def test_compressed_files_can_be_indexed(adata, tmp_path):
     ]
 
 
+def test_lines_end_alike_on_every_system(adata, tmp_path, monkeypatch):
+    expected = [file.read_bytes() for file in sca.io.write_peaks(adata, tmp_path / "here").values()]
+    monkeypatch.setattr("os.linesep", "\r\n")
+    there = sca.io.write_peaks(adata, tmp_path / "there").values()
+    zipped = sca.io.write_peaks(adata, tmp_path / "zipped", compress=True).values()
+    assert [file.read_bytes() for file in there] == expected
+    assert [gzip.decompress(file.read_bytes()) for file in zipped] == expected
+
+
 def test_a_table_without_groups_is_written(tmp_path):
     path = sca.io.write_peaks(PEAKS[["chrom", "start", "end"]], tmp_path / "a.bed")["peaks"]
     assert path.read_text().splitlines()[1] == "chr2\t5\t45\tpeak_2\t0\t."
