@@ -211,6 +211,11 @@ def require_replaceable(folder: str | os.PathLike[str], holds: str) -> Path:
     return folder
 
 
+def visible(folder: Path) -> list[Path]:
+    """Return what is in a folder, in order, but for hidden files: macOS puts a `._name` beside what it copies."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def is_peak_file(path: str | os.PathLike[str]) -> bool:
     """Tell a file of peaks (BED, narrowPeak, broadPeak, compressed or not) by its name."""
     name = Path(path).name.lower().removesuffix(".gz").removesuffix(".bgz")

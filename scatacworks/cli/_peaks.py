@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._files import require_file, require_place
+from scatacworks._files import require_file, require_place, visible
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata
 from scatacworks.io._bigwig import SUFFIXES
@@ -55,7 +55,8 @@ def _read_bigwig(source: Path) -> Tracks:
     from scatacworks.io import read_bigwig
 
     ending = ".probability.bw"  # whose rest is the group's name
-    probabilities = sorted(source.glob(f"*{ending}")) if source.is_dir() else [source] * source.name.endswith(ending)
+    files = visible(source) if source.is_dir() else [source]
+    probabilities = [file for file in files if file.name.endswith(ending)]
     if source.is_dir() and probabilities:
         note(f"Peaks are called on the {len(probabilities)} files {source}/*.probability.bw.")
     return read_bigwig({file.name.removesuffix(ending): file for file in probabilities} or source)

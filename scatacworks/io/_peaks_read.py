@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scatacworks._files import is_peak_file, open_text, require_file
+from scatacworks._files import is_peak_file, open_text, require_file, visible
 from scatacworks._text import listed
 from scatacworks.genome import Genome
 
@@ -110,7 +110,7 @@ def files_of(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) -> d
     path = Path(path).expanduser()
     if not path.is_dir():
         return {path.name: path}
-    files = {_stem(file): file for file in sorted(path.iterdir()) if is_peak_file(file)}
+    files = {_stem(file): file for file in visible(path) if is_peak_file(file)}
     if not files:
         msg = f"There is no file of peaks (.bed, .narrowPeak, .broadPeak, also .gz) in the folder {path}."
         raise FileNotFoundError(msg)

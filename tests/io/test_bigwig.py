@@ -180,6 +180,12 @@ def test_original_files_of_both_suffixes_are_read(shared_data, tmp_path):
     assert tracks.sums()[0] == tracks.sums()[1] == pytest.approx(handle.header()["sumData"], rel=1e-6)
 
 
+def test_what_macos_leaves_beside_a_file_is_none_of_them(tracks, tmp_path):
+    sca.io.write_bigwig(tracks, tmp_path, progress=False)
+    (tmp_path / "._NK_T.bw").write_bytes(b"\0\5\x16\7")
+    assert set(sca.io.read_bigwig(tmp_path).groups) == {"NK_T", "B_cells_α"}
+
+
 def test_bad_input_is_explained(tracks, tmp_path):
     with pytest.raises(ValueError, match="one bigWig file but there are 2 groups"):
         sca.io.write_bigwig(tracks, tmp_path / "a.bw", progress=False)
