@@ -296,7 +296,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ[DEBUG] = "1"
     if sys.stderr is None:  # closed by who started this
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the rest of the process
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+    if hasattr(sys.stdout, "reconfigure"):  # names go to a file in the system's letters, of which Windows has few
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not sys.stderr.isatty():  # progress bars go to a log, which they would fill
         os.environ.setdefault("TQDM_MININTERVAL", "30")
         os.environ.setdefault("TQDM_MAXINTERVAL", "60")  # else bars are shown again after ten seconds, unchanged

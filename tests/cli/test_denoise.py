@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import anndata as ad
 import numpy as np
@@ -83,6 +86,13 @@ def test_peaks_of_a_folder_are_those_of_its_probabilities(call, result, tmp_path
         original = sca.io.read_peaks(result / "peaks" / f"{group}.narrowPeak")[["chrom", "start", "end"]]
         again = sca.io.read_peaks(tmp_path / f"{group}.narrowPeak")[["chrom", "start", "end"]]
         assert again.equals(original)
+
+
+def test_names_are_told_in_whatever_letters_the_output_has(result, tmp_path):
+    source = shutil.copy(result / "bigwig" / "B.probability.bw", tmp_path / "γδ.probability.bw")
+    command = [sys.executable, "-m", "scatacworks", "peaks", source, "--out", tmp_path / "out.bed"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True, check=False)
+    assert (done.returncode, b"peaks of \\u03b3\\u03b4: " in done.stdout) == (0, True), done.stderr
 
 
 def test_coverage_is_not_taken_for_a_probability(call, result, tmp_path):
