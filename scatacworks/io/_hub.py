@@ -196,7 +196,7 @@ def write_hub(
 def _free_folder(path: Path, genome: str) -> Path:
     """Return a folder that may be replaced: none, an empty one or an earlier hub."""
     if path.is_dir():
-        inside = {file.name for file in path.iterdir()}
+        inside = {file.name for file in path.iterdir()} - {".DS_Store"}  # macOS makes it where a folder is looked at
         if inside and (inside - {genome} != {"hub.txt", "genomes.txt"}):
             what = "a hub of another genome" if "hub.txt" in inside else f"something else than a hub of {genome}"
             msg = f"{path} holds {what}, which would be lost; delete it, or give another folder."

@@ -168,6 +168,7 @@ def test_an_earlier_hub_is_replaced_whole_and_nothing_else_is(tmp_path, monkeypa
             sca.io.write_hub(adata, path, progress=False)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
     assert [file.name for file in tmp_path.iterdir()] == ["hub"]
+    (path / ".DS_Store").touch()  # somebody looked at the folder, on a Mac
     sca.io.write_hub(adata, path, groups=["nothing"], progress=False)
     assert sorted(file.name for file in (path / "hg38").iterdir()) == ["signal_nothing.bw", "trackDb.txt"]
     with pytest.raises(FileExistsError, match="holds a hub of another genome, which would be lost; delete it"):
