@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST = 200  # bytes, which leaves room for what comes before and after
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # of Windows, whatever the ending
 
 
 def file_stems(names: Sequence[str]) -> list[str]:
@@ -19,7 +20,7 @@ def file_stems(names: Sequence[str]) -> list[str]:
         stem = re.sub(r"[\x00-\x1f<>:\"/\\|?*\s]+", "_", unicodedata.normalize("NFC", name)).strip("._")
         while len(stem.encode()) > _LONGEST:
             stem = stem[:-1]
-        stems.append(stem or "group")
+        stems.append(f"_{stem}" if _DEVICES.match(stem) else stem or "group")
     return _distinct(stems)
 
 

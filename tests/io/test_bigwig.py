@@ -166,6 +166,7 @@ def test_file_names_are_safe_unique_and_readable():
     assert stems[:4] == ["NK_T", "NK_T_2", "CD4+_naïve", "group"]
     assert len({stem.casefold() for stem in stems}) == len(names)
     assert all(len(stem.encode()) <= 210 and "/" not in stem for stem in stems)
+    assert file_stems(["CON", "aux.1", "Contr"]) == ["_CON", "_aux.1", "Contr"]  # Windows keeps the first two
 
 
 def test_original_files_of_both_suffixes_are_read(shared_data, tmp_path):
