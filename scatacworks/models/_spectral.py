@@ -103,8 +103,9 @@ class Workspace(threading.local):
         if key not in self.buffers:
             n = n_fft // 2 + 1
             shapes = (inputs, lanes, n), (n, inputs, lanes), (n, outputs, lanes), (outputs, lanes, n)
-            spectra = (torch.empty(shape, dtype=torch.complex64) for shape in shapes)
-            self.buffers[key] = (*spectra, torch.empty((outputs, lanes, n_fft)))
+            with torch.inference_mode(mode=False):  # else training could not write to them
+                spectra = (torch.empty(shape, dtype=torch.complex64) for shape in shapes)
+                self.buffers[key] = (*spectra, torch.empty((outputs, lanes, n_fft)))
         return self.buffers[key]
 
 

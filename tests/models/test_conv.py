@@ -68,6 +68,16 @@ def test_gradients_equal_those_of_the_direct_form_in_float64(method, length, dil
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_a_gradient_can_follow_inference_in_the_same_thread():
+    x, weight = torch.randn(1, 7, 900), torch.randn(5, 7, 21, requires_grad=True)  # a shape of no other test
+    with torch.inference_mode():
+        expected = conv.fft(x, weight, None, 4).numpy().copy()
+    out = conv.fft(x, weight, None, 4)
+    np.testing.assert_array_equal(out.detach().numpy(), expected)
+    out.sum().backward()
+    assert weight.grad.abs().sum() > 0
+
+
 def test_the_choice_depends_on_shape_and_device():
     weight = torch.empty(15, 15, 51)
     assert conv.choose(torch.empty(1, 15, 60_000), weight, 8) == "fft"
