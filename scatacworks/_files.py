@@ -127,7 +127,7 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
     folder = path.with_name(f".{path.name}.unfinished")
     note, text = folder / "parameters.json", json.dumps(description, sort_keys=True)
     if note.exists():
-        stored, now = json.loads(note.read_text()), json.loads(text)
+        stored, now = json.loads(note.read_text(encoding="utf-8")), json.loads(text)
         if other := [name for name in {**now, **stored} if stored.get(name) != now.get(name)]:
             msg = (
                 f"{folder} holds unfinished work of a run that differs in {', '.join(other)}. Repeat that run to "
@@ -137,7 +137,7 @@ def unfinished_folder(path: Path, description: Mapping[str, Any]) -> Path:
         return folder
     require_writable(folder)
     with atomic_path(note) as aside:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
     return folder
 
 

@@ -364,7 +364,7 @@ class Genome:
 
 def built_in_sizes() -> dict[str, dict[str, int]]:
     """Return the chromosome sizes of the built-in assemblies."""
-    return json.loads((resources.files("scatacworks") / "_data" / "chrom_sizes.json").read_text())
+    return json.loads((resources.files("scatacworks") / "_data" / "chrom_sizes.json").read_text(encoding="utf-8"))
 
 
 def guess_assembly(sizes: Mapping[str, int]) -> str | None:

@@ -202,4 +202,4 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
         compression = "gzip" if str(path).endswith(".gz") else None
         bed.to_csv(aside, sep="\t", header=False, index=False, lineterminator="\n", compression=compression)
     with atomic_path(f"{str(path).removesuffix('.gz').removesuffix('.bed')}.as") as aside:
-        aside.write_text(_AUTOSQL)
+        aside.write_text(_AUTOSQL, encoding="utf-8")

@@ -213,7 +213,7 @@ def _write_lists(
     control = f"{paths['cts']}.{_ALL}."
     lines = [f"{safe[label]}\t{paths['cts']}.{safe[label]}.,{control}\n" for label in labels]
     with atomic_path(paths["ldcts"]) as aside:
-        aside.write_text("".join(lines))
+        aside.write_text("".join(lines), encoding="utf-8")
     with atomic_path(paths["names"]) as aside:
         pd.DataFrame({"label": labels, "name": [safe[label] for label in labels]}).to_csv(aside, sep="\t", index=False)
     require_writable(paths["bed"])

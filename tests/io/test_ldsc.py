@@ -36,7 +36,9 @@ def bim(tmp_path):
 
 def test_order_schema_and_membership_equal_brute_force(index, bim, tmp_path, monkeypatch):
     monkeypatch.setattr("os.linesep", "\r\n")  # as on Windows
-    paths = write_ldsc(index, tmp_path / "out", bim=bim, genome="hg19")
+    write = Path.write_text
+    monkeypatch.setattr(Path, "write_text", lambda path, text, encoding="cp1252": write(path, text, encoding))
+    paths = write_ldsc(index, tmp_path / "Łódź", bim=bim, genome="hg19")
     names = pd.read_csv(paths["names"], sep="\t").set_index("label")["name"]
     assert names.tolist() == ["Primitive_embryonic", "Stromal_A", "Stromal_A_2"]
     for chrom in (21, 22):
@@ -52,7 +54,7 @@ def test_order_schema_and_membership_equal_brute_force(index, bim, tmp_path, mon
             assert full[name].tolist() == expected
             single = pd.read_csv(f"{paths['cts']}.{name}.{chrom}.annot.gz", sep="\t")
             assert single[name].tolist() == expected
-    lines = [line.split("\t") for line in paths["ldcts"].read_text().splitlines()]
+    lines = [line.split("\t") for line in paths["ldcts"].read_text("utf-8").splitlines()]
     assert [line[0] for line in lines] == names.tolist()
     assert all(line[1].split(",")[1].endswith("all_elements.") for line in lines)
     bed = pd.read_csv(paths["bed"] / "Stromal_A_2.bed", sep="\t", header=None)

@@ -72,7 +72,7 @@ class Parts:
     def is_finished(self) -> bool:
         """Whether the store holds the result of this very run."""
         try:
-            return (self.path / _DIGEST).read_text() == self._digest
+            return (self.path / _DIGEST).read_text(encoding="utf-8") == self._digest
         except (FileNotFoundError, NotADirectoryError):
             return False
 
@@ -161,7 +161,7 @@ class Parts:
 
     def sign(self, store: Path) -> None:
         """Note in a store what decided it, so that a repeated call finds it finished."""
-        (store / _DIGEST).write_text(self._digest)
+        (store / _DIGEST).write_text(self._digest, encoding="utf-8")
 
     def remove_begun_stores(self) -> None:
         """Delete what processes that were killed while they wrote the store left of it."""
