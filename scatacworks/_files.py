@@ -190,7 +190,10 @@ def require_writable(folder: str | os.PathLike[str]) -> Path:
 def require_place(folder: str | os.PathLike[str]) -> Path:
     """Check, before long work, that `folder` can be written to or be made; nothing is made yet."""
     folder = Path(folder).expanduser()
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), None)
+    if there is None:  # a drive of Windows
+        msg = f"Cannot write into {folder}: there is no {folder.absolute().anchor}. Give another output folder."
+        raise FileNotFoundError(msg)
     if not there.is_dir():
         what = "it" if there == folder else there
         msg = f"Cannot write into {folder}: {what} is a file. Give another output folder."

@@ -180,6 +180,12 @@ def write_store(path):
         (aside / "data").write_text("new")
 
 
+def test_a_drive_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # on Windows, not even the root of it
+    with pytest.raises(FileNotFoundError, match=r"out: there is no /\. Give another output folder\.$"):
+        require_place(tmp_path / "out")
+
+
 def test_only_a_folder_of_the_same_kind_is_replaced(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "free", "free"):
