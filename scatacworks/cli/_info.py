@@ -44,16 +44,15 @@ def _installation() -> None:
 
     from scatacworks.genome import built_in_sizes
     from scatacworks.models import list_models
-    from scatacworks.models._engine import gpu_names, pick_device
+    from scatacworks.models._engine import gpu_names
 
-    others = "Apple's (MPS)" if pick_device(None).type == "mps" else "none (the CPU is used)"
     _lines(
         {
             "scatacworks": __version__,
             "Python": platform.python_version(),
             "torch": version("torch"),
             "anndata": version("anndata"),
-            "GPUs": ", ".join(gpu_names()) or others,
+            "GPUs": ", ".join(gpu_names()) or "none (the CPU is used)",
             "threads": _threads.resolve(),
             "genomes": ", ".join(built_in_sizes()),
             "models": ", ".join(_names(list_models())),

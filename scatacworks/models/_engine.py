@@ -25,7 +25,9 @@ def gpu_names() -> list[str]:
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """Return the device asked for; by default CUDA, else Apple's, where there is one, else the CPU.
+    """Return the device asked for; by default CUDA where there is one, else the CPU.
+
+    Apple's GPUs, on which nothing of this has been run, must be asked for (``"mps"``).
 
     Raises
     ------
@@ -33,9 +35,7 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         If the device is not at hand.
     """
     if device is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)

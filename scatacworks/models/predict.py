@@ -62,7 +62,7 @@ def predict(
         Chromosome code -> sorted, disjoint, half-open intervals, int64 `(n, 2)`; elsewhere the tracks are NaN. By
         default the nuclear genome; mitochondria and plastids are NaN then.
     device
-        Torch device; by default CUDA, else Apple's, where there is one, else the CPU.
+        Torch device; by default CUDA where there is one, else the CPU.
     batch_size
         Windows per call of the network; by default chosen by device.
     n_jobs

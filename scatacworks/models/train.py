@@ -21,7 +21,7 @@ from scatacworks._arguments import flag
 from scatacworks._files import atomic_path, remove_empty_folders, require_place
 from scatacworks._threads import torch_threads
 from scatacworks.models._description import differences
-from scatacworks.models._engine import explain_memory
+from scatacworks.models._engine import explain_memory, pick_device
 from scatacworks.models._recipes import TrainConfig, recipe
 from scatacworks.models.base import Model
 from scatacworks.models.checkpoint import LAST, TRAINED, architectures, load, save
@@ -118,7 +118,8 @@ def fit(
     seed
         Seed of all draws. The initial weights are the caller's.
     accelerator, devices, num_nodes, precision
-        Lightning's: ``"cpu"``, ``"gpu"``; number of devices and nodes; ``"bf16-mixed"`` and the like.
+        Lightning's: ``"cpu"``, ``"gpu"``, or ``"auto"``, which is CUDA where there is one, else the CPU; number of
+        devices and nodes; ``"bf16-mixed"`` and the like.
     tensorboard
         Also write TensorBoard logs to `out`.
     n_jobs
@@ -152,6 +153,7 @@ def fit(
         from scatacworks.models._module import TrainingModule
 
     module = TrainingModule(model, config, (train, validation or []), seed)
+    accelerator = pick_device(None).type if accelerator == "auto" else accelerator
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
     folder = None if out is None else Path(out).expanduser()
     last = None if folder is None else folder / LAST

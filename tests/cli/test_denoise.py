@@ -310,13 +310,6 @@ def test_info_and_models(call, result):
     assert call("models")[0] == 0
 
 
-def test_info_tells_of_an_apple_gpu_as_it_is_used_by_default(call, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
-    assert re.search(r"^GPUs +Apple's \(MPS\)$", call("info")[1], re.MULTILINE)
-
-
 def test_malformed_lines_can_be_left_out(call, inputs, model, tmp_path):
     broken = tmp_path / "broken.tsv"
     broken.write_text((inputs / "fragments.tsv").read_text() + "chr1\t90\t50\tACGT-1\t1\n")

@@ -55,7 +55,14 @@ def test_a_network_returns_home(new_unet):
 
 def test_the_device_is_picked():
     assert pick_device("cpu").type == "cpu"
-    assert pick_device(None).type in ("cpu", "cuda", "mps")
+    assert pick_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(("cuda", "expected"), [(False, "cpu"), (True, "cuda")])
+def test_an_apple_gpu_is_used_only_where_it_is_asked_for(monkeypatch, cuda, expected):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert pick_device(None).type == expected
 
 
 @pytest.mark.parametrize(
