@@ -31,6 +31,15 @@ def approximate_neighbors(points: np.ndarray, k: int, *, seed: int, n_jobs: int 
     return index.neighbor_graph[0][:, :k].astype(np.int64)
 
 
+def all_neighbors(points: np.ndarray, k: int, *, n_jobs: int | None = None) -> np.ndarray:
+    """Return the `k` nearest points of every point, approximately where there are more than 44,000; as above."""
+    if len(points) ** 2 > EXACT_UP_TO:
+        return approximate_neighbors(points, k, seed=0, n_jobs=n_jobs)
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points, return_distance=False)
+
+
 def with_themselves(found: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Return neighbours among which every point is: of equal points another may stand first. Changes `found`."""
     lacking = ~(found == own[:, None]).any(1)

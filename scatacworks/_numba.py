@@ -19,6 +19,9 @@ __all__ = ["njit"]
 
 _PATIENCE = 2.0  # seconds of compiling that pass without a word
 _KEPT = "Compiling kernels for this machine, which happens once per installation and takes a while."
+_OTHERS = (
+    "Compiling the search for neighbours of pynndescent, which takes a minute or so and is repeated in every process."
+)
 _NOT_KEPT = (
     "Compiling kernels for this machine, which takes a while and will be repeated in every run, as they can be kept "
     "neither beside the package nor in the user's cache folder: set NUMBA_CACHE_DIR to a folder that can be written to."
@@ -63,7 +66,8 @@ class Compiling(event.Listener):
 
     def __init__(self) -> None:
         self.is_kept = True
-        self.spent, self.since, self.n_open, self.told = 0.0, 0.0, 0, False
+        self.spent, self.since, self.n_open = 0.0, 0.0, 0
+        self.told: set[str] = set()  # of which libraries
 
     def on_start(self, found: event.Event) -> None:
         """Begin to count, at the outermost of functions that call each other."""
@@ -71,9 +75,10 @@ class Compiling(event.Listener):
         if self.n_open == 1:
             self.since = monotonic()
         now = self.spent + monotonic() - self.since
-        if now > _PATIENCE and not self.told and found.data["dispatcher"].__module__.startswith("scatacworks."):
-            self.told = True
-            msg = _KEPT if self.is_kept else _NOT_KEPT
+        library = found.data["dispatcher"].__module__.partition(".")[0]
+        if now > _PATIENCE and library in ("scatacworks", "pynndescent") and library not in self.told:
+            self.told.add(library)
+            msg = _OTHERS if library == "pynndescent" else _KEPT if self.is_kept else _NOT_KEPT
             # nothing is wrong, but Python shows no level below this one by itself
             logger.warning(msg, extra={"in_passing": True})
 

@@ -12,7 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of, in_memory, layer_names, matrix_of
-from scatacworks._neighbors import EXACT_UP_TO, approximate_neighbors, with_themselves
+from scatacworks._neighbors import all_neighbors, with_themselves
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -87,13 +87,7 @@ def smooth(
 
 def _averager(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:
     """Return cells × cells weights: 1 / n for the cell and its nearest others."""
-    if len(points) ** 2 <= EXACT_UP_TO:
-        from sklearn.neighbors import NearestNeighbors
-
-        found = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors(points, return_distance=False)
-    else:
-        found = approximate_neighbors(points, n_neighbors, seed=0)
-    found = with_themselves(found, np.arange(len(points)))
+    found = with_themselves(all_neighbors(points, n_neighbors), np.arange(len(points)))
     pointers = np.arange(0, found.size + 1, n_neighbors)
     return sparse.csr_matrix((np.ones(found.size), found.ravel(), pointers), (len(points), len(points)))
 

@@ -18,7 +18,7 @@ from scatacworks._core.deviations import deviations
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.random_walk import mutual_neighbors, random_walk
 from scatacworks._membership import column_groups
-from scatacworks._neighbors import approximate_neighbors
+from scatacworks._neighbors import all_neighbors
 from scatacworks.tl._annotation._elements import elements_of
 from scatacworks.tl._annotation._joins import variant_weights
 from scatacworks.tl._cells._counts import background_of, cell_counts
@@ -186,7 +186,7 @@ def trait_scores(
         steps = tqdm(range(n_permutations), desc="permutations", disable=not progress)
         result["groups"] = _groups(adata, z, names, groupby, permutations=steps, rng=rng)
     if points is not None:
-        graph = _graph(points, n_neighbors, rng, n_jobs)
+        graph = _graph(points, n_neighbors, n_jobs)
         with tqdm(total=n_permutations * z.shape[1], desc="random walks", disable=not progress) as bar:
             visits, p = _propagate(graph, z, restart, n_permutations=n_permutations, rng=rng, bar=bar)
         adata.obsm[f"{key_added}_propagated"], adata.obsm[f"{key_added}_p"] = table(visits), table(p)
@@ -238,16 +238,9 @@ def _groups(
     return table.set_index(table.index.astype(str))
 
 
-def _graph(points: np.ndarray, n_neighbors: int, rng: np.random.Generator, n_jobs: int | None) -> sparse.csr_matrix:
+def _graph(points: np.ndarray, n_neighbors: int, n_jobs: int | None) -> sparse.csr_matrix:
     """Return the graph of mutual nearest neighbours in an embedding."""
-    n_neighbors = min(n_neighbors, len(points) - 1)
-    if len(points) <= 5000:
-        from sklearn.neighbors import NearestNeighbors
-
-        found = NearestNeighbors(n_neighbors=n_neighbors + 1).fit(points).kneighbors(points, return_distance=False)
-    else:
-        found = approximate_neighbors(points, n_neighbors + 1, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
-    return mutual_neighbors(found)
+    return mutual_neighbors(all_neighbors(points, min(n_neighbors, len(points) - 1) + 1, n_jobs=n_jobs))
 
 
 def _propagate(
