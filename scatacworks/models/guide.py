@@ -215,4 +215,7 @@ def without_guide(model: BinnedUNet) -> BinnedUNet:
     plain = type(model)(dataclasses.replace(model.config, guide=False), dict(model.card))
     weights = model.state_dict()
     plain.load_state_dict({name: value for name, value in weights.items() if not name.startswith("guide.")})
+    trained = dict(model.named_parameters())
+    for name, parameter in plain.named_parameters():  # what is frozen stays so
+        parameter.requires_grad_(trained[name].requires_grad)
     return plain.train(model.training)

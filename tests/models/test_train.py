@@ -258,6 +258,17 @@ def test_a_name_that_is_no_network_tells_of_both_kinds():
         start(models.UNet)
 
 
+def test_what_is_frozen_stays_as_it_is(samples):
+    model = models.load("default")  # has a guide, which is left out
+    model.requires_grad_(requires_grad=False)
+    model.head.requires_grad_()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    network = start(model)
+    fit(network, samples[:1], config=recipe(steps=1, core_bp=1024, batch_size=1), progress=False)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"head.weight", "head.bias"}
+
+
 @pytest.mark.parametrize("architecture", [models.BinnedUNet, models.Gaussian, models.UNet])
 def test_every_architecture_trains_on_the_same_path(samples, architecture):
     result = run(samples, architecture=architecture, steps=1, epochs=1, core_bp=1024)
