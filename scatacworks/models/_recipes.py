@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from scatacworks._arguments import whole
+import numpy as np
+
+from scatacworks._arguments import flag, real, share, whole
 from scatacworks.models.data import DrawRules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Recipe = Literal["default", "paper"]
 _CHOICES = {
@@ -77,9 +83,17 @@ class TrainConfig:
     validation_depths: tuple[float, ...] = (2e5, 1e6, 5e6)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "validation_depths", tuple(self.validation_depths))
+        object.__setattr__(self, "validation_depths", _depths(self.validation_depths))
         for name in ("steps", "epochs", "batch_size"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
+        for name in ("warmup", "patience"):
+            object.__setattr__(self, name, whole(getattr(self, name), name, least=0))
+        for name in ("learning_rate", "weight_decay", "clip"):
+            if not 0 <= real(getattr(self, name), name) < math.inf:
+                msg = f"{name} is {getattr(self, name)}; expected a number from 0 on."
+                raise ValueError(msg)
+        share(self.average, "average")
+        flag(self.tiled, "tiled")
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 msg = f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, known))}."
@@ -90,6 +104,14 @@ class TrainConfig:
                 f"Give more steps, or at most {self.steps} epochs."
             )
             raise ValueError(msg)
+
+
+def _depths(given: Sequence[float]) -> tuple[float, ...]:
+    depths = tuple(given) if np.iterable(given) else (0,)
+    if not all(real(depth, "validation_depths") > 0 for depth in depths):
+        msg = f"validation_depths is {given!r}; expected cut sites per 3.1e9 bp, such as [2e5, 1e6]."
+        raise ValueError(msg)
+    return depths
 
 
 def recipe(name: Recipe = "default", **changes: object) -> TrainConfig:
@@ -119,8 +141,11 @@ def recipe(name: Recipe = "default", **changes: object) -> TrainConfig:
         raise ValueError(msg)
     config = TrainConfig() if name == "default" else _PAPER
     rules = {f.name for f in dataclasses.fields(DrawRules)}
-    known = {f.name for f in dataclasses.fields(TrainConfig)} | rules
+    known = {f.name for f in dataclasses.fields(TrainConfig)} - {"draw"} | rules
     unknown = sorted(set(changes) - known)
+    if "draw" in unknown:
+        msg = f"draw= is made of the settings {', '.join(sorted(rules))}; give these themselves."
+        raise ValueError(msg)
     if unknown:
         msg = f"recipes have no setting {unknown[0]!r}; they have {', '.join(sorted(known))}"
         raise ValueError(msg)

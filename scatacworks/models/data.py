@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scatacworks._arguments import whole
+from scatacworks._arguments import flag, real, share, whole
 from scatacworks._core.pileup import box_coverage
 from scatacworks._core.spans import between, painted
 from scatacworks._core.territory import REFERENCE_BP
@@ -163,6 +163,12 @@ class DrawRules:
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_cells", tuple(map(int, self.n_cells)))
         object.__setattr__(self, "core_bp", whole(self.core_bp, "core_bp"))
+        for name in ("real_fraction", "channel_dropout", "peak_fraction"):
+            share(getattr(self, name), name)
+        flag(self.flip, "flip")
+        if not 0 <= real(self.depth_jitter, "depth_jitter") < math.inf:
+            msg = f"depth_jitter is {self.depth_jitter}; expected a number from 0 on."
+            raise ValueError(msg)
         if np.shape(self.depth_range) != (2,) or not 0 < self.depth_range[0] <= self.depth_range[1]:
             msg = f"depth_range is {self.depth_range!r}; expected the smallest and the largest depth, as (1e5, 1e7)."
             raise ValueError(msg)

@@ -370,6 +370,37 @@ def test_unusable_samples_are_refused(samples):
         recipe(learning=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("flip", "no", "expected True or False"),
+        ("tiled", 1, "expected True or False"),
+        ("learning_rate", "fast", "expected a number"),
+        ("learning_rate", -1e-3, "expected a number from 0 on"),
+        ("weight_decay", float("nan"), "expected a number from 0 on"),
+        ("clip", -1, "expected a number from 0 on"),
+        ("depth_jitter", -1, "expected a number from 0 on"),
+        ("average", 1.5, "expected a number from 0 to 1"),
+        ("peak_fraction", 2, "expected a number from 0 to 1"),
+        ("real_fraction", "half", "expected a number"),
+        ("channel_dropout", 5, "expected a number from 0 to 1"),
+        ("warmup", -5, "expected a whole number of 0 or more"),
+        ("patience", -1, "expected a whole number of 0 or more"),
+        ("validation_depths", 1e6, r"such as \[2e5, 1e6\]"),
+        ("validation_depths", [-1], r"such as \[2e5, 1e6\]"),
+        ("draw", {"flip": False}, "made of the settings channel_dropout, core_bp, .*give these themselves"),
+    ],
+)
+def test_settings_that_would_mean_something_else_are_refused(name, value, expected):
+    with pytest.raises((TypeError, ValueError), match=rf"{name}.*{expected}"):
+        recipe(**{name: value})
+
+
+def test_settings_change_what_they_name():
+    changed = recipe(flip=False, clip=0, validation_depths=np.array([1e5]))
+    assert (changed.draw.flip, changed.clip, changed.validation_depths) == (False, 0, (1e5,))
+
+
 def test_few_steps_are_as_many_epochs():
     assert [recipe(steps=n).epochs for n in (1, 4, 10, 2000)] == [1, 4, 10, 10]
     assert recipe(steps=4, epochs=2).epochs == 2

@@ -127,8 +127,9 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         Architecture (``"BinnedUNet"``, ``"ResNet"``, ``"UNet"``, ``"Linear"``, ``"Gaussian"``), or a model, which is
         changed, or the name or path of one to start from. Its guide is left out, its card's licence kept.
     recipe, settings
-        Named recipe and changes to it, such as ``{"steps": 3000}``; see
-        :class:`~scatacworks.models.train.TrainConfig`. The ``"paper"`` recipe runs 25 passes over the data.
+        Named recipe and changes to it, such as ``{"steps": 3000, "flip": False}``: fields of
+        :class:`~scatacworks.models.train.TrainConfig` and of :class:`~scatacworks.models.data.DrawRules`. The
+        ``"paper"`` recipe runs 25 passes over the data.
     card
         Entries for the model's card: ``data``, ``licence``, ``genome``, ``limits``… Its ``split`` and the ``metrics``
         of the validation are filled in.
@@ -140,7 +141,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     overwrite
         Delete the earlier run in `out`, finished or not, and start anew. Other files there stay.
     seed
-        Seed of the initial weights and of all draws.
+        Seed of all draws, and of the initial weights of an architecture given by its name.
     accelerator, devices, num_nodes, precision, tensorboard, n_jobs, progress
         See :func:`scatacworks.models.train.fit`.
 
