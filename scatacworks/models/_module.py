@@ -187,6 +187,7 @@ class TrainingModule(L.LightningModule):
         loss, _terms = LOSSES[self.settings.loss](signal, logit, batch)
         if not torch.isfinite(loss):
             self.stopped = f"the loss became {float(loss.detach())} at update {self.global_step}"
+            self.stopped += ", where the signal is negative" if (signal < 0).any() else ""
             logger.warning("Training stops: %s; the last good weights are kept.", self.stopped)
             self.trainer.should_stop = True
             return None

@@ -146,6 +146,13 @@ class Model(nn.Module):
 
     def __init__(self, config: Any, card: dict[str, Any] | None = None) -> None:
         super().__init__()
+        expected = getattr(type(self), "config_class", None)
+        if expected is None or not dataclasses.is_dataclass(config) or not isinstance(config, expected):
+            msg = (
+                f"The config of a {type(self).__name__} is {config!r}; expected an instance of its config_class, a "
+                "dataclass, from which a stored network is built again."
+            )
+            raise TypeError(msg)
         self.config = config
         self.card = new_card() if card is None else {**new_card(), **card}
         self.card["architecture"] = type(self).architecture
@@ -194,8 +201,8 @@ class Model(nn.Module):
         Returns
         -------
         signal
-            Expected coverage (cut sites extended by ±extension) at :attr:`target_depth`, at bin centres, float32
-            (`n_windows`, `n_core_bins` + 2 :attr:`margin`).
+            Expected coverage (cut sites extended by ±extension) at :attr:`target_depth`, at bin centres, never
+            negative, float32 (`n_windows`, `n_core_bins` + 2 :attr:`margin`).
         logit
             Log odds of the bin lying in a peak, same shape.
 
@@ -225,6 +232,8 @@ class Model(nn.Module):
     def check_geometry(self) -> None:
         """Refuse a network of one's own whose halo and stride do not fit its bins, or whose output not its core.
 
+        Its weights must be float32, as what it reads.
+
         Raises
         ------
         ValueError
@@ -238,8 +247,15 @@ class Model(nn.Module):
                 f"{self.halo} bp; the stride must be a multiple of the bins, and the halo one of the stride."
             )
             raise ValueError(msg)
+        types = {parameter.dtype for parameter in self.parameters()}
+        if types != {torch.float32}:
+            found = f"weights of {', '.join(sorted(map(str, types)))}" if types else "no weights"
+            msg = f"{self.architecture} has {found}; expected torch.float32, as Module.float makes them."
+            raise ValueError(msg)
         expected = (1, self.stride // self.bin_size + 2 * self.margin)
-        shapes = [tuple(values.shape) for values in self._on_zeros(1e6)]
+        found = self._on_zeros(1e6)
+        found = found if isinstance(found, tuple | list) else [found]
+        shapes = [tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__ for values in found]
         if shapes != [expected] * 2:
             msg = (
                 f"{self.architecture} returned {' and '.join(map(str, shapes))} for a core of {self.stride} bp with "

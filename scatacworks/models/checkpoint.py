@@ -237,6 +237,34 @@ def build(architecture: str, config: dict[str, Any], card: dict[str, Any], sourc
         raise ValueError(msg) from error
 
 
+def require_storable(model: Model) -> None:
+    """Refuse a network of one's own that could not be read back from its file, before hours go into it.
+
+    Parameters
+    ----------
+    model
+        The network.
+
+    Raises
+    ------
+    TypeError
+        If JSON cannot write its configuration.
+    ValueError
+        If its class and configuration do not build it again.
+    """
+    if model.architecture in ARCHITECTURES:
+        return
+    try:
+        config = json.loads(json.dumps(model.config_dict()))
+    except TypeError as error:
+        msg = f"JSON cannot write the configuration of {model.architecture}, so that it could not be saved: {error}."
+        raise TypeError(msg) from error
+    source = f"the network to train ({model.architecture})"
+    with torch.random.fork_rng(devices=[]):
+        again = build(model.architecture, config, dict(model.card), source)
+    load_tensors(again, model.state_dict(), source)
+
+
 def _load_own(path: Path) -> Model:
     """Read a file of :func:`save`; a card beside it takes precedence over the one inside."""
     from safetensors import SafetensorError, safe_open

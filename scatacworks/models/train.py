@@ -24,7 +24,7 @@ from scatacworks.models._description import differences
 from scatacworks.models._engine import explain_memory, pick_device
 from scatacworks.models._recipes import TrainConfig, recipe
 from scatacworks.models.base import Model
-from scatacworks.models.checkpoint import LAST, TRAINED, architectures, load, save
+from scatacworks.models.checkpoint import LAST, TRAINED, architectures, load, require_storable, save
 from scatacworks.models.guide import without_guide
 
 if TYPE_CHECKING:
@@ -143,12 +143,14 @@ def fit(
         If `out` is a file, or cannot be written to.
     ValueError
         If the output dies, or becomes NaN before any validation, or the run to resume had other data, another network,
-        recipe or seed.
+        recipe or seed; or if the file of a network of one's own could not be read back.
     """
     import pandas as pd
 
     config = config or TrainConfig()
     check_folder(out, resume=resume, overwrite=overwrite)
+    if out is not None:
+        require_storable(model)
     with _lightning_imported():
         from scatacworks.models._module import TrainingModule
 
@@ -176,7 +178,7 @@ def fit(
     if (config.select == "best" or module.diverged) and module.best[1]:
         kept.load_state_dict(module.best[1])
     model.load_state_dict(kept.state_dict())
-    model.cpu().eval()
+    model.float().cpu().eval()  # as other networks are, whatever `precision` was
     model.card["metrics"] = _scores(module.history, config)
     result = TrainResult(model, pd.DataFrame(module.history), module.stopped, trainer.global_step, folder)
     if folder is not None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from scatacworks import models, pl
-from scatacworks.models.checkpoint import build, fingerprint
-from scatacworks.models.train import TrainResult
+from scatacworks.models.checkpoint import build, fingerprint, require_storable
+from scatacworks.models.train import TrainResult, fit
 from scatacworks.tl._denoising._inputs import resolve_model
 
 
@@ -183,6 +183,59 @@ def test_a_network_that_does_not_fit_its_windows_is_refused(geometry, message):
     model.halo = geometry.get("halo", model.halo)
     with pytest.raises(ValueError, match=message):
         model.check_geometry()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (lambda signal, logit: {"signal": signal, "logit": logit}, r"Unfit returned dict for a core"),
+        (lambda signal, logit: signal, r"Unfit returned \(1, 18\) for a core"),
+        (lambda signal, logit: (signal, None), r"Unfit returned \(1, 18\) and NoneType for a core"),
+    ],
+)
+def test_a_network_that_returns_something_else_is_refused(output, message):
+    forward = {"forward": lambda self, *inputs: output(*Doubled.forward(self, *inputs))}
+    with pytest.raises(ValueError, match=message):
+        type("Unfit", (Doubled,), {"__module__": __name__, **forward})().check_geometry()
+
+
+def test_a_network_of_other_numbers_or_without_weights_is_refused():
+    with pytest.raises(ValueError, match=r"Doubled has weights of torch.float64; expected torch.float32"):
+        Doubled().double().check_geometry()
+    model = Doubled()
+    for name, _ in list(model.named_parameters()):
+        delattr(model, name)
+    with pytest.raises(ValueError, match="Doubled has no weights"):
+        model.check_geometry()
+
+
+@pytest.mark.parametrize("config", [None, {"field": 1001}, models.GaussianConfig(), models.LinearConfig])
+def test_a_config_that_no_network_can_be_built_from_is_refused(config):
+    class Bare(models.Model):
+        config_class = models.LinearConfig
+
+    with pytest.raises(TypeError, match=r"The config of a Bare is .*; expected an instance of its config_class"):
+        Bare(config)
+
+
+def test_a_network_that_could_not_be_read_back_is_not_trained(tmp_path):
+    class Unnamed(Doubled):
+        def __init__(self):
+            super().__init__()
+
+    class Wider(Doubled):
+        def __init__(self, config=None, card=None, more=0):
+            super().__init__(config, card)
+            self.more = torch.nn.Linear(1, 1 + more)
+
+    with pytest.raises(ValueError, match=r"configuration in the network to train \(Unnamed\) does not fit Unnamed"):
+        fit(Unnamed(), [], out=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"tensor more.weight in the network to train \(Wider\) has shape \(3, 1\)"):
+        fit(Wider(more=2), [], out=tmp_path / "run")
+    model, before = Wider(), torch.random.get_rng_state()
+    require_storable(model)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):

@@ -333,6 +333,25 @@ def test_weights_that_diverge_are_not_kept(samples, monkeypatch):
         run(samples, architecture=Breaks)
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_what_is_trained_in_other_numbers_is_used_like_any_network(samples, precision):
+    model = models.Linear()
+    result = fit(
+        model, samples[:1], config=recipe(steps=1, core_bp=1024, batch_size=1), precision=precision, progress=False
+    )
+    assert {value.dtype for value in weights(result).values()} == {torch.float32}
+
+
+def test_a_negative_signal_is_named(samples):
+    class Negative(models.Linear):
+        def forward(self, counts, depth):
+            signal, logit = super().forward(counts, depth)
+            return signal - 5, logit
+
+    result = run(samples, architecture=Negative)
+    assert result.stopped == "the loss became nan at update 0, where the signal is negative"
+
+
 def test_dead_output_is_noticed(samples):
     class Dead(models.ResNet):
         def denoise(self, x):
