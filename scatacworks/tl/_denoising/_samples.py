@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,17 +171,17 @@ def peak_intervals(peaks: pd.DataFrame | None, group: str, genome: Genome) -> In
 def split(
     genome: Genome,
     regions: Intervals | None,
-    validation: str | Sequence[str] | None,
-    holdout: str | Sequence[str] | None,
+    validation: Any,
+    holdout: Any,
 ) -> tuple[Intervals, Intervals, Intervals]:
     """Regions to train on, to validate on, and the hold-out, which is in neither.
 
-    `validation` and `holdout` are chromosomes or regions. Without `regions`, mitochondria and plastids are in neither.
+    `validation` and `holdout` are regions in any form, or nothing (`[]`). Without `regions`, mitochondria and plastids
+    are in neither.
     """
     validation, holdout = _held_back(genome, validation, holdout)
     usable = intervals(None, genome) if regions is None else regions
-    kept = intervals(validation, genome) if len(validation) else {}
-    out = intervals(holdout, genome) if len(holdout) else {}
+    kept, out = ({} if is_none(part) else intervals(part, genome) for part in (validation, holdout))
     nothing = np.empty((0, 2), np.int64)
     allowed = {c: spans.subtract(rows, out.get(c, nothing)) for c, rows in usable.items()}
     train = _non_empty({c: spans.subtract(rows, kept.get(c, nothing)) for c, rows in allowed.items()})
@@ -204,7 +205,12 @@ def _held_back(genome: Genome, validation: Any, holdout: Any) -> tuple[Any, Any]
         validation = usual_validation(genome)
     if holdout is None:
         holdout = [c for c in ("chr10", "10") if c in known]
-    return tuple([part] if isinstance(part, str) else part for part in (validation, holdout))
+    return validation, holdout
+
+
+def is_none(regions: Any) -> bool:
+    """Whether no region is asked for, by an empty list or the like."""
+    return isinstance(regions, Sized) and len(regions) == 0
 
 
 def usual_validation(genome: Genome) -> list[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from scatacworks.genome import Genome
     from scatacworks.models.base import Model
 
     Files = str | PathLike[str] | Mapping[str, str | PathLike[str]]
@@ -130,7 +131,8 @@ def evaluate(
     -----
     UserWarning
         If the truth of a group has the cut sites of the input, the denoised tracks are of other cut sites and are not
-        scored, or without `regions` only windows of the genome hold cut sites; once, if scores of groups are undefined.
+        scored, `tune_regions` overlap what is scored, or without `regions` only windows of the genome hold cut sites;
+        once, if scores of groups are undefined.
 
     Examples
     --------
@@ -170,7 +172,7 @@ def evaluate(
     exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
     run = {"regions": where, "extend": extend, **bars}
-    tune = None if tune_regions is None else _frame(_samples.intervals(tune_regions, deep.genome))
+    tune = None if tune_regions is None else _tuning(tune_regions, scored, deep.genome)
     key = _current(adata, key, pseudobulk_key)
     rows = []
     with warnings.catch_warnings():  # of all methods at once, below
@@ -189,6 +191,21 @@ def evaluate(
     found["depth"] = found["group"].map(dict(zip(names, depths, strict=True)))
     first = ["method", "group", "depth"]
     return found[[*first, *(column for column in found.columns if column not in first)]]
+
+
+def _tuning(tune_regions: Any, scored: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    """Return the regions to tune on as a table, and say where they are scored as well."""
+    tune = _frame(_samples.intervals(tune_regions, genome))
+    codes = [genome.resolve(table["chrom"]) for table in (tune, scored)]
+    columns = ((c, t["start"].to_numpy(), t["end"].to_numpy()) for c, t in zip(codes, (tune, scored), strict=True))
+    both = np.unique(overlap_pairs(*columns)[0])
+    if len(both):
+        msg = (
+            f"{len(both):,} of {len(tune):,} tune_regions overlap what is scored, on {listed(tune['chrom'][both])}, "
+            "where the baselines that are tuned there score too high. Name regions apart from regions=."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    return tune
 
 
 def _loaded(models: Any) -> dict[str, Model]:

@@ -51,8 +51,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     target: Tracks | Files | None = None,
     extra: Mapping[str, Any] | None = None,
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
-    validation: str | Sequence[str] | None = None,
-    holdout: str | Sequence[str] | None = None,
+    validation: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
+    holdout: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     exclude: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     model: str | PathLike[str] | Model = "BinnedUNet",
     recipe: Literal["default", "paper"] = "default",
@@ -119,8 +119,9 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         Where to train and validate; by default the nuclear genome, or of a file that was cut to windows of it the
         stretches that hold cut sites of any group, with a warning.
     validation, holdout
-        Chromosomes or regions for validation, and to be left alone; by default chr20 (mouse: chr11) and chr10 as in
-        the paper :cite:p:`Lal2021`, where the genome has them. For other species name your own; `[]` for none.
+        Regions in any form that `regions` has, for validation, and to be left alone; by default chr20 (mouse: chr11)
+        and chr10 as in the paper :cite:p:`Lal2021`, where the genome has them. For other species name your own; `[]`
+        for none.
     exclude
         Regions that take no part in the loss, such as a blacklist.
     model
@@ -254,7 +255,7 @@ def _check_settings(settings: Any, card: Any) -> None:
 
 def _say_unwatched(validation: Any, genome: Genome) -> None:
     """Refuse a validation of which nothing is left, or say that there is none."""
-    if validation is not None and len(validation):
+    if validation is not None and not _samples.is_none(validation):
         msg = (
             f"Nothing of validation={validation!r} is left: it lies in holdout=, outside regions= or where there "
             "are no cut sites."

@@ -106,6 +106,21 @@ def test_split_leaves_the_holdout_alone():
     np.testing.assert_array_equal(validate["chr1"], [[40, 50]])
 
 
+def test_what_is_held_back_may_be_named_in_any_form(tmp_path):
+    genome = sca.Genome({"chr1": 100, "chr2": 100, "chr3": 100})
+    table = pd.DataFrame({"chrom": ["chr1", "chr3"], "start": [10, 0], "end": [40, 100]})
+    table.to_csv(tmp_path / "back.bed", sep="\t", header=False, index=False)
+    forms = [table, tmp_path / "back.bed", str(tmp_path / "back.bed"), ["chr1:10-40", "chr3"]]
+    for form in forms:
+        train, validate, _ = _samples.split(genome, None, form, [])
+        train_2, _, out = _samples.split(genome, None, [], form)
+        for kept in (validate, out):
+            assert {chrom: rows.tolist() for chrom, rows in kept.items()} == {"chr1": [[10, 40]], "chr3": [[0, 100]]}
+        for rest in (train, train_2):
+            found = {chrom: rows.tolist() for chrom, rows in rest.items()}
+            assert found == {"chr1": [[0, 10], [40, 100]], "chr2": [[0, 100]]}
+
+
 def on_one_chromosome(deep, chrom):
     genome = sca.Genome(deep.genome.sizes | {"chr1": 2 * LENGTH})
     return sca.Tracks.from_chromosomes(["A"], genome, [(chrom, [deep.runs(0, chrom)])])
@@ -193,6 +208,12 @@ def test_gaussian_width_is_chosen_apart_from_what_is_scored(deep):
         shallow, deep, regions=["chr10"], tune_regions=["chr20"], baselines=["gaussian"], progress=False, n_jobs=1
     )
     assert tuned.loc[0, "auprc"] > 0.5
+
+
+def test_tuning_on_what_is_scored_is_said(deep):
+    options = {"regions": ["chr10"], "baselines": ["gaussian"], "progress": False, "n_jobs": 1}
+    with pytest.warns(UserWarning, match="1 of 2 tune_regions overlap what is scored, on chr10, where"):
+        sca.tl.evaluate(thin(deep, 0.02, 3), deep, tune_regions=["chr20", "chr10:1-9"], **options)
 
 
 def test_linear_filter_is_fitted_where_it_is_not_scored(deep):
