@@ -29,7 +29,7 @@ def pearson(truth: ArrayLike, prediction: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ or a value is NaN.
+        If the shapes differ, or a value is NaN or masked.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def mse(truth: ArrayLike, prediction: ArrayLike, *, scale: Literal["none", "best
     Raises
     ------
     ValueError
-        If the shapes differ or a value is NaN.
+        If the shapes differ, or a value is NaN or masked.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def spearman(truth: ArrayLike, prediction: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ or a value is NaN.
+        If the shapes differ, or a value is NaN or masked.
 
     Examples
     --------
@@ -97,8 +97,8 @@ def spearman(truth: ArrayLike, prediction: ArrayLike) -> float:
     1.0
     """
     truth, prediction = checked(truth, prediction)
-    if len(truth) < 2:
-        return undefined("Spearman's correlation", "fewer than two values")
+    if len(truth) < 2 or any((values == values[0]).all() for values in (truth, prediction)):
+        return undefined("Spearman's correlation", "fewer than two values, or all of them equal")
     moments = PairMoments()
     moments.update(average_ranks(truth), average_ranks(prediction))
     return moments.pearson()
@@ -113,6 +113,10 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 
 def checked(truth: ArrayLike, prediction: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays of one axis and equal length, without NaN."""
+    for name, values in (("first", truth), ("second", prediction)):
+        if np.ma.is_masked(values):
+            msg = f"the {name} array holds masked values; leave those bases out"
+            raise ValueError(msg)
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape or truth.ndim != 1:
         msg = f"expected two arrays of one axis and equal length; got shapes {truth.shape} and {prediction.shape}"

@@ -32,7 +32,7 @@ def auprc(label: ArrayLike, score: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ or a score is NaN.
+        If the shapes differ, or a value is NaN or masked.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def auroc(label: ArrayLike, score: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ or a score is NaN.
+        If the shapes differ, or a value is NaN or masked.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def f1(label: ArrayLike, score: ArrayLike, *, threshold: float | None = 0.5) -> 
     Raises
     ------
     ValueError
-        If the shapes differ or a score is NaN.
+        If the shapes differ, or a value is NaN or masked.
 
     Examples
     --------
@@ -100,7 +100,8 @@ def f1(label: ArrayLike, score: ArrayLike, *, threshold: float | None = 0.5) -> 
     """
     if threshold is None:
         return best_f1(*cumulative(label, score))
-    label, score = checked(np.asarray(label, bool), score)
+    label, score = checked(label, score)
+    label = label.astype(bool)
     called = score > threshold
     if not label.any():
         return undefined("F1", "there is no positive base")
@@ -109,7 +110,8 @@ def f1(label: ArrayLike, score: ArrayLike, *, threshold: float | None = 0.5) -> 
 
 def cumulative(label: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """True and false positives down to each distinct score, highest first; int64."""
-    label, score = checked(np.asarray(label, bool), score)
+    label, score = checked(label, score)
+    label = label.astype(bool)
     order = np.argsort(score, kind="stable")[::-1]
     last = np.flatnonzero(np.diff(score[order], append=np.nan) != 0) if len(score) else np.empty(0, np.int64)
     tp = np.cumsum(label[order], dtype=np.int64)[last]

@@ -85,6 +85,8 @@ def test_large_values_do_not_lose_precision():
 def test_undefined_scores_are_nan_with_a_warning():
     with pytest.warns(UserWarning, match="Pearson's correlation is undefined"):
         assert np.isnan(metrics.pearson([1, 1, 1], [1, 2, 3]))
+    with pytest.warns(UserWarning, match="Spearman's correlation is undefined"):
+        assert np.isnan(metrics.spearman([1, 1, 1], [1, 2, 3]))
     with pytest.warns(UserWarning, match="F1 is undefined"):
         assert np.isnan(metrics.f1([False, False], [0.1, 0.9]))
 
@@ -96,6 +98,17 @@ def test_unusable_input_is_refused():
         metrics.auprc([True], [0.1, 0.2])
     with pytest.raises(ValueError, match="'none' or 'best'"):
         metrics.mse([1.0], [1.0], scale="other")
+
+
+@pytest.mark.parametrize("name", ["auprc", "auroc", "f1", "pearson", "spearman", "mse"])
+def test_values_that_are_not_known_do_not_count_as_known(name):
+    score, known = getattr(metrics, name), [0.0, 1.0, 1.0, 0.0]
+    for unknown, what in (([0, np.nan, 1, 0], "NaN"), (np.ma.masked_array([0, 1, 1, 0], [0, 1, 0, 0]), "masked")):
+        with pytest.raises(ValueError, match=f"the first array holds {what}.*; leave those bases out"):
+            score(unknown, known)
+        with pytest.raises(ValueError, match=f"the second array holds {what}.*; leave those bases out"):
+            score(known, unknown)
+    assert score(np.ma.masked_array([0, 1, 0, 1], False), known) == score([0, 1, 0, 1], known)
 
 
 def intervals(rows):
