@@ -246,15 +246,24 @@ class TrainingModule(L.LightningModule):
             row |= {f"pearson_{name}": moments.pearson(), f"mse_{name}": moments.mse_scaled()}
         monitored = [v for key, v in row.items() if key.startswith(self.settings.monitor) and np.isfinite(v)]
         score = float(np.mean(monitored)) if monitored else float("nan")
+        self._record(score, row)
+        if score > self.best[0]:
+            self.best = (score, {k: v.detach().clone() for k, v in self.kept.state_dict().items()})
+        self._stop_when_flat()
+
+    def on_train_epoch_end(self) -> None:
+        """Keep the loss also where nothing is validated."""
+        if self._validate is None:
+            self._record(float("nan"), {})
+
+    def _record(self, score: float, row: dict[str, float]) -> None:
+        """Write down an epoch."""
         loss = float(np.mean(self._losses)) if self._losses else float("nan")
         self.history.append(
             {"epoch": self.current_epoch, "step": self.global_step, "loss": loss, "score": score, **row}
         )
         self._losses = []
         self.log_dict({k: v for k, v in self.history[-1].items() if k not in ("epoch", "step")}, prog_bar=False)
-        if score > self.best[0]:
-            self.best = (score, {k: v.detach().clone() for k, v in self.kept.state_dict().items()})
-        self._stop_when_flat()
 
     def _stop_when_flat(self) -> None:
         """Stop early when the score has not risen for `patience` epochs."""

@@ -50,8 +50,8 @@ class TrainResult:
     model
         The network with the kept weights, in evaluation mode on the CPU.
     history
-        One row per epoch: ``epoch``, ``step``, ``loss``, ``score`` and, per validation depth, ``auprc_…``,
-        ``auroc_…``, ``pearson_…`` and ``mse_…`` (best-scaled) on bins.
+        One row per epoch: ``epoch``, ``step``, ``loss``, ``score`` (NaN without validation) and, per validation
+        depth, ``auprc_…``, ``auroc_…``, ``pearson_…`` and ``mse_…`` (best-scaled) on bins.
     stopped
         Why the run ended early, or `None`.
     steps
@@ -190,7 +190,7 @@ def fit(
 
 def _scores(history: list[dict[str, float]], config: TrainConfig) -> dict[str, dict[str, float]]:
     """Validation scores of the weights that are kept, for the card."""
-    if not history:
+    if not history or set(history[-1]) == {"epoch", "step", "loss", "score"}:
         return {}
     row = max(history, key=lambda row: row["score"]) if config.select == "best" else history[-1]
     scores = {name: float(f"{value:.4g}") for name, value in row.items() if math.isfinite(value)}

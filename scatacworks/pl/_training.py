@@ -45,7 +45,7 @@ def training(
     history
         ``history`` of :func:`~scatacworks.tl.train`, or its ``history.csv`` read back.
     metrics
-        Scores to draw: ``"auprc"``, ``"auroc"``, ``"pearson"``, ``"mse"``.
+        Scores to draw: ``"auprc"``, ``"auroc"``, ``"pearson"``, ``"mse"``; `[]` for the loss alone.
     figsize
         Width and height in inches.
     show
@@ -76,9 +76,11 @@ def training(
     missing = [m for m, found in columns.items() if not found]
     if missing:
         msg = f"The history has no column of {missing[0]!r}; it has {', '.join(map(str, history.columns))}."
+        msg += " metrics=[] draws the loss alone."
         raise KeyError(msg)
     n = len(columns) + 1
     figure, axes = plt.subplots(1, n, figsize=size_of(figsize, (3.2 * n, 2.6)), layout="constrained")
+    axes = np.atleast_1d(axes)
     axes[0].plot(history["step"], history["loss"], color="#444444")
     axes[0].set_ylabel("training loss")
     for ax, (metric, found) in zip(axes[1:], columns.items(), strict=True):
@@ -86,9 +88,10 @@ def training(
             ax.plot(history["step"], history[column], color=shade, label=column.removeprefix(f"{metric}_"))
         ax.set_ylabel(_NAMES.get(metric, metric))
     lines = max((ax.get_legend_handles_labels() for ax in axes[1:]), key=lambda found: len(found[1]), default=([], []))
-    depths_only = not any(column.endswith(("cell", "cells")) for column in found)
+    depths_only = not any(c.endswith(("cell", "cells")) for found in columns.values() for c in found)
     title = "cut sites" if depths_only else None
-    figure.legend(*lines, title=title, loc="outside right center", frameon=False, fontsize="small")
+    if lines[1]:
+        figure.legend(*lines, title=title, loc="outside right center", frameon=False, fontsize="small")
     for ax in axes:
         ax.set_xlabel("update")
         ax.spines[["top", "right"]].set_visible(False)

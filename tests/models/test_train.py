@@ -195,6 +195,19 @@ def test_other_validation_is_not_gone_on_with(samples, folder):
         run(samples, folder, resume=True)
 
 
+def test_without_validation_the_loss_is_kept(samples, tmp_path):
+    result, watched = run(samples[:1], tmp_path), run(samples)
+    assert result.history["loss"].tolist() == watched.history["loss"].tolist()
+    assert result.history["step"].tolist() == [2, 4, 6]
+    assert result.history["score"].isna().all()
+    assert result.model.card["metrics"] == {}
+    assert run(samples[:1], tmp_path, resume=True).history.equals(result.history)
+    logged = pd.read_csv(tmp_path / "logs" / "version_0" / "metrics.csv")
+    np.testing.assert_allclose(logged["loss"], result.history["loss"], rtol=1e-6)
+    figure = sca.pl.training(pd.read_csv(tmp_path / "history.csv"), metrics=[], return_fig=True)
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), result.history["loss"])
+
+
 def test_a_run_is_described_in_a_line(samples, tmp_path):
     result = run(samples, tmp_path)
     assert (result.steps, result.path) == (6, tmp_path)
