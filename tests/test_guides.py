@@ -83,6 +83,34 @@ def test_a_bulk_sample(tmp_path, monkeypatch):
     assert np.flatnonzero(cut_sites).tolist() == [1004, 1194]
 
 
+def test_a_network_by_hand_and_a_loop_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    adata = sca.datasets.pbmc_windows()
+    sca.pp.pseudobulk(adata, "cell_type")
+    names = {"sca": sca, "adata": adata}
+    exec(blocks("training.md", "A network by hand"), names)
+    group, region = names["group"], tuple(names[part] for part in ("chrom", "start", "end"))
+    denoised = {key: sca.get.track(adata, group, region, key=key) for key in ("denoised", "mine")}
+    half = sca.models.Rounding().signal / 2  # a step
+    np.testing.assert_allclose(np.sqrt(denoised["denoised"]), np.sqrt(names["signal"]), atol=half * 1.01)
+    np.testing.assert_allclose(denoised["mine"], names["signal"], atol=0.051)
+    probability = sca.get.track(adata, group, region, key="denoised", layer="probability")
+    np.testing.assert_allclose(probability, names["probability"], atol=0.005)
+    assert probability.max() > 0.9
+    sca.tl.call_peaks(adata)
+    both = [adata.uns[key][["start", "end"]].to_numpy() for key in ("peaks", "my_peaks")]
+    assert len(both[0]) == len(both[1]) > 0
+    assert np.abs(both[0] - both[1]).max() < 50
+
+    exec(blocks("training.md", "A loop of your own"), names)
+    assert np.isfinite(names["loss"].item())
+    sca.tl.denoise(adata, model="mine", groups=["NK"], regions="MS4A1", key_added="own")
+    assert adata.uns["own"]["params"]["depth"] == pytest.approx(names["depth"])
+    drawer, begin = names["drawer"], names["drawer"].tiles()[0][2]
+    crop = drawer.at(drawer.samples[0], drawer.tiles()[0][1], begin, depth=1e6, rng=names["rng"])
+    assert crop["counts"].shape[-1] * drawer.bin_size == drawer.core + 2 * names["model"].halo
+
+
 def test_tiles_of_a_genome():
     adata = sca.datasets.pbmc_windows()
     names = {"sca": sca, "pd": pd, "np": np, "adata": adata}
