@@ -143,7 +143,7 @@ def fit(
         If `out` is a file, or cannot be written to.
     ValueError
         If the output dies, or becomes NaN before any validation, or the run to resume had other data, another network,
-        recipe or seed; or if the file of a network of one's own could not be read back.
+        recipe or seed; if logs have no folder, or if the file of a network of one's own could not be read back.
     """
     import pandas as pd
 
@@ -151,6 +151,9 @@ def fit(
     check_folder(out, resume=resume, overwrite=overwrite)
     if out is not None:
         require_storable(model)
+    elif tensorboard:
+        msg = "tensorboard=True needs a folder for the logs; give it as out=."
+        raise ValueError(msg)
     with _lightning_imported():
         from scatacworks.models._module import TrainingModule
 

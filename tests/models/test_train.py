@@ -229,6 +229,11 @@ def test_a_file_is_no_folder_for_a_run(samples, tmp_path, overwrite):
     assert [path.name for path in tmp_path.iterdir()] == ["notes"]
 
 
+def test_logs_without_a_folder_are_refused(samples):
+    with pytest.raises(ValueError, match=r"tensorboard=True needs a folder .* out=\."):
+        fit(models.Linear(), samples[:1], tensorboard=True)
+
+
 def test_a_run_that_is_overwritten_leaves_nothing(samples, tmp_path):
     pytest.importorskip("tensorboard")
     settings = {"steps": 6, "epochs": 3, "core_bp": 4096, "batch_size": 2}

@@ -126,7 +126,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         Regions that take no part in the loss, such as a blacklist.
     model
         Architecture (``"BinnedUNet"``, ``"ResNet"``, ``"UNet"``, ``"Linear"``, ``"Gaussian"``), or a model, which is
-        changed, or the name or path of one to start from. Its guide is left out, its card's licence kept.
+        changed, or the name or path of one to start from. One with a guide is copied without it; the card's licence is
+        kept.
     recipe, settings
         Named recipe and changes to it, such as ``{"steps": 3000, "flip": False}``: fields of
         :class:`~scatacworks.models.train.TrainConfig` and of :class:`~scatacworks.models.data.DrawRules`. The
