@@ -319,7 +319,7 @@ class Tracks:
 
         counts = np.zeros(len(genome) * len(groups), np.int64)
         with atomic_path(path, holds="starts/zarr.json") as aside:
-            store = zarr.open_group(aside, mode="w")
+            store = zarr.open_group(aside, mode="w", zarr_format=3)
             dtypes = {"starts": np.int32, "values": np.dtype(dtype)} | ({"lengths": np.int32} if lengths else {})
             for name, kind in dtypes.items():
                 store.create_array(name, shape=(0,), chunks=(_CHUNK,), dtype=kind)
@@ -356,7 +356,7 @@ class Tracks:
         import zarr
 
         try:
-            store = zarr.open_group(path, mode="r")
+            store = zarr.open_group(path, mode="r", zarr_format=3)  # an older one may name codecs that run code
         except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
             msg = f"There is no track store at {path}; it may have been moved. Run the step that wrote it again."
             raise FileNotFoundError(msg) from error

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import pickle
+
 import anndata as ad
+import numcodecs.pickles
 import numpy as np
 import pytest
 import zarr
@@ -128,6 +132,47 @@ def test_zarr_round_trip(tmp_path_factory, dense):
         for group in range(3):
             np.testing.assert_array_equal(back.window(group, chrom, 0, rows.shape[1]), rows[group])
             np.testing.assert_array_equal(back.window(group, chrom, 17, 23), rows[group][17:23])
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return self.path.touch, ()
+
+
+def test_a_store_that_names_the_pickle_codec_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(numcodecs.pickles, "ALLOW_UNSAFE_PICKLE_DECODE", True, raising=False)  # as older numcodecs do
+    store, touched = tmp_path / "signal", tmp_path / "touched"
+    tracks = Tracks.from_chromosomes(["a"], GENOME, [])
+    codecs = {
+        "starts": ("|O", [{"id": "vlen-utf8"}, {"id": "pickle"}]),
+        "values": ("<f4", None),
+        "indptr": ("<i8", None),
+    }
+    for name, (dtype, filters) in codecs.items():
+        (store / name).mkdir(parents=True)
+        described = {"zarr_format": 2, "shape": [3], "chunks": [3], "dtype": dtype, "compressor": None, "order": "C"}
+        described |= {"fill_value": "" if filters else 0, "filters": filters}
+        (store / name / ".zarray").write_text(json.dumps(described))
+        (store / name / "0").write_bytes(pickle.dumps(Touch(touched)) if filters else bytes(24))
+    (store / ".zgroup").write_text('{"zarr_format": 2}')
+    (store / ".zattrs").write_text(
+        json.dumps({"groups": ["a"], "genome": "toy", "sizes": tracks.genome.sizes, "fill": [0.0]})
+    )
+    with pytest.raises(FileNotFoundError, match="no track store"):
+        Tracks.from_zarr(store)
+    assert not touched.exists()
+
+
+def test_stores_are_read_again_whatever_format_zarr_writes_by_default(tmp_path):
+    with zarr.config.set({"default_zarr_format": 2}):
+        tracks = from_dense({"chr1": np.ones((1, 60), np.float32), "chr2": np.zeros((1, 40), np.float32)})
+        tracks.to_zarr(tmp_path / "signal")
+    assert Tracks.from_zarr(tmp_path / "signal").sums().tolist() == [60.0]
 
 
 def test_missing_zarr_store_says_so(tmp_path):

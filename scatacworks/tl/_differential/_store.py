@@ -83,7 +83,7 @@ class Background:
         import zarr
 
         with atomic_path(path, holds=KNOWN_BY) as aside:
-            store = zarr.open_group(aside, mode="w")
+            store = zarr.open_group(aside, mode="w", zarr_format=3)
             for name in _ARRAYS:
                 store.create_array(name, data=np.asarray(getattr(self, name)))
         return slot | {"path": str(path)}
@@ -99,7 +99,7 @@ class Background:
                 raise FileNotFoundError(msg)
             import zarr
 
-            arrays = zarr.open_group(str(slot["path"]), mode="r")
+            arrays = zarr.open_group(str(slot["path"]), mode="r", zarr_format=3)  # as for Tracks.from_zarr
         return cls(
             Genome(sizes, name=str(slot["genome"]), organelles=np.atleast_1d(slot.get("organelles", ()))),
             slot["regions"],
