@@ -28,6 +28,8 @@ try:
 except ImportError:  # no wheel for this platform
     _zlib = zlib
 
+InflateErrors = (_zlib.error, zlib.error)  # of which isal's is none of zlib's
+
 HEADER = 18  # bytes of the header BGZF writers give a block
 FOOTER = 8
 MAX_BLOCK = 1 << 16
@@ -150,7 +152,7 @@ def _inflate_python(
         offset, size, n = int(blocks.offsets[i]), int(blocks.sizes[i]), int(blocks.texts[i])
         try:
             data = _zlib.decompress(view[offset : offset + size], wbits=-15, bufsize=max(n, 1))
-        except (_zlib.error, zlib.error):
+        except InflateErrors:
             return BAD_DATA, i
         if len(data) != n:
             return BAD_DATA, i

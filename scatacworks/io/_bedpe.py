@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from scatacworks._core.bgzf import InflateErrors
 from scatacworks.io._chunks import file_kind, open_compressed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def refuse_bedpe(path: Path) -> None:
 def _first_lines(path: Path) -> list[str]:
     """Return the first whole lines; what cannot be read is told by the reader."""
     kind, text = file_kind(path), b""
-    with path.open("rb") as raw, suppress(OSError, EOFError, zlib.error, ImportError):
+    with path.open("rb") as raw, suppress(OSError, EOFError, *InflateErrors, ImportError):
         if kind == "text":
             text = raw.read(_LOOKED_AT)
         else:

@@ -6,8 +6,8 @@ A chunk's text begins and ends anywhere; whoever reads the chunks in order joins
 from __future__ import annotations
 
 import gzip
+import io
 import warnings
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import ModuleType
 
 try:
     from isal import igzip as _gzip
@@ -29,6 +30,7 @@ except ImportError:  # no wheel for this platform
 
 RAW_CHUNK = 1 << 20  # bytes read at a time from a BGZF file
 TEXT_CHUNK = 1 << 22  # bytes of text read at a time from any other
+_ZSTD_PIECE = 1 << 13  # bytes read at a time from a zstd file, which may hold 30,000 times as much text
 _BATCH = 8  # blocks inflated at a time: half a megabyte of text stays in the cache of a core
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BAM\x01": "BAM", b"CRAM": "CRAM", b"\x89HDF": "HDF5"}
 
@@ -137,7 +139,7 @@ def _first_text(path: Path) -> bytes:
     try:
         with _gzip.open(path, "rb") as file:
             return file.read(4)
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, *bgzf.InflateErrors):
         return b""
 
 
@@ -163,7 +165,34 @@ def open_compressed(raw: BinaryIO, kind: str, path: Path) -> BinaryIO:
     except ImportError as error:
         msg = f"Reading {path} (zstd) needs the package zstandard: pip install zstandard; or recompress it with bgzip."
         raise ImportError(msg) from error
-    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+    return _Zstd(raw, zstandard)
+
+
+class _Zstd(io.RawIOBase):
+    """The text of a zstd file; unlike the package's own reader, it tells where the last frame is cut off."""
+
+    def __init__(self, raw: BinaryIO, zstandard: ModuleType) -> None:
+        self._raw, self._zstandard = raw, zstandard
+        self._frame, self._rest = None, b""  # of the frame that is open; bytes behind the one that ended
+
+    def read(self, n: int) -> bytes:
+        """Return `n` bytes or somewhat more; fewer at the end."""
+        parts: list[bytes] = []
+        while sum(map(len, parts)) < n:
+            piece = self._rest or self._raw.read(_ZSTD_PIECE)
+            if not piece and self._frame is not None:
+                raise EOFError
+            if not piece:
+                break
+            self._frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                parts.append(self._frame.decompress(piece))
+            except self._zstandard.ZstdError as error:
+                raise OSError(str(error)) from error
+            self._rest = self._frame.unused_data
+            if self._frame.eof:
+                self._frame = None
+        return b"".join(parts)
 
 
 def _read_stream(file: BinaryIO, path: Path, raw: BinaryIO, note: Callable[[int], Any]) -> Iterator[Text]:
@@ -173,9 +202,9 @@ def _read_stream(file: BinaryIO, path: Path, raw: BinaryIO, note: Callable[[int]
         try:
             data = file.read(TEXT_CHUNK)
         except EOFError as error:
-            msg = f"{path} is truncated: the gzip stream ends in the middle. Copy or download the file again."
+            msg = f"{path} is truncated: the compressed data end in the middle. Copy or download the file again."
             raise ValueError(msg) from error
-        except (zlib.error, OSError) as error:
+        except (*bgzf.InflateErrors, OSError) as error:
             msg = f"{path} is damaged and cannot be decompressed ({error}). Copy or download the file again."
             raise ValueError(msg) from error
         if not data:

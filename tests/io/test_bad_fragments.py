@@ -75,6 +75,34 @@ def test_wrong_checksum(tmp_path, write):
         read(path)
 
 
+def test_every_flipped_byte_of_a_compressed_file_is_told(tmp_path):
+    path = tmp_path / "f.tsv.gz"
+    lines = "".join(f"chr1\t{i}\t{i + 50}\tCELL{i % 7}\t1\n" for i in range(400)).encode()
+    for data in (gzip.compress(lines, mtime=0), as_bgzf(lines)):
+        for at in range(24, len(data), 37):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+            with pytest.raises(ValueError, match=re.escape(str(path))):
+                read(path, n_jobs=1)
+
+
+def test_zstd_of_several_frames_is_read_and_a_cut_one_is_told(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    path, compress = tmp_path / "f.tsv.zst", zstandard.ZstdCompressor(write_checksum=True).compress
+    lines = "".join(f"chr1\t{i % 900}\t{i % 900 + 50}\tCELL{i % 7}\t1\n" for i in range(20_000)).encode()
+    whole = compress(lines[:100_000]) + compress(lines[100_000:])
+    path.write_bytes(whole)
+    assert read(path).obs["n_fragments"].sum() == 20_000
+    for data, told in (
+        (whole[: len(whole) // 2], "is truncated"),
+        (whole[:-3], "is truncated"),
+        (whole[:-3] + b"abc", "is damaged"),
+        (whole[:99] + b"abc" + whole[102:], "is damaged"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=f"f.tsv.zst {told}"):
+            read(path)
+
+
 def test_garbage_behind_the_last_block(tmp_path):
     path = tmp_path / "f.tsv.gz"
     path.write_bytes(as_bgzf(GOOD.encode()) + b"garbage that is long enough to look at")
