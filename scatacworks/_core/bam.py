@@ -10,8 +10,9 @@ from scatacworks._core.names import Table, add, find, view
 from scatacworks._core.words import address, hash_bytes, load8, load32
 from scatacworks._numba import njit
 
-__all__ = ["Filters", "Reads", "collapse_duplicates", "join_mates", "parse_records"]
+__all__ = ["SMALLEST", "Filters", "Reads", "collapse_duplicates", "join_mates", "parse_records"]
 
+SMALLEST = 37  # bytes of a record whose read has no name, no bases and no tags
 _HEADER = 36  # bytes of a record before the name of the read
 _REVERSE = 0x10
 _SIZES = np.zeros(128, np.int64)  # bytes of a tag's value, by its type
@@ -103,20 +104,22 @@ def parse_records(
     begin, n, names = address(data), 0, view(barcodes)
     while at + 4 <= stop:
         size = load32(begin + at)
-        if size < 32 or size > 1 << 30:
+        if size < SMALLEST - 4 or size > 1 << 30:
             return n, -1
         if at + 4 + size > stop:
             break
         record, record_stop = begin + at, begin + at + 4 + size
+        name, name_size, n_ops = record + _HEADER, load8(record + 12) - 1, _load16(record + 16)
+        length = load32(record + 20)
+        tags = name + name_size + 1 + 4 * n_ops + (length + 1) // 2 + length
+        if name_size < 0 or tags > record_stop:
+            return n, -1
         at += 4 + size
         tally[0] += 1
         flag = _load16(record + 18)
         if load8(record + 13) < filters.min_mapq or flag & filters.exclude or flag & filters.require != filters.require:
             continue
         tally[1] += 1
-        name, name_size, n_ops = record + _HEADER, load8(record + 12) - 1, _load16(record + 16)
-        length = load32(record + 20)
-        tags = name + name_size + 1 + 4 * n_ops + (length + 1) // 2 + length
         code = np.int64(-1)
         if filters.tag >= 0:
             barcode, barcode_size = _find_tag(tags, record_stop, filters.tag)

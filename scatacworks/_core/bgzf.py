@@ -32,7 +32,7 @@ InflateErrors = (_zlib.error, zlib.error)  # of which isal's is none of zlib's
 
 HEADER = 18  # bytes of the header BGZF writers give a block
 FOOTER = 8
-MAX_BLOCK = 1 << 16
+MAX_BLOCK = 1 << 16  # bytes of a block, and of the text in it
 EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _TEXT_PER_BLOCK = 0xFF00  # what bgzip puts into a block
 
@@ -82,6 +82,7 @@ def find_blocks(
         text = np.int64(0)
         for i in range(4):
             text |= np.int64(raw[end - 4 + i]) << (8 * i)
+        text = min(text, np.int64(MAX_BLOCK + 1))  # a damaged length takes no memory; inflating will tell
         offsets[n], sizes[n], texts[n] = extra_stop, end - FOOTER - extra_stop, text
         n, at = n + 1, end
     return n, at, OK

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AlignmentSource"]
 
-_SMALLEST = 40  # bytes of the smallest record
 _COLUMNS = ("mate", "start", "end", "reverse", "cell")
 _KINDS = {"mate": np.uint64, "reverse": np.bool_, "name_at": np.int64, "name_size": np.int64}
 
@@ -66,6 +65,9 @@ class AlignmentSource:
         self._buffer, self._note = Buffer(), _ignore
         self._batches = self._read_batches()
         text, references = self._read_header()
+        if not references:
+            msg = f"{path} names no sequence in its header, as where reads are not aligned yet; align them first."
+            raise ValueError(msg)
         self._sorted = "SO:coordinate" in text.partition("\n")[0]
         own = Genome(dict(references), name=path.name.split(".")[0])
         self.genome = own if genome is None else genome if isinstance(genome, Genome) else Genome(genome)
@@ -172,13 +174,14 @@ class AlignmentSource:
     def _parse(self, filters: kernels.Filters) -> tuple[kernels.Reads, int]:
         """Parse the whole records in the buffer and keep what is left."""
         buffer = self._buffer
-        room = buffer.size // _SMALLEST + 1
+        room = buffer.size // kernels.SMALLEST + 1
         reads = kernels.Reads(*(np.empty(room, _KINDS.get(name, np.int32)) for name in kernels.Reads._fields))
         self.names.reserve(len(self.names) + room, int(self.names.table.used[1]) + buffer.size + 8 * room)
         n, used = kernels.parse_records(buffer.data, 0, buffer.size, filters, self.names.table, reads, self.tally)
         if used < 0:
-            msg = f"{self.path} is damaged: it holds what is not an alignment. Copy the file again."
-            raise ValueError(msg)
+            raise ValueError(self._damaged("holds what is not an alignment"))
+        if reads.ref[:n].max(initial=-1) >= len(self._codes):
+            raise ValueError(self._damaged("has an alignment to a sequence that its header lacks"))
         if self.pattern is not None:
             reads, n = self._name_barcodes(reads, n)
         elif self._sample is not None:
@@ -222,30 +225,37 @@ class AlignmentSource:
             if file.read(4) != b"\x1f\x8b\x08\x04":
                 msg = f"{self.path} is not a BAM file. Turn SAM or CRAM into BAM first (samtools view -b)."
                 raise ValueError(msg)
-        if self._need(8)[:4] != b"BAM\x01":
+        if self._bytes(0, 4) != b"BAM\x01":
             msg = f"{self.path} is compressed like a BAM file but holds something else."
             raise ValueError(msg)
         n_text = self._integer(4)
-        text = self._need(8 + n_text)[8:].decode("utf-8", "replace").rstrip("\0")
+        text = self._bytes(8, n_text).decode("utf-8", "replace").rstrip("\0")
         at, references = 12 + n_text, []
         for _ in range(self._integer(8 + n_text)):
             size = self._integer(at)
-            name = self._need(at + 4 + size)[at + 4 : at + 3 + size].decode()
+            name = self._bytes(at + 4, size)[:-1].decode("utf-8", "backslashreplace")
             references.append((name, self._integer(at + 4 + size)))
+            if not name or references[-1][1] < 1:
+                raise ValueError(self._damaged("names a sequence without a name or a length"))
             at += 8 + size
         self._buffer.keep_from(at)
         return text, references
 
     def _integer(self, at: int) -> int:
-        return struct.unpack("<i", self._need(at + 4)[at:])[0]
+        return struct.unpack("<i", self._bytes(at, 4))[0]
 
-    def _need(self, n: int) -> bytes:
-        """Return the first `n` bytes of the file."""
-        while self._buffer.size < n:
+    def _bytes(self, at: int, n: int) -> bytes:
+        """Return `n` bytes of the header."""
+        if n < 0:
+            raise ValueError(self._damaged("states a negative length in its header"))
+        while self._buffer.size < at + n:
             if next(self._batches, None) is None:
                 msg = f"{self.path} is truncated: it ends within the header. Copy the file again."
                 raise ValueError(msg)
-        return self._buffer.data[:n].tobytes()
+        return self._buffer.data[at : at + n].tobytes()
+
+    def _damaged(self, what: str) -> str:
+        return f"{self.path} is damaged: it {what}. Copy the file again."
 
     def _read_batches(self) -> Iterator[int]:
         for chunk in read_chunks(self.path, "bgzf", self._used):

@@ -87,3 +87,13 @@ def test_left_over_text_is_returned_until_the_last_call():
     assert 0 < len(rest) < 0xFF00
     assert bgzf.compress_blocks(out, rest, last=True) == b""
     assert gzip.decompress(out.getvalue()) == TEXT
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_block_that_states_more_text_than_one_can_hold_takes_no_memory():
+    data = bytearray(compressed(TEXT[:5000]))
+    data[-len(bgzf.EOF_BLOCK) - 4 : -len(bgzf.EOF_BLOCK)] = (2**32 - 1).to_bytes(4, "little")
+    raw, blocks, _, _ = blocks_of(bytes(data))
+    text = np.zeros(1 << 17, np.uint8)
+    assert blocks.texts.sum() <= len(text)
+    assert bgzf.inflate_blocks(raw, blocks, 0, 1, text, 0) == (bgzf.BAD_DATA, 0)

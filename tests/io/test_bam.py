@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import logging
 import re
+import struct
 from array import array
 
 import numpy as np
@@ -10,6 +11,7 @@ import pysam
 import pytest
 
 import scatacworks as sca
+from scatacworks._core import bgzf
 
 CHROMS = [("chr1", 100_000), ("chr2", 50_000)]
 
@@ -197,3 +199,39 @@ def test_not_a_bam_and_truncated(tmp_path):
         sca.io.bam_to_fragments(bam, tmp_path / "f.tsv.gz", progress=False)
     with pytest.raises(FileNotFoundError, match="BAM file .* does not exist"):
         sca.io.bam_to_fragments(tmp_path / "none.bam", tmp_path / "f.tsv.gz")
+
+
+def patched(tmp_path, at, kind, value):
+    """Write a BAM file of three pairs in which a number at a byte of the first record, or of the header, is another."""
+    path = write_bam(tmp_path / "a.bam", pair("a", 1000, 1200) + pair("b", 1010, 1300) + pair("c", 1020, 1400))
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    n_text = struct.unpack_from("<i", data, 4)[0]
+    header = 8 + n_text
+    record = header + 4 + sum(8 + len(name) + 1 for name, _ in CHROMS)
+    struct.pack_into(f"<{kind}", data, {"n_text": 4, "header": header, "record": record}[at[0]] + at[1], value)
+    with path.open("wb") as out:
+        bgzf.compress_blocks(out, bytes(data), last=True)
+        out.write(bgzf.EOF_BLOCK)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "value", "told"),
+    [
+        (("n_text", 0), "i", -20, "states a negative length"),
+        (("header", 0), "i", 0, "names no sequence"),
+        (("header", 4), "i", -8, "states a negative length"),  # of the first sequence's name: once read for ever
+        (("header", 4), "i", 0, "names a sequence without a name"),
+        (("header", 0), "i", 2**31 - 1, "names a sequence without a name"),
+        (("record", 0), "i", 36 - 4, "holds what is not an alignment"),
+        (("record", 4), "i", 2, "has an alignment to a sequence that its header lacks"),
+        (("record", 12), "B", 0, "holds what is not an alignment"),  # bytes of the read's name
+        (("record", 16), "H", 65_535, "holds what is not an alignment"),  # CIGAR operations
+        (("record", 20), "I", 2**32 - 1, "holds what is not an alignment"),  # bases of the read
+    ],
+)
+def test_numbers_that_lead_out_of_the_file_are_told(tmp_path, at, kind, value, told):
+    path = patched(tmp_path, at, kind, value)
+    for options in ({}, {"bulk": True}, {"barcode_regex": r"(\w)"}):
+        with pytest.raises(ValueError, match=f"a.bam (is damaged: it )?{told}"):
+            sca.io.bam_to_fragments(path, tmp_path / "f.tsv.gz", progress=False, **options)
