@@ -102,6 +102,20 @@ class Tracks:
                 f"chromosomes x {len(self.groups)} groups + 1, ending at {self.starts.shape[0]} runs."
             )
             raise ValueError(msg)
+        if self.indptr[0] != 0 or (np.diff(self.indptr) < 0).any():
+            msg = "indptr does not count up from 0: the tracks are damaged. Run the step that wrote them again."
+            raise ValueError(msg)
+        parts = {"starts": self.starts, "values": self.values, "lengths": self.lengths}
+        for name, array in parts.items():
+            if array is None:
+                continue
+            kinds = "iu" if name != "values" else "iufb"
+            if array.shape != (self.n_runs,) or array.dtype.kind not in kinds:
+                msg = (
+                    f"{name} is an array of {array.dtype} of the shape {array.shape}; expected "
+                    f"{'numbers' if name == 'values' else 'whole numbers'}, ({self.n_runs},). The tracks are damaged."
+                )
+                raise ValueError(msg)
 
     def __repr__(self) -> str:
         return f"Tracks({counted(len(self.groups), 'group')}, {self.genome!r}, {counted(self.n_runs, 'run')})"
@@ -133,10 +147,25 @@ class Tracks:
         return int(self.indptr[slot]), int(self.indptr[slot + 1]), int(group)
 
     def runs(self, group: str | int, chrom: str | int) -> Runs:
-        """Return starts, lengths and values of one group (name or position) on one chromosome (name or code)."""
-        low, high, _ = self._slot(group, chrom)
+        """Return starts, lengths and values of one group (name or position) on one chromosome (name or code).
+
+        Raises
+        ------
+        ValueError
+            If they are damaged: not in order, or not within the chromosome.
+        """
+        chrom = chrom if isinstance(chrom, int | np.integer) else self.genome.code(chrom)
+        low, high, group = self._slot(group, chrom)
         lengths = None if self.lengths is None else np.asarray(self.lengths[low:high])
-        return np.asarray(self.starts[low:high]), lengths, np.asarray(self.values[low:high])
+        starts = np.asarray(self.starts[low:high])
+        # what follows counts on it, and compiled code looks at no bounds
+        if not kernels.are_in_order(starts, _ONE if lengths is None else lengths, self.genome.lengths[chrom]):
+            msg = (
+                f"The tracks are damaged: the runs of {self.groups[group]!r} on {self.genome.chroms[chrom]} are not in "
+                "order within the chromosome. Run the step that wrote them again."
+            )
+            raise ValueError(msg)
+        return starts, lengths, np.asarray(self.values[low:high])
 
     def window(self, group: str | int, chrom: str | int, start: int, end: int) -> np.ndarray:
         """Return the value of every base of `[start, end)`; float32, `(end - start,)`.

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from scatacworks import Genome, Tracks
 from scatacworks._core.runs import encode
+from scatacworks.io import write_bigwig
 
 GENOME = Genome({"chr1": 60, "chr2": 40})
 
@@ -132,6 +133,55 @@ def test_zarr_round_trip(tmp_path_factory, dense):
         for group in range(3):
             np.testing.assert_array_equal(back.window(group, chrom, 0, rows.shape[1]), rows[group])
             np.testing.assert_array_equal(back.window(group, chrom, 17, 23), rows[group][17:23])
+
+
+def stored_runs():
+    runs = [(np.array([5, 20, 40]), np.array([10, 5, 20]), np.array([1.0, 2.0, 3.0]))] * 2
+    typed = [(starts.astype(np.int32), lengths.astype(np.int32), values) for starts, lengths, values in runs]
+    return Tracks.from_chromosomes(["a", "b"], GENOME, [("chr1", typed)]).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [
+        ("starts", 0, -1),
+        ("starts", 1, 10),  # overlaps with the one before
+        ("starts", 1, 2),
+        ("starts", 2, 50),  # beyond the chromosome
+        ("starts", 2, 2**31 - 1),
+        ("lengths", 0, 0),
+        ("lengths", 1, -5),
+        ("lengths", 2, 2**31 - 1),
+    ],
+)
+def test_runs_that_are_no_step_function_are_told_and_not_computed_with(name, at, value, tmp_path):
+    stored = stored_runs()
+    stored[name][at] = value
+    tracks = Tracks.from_dict(stored)
+    message = "tracks are damaged: the runs of 'a' on chr1 are not in order within the chromosome"
+    with pytest.raises(ValueError, match=message):
+        tracks.runs("a", "chr1")
+    with pytest.raises(ValueError, match=message):
+        write_bigwig(tracks, tmp_path, progress=False)
+    assert tracks.runs("b", "chr1")[2].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "told"),
+    [
+        ("indptr", [1, 3, 6, 6, 6], "indptr does not count up from 0"),
+        ("indptr", [0, 7, 6, 6, 6], "indptr does not count up from 0"),
+        ("indptr", [0, -3, 6, 6, 6], "indptr does not count up from 0"),
+        ("values", np.ones(5), r"values is an array of float64 of the shape \(5,\)"),
+        ("lengths", np.ones(3, np.int32), "lengths is an array of int32"),
+        ("starts", np.arange(6.0), "starts is an array of float64"),
+        ("values", np.full(6, "a"), "expected numbers"),
+        ("starts", np.zeros((6, 2), np.int32), r"of the shape \(6, 2\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_told(name, changed, told):
+    with pytest.raises(ValueError, match=told):
+        Tracks.from_dict(stored_runs() | {name: np.asarray(changed)})
 
 
 class Touch:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _BEDGRAPH, _VARIABLE_STEP, _FIXED_STEP = 1, 2, 3
 _POINT = np.dtype([("start", "<u4"), ("value", "<f4")])
 _SECTIONS_PER_TASK = 64
+_LARGEST = fmt.SECTION.itemsize + 65_536 * fmt.ITEM.itemsize  # bytes that a section may inflate to
 
 
 class Reader:
@@ -57,10 +58,14 @@ class Reader:
         (buffer_bytes,) = struct.unpack_from("<I", data, 52)
         self._compressed = buffer_bytes > 0
         width = struct.unpack_from("<I", data, tree + 8)[0]
-        found = {code: (name, size) for name, code, size in _chroms(data, tree + 32, width)}
+        seen: set[int] = set()
+        found = {code: (name, size) for name, code, size in _chroms(data, tree + 32, width, seen)}
         self.sizes: dict[str, int] = dict(found[code] for code in sorted(found))
+        if not all(0 < size < 1 << 31 for size in self.sizes.values()):
+            msg = "it is cut off or damaged: a chromosome has no length"
+            raise ValueError(msg)
         self._codes = {name: code for code, (name, _) in found.items()}
-        parts = list(_leaves(data, index + 48))
+        parts = list(_leaves(data, index + 48, seen))
         self._index = np.concatenate(parts) if parts else np.empty(0, fmt.LEAF)
 
     def runs(self, chrom: str, *, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -85,7 +90,7 @@ class Reader:
         for offset, size in zip(leaves["offset"].tolist(), leaves["size"].tolist(), strict=True):
             raw = data[offset : offset + size]
             try:
-                section = isal_zlib.decompress(raw) if self._compressed else raw
+                section = _inflated(raw) if self._compressed else raw
                 items = _items(section, code)
             except (isal_zlib.error, EOFError, ValueError, struct.error, IndexError) as error:
                 msg = f"the section at byte {offset:,} is cut off or damaged"
@@ -95,29 +100,45 @@ class Reader:
         return parts
 
 
-def _node(data: mmap.mmap, offset: int, dtype_leaf: np.dtype, dtype_branch: np.dtype) -> tuple[bool, np.ndarray]:
+def _node(
+    data: mmap.mmap, offset: int, seen: set[int], dtype_leaf: np.dtype, dtype_branch: np.dtype
+) -> tuple[bool, np.ndarray]:
+    """Return whether a node of a tree is a leaf, and its items; `seen` are the nodes met so far."""
+    if offset in seen:  # a tree that leads back to itself has no end
+        msg = "it is damaged: a node of its index is met twice"
+        raise ValueError(msg)
+    seen.add(offset)
     is_leaf, _, count = struct.unpack_from("<BBH", data, offset)
     dtype = dtype_leaf if is_leaf else dtype_branch
     return bool(is_leaf), np.frombuffer(data, dtype, count, offset + 4)
 
 
-def _chroms(data: mmap.mmap, offset: int, width: int) -> Iterator[tuple[str, int, int]]:
+def _chroms(data: mmap.mmap, offset: int, width: int, seen: set[int]) -> Iterator[tuple[str, int, int]]:
     leaf = np.dtype([("name", f"S{width}"), ("code", "<u4"), ("size", "<u4")])
-    is_leaf, items = _node(data, offset, leaf, np.dtype([("name", f"S{width}"), ("offset", "<u8")]))
+    is_leaf, items = _node(data, offset, seen, leaf, np.dtype([("name", f"S{width}"), ("offset", "<u8")]))
     for item in items:
         if is_leaf:
             yield item["name"].decode(), int(item["code"]), int(item["size"])
         else:
-            yield from _chroms(data, int(item["offset"]), width)
+            yield from _chroms(data, int(item["offset"]), width, seen)
 
 
-def _leaves(data: mmap.mmap, offset: int) -> Iterator[np.ndarray]:
-    is_leaf, items = _node(data, offset, fmt.LEAF, fmt.BRANCH)
+def _leaves(data: mmap.mmap, offset: int, seen: set[int]) -> Iterator[np.ndarray]:
+    is_leaf, items = _node(data, offset, seen, fmt.LEAF, fmt.BRANCH)
     if is_leaf:
         yield items.copy()
         return
     for child in items["offset"].tolist():
-        yield from _leaves(data, child)
+        yield from _leaves(data, child, seen)
+
+
+def _inflated(raw: bytes) -> bytes:
+    """Return a section; one that holds more than there can be in it is damaged."""
+    inflater = isal_zlib.decompressobj()
+    section = inflater.decompress(raw, _LARGEST)
+    if not inflater.eof:
+        raise EOFError
+    return section
 
 
 def _items(section: bytes, code: int) -> np.ndarray:

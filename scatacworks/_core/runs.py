@@ -8,6 +8,18 @@ from scatacworks._numba import njit
 
 
 @njit
+def are_in_order(starts: np.ndarray, lengths: np.ndarray, size: int) -> bool:
+    """Tell whether runs are sorted, apart and within `[0, size)`; `lengths` has one element if all are equal."""
+    before, constant = np.int64(0), len(lengths) == 1
+    for i in range(len(starts)):
+        start, length = np.int64(starts[i]), np.int64(lengths[0] if constant else lengths[i])
+        if start < before or length < 1:
+            return False
+        before = start + length
+    return before <= size
+
+
+@njit
 def fill_window(
     starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, start: int, fill: float, out: np.ndarray
 ) -> None:

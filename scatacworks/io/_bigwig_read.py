@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _threads
 from scatacworks._core.bigwig_reader import Reader
-from scatacworks._core.runs import join_equal
+from scatacworks._core.runs import are_in_order, join_equal
 from scatacworks._files import require_file, visible
 from scatacworks.genome import Genome, guess_assembly
 from scatacworks.io._bigwig import SUFFIXES
@@ -184,6 +184,9 @@ def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecuto
     except ValueError as error:
         msg = f"Cannot read {path}: {error}."
         raise ValueError(msg) from error
+    if not are_in_order(starts, lengths, reader.sizes[chrom]):
+        msg = f"Cannot read {path}: its values on {chrom} overlap, are not in order, or lie beyond its end."
+        raise ValueError(msg)
     unknown = np.isnan(values)
     if refuse_nan and unknown.any():
         at = int(starts[np.argmax(unknown)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pyBigWig
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 
 import scatacworks as sca
+from scatacworks._core import bigwig_format as fmt
 from scatacworks.io._bigwig import with_gaps
 from scatacworks.io._names import file_stems
 
@@ -269,3 +273,44 @@ def test_more_files_than_a_process_may_open(tracks, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     np.testing.assert_array_equal(read.sums(), np.full(300, sca.io.read_bigwig(file).sums()[0]))
+
+
+def with_section(path, change):
+    """Give the first section of a bigWig file other bytes."""
+    data = bytearray(path.read_bytes())
+    root = struct.unpack_from("<Q", data, 24)[0] + 48
+    leaf = np.frombuffer(data, fmt.LEAF, 1, root + 4)[0].copy()
+    section = zlib.compress(change(zlib.decompress(data[leaf["offset"] : leaf["offset"] + leaf["size"]])))
+    leaf["offset"], leaf["size"] = len(data), len(section)
+    data[root + 4 : root + 4 + fmt.LEAF.itemsize] = leaf.tobytes()
+    path.write_bytes(data + section)
+
+
+@pytest.mark.parametrize(("item", "start", "end"), [(1, 4, 26), (1, 0, 5), (2, 30, 30), (2, 30, 29), (2, 30, 101)])
+def test_values_that_are_no_step_function_are_refused(tmp_path, item, start, end):
+    runs = np.array([5, 20, 40], np.int32), np.array([5, 5, 5], np.int32), np.array([1, 2, 3], np.float32)
+    tracks = sca.Tracks.from_chromosomes(["a"], sca.Genome({"chr1": 100}), [("chr1", [runs])])
+    path = sca.io.write_bigwig(tracks, tmp_path / "a.bw", fill_gaps=False, progress=False)["a"]
+
+    def change(section):
+        items = np.frombuffer(section, fmt.ITEM, offset=fmt.SECTION.itemsize).copy()
+        items["start"][item], items["end"][item] = start, end
+        return section[: fmt.SECTION.itemsize] + items.tobytes()
+
+    with_section(path, change)
+    with pytest.raises(ValueError, match=r"a.bw: its values on chr1 overlap, are not in order, or lie beyond its end"):
+        sca.io.read_bigwig(path)
+
+
+def test_an_index_without_end_and_a_section_without_measure_are_refused(tracks, tmp_path):
+    path = sca.io.write_bigwig(tracks, tmp_path / "a.bw", groups=["NK/T"], progress=False)["NK/T"]
+    circular = bytearray(path.read_bytes())
+    root = struct.unpack_from("<Q", circular, 24)[0] + 48
+    struct.pack_into("<BBH", circular, root, 0, 0, 2)
+    circular[root + 4 : root + 4 + 2 * fmt.BRANCH.itemsize] = np.array([(0, 0, 9, 9, root)] * 2, fmt.BRANCH).tobytes()
+    with_section(path, lambda section: section + bytes(1 << 20))
+    with pytest.raises(ValueError, match=r"a.bw: the section at byte [\d,]+ is cut off or damaged"):
+        sca.io.read_bigwig(path)
+    path.write_bytes(circular)
+    with pytest.raises(ValueError, match=r"a.bw: it is damaged: a node of its index is met twice"):
+        sca.io.read_bigwig(path)
