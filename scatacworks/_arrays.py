@@ -49,6 +49,21 @@ def in_memory(matrix: Any) -> Any:
     return matrix if sparse.issparse(matrix) else np.asarray(matrix)
 
 
+def require_csr(matrix: sparse.csr_matrix, what: str) -> None:
+    """Refuse a matrix whose rows or columns lead out of it, which no one looks at once it is computed with.
+
+    Raises
+    ------
+    ValueError
+        If a row does not begin where the last one ends, or a column is none of the matrix.
+    """
+    try:
+        matrix.check_format()
+    except ValueError as error:
+        msg = f"{what} is damaged: {error}. Make it again, or read it from an undamaged file."
+        raise ValueError(msg) from error
+
+
 def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     """Return counts of cells in regions as CSR, read into memory where they are not (backed, dask).
 
@@ -60,6 +75,7 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
         If a value is negative or not finite, or nothing was counted at all.
     """
     counts = sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
+    require_csr(counts, ".X" if layer is None else f".layers[{layer!r}]")
     if not counts.count_nonzero():
         msg = "All counts are zero; count regions that the cells have fragments in (sca.pp.count_regions)."
         raise ValueError(msg)

@@ -15,10 +15,12 @@ import pandas as pd
 
 from scatacworks import _anndata, _keys, _threads
 from scatacworks._anndata import genome_of
+from scatacworks._arrays import require_csr
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
+from scatacworks._text import listed
 from scatacworks.genome import Genome
 from scatacworks.io._barcodes import explain_no_match, join_names, split_names
 from scatacworks.io._chunks import file_kind
@@ -214,6 +216,7 @@ class PairedSource(FragmentSource):
     def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
         """Yield the fragments chromosome by chromosome."""
         matrix = self.matrix.tocsr()
+        require_csr(matrix, f".obsm[{_keys.FRAGMENT_PAIRED!r}]")
         start, end, cell, bounds, n_bad = from_rows(matrix.indptr, matrix.indices, matrix.data, self.stored.offsets)
         if n_bad:
             msg = (
@@ -282,7 +285,7 @@ def open_fragments(
     Raises
     ------
     KeyError
-        If the object has no fragments, or no genome is known.
+        If the object has no fragments, no genome is known, or it has no such cell.
     ValueError, FileNotFoundError
         If a file is missing, empty, damaged, or not a fragment file; while reading, if a line is malformed or no
         barcode matches.
@@ -344,7 +347,11 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
             )
             raise KeyError(msg)
         if cells is not None:
-            matrix = matrix.tocsr()[adata.obs_names.get_indexer(list(cells))]
+            rows = adata.obs_names.get_indexer(list(cells))
+            if (rows < 0).any():
+                msg = f"The object has no cell {list(cells)[int(np.argmin(rows))]!r}; its cells are {listed(names)}."
+                raise KeyError(msg)
+            matrix = matrix.tocsr()[rows]
         return PairedSource(matrix, own, genome, names if cells is None else list(cells))
     files = adata.uns.get(_keys.FILES, {})
     if _keys.FRAGMENTS not in files:

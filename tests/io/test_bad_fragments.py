@@ -126,6 +126,23 @@ def test_binary_data_are_not_shown(tmp_path):
         read(tmp_path / "f.tsv")
 
 
+@pytest.mark.parametrize(("part", "at", "value"), [("indices", 3, 1500), ("indices", 0, -7), ("indptr", 1, 99)])
+def test_a_paired_matrix_that_leads_out_of_itself(tmp_path, part, at, value):
+    (tmp_path / "f.tsv").write_text("".join(f"chr1\t{i}\t{i + 50}\tCELL{i % 3}\t1\n" for i in range(30)))
+    adata = read(tmp_path / "f.tsv", in_memory=True)
+    getattr(adata.obsm["fragment_paired"], part)[at] = value
+    with pytest.raises(ValueError, match=r"\.obsm\['fragment_paired'\] is damaged: ind"):
+        list(open_fragments(adata).chromosomes())
+
+
+def test_a_cell_that_the_object_lacks_is_no_other_cell(tmp_path):
+    (tmp_path / "f.tsv").write_text("".join(f"chr1\t{i}\t{i + 50}\tCELL{i % 3}\t1\n" for i in range(30)))
+    adata = read(tmp_path / "f.tsv", in_memory=True)
+    with pytest.raises(KeyError, match="has no cell 'CELL9'; its cells are CELL0, CELL1, CELL2"):
+        open_fragments(adata, cells=["CELL1", "CELL9"])
+    assert open_fragments(adata, cells=["CELL2", "CELL1"]).cells == ["CELL2", "CELL1"]
+
+
 @pytest.mark.parametrize("path", [None, 3])
 def test_no_path(path):
     with pytest.raises(TypeError, match=r"path is .*expected the path of a fragment file, or a dict"):

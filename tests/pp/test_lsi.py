@@ -106,6 +106,15 @@ def test_wrong_input_is_named(two_kinds):
         sca.pp.lsi(ad.AnnData(obs=two_kinds.obs))
 
 
+def test_counts_whose_columns_lead_out_of_the_matrix_are_refused(two_kinds):
+    two_kinds.X = sparse.csr_matrix(two_kinds.X)
+    two_kinds.X.indices[5] = two_kinds.n_vars
+    with pytest.raises(ValueError, match=r"\.X is damaged: indices must be <"):
+        sca.pp.lsi(two_kinds)
+    with pytest.raises(ValueError, match="matrix is damaged: indices must be <"):
+        sca.tl.vocabulary(two_kinds, n_components=2)
+
+
 def test_real_bone_marrow_cells_lie_beside_their_kind(shared_data):
     adata = ad.read_h5ad(shared_data / "heme_scatac_peaks" / "bmmc_scatac_10k_peaks.h5ad")
     adata = adata[::4].copy()

@@ -337,6 +337,13 @@ def test_nothing_in_any_group_is_refused_and_leaves_no_store(toy, tmp_path):
     assert not (tmp_path / "sites.zarr").exists()
 
 
+def test_a_membership_that_leads_out_of_itself_is_refused(toy):
+    toy.obsm["both"] = sparse.csr_matrix(np.ones((2, 3)))
+    toy.obsm["both"].indices[0] = 3
+    with pytest.raises(ValueError, match=r"obsm\['both'\] is damaged: indices must be < 3"):
+        sca.pp.pseudobulk(toy, "both", progress=False)
+
+
 def test_an_embedding_is_no_membership(toy):
     toy.obsm["X_pca"] = np.array([[0.5, -1.0, 2.0], [1.0, 1.0, 0.0]])
     with pytest.raises(ValueError, match=r"obsm\['X_pca'\] has negative entries, as an embedding has"):
