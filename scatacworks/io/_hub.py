@@ -152,7 +152,7 @@ def write_hub(
         msg = f"The peaks in .uns[{peaks_key!r}] have no column 'group'; name those of the groups, or peaks_key=None."
         raise ValueError(msg)
     writer = None if peaks is None else _bigbed_writer()
-    genome = genome or tracks.genome.name
+    genome = _line(genome or tracks.genome.name)
     if genome not in built_in_sizes():
         logger.warning(
             "Whether the UCSC browser knows %r is not known here; give its name of the assembly as genome=, or add "

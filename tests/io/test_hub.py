@@ -152,6 +152,14 @@ def test_a_genome_that_the_browser_may_not_know_is_noted(tmp_path, caplog):
     assert "genome mm10\n" in (tmp_path / "named" / "genomes.txt").read_text()
 
 
+def test_the_name_of_a_genome_adds_no_lines(tmp_path):
+    adata = make_adata(genome="fish\n\ngenome hg38\ntrackDb elsewhere.txt")
+    sca.io.write_hub(adata, tmp_path / "hub", peaks_key=None, progress=False)
+    (only,) = stanzas(tmp_path / "hub" / "genomes.txt")
+    assert only["genome"] == "fish genome hg38 trackDb elsewhere.txt"
+    assert (tmp_path / "hub" / only["trackDb"]).is_file()
+
+
 def test_an_earlier_hub_is_replaced_whole_and_nothing_else_is(tmp_path, monkeypatch):
     adata = make_adata()
     path = tmp_path / "hub"
