@@ -154,7 +154,8 @@ def _read_bims(bim: Any) -> list[pd.DataFrame]:
     tables = []
     for path in files:
         snps = pd.read_csv(require_file(path, ".bim file"), sep=r"\s+", header=None, dtype={0: str, 1: str})
-        if snps.shape[1] != 6 or not pd.api.types.is_integer_dtype(snps[3]):
+        is_bim = snps.shape[1] == 6 and pd.api.types.is_integer_dtype(snps[3])
+        if not is_bim or not snps[0].str.fullmatch(r"\w[\w.-]*").all():  # chromosomes name files
             msg = f"{path} is not a .bim file: expected six columns (chromosome, SNP, cM, position, two alleles)."
             raise ValueError(msg)
         snps = snps.iloc[:, [0, 3, 1, 2]].set_axis(["CHR", "BP", "SNP", "CM"], axis=1)

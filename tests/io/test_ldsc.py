@@ -93,6 +93,10 @@ def test_errors(index, bim, tmp_path):
     (tmp_path / "x.bim").write_text("a b\n")
     with pytest.raises(ValueError, match="six columns"):
         write_ldsc(index, tmp_path / "o", bim=tmp_path / "x.bim")
+    (tmp_path / "x.bim").write_text("1 rs1 0 101 A G\n../../../../x rs2 0 900 A G\n")  # would be part of a file's name
+    with pytest.raises(ValueError, match="six columns"):
+        write_ldsc(index, tmp_path / "o", bim=tmp_path / "x.bim")
+    assert [file.name for file in tmp_path.rglob("*.gz")] == []
     with pytest.raises(KeyError, match="nothing"):
         write_ldsc(index, tmp_path / "o", bim=bim, component_key="nothing")
     (tmp_path / "r.results").write_text("a\tb\n1\t2\n")
