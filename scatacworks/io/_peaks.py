@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from csv import QUOTE_NONE
+from csv import QUOTE_NONE, Error
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -260,11 +260,14 @@ def _write(path: Path, lines: pd.DataFrame, *, compress: bool) -> None:
     form["quoting"] = QUOTE_NONE  # readers of BED take quotes for text
     form["lineterminator"] = "\n"  # on Windows, too: readers of BED take the other sign for a part of the last column
     with atomic_path(path) as aside:
+        text = io.StringIO() if compress else aside
+        try:
+            lines.to_csv(text, **form)
+        except Error as error:
+            msg = f"A text in the table has a tab or a line end in it, which {path} cannot hold; rename what has one."
+            raise ValueError(msg) from error
         if not compress:
-            lines.to_csv(aside, **form)
             return
-        text = io.StringIO()
-        lines.to_csv(text, **form)
         with aside.open("wb") as handle:
             bgzf.compress_blocks(handle, text.getvalue().encode(), last=True)
             handle.write(bgzf.EOF_BLOCK)

@@ -297,6 +297,14 @@ def test_a_file_of_another_kind_does_not_become_a_folder(adata, tmp_path, name):
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize("ending", [".bed", ".bed.gz"])
+@pytest.mark.parametrize("text", ["B\tcells", "B\ncells"])
+def test_a_text_that_would_be_several_columns_or_lines_is_refused(tested, tmp_path, ending, text):
+    with pytest.raises(ValueError, match="has a tab or a line end in it"):
+        sca.io.write_peaks(tested.assign(group=text), tmp_path / f"a{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_many_groups_are_parted_in_one_pass(tmp_path, monkeypatch):
     group = np.random.default_rng(0).integers(0, 30, 300)
     table = pd.DataFrame({"group": group, "chrom": "chr1", "start": np.arange(300), "end": np.arange(300) + 10})
