@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["write_fragments"]
 
 _PIECE = 500_000  # fragments formatted at a time
+_ONE_COLUMN = re.compile(r"[^\t\r\n]*")
 _MOST_IN_TBI = 2**29  # bp of a chromosome
 
 
@@ -71,7 +73,7 @@ def write_fragments(
     KeyError
         If the object knows no fragments.
     ValueError
-        If a file is damaged or no barcode matches.
+        If a file is damaged, no barcode matches, or the name of a cell has a tab or a line end in it.
     IsADirectoryError, PermissionError, NotADirectoryError
         If `path` is a folder, or its folder cannot be written to.
 
@@ -113,7 +115,7 @@ def write_blocks(
         rest = b""
         for block in blocks:
             if len(source.cells) >= len(names.offsets):  # cells may be found on the way
-                names = pack_names(source.cells)
+                names = pack_names(_in_one_column(source.cells, path))
             for text in _format(block, source.genome.chroms[block.chrom], names):
                 rest = compress_blocks(out, rest + text, level=3, pool=pool) if compressed else _put(out, text)
         if compressed:
@@ -121,6 +123,15 @@ def write_blocks(
             out.write(EOF_BLOCK)
     if compressed and index:
         make_index(path, longest=int(source.genome.lengths.max()))
+
+
+def _in_one_column(names: Sequence[str], path: Path) -> Sequence[str]:
+    """Refuse names that would be several columns or lines."""
+    broken = next((name for name in names if not _ONE_COLUMN.fullmatch(name)), None)
+    if broken is not None:
+        msg = f"The cell {broken!r} has a tab or a line end in its name, which {path} cannot hold; rename it."
+        raise ValueError(msg)
+    return names
 
 
 def _put(out: BinaryIO, text: bytes) -> bytes:

@@ -450,3 +450,15 @@ def test_chromosomes_beyond_the_reach_of_tabix_have_another_index(tmp_path):
     sca.pp.pseudobulk(adata, "type", progress=False)
     assert sca.get.track(adata, "x", ("2q", 2_147_483_500, 2_147_483_647), extend=0).nonzero()[0].tolist() == [47, 146]
     assert sca.get.track(adata, "x", ("2q", 2_147_483_500, 2_147_483_647), extend=100).max() == 2
+
+
+@pytest.mark.parametrize("name", ["a\tb", "a\nchr1\t1\t2\tb", "a\r"])
+def test_names_that_would_be_several_columns_or_lines_are_not_written(tmp_path, name):
+    (tmp_path / "f.tsv").write_text("chr1\t10\t90\tA\t1\nchr1\t20\t80\tB\t1\n")
+    adata = sca.io.read_fragments(
+        tmp_path / "f.tsv", genome={"chr1": 100}, min_fragments=1, in_memory=True, progress=False
+    )
+    adata.obs_names = ["A", name]
+    with pytest.raises(ValueError, match=r"The cell 'a.*' has a tab or a line end in its name"):
+        sca.io.write_fragments(adata, tmp_path / "out.tsv", progress=False)
+    assert not (tmp_path / "out.tsv").exists()
