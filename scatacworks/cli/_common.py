@@ -38,6 +38,7 @@ _NAME = "|".join(_OPTIONS)
 _ARGUMENT = re.compile(
     rf"\b(?P<name>{_NAME})={_VALUE}|(?:^|(?<=[.;:] ))(?P<subject>{_NAME})(?= is )"
 )  # not "The prior is"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line feeds
 _SAID_TWICE = re.compile(r"\b\w+=\S+ \((--[\w-]+[^()]*?)(?: on the command line)?\)")
 _EXPECTED = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError)
 _EXPECTED_OF_OTHERS = ("OutOfMemoryError", "MisconfigurationException")  # of torch, of Lightning
@@ -49,7 +50,7 @@ _QUIET = ContextVar("quiet", default=False)
 def say(text: str) -> None:
     """Write a line of results to standard output, unless `--quiet` was given."""
     if not _QUIET.get():
-        typer.echo(text)
+        typer.echo(_printable(text))
 
 
 def parse_extra(given: Sequence[str] | None) -> dict[str, Path]:
@@ -78,7 +79,12 @@ def warn(text: str) -> None:
     from tqdm import tqdm
 
     with tqdm.external_write_mode(file=sys.stderr):
-        typer.echo(text, err=True)
+        typer.echo(_printable(text), err=True)
+
+
+def _printable(text: str) -> str:
+    """Return a text whose control characters, which names in files may have, do nothing to a terminal."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:

@@ -144,6 +144,20 @@ def test_a_message_has_a_line_of_its_own_beside_a_progress_bar(capsys, quiet):
     assert any(line.startswith("reading:") for line in lines) != quiet
 
 
+def test_names_that_would_steer_the_terminal_are_shown_instead(capsys):
+    @guarded
+    def command(*, quiet=False):
+        logger.warning("There is no group %s.\tLeft out.", "\x1b[2J\x07B\r\x9b")
+        msg = "no chromosome \x1b]0;title\x07 α"
+        raise ValueError(msg)
+
+    with pytest.raises(typer.Exit):
+        command()
+    told = capsys.readouterr().err
+    assert "There is no group \\x1b[2J\\x07B\\r\\x9b.\tLeft out.\n" in told
+    assert "no chromosome \\x1b]0;title\\x07 α\n" in told
+
+
 def test_a_full_disk_is_not_told_for_every_object(capsys):
     @guarded
     def command():
