@@ -260,7 +260,7 @@ def open_text(path: str | os.PathLike[str], what: str) -> Iterator[TextIO]:
     Raises
     ------
     FileNotFoundError, IsADirectoryError, ValueError
-        If there is no such file, or, in the block, if it is cut off, damaged or no text.
+        If there is no such file, or, in the block, if it is cut off, damaged, no text, or no table where pandas reads.
     """
     path = require_file(path, what)
     with path.open("rb") as raw:
@@ -270,6 +270,11 @@ def open_text(path: str | os.PathLike[str], what: str) -> Iterator[TextIO]:
             yield handle
     except UnicodeDecodeError as error:
         msg = f"{path} is not a text file; expected a {what}, plain or gzipped."
+        raise ValueError(msg) from error
+    except ValueError as error:
+        if type(error).__module__ != "pandas.errors":  # not imported for a file that is no table
+            raise
+        msg = f"{path} cannot be read as a table ({str(error).strip()}); expected a {what}, plain or gzipped."
         raise ValueError(msg) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         msg = f"{path} is cut off or damaged ({error}); copy or download the {what} again."

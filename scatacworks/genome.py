@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from scatacworks._files import open_text, require_file
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+    from typing import TextIO
 
     import pandas as pd
 
@@ -302,7 +304,8 @@ class Genome:
         if isinstance(self._genes, pd.DataFrame):
             table = self._genes
         elif self._genes is not None:
-            table = _read_genes(require_file(self._genes, "gene table"))
+            with open_text(self._genes, "BED file of genes") as handle:
+                table = _read_genes(handle, Path(self._genes))
         else:
             if not self.has_genes:
                 msg = (
@@ -311,7 +314,8 @@ class Genome:
                     "name a region such as 'chr1:1000-2000'."
                 )
                 raise ValueError(msg)
-            table = _read_genes(self._built_in_genes)
+            with self._built_in_genes.open("rb") as raw, gzip.open(raw, "rt") as handle:
+                table = _read_genes(handle, self._built_in_genes)
         missing = [column for column in GENE_COLUMNS if column not in table]
         if missing:
             msg = f"The gene table of {self.name} lacks the column(s) {missing}; it has {list(table.columns)}."
@@ -465,13 +469,10 @@ def _check_sizes(sizes: Mapping[str, int], source: object) -> None:
             raise ValueError(msg)
 
 
-def _read_genes(path: Path | Traversable) -> pd.DataFrame:
+def _read_genes(handle: TextIO, path: Path | Traversable) -> pd.DataFrame:
     import pandas as pd
 
-    with path.open("rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        table = pd.read_csv(raw, sep="\t", header=None, comment="#", compression="gzip" if compressed else None)
+    table = pd.read_csv(handle, sep="\t", header=None, comment="#")
     if table.shape[1] < 6:
         found = f"The gene table {path} has {table.shape[1]} columns"
         msg = f"{found}; expected BED6: chrom, start, end, name, score, strand."

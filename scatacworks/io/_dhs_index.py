@@ -75,18 +75,14 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     texts = dict.fromkeys(("seqname", "chrom", "identifier", "component"), str)
-    try:
-        with open_text(path, "table of the DHS index") as handle:
-            return pd.read_csv(handle, sep="\t", dtype=texts).rename(columns=lambda name: name.lstrip("#"))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        msg = f"{path} cannot be read as a table ({error}); expected text separated by tabs, plain or gzipped."
-        raise ValueError(msg) from error
+    with open_text(path, "table of the DHS index, separated by tabs") as handle:
+        return pd.read_csv(handle, sep="\t", dtype=texts).rename(columns=lambda name: name.lstrip("#"))
 
 
 def _whole(column: pd.Series, name: str, path: Path) -> pd.Series:
     """Column of whole numbers as int32."""
     values = pd.to_numeric(column, errors="coerce")
-    wrong = ~(values % 1 == 0)
+    wrong = ~(values % 1 == 0) | (values.abs() > np.iinfo(np.int32).max)
     if wrong.any():
         _fail(path, int(np.argmax(wrong.to_numpy())), f"a whole number in the column {name}")
     return values.astype(np.int32)

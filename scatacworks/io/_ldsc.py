@@ -14,7 +14,7 @@ from scipy import stats
 from scatacworks import _keys
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import any_overlap, merge
-from scatacworks._files import atomic_path, require_file, require_writable
+from scatacworks._files import atomic_path, open_text, require_file, require_writable
 from scatacworks._logging import logger
 from scatacworks.genome import Genome
 from scatacworks.io._names import safe_names
@@ -153,7 +153,8 @@ def _read_bims(bim: Any) -> list[pd.DataFrame]:
         raise FileNotFoundError(msg)
     tables = []
     for path in files:
-        snps = pd.read_csv(require_file(path, ".bim file"), sep=r"\s+", header=None, dtype={0: str, 1: str})
+        with open_text(path, ".bim file") as handle:
+            snps = pd.read_csv(handle, sep=r"\s+", header=None, dtype={0: str, 1: str})
         is_bim = snps.shape[1] == 6 and pd.api.types.is_integer_dtype(snps[3])
         if not is_bim or not snps[0].str.fullmatch(r"\w[\w.-]*").all():  # chromosomes name files
             msg = f"{path} is not a .bim file: expected six columns (chromosome, SNP, cM, position, two alleles)."
@@ -268,7 +269,8 @@ def _trait_of(path: Path) -> str:
 
 def _one_result(trait: str, path: Path) -> pd.DataFrame:
     """Read one file of either form."""
-    raw = pd.read_csv(require_file(path, "ldsc result"), sep=r"\s+")
+    with open_text(path, "ldsc result") as handle:
+        raw = pd.read_csv(handle, sep=r"\s+")
     names = {
         "Category": "component",
         "Name": "component",

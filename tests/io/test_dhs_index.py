@@ -67,6 +67,16 @@ def test_damaged_and_missing_files(tmp_path):
         io.read_dhs_index(path)
     with pytest.raises(FileNotFoundError, match="none.txt"):
         io.read_dhs_index(tmp_path / "none.txt")
+    torn = written(tmp_path / "torn.txt", [*ROWS, "\t".join("123456789" * 4)])
+    with pytest.raises(ValueError, match=r"torn.txt cannot be read as a table \(Error tokenizing data.* in line 5"):
+        io.read_dhs_index(torn)
+
+
+def test_a_number_that_no_position_can_be_is_told_and_not_wrapped(tmp_path):
+    large = ROWS[1].split("\t")
+    large[1:3] = str(2**32 + 1), str(2**32 + 100)
+    with pytest.raises(ValueError, match="index.txt, line 3: expected a whole number in the column start"):
+        io.read_dhs_index(written(tmp_path / "index.txt", [ROWS[0], "\t".join(large)]))
 
 
 def test_published_sample(shared_data):

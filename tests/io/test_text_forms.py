@@ -36,6 +36,11 @@ _READERS = {
         "MEME version 4\n\nMOTIF GATA1\nletter-probability matrix: alength= 4 w= 2\n0 0 1 0\n1 0 0 0\n",
     ),
     "index.txt": (sca.io.read_dhs_index, "seqname\tstart\tend\tnumsamples\nchr1\t10\t20\t3\n"),
+    "genome.bed": (lambda path: sca.Genome(SIZES, genes=path).genes, "chr1\t10\t100\tA\t0\t+\n"),
+    "t.results": (
+        lambda path: sca.io.read_ldsc({"trait": path}),
+        "Name\tCoefficient\tCoefficient_std_error\tCoefficient_P_value\nLymphoid\t2e-8\t1e-8\t0.02\n",
+    ),
     "x.chrom.sizes": (lambda path: sca.Genome(path).to_frame(), "chr1\t1000\nchr2\t500\n"),
 }
 _FORMS = {
@@ -82,6 +87,17 @@ def test_addresses_pipes_and_files_without_content_are_told(name, tmp_path):
         read(tmp_path / name)
     (tmp_path / name).write_bytes(gzip.compress(text.encode() * 99)[:-20])
     with pytest.raises(ValueError, match=f"{name}.* (truncated|damaged|cannot be read|is not|is no)"):
+        read(tmp_path / name)
+    (tmp_path / name).write_bytes(text.encode("utf-16"))
+    with pytest.raises(ValueError, match=name):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["genes.bed", "genome.bed", "index.txt", "t.results"])
+def test_a_row_with_more_columns_than_the_others_is_told_with_its_file(name, tmp_path):
+    read, text = _READERS[name]
+    (tmp_path / name).write_text(text + "\t".join("123456789" * 3) + "\n")
+    with pytest.raises(ValueError, match=f"{name} cannot be read as a table .*line"):
         read(tmp_path / name)
 
 
