@@ -139,12 +139,8 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read BED or a UCSC gene table, told apart by their columns."""
-    try:
-        with open_text(path, "gene annotation") as handle:
-            raw = pd.read_csv(handle, sep="\t", header=None, comment="#", dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        msg = f"{path} is no table of genes ({error}); expected GTF, GFF3, BED or a UCSC gene table."
-        raise ValueError(msg) from error
+    with open_text(path, "gene annotation (GTF, GFF3, BED or a UCSC gene table)") as handle:
+        raw = pd.read_csv(handle, sep="\t", header=None, comment="#", dtype=str, keep_default_na=False)
     if len(raw) > 1 and raw.iloc[0, 0].lower() in {"chrom", "chr", "chromosome", "seqnames"}:
         raw = raw.iloc[1:].reset_index(drop=True)  # it names the columns
     if raw.shape[1] >= 11 and raw.iloc[0, 3] in {"+", "-"} and not raw.iloc[0, 1].isdigit():

@@ -97,7 +97,7 @@ def test_addresses_pipes_and_files_without_content_are_told(name, tmp_path):
 def test_a_row_with_more_columns_than_the_others_is_told_with_its_file(name, tmp_path):
     read, text = _READERS[name]
     (tmp_path / name).write_text(text + "\t".join("123456789" * 3) + "\n")
-    with pytest.raises(ValueError, match=f"{name} cannot be read as a table .*line"):
+    with pytest.raises(ValueError, match=f"{name} cannot be read as a table .*in line"):
         read(tmp_path / name)
 
 
