@@ -87,7 +87,11 @@ class Tracks:
         self.genome = genome
         self.indptr = np.asarray(indptr, np.int64)
         self.starts, self.lengths, self.values = starts, lengths, values
-        self.fill = np.broadcast_to(np.asarray(fill, np.float64), (len(self.groups),))
+        self.fill = np.asarray(fill, np.float64)
+        if self.fill.shape not in ((), self.groups.shape):
+            msg = f"fill has the shape {self.fill.shape}; expected one number, or {len(self.groups)}, one per group."
+            raise ValueError(msg)
+        self.fill = np.broadcast_to(self.fill, self.groups.shape)
         self._group_codes = {name: code for code, name in enumerate(self.groups)}
         self._check()
 
@@ -381,6 +385,8 @@ class Tracks:
         ------
         FileNotFoundError
             If there is no such store.
+        ValueError
+            If it lacks a part.
         """
         import zarr
 
@@ -390,6 +396,16 @@ class Tracks:
             msg = f"There is no track store at {path}; it may have been moved. Run the step that wrote it again."
             raise FileNotFoundError(msg) from error
         attributes = store.attrs.asdict()
+        lacking = [name for name in ("groups", "sizes", "genome", "fill") if name not in attributes]
+        lacking += [name for name in ("indptr", "starts", "values") if name not in store]
+        if lacking:
+            msg = f"The track store {path} is damaged: it lacks {', '.join(lacking)}. Run the step that wrote it again."
+            raise ValueError(msg)
+        n_slots = len(attributes["groups"]) * len(attributes["sizes"])
+        shape = store["indptr"].shape
+        if shape != (n_slots + 1,):  # what a damaged one claims to have is not read into memory
+            msg = f"The track store {path} is damaged: its indptr has the shape {shape}, not {n_slots + 1}."
+            raise ValueError(msg)
         runs = {name: store.get(name) for name in ("starts", "lengths", "values")}
         if runs["starts"].shape[0] <= _CHUNK:
             runs = {name: None if array is None else array[:] for name, array in runs.items()}

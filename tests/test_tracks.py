@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 
 import anndata as ad
 import numcodecs.pickles
@@ -177,11 +178,25 @@ def test_runs_that_are_no_step_function_are_told_and_not_computed_with(name, at,
         ("starts", np.arange(6.0), "starts is an array of float64"),
         ("values", np.full(6, "a"), "expected numbers"),
         ("starts", np.zeros((6, 2), np.int32), r"of the shape \(6, 2\)"),
+        ("fill", np.zeros(3), r"fill has the shape \(3,\)"),
     ],
 )
 def test_arrays_that_do_not_fit_each_other_are_told(name, changed, told):
     with pytest.raises(ValueError, match=told):
         Tracks.from_dict(stored_runs() | {name: np.asarray(changed)})
+
+
+def test_a_store_that_lacks_a_part_or_claims_more_than_it_has_is_told(tmp_path):
+    for part in ("values", "indptr"):
+        Tracks.from_dict(stored_runs()).to_zarr(tmp_path / part)
+        shutil.rmtree(tmp_path / part / part)
+        with pytest.raises(ValueError, match=f"is damaged: it lacks {part}"):
+            Tracks.from_zarr(tmp_path / part)
+    described = json.loads((tmp_path / "values" / "indptr" / "zarr.json").read_text()) | {"shape": [10**15]}
+    Tracks.from_dict(stored_runs()).to_zarr(tmp_path / "large")
+    (tmp_path / "large" / "indptr" / "zarr.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=r"is damaged: its indptr has the shape \(1000000000000000,\), not 5"):
+        Tracks.from_zarr(tmp_path / "large")
 
 
 class Touch:
