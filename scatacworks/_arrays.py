@@ -46,11 +46,14 @@ def in_memory(matrix: Any) -> Any:
     """Return a matrix of an AnnData, backed by a file (h5py, zarr) or of dask, as a sparse matrix or numpy array."""
     for read in ("to_memory", "compute"):  # of anndata's sparse matrices in a file, and of dask
         matrix = getattr(matrix, read)() if hasattr(matrix, read) else matrix
-    return matrix if sparse.issparse(matrix) else np.asarray(matrix)
+    if not sparse.issparse(matrix):
+        return np.asarray(matrix)
+    require_sound(matrix, "The matrix")
+    return matrix
 
 
-def require_csr(matrix: sparse.csr_matrix, what: str) -> None:
-    """Refuse a matrix whose rows or columns lead out of it, which no one looks at once it is computed with.
+def require_sound(matrix: Any, what: str) -> None:
+    """Refuse a sparse matrix whose rows or columns lead out of it, which no one looks at once it is computed with.
 
     Raises
     ------
@@ -58,7 +61,8 @@ def require_csr(matrix: sparse.csr_matrix, what: str) -> None:
         If a row does not begin where the last one ends, or a column is none of the matrix.
     """
     try:
-        matrix.check_format()
+        if matrix.format in ("csr", "csc"):
+            matrix.check_format()
     except ValueError as error:
         msg = f"{what} is damaged: {error}. Make it again, or read it from an undamaged file."
         raise ValueError(msg) from error
@@ -75,7 +79,6 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
         If a value is negative or not finite, or nothing was counted at all.
     """
     counts = sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
-    require_csr(counts, ".X" if layer is None else f".layers[{layer!r}]")
     if not counts.count_nonzero():
         msg = "All counts are zero; count regions that the cells have fragments in (sca.pp.count_regions)."
         raise ValueError(msg)

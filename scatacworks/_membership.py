@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
-from scatacworks._arrays import require_csr
+from scatacworks._arrays import require_sound
 from scatacworks._groups import chosen_groups, group_name, group_names
 from scatacworks._text import listed
 
@@ -195,7 +195,7 @@ def _from_obsm(adata: AnnData, key: str) -> Membership:
     stored = adata.obsm[key]
     values = stored.to_numpy() if isinstance(stored, pd.DataFrame) else stored
     matrix = sparse.csr_matrix(values)
-    require_csr(matrix, f".obsm[{key!r}]")
+    require_sound(matrix, f".obsm[{key!r}]")
     matrix.eliminate_zeros()
     if matrix.nnz and not np.isfinite(matrix.data).all():
         msg = f".obsm[{key!r}] has entries that are not finite; expected a membership (non-zero: the cell is in)."

@@ -15,7 +15,7 @@ import pandas as pd
 
 from scatacworks import _anndata, _keys, _threads
 from scatacworks._anndata import genome_of
-from scatacworks._arrays import require_csr
+from scatacworks._arrays import require_sound
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
 from scatacworks._logging import logger
@@ -216,7 +216,7 @@ class PairedSource(FragmentSource):
     def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
         """Yield the fragments chromosome by chromosome."""
         matrix = self.matrix.tocsr()
-        require_csr(matrix, f".obsm[{_keys.FRAGMENT_PAIRED!r}]")
+        require_sound(matrix, f".obsm[{_keys.FRAGMENT_PAIRED!r}]")
         start, end, cell, bounds, n_bad = from_rows(matrix.indptr, matrix.indices, matrix.data, self.stored.offsets)
         if n_bad:
             msg = (

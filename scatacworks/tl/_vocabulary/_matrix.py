@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scatacworks import _keys
-from scatacworks._arrays import matrix_of, require_csr
+from scatacworks._arrays import matrix_of, require_sound
 from scatacworks._core.patterns import Patterns, pack
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def row_blocks(index: AnnData, layer: str | None = None, *, size: int = BLOCK) -
         matrix = matrix.to_memory()  # columns on disk cannot be read by rows
     parts = [sp.csr_matrix(matrix)] if sp.issparse(matrix) else _slices(matrix, size)
     for block in parts:
-        require_csr(block, "The matrix")
+        require_sound(block, "The matrix")
         if block.nnz and not (block.data.min() >= 0 and np.isfinite(block.data.max())):
             msg = f"The matrix holds {block.data.min()}; expected finite values of 0 or more, non-zero meaning present."
             raise ValueError(msg)
