@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _BEDGRAPH, _VARIABLE_STEP, _FIXED_STEP = 1, 2, 3
 _POINT = np.dtype([("start", "<u4"), ("value", "<f4")])
 _SECTIONS_PER_TASK = 64
+_LONGEST_NAME = 1 << 16
 _LARGEST = fmt.SECTION.itemsize + 65_536 * fmt.ITEM.itemsize  # bytes that a section may inflate to
 
 
@@ -58,6 +59,9 @@ class Reader:
         (buffer_bytes,) = struct.unpack_from("<I", data, 52)
         self._compressed = buffer_bytes > 0
         width = struct.unpack_from("<I", data, tree + 8)[0]
+        if width > _LONGEST_NAME:  # NumPy counts the bytes of an item in 32 bits
+            msg = "it is damaged: the names of its chromosomes have no measure"
+            raise ValueError(msg)
         seen: set[int] = set()
         found = {code: (name, size) for name, code, size in _chroms(data, tree + 32, width, seen)}
         self.sizes: dict[str, int] = dict(found[code] for code in sorted(found))

@@ -304,7 +304,8 @@ def test_values_that_are_no_step_function_are_refused(tmp_path, item, start, end
 
 def test_an_index_without_end_and_a_section_without_measure_are_refused(tracks, tmp_path):
     path = sca.io.write_bigwig(tracks, tmp_path / "a.bw", groups=["NK/T"], progress=False)["NK/T"]
-    circular = bytearray(path.read_bytes())
+    circular, nameless = (bytearray(path.read_bytes()) for _ in range(2))
+    struct.pack_into("<I", nameless, struct.unpack_from("<Q", nameless, 8)[0] + 8, 2**31 - 1)
     root = struct.unpack_from("<Q", circular, 24)[0] + 48
     struct.pack_into("<BBH", circular, root, 0, 0, 2)
     circular[root + 4 : root + 4 + 2 * fmt.BRANCH.itemsize] = np.array([(0, 0, 9, 9, root)] * 2, fmt.BRANCH).tobytes()
@@ -313,4 +314,7 @@ def test_an_index_without_end_and_a_section_without_measure_are_refused(tracks, 
         sca.io.read_bigwig(path)
     path.write_bytes(circular)
     with pytest.raises(ValueError, match=r"a.bw: it is damaged: a node of its index is met twice"):
+        sca.io.read_bigwig(path)
+    path.write_bytes(nameless)
+    with pytest.raises(ValueError, match=r"a.bw: it is damaged: the names of its chromosomes have no measure"):
         sca.io.read_bigwig(path)
