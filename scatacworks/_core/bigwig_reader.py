@@ -41,7 +41,7 @@ class Reader:
         self._path = path
         try:
             self._read_header(self._map())
-        except (struct.error, ValueError, UnicodeDecodeError) as error:
+        except (struct.error, ValueError, OverflowError) as error:
             msg = str(error) if str(error).startswith("it ") else "it is cut off or damaged"
             raise ValueError(msg) from error
 
@@ -65,8 +65,8 @@ class Reader:
         seen: set[int] = set()
         found = {code: (name, size) for name, code, size in _chroms(data, tree + 32, width, seen)}
         self.sizes: dict[str, int] = dict(found[code] for code in sorted(found))
-        if not all(0 < size < 1 << 31 for size in self.sizes.values()):
-            msg = "it is cut off or damaged: a chromosome has no length"
+        if not self.sizes or not all(0 < size < 1 << 31 for size in self.sizes.values()):
+            msg = "it is damaged: it has no chromosome, or one without a length"
             raise ValueError(msg)
         self._codes = {name: code for code, (name, _) in found.items()}
         parts = list(_leaves(data, index + 48, seen))

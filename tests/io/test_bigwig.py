@@ -315,6 +315,11 @@ def test_an_index_without_end_and_a_section_without_measure_are_refused(tracks, 
     path.write_bytes(circular)
     with pytest.raises(ValueError, match=r"a.bw: it is damaged: a node of its index is met twice"):
         sca.io.read_bigwig(path)
+    far = circular.copy()
+    struct.pack_into("<Q", far, 8, 2**63 - 1)
+    path.write_bytes(far)
+    with pytest.raises(ValueError, match=r"a.bw: it is cut off or damaged"):
+        sca.io.read_bigwig(path)
     path.write_bytes(nameless)
     with pytest.raises(ValueError, match=r"a.bw: it is damaged: the names of its chromosomes have no measure"):
         sca.io.read_bigwig(path)
