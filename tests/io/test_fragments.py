@@ -73,6 +73,9 @@ def test_slots(path):
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_file_that_was_replaced_is_told(path, tmp_path, caplog, several):
+    def warned():
+        return [record.getMessage() for record in caplog.records if "bytes" in record.getMessage()]
+
     other = write(tmp_path / "other.tsv")
     adata = read({"a": path, "b": other} if several else path)
     adata.write_h5ad(tmp_path / "cells.h5ad")
@@ -84,11 +87,11 @@ def test_a_file_that_was_replaced_is_told(path, tmp_path, caplog, several):
     else:
         back.uns["files"]["fragments"] = str(moved)
     rows_of(back)
-    assert "bytes" not in caplog.text
+    assert warned() == []
     write(moved, [*ROWS, ("chrM", 5, 900, "TTTG-1", 1)])
     rows_of(back)
-    assert f"moved.tsv has {moved.stat().st_size} bytes; it had {size} when its cells were read" in caplog.text
-    assert "other.tsv" not in caplog.text
+    (told,) = warned()
+    assert f"moved.tsv has {moved.stat().st_size} bytes; it had {size} when its cells were read" in told
 
 
 @pytest.mark.parametrize("kind", ["h5ad", "zarr"])

@@ -21,7 +21,8 @@ def cut_sites() -> sca.Tracks:
     for chrom, size in SIZES.items():
         groups = []
         for n in (300, 20, 0):
-            sites = np.unique(np.concatenate([rng.integers(0, size, n), 60_000 % size + rng.integers(0, 300, n // 5)]))
+            together = 60_000 % (size - 300) + rng.integers(0, 300, n // 5)
+            sites = np.unique(np.concatenate([rng.integers(0, size, n), together]))
             groups.append((sites.astype(np.int32), None, rng.integers(1, 3, len(sites)).astype(np.uint16)))
         chromosomes.append((chrom, groups))
     return sca.Tracks.from_chromosomes(["many", "few", "none"], sca.Genome(SIZES), chromosomes)
