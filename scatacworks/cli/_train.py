@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scatacworks._files import require_writable
 from scatacworks.cli._common import say
 from scatacworks.cli._denoise import save
@@ -12,8 +14,6 @@ from scatacworks.io._bigwig import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_FIGURE = "training.png"
 
 
 def run(source: Path, out: Path, options: dict[str, Any]) -> None:
@@ -26,13 +26,13 @@ def run(source: Path, out: Path, options: dict[str, Any]) -> None:
     require_writable(out)
     noisy = options.pop("noisy", None)
     result = tl.train(_opened(source), noisy=None if noisy is None else _opened(noisy), out=out, **options)
-    if len(result.history):  # a row per validation
-        save(pl.training(result.history, return_fig=True), out / _FIGURE)
-        last = result.history.iloc[-1]
-        say(f"Trained for {int(last['step']):,} steps; loss {last['loss']:.4g}, validation score {last['score']:.4g}")
+    save(pl.training(result.history, return_fig=True), out / "training.png")
+    last = result.history.iloc[-1]
+    trained = f"Trained for {int(last['step']):,} steps; loss {last['loss']:.4g}"
+    if np.isnan(last["score"]):
+        say(f"{trained}. Without validation (--validation) nothing is known of how good the model is.")
     else:
-        (out / _FIGURE).unlink(missing_ok=True)  # of an earlier run
-        say("Trained without validation (--validation), so that nothing is known of how good the model is.")
+        say(f"{trained}, validation score {last['score']:.4g}")
     if result.stopped:
         say(f"Stopped early: {result.stopped}")
     say(

@@ -26,6 +26,7 @@ _NAMES = {
     "f1": "F1",
     "f1_max": "best F1",
 }
+_USUAL = ("auprc", "pearson")
 _COLORS = {"raw": "#8c8c8c", "gaussian": "#d8a13a", "linear": "#cc79a7", "denoised": "#2a6fb0"}
 _OTHERS = ("#5aa469", "#d55e00", "#56b4e9", "#882255", "#332288", "#999933")  # models by names of the user's
 
@@ -33,7 +34,7 @@ _OTHERS = ("#5aa469", "#d55e00", "#56b4e9", "#882255", "#332288", "#999933")  # 
 def training(
     history: pd.DataFrame,
     *,
-    metrics: str | Sequence[str] = ("auprc", "pearson"),
+    metrics: str | Sequence[str] | None = None,
     figsize: tuple[float, float] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
@@ -45,7 +46,8 @@ def training(
     history
         ``history`` of :func:`~scatacworks.tl.train`, or its ``history.csv`` read back.
     metrics
-        Scores to draw: ``"auprc"``, ``"auroc"``, ``"pearson"``, ``"mse"``; `[]` for the loss alone.
+        Scores to draw: ``"auprc"``, ``"auroc"``, ``"pearson"``, ``"mse"``; by default the first and the third, which a
+        run without validation lacks.
     figsize
         Width and height in inches.
     show
@@ -60,7 +62,7 @@ def training(
     Raises
     ------
     KeyError
-        If the history holds none of the scores.
+        If the history lacks one of the scores that are named.
 
     Examples
     --------
@@ -70,14 +72,14 @@ def training(
     """
     import matplotlib.pyplot as plt
 
-    metrics = [metrics] if isinstance(metrics, str) else metrics
+    wanted = _USUAL if metrics is None else [metrics] if isinstance(metrics, str) else metrics
     _require(history, ["step", "loss"])
-    columns = {m: [c for c in history.columns if c.startswith(f"{m}_")] for m in metrics}
+    columns = {m: [c for c in history.columns if c.startswith(f"{m}_")] for m in wanted}
     missing = [m for m, found in columns.items() if not found]
-    if missing:
+    if missing and metrics is not None:
         msg = f"The history has no column of {missing[0]!r}; it has {', '.join(map(str, history.columns))}."
-        msg += " metrics=[] draws the loss alone."
         raise KeyError(msg)
+    columns = {m: found for m, found in columns.items() if found}
     n = len(columns) + 1
     figure, axes = plt.subplots(1, n, figsize=size_of(figsize, (3.2 * n, 2.6)), layout="constrained")
     axes = np.atleast_1d(axes)

@@ -204,7 +204,7 @@ def test_without_validation_the_loss_is_kept(samples, tmp_path):
     assert run(samples[:1], tmp_path, resume=True).history.equals(result.history)
     logged = pd.read_csv(tmp_path / "logs" / "version_0" / "metrics.csv")
     np.testing.assert_allclose(logged["loss"], result.history["loss"], rtol=1e-6)
-    figure = sca.pl.training(pd.read_csv(tmp_path / "history.csv"), metrics=[], return_fig=True)
+    figure = sca.pl.training(pd.read_csv(tmp_path / "history.csv"), return_fig=True)
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), result.history["loss"])
 
 
