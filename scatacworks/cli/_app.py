@@ -219,9 +219,11 @@ def train(  # noqa: PLR0913 - one for each option
     extra: Extra = None,
     regions: Annotated[str | None, typer.Option(help="Only these: a BED file or a region.")] = None,
     validation: Annotated[
-        list[str] | None, typer.Option(help="Chromosome or region for validation; repeatable.")
+        list[str] | None, typer.Option(help="Chromosome or region for validation; repeatable. none: do without.")
     ] = None,
-    holdout: Annotated[list[str] | None, typer.Option(help="Chromosome or region to leave alone; repeatable.")] = None,
+    holdout: Annotated[
+        list[str] | None, typer.Option(help="Chromosome or region to leave alone; repeatable. none: use all.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the earlier run in --out.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and draws.")] = 0,
@@ -242,7 +244,8 @@ def train(  # noqa: PLR0913 - one for each option
     options |= {"seed": seed, "n_jobs": n_jobs}
     options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
     options |= {"peaks": peaks, "target": target, "extra": parse_extra(extra) or None}
-    options |= {"validation": validation or None, "holdout": holdout or None}
+    kept = {"validation": validation, "holdout": holdout}
+    options |= {name: [] if named == ["none"] else named or None for name, named in kept.items()}
     options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}
     with without_empty_folders(out):
         _train.run(source, out, options)

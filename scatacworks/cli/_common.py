@@ -211,7 +211,7 @@ def _option(match: re.Match[str]) -> str:
     option, value = _OPTIONS[match["name"] or match["subject"]], match["value"]
     if value == "None":
         return f"no {option}"
-    words = "" if value in (None, "True") else re.sub(r"[\[\]'\" ]", "", value)
+    words = "none" if value == "[]" else "" if value in (None, "True") else re.sub(r"[\[\]'\" ]", "", value)
     return f"{option} {words}".rstrip()
 
 

@@ -187,6 +187,7 @@ def test_a_device_without_memory_is_no_fault_of_the_program(capsys):
         ("below min_cells=10.", "below --min-cells 10."),
         ("take another, or prior=None.", "take another, or no --prior."),
         ("it lies in holdout=, or regions= names others", "it lies in --holdout, or --regions names others"),
+        ("by validation=, or none by validation=[].", "by --validation, or none by --validation none."),
         ("validation=['chr2', 'chr3'] is empty", "--validation chr2,chr3 is empty"),
         ("Give batch_size=3 (--batch-size 3 on the command line).", "Give --batch-size 3."),
         ("or overwrite=True (--overwrite) to delete it", "or --overwrite to delete it"),

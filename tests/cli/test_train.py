@@ -33,6 +33,20 @@ def test_a_trained_model_denoises(call, result, tmp_path):
     assert code == 0, err
 
 
+def test_validation_and_holdout_can_be_none(call, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("scatacworks.cli._train.run", lambda _, __, options: given.append(options))
+    for options in (
+        [],
+        ["--validation", "none", "--holdout", "none"],
+        ["--validation", "chr1", "--validation", "chr2"],
+    ):
+        code, _, err = call("train", tmp_path / "in.bw", "--out", tmp_path / "out", *options)
+        assert code == 0, err
+    assert [options["validation"] for options in given] == [None, [], ["chr1", "chr2"]]
+    assert [options["holdout"] for options in given] == [None, [], None]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_training_without_validation_ends_well(call, result, tmp_path):
