@@ -50,9 +50,9 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
     KeyError
         If one of the columns is missing.
     ValueError
-        If the table is empty, or none of its chromosomes is in the genome.
+        If the table is empty, a row is no region, or none of its chromosomes is in the genome.
     """
-    table = with_positions(table, what)
+    table = _with_intervals(table, what)
     chrom = table["chrom"].astype("category")
     if len(table) == 0:
         msg = f"{what} has no rows; expected regions with chrom, start and end."
@@ -66,9 +66,30 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
     if (codes < 0).all():
         msg = f"No chromosome of {what} ({', '.join(map(str, chrom.cat.categories[:3]))}, …) is in {chroms!r}."
         raise ValueError(msg)
-    start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
-    summit = table["summit"].to_numpy(np.int64) if "summit" in table else (start + end) // 2
+    start, end = table["start"].to_numpy(), table["end"].to_numpy()
+    summit = (start + end) // 2
+    if "summit" in table:
+        given = pd.to_numeric(table["summit"]).to_numpy(np.float64, na_value=np.nan)
+        summit = np.where(np.isnan(given), summit, given).astype(np.int64)
     return Elements(chroms, codes, start, end, np.clip(summit, start, np.maximum(end - 1, start)))
+
+
+def _with_intervals(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return a table under our names of its positions, with start and end as int64, and a region in every row."""
+    table = with_positions(table, what)
+    start, end = (
+        pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64, na_value=np.nan) for name in ("start", "end")
+    )
+    sound = table["chrom"].notna().to_numpy() & (start >= 0) & (end > start) & (start % 1 == 0) & (end % 1 == 0)
+    if not sound.all():
+        row = table.iloc[int(np.argmin(sound))]
+        msg = (
+            f"{int((~sound).sum()):,} of {len(table):,} rows of {what} are no regions, the first: chromosome "
+            f"{row['chrom']}, start {row['start']}, end {row['end']}; expected a chromosome and whole numbers with "
+            "0 <= start < end. Leave such rows out."
+        )
+        raise ValueError(msg)
+    return table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
 
 
 def labels_of(index: AnnData, component_key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -122,5 +143,5 @@ def on_chromosomes(table: pd.DataFrame, chroms: Genome, *, what: str) -> tuple[p
 def read_bed(source: str | os.PathLike[str] | pd.DataFrame, *, names: Iterable[str] = ("name",)) -> pd.DataFrame:
     """Return a BED file, plain or gzipped, or a table as `chrom`, `start`, `end` and further columns by `names`."""
     if isinstance(source, pd.DataFrame):
-        return with_positions(source, "the table of regions")
+        return _with_intervals(source, "the table of regions")
     return bed_columns(source, list(names))

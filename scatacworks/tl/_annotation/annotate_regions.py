@@ -104,10 +104,10 @@ def annotate_regions(
     TypeError
         If `classes` or `traits` is no dict.
     KeyError
-        If `key` is not in `.uns`, or positions or labels are missing.
+        If `key` is no table in `.uns`, or positions or labels are missing.
     ValueError
-        If regions and an annotation share no chromosome, or `genes`, as a built-in genome's, or `index` are of another
-        assembly.
+        If a row of a table is no region, regions and an annotation share no chromosome, or `genes`, as a built-in
+        genome's, or `index` are of another assembly.
 
     Examples
     --------
@@ -151,8 +151,9 @@ def _table(data: AnnData | pd.DataFrame, key: str | None) -> tuple[pd.DataFrame,
         return data, "the table of regions"
     if key is None:
         return atac(data).var, ".var"
-    if key not in data.uns:
-        msg = f".uns[{key!r}] is missing; it has {sorted(data.uns)}."
+    if not isinstance(data.uns.get(key), pd.DataFrame):
+        found = "is no table" if key in data.uns else f"is missing; it has {sorted(data.uns)}"
+        msg = f".uns[{key!r}] {found}; expected a table of regions."
         raise KeyError(msg)
     return data.uns[key], f".uns[{key!r}]"
 

@@ -215,3 +215,32 @@ def test_an_index_of_another_assembly_is_refused(make_index):
 def test_traits_are_a_dict():
     with pytest.raises(TypeError, match="traits is a str; expected a dict"):
         sca.tl.annotate_regions(regions((5, 100)), traits="MONO.bed")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("chrom", None), ("start", np.nan), ("start", -1), ("start", 300), ("start", 100.5), ("end", "x")],
+)
+def test_rows_that_are_no_regions_are_refused_wherever_a_table_is_given(column, value):
+    good = regions((100, 200), (1_000, 1_300)).astype(object)
+    bad = good.copy()
+    bad.loc[0, column] = value
+    variants = good.assign(posterior=0.5)
+    for call in (
+        lambda: sca.tl.annotate_regions(bad, genes=GENE),
+        lambda: sca.tl.annotate_regions(good, classes={"repeat": bad}),
+        lambda: sca.tl.annotate_regions(good, traits={"count": variants.assign(**{column: bad[column]})}),
+    ):
+        with pytest.raises(ValueError, match="1 of 2 rows of .* are no regions, the first: chromosome"):
+            call()
+
+
+def test_where_a_summit_is_not_known_the_middle_is_taken():
+    table = regions((9_000, 9_201), (9_000, 9_201)).assign(summit=[9_150, np.nan])
+    assert sca.tl.annotate_regions(table, genes=GENE)["tss_distance"].tolist() == [-850, -900]
+
+
+def test_a_slot_that_is_no_table_is_said():
+    adata = anndata.AnnData(np.ones((1, 1), np.float32), uns={"peaks": {"start": 1}})
+    with pytest.raises(KeyError, match=r"\.uns\['peaks'\] is no table; expected a table of regions"):
+        sca.tl.annotate_regions(adata, key="peaks", genes=GENE)
