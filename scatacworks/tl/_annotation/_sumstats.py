@@ -21,8 +21,7 @@ _NAMES = {  # the spellings of common collections, lower case
     "variant": ("snp", "rsid", "rs", "variant_id", "markername", "id", "hm_rsid", "variant", "rs_id"),
     "start": ("start", "chromstart"),
 }
-
-
+_NAMELESS = ("", ".", "NA", "nan", "NaN")
 _PLACE = r"^(?P<chrom>(?:chr)?(?:\d{1,2}|X|Y|MT?))[:_](?P<position>\d+)[:_]"
 
 
@@ -30,7 +29,8 @@ def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame
     """Return variants as `chrom`, `position` (0-based), `log10_p` (negative or zero) and `variant`.
 
     Rows without a numeric p in [0, 1] or without a position are dropped and counted in the log; of a repeated
-    identifier the row of lowest p is kept; p = 0 becomes the smallest p that is not 0, or 1e-300.
+    identifier the row of lowest p is kept; p = 0 becomes the smallest p that is not 0, or 1e-300. Of several columns
+    of positions, as of two assemblies, the first of `_NAMES` is taken, which the log says.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame
         If there is no column of positions or p-values, or no row is left.
     """
     what = "the summary statistics" if isinstance(source, pd.DataFrame) else str(source)
-    raw = source if isinstance(source, pd.DataFrame) else _read(source)
+    raw = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else _read(source)
     columns = {name: _find(raw, spellings) for name, spellings in _NAMES.items()}
     if columns["chrom"] is None and columns["variant"] is not None:
         raw, columns = _placed_by_name(raw, columns)
@@ -52,15 +52,34 @@ def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame
         msg = f"{what} has no p-values: expected a column such as P or pval, found {list(raw.columns)[:12]}."
         raise ValueError(msg)
     one_based = columns["position"] is not None
+    _tell_of_others(raw, "position" if one_based else "start", what)
     table = pd.DataFrame(
         {
             "chrom": raw[columns["chrom"]].astype(str).str.removesuffix(".0"),
             "position": pd.to_numeric(raw[columns["position"] if one_based else columns["start"]], errors="coerce"),
             "log10_p": _log10_p(raw, columns),
-            "variant": raw[columns["variant"]].astype(str) if columns["variant"] is not None else "",
+            "variant": "" if columns["variant"] is None else _identifiers(raw[columns["variant"]]),
         }
     )
     return _clean(table, what, shift=int(one_based))
+
+
+def _identifiers(column: pd.Series) -> pd.Series:
+    """Return identifiers as text, empty where there is none."""
+    text = column.astype(object).where(column.notna(), "").astype(str)
+    return text.mask(text.isin(_NAMELESS), "")
+
+
+def _tell_of_others(raw: pd.DataFrame, name: str, what: str) -> None:
+    """Say which column is taken where there are several of a kind, such as positions in two assemblies."""
+    lower = {str(column).lower(): str(column) for column in raw.columns}
+    found = [lower[spelling] for spelling in _NAMES[name] if spelling in lower]
+    if len(found) > 1:
+        logger.warning(
+            "%s has several columns of positions, %s; %s is taken. Where the index is of the other's genome, leave "
+            "that column out.",
+            what, ", ".join(found), found[0],
+        )  # fmt: skip
 
 
 def _placed_by_name(raw: pd.DataFrame, columns: dict[str, str | None]) -> tuple[pd.DataFrame, dict[str, str | None]]:
@@ -79,7 +98,7 @@ def _read(path: str | os.PathLike[str]) -> pd.DataFrame:
     with open_text(path, "table of summary statistics") as handle:
         first = handle.readline()
     separator = next((one for one in "\t," if one in first), r"\s+")
-    how = {"dtype": str, "keep_default_na": False, "na_values": ["", "NA", "nan", "NaN", "."]}
+    how = {"dtype": str, "keep_default_na": False, "na_values": list(_NAMELESS)}
     with open_text(path, "table of summary statistics") as handle:
         return pd.read_csv(handle, sep=separator, **how)
 
@@ -92,7 +111,8 @@ def _find(table: pd.DataFrame, spellings: tuple[str, ...]) -> str | None:
 def _log10_p(raw: pd.DataFrame, columns: dict[str, str | None]) -> pd.Series:
     """Return log10 p; text such as 1e-400 is read from its exponent, since a double cannot hold it."""
     if columns["p"] is None:
-        return -pd.to_numeric(raw[columns["log10_p"]], errors="coerce")
+        minus = pd.to_numeric(raw[columns["log10_p"]], errors="coerce")
+        return -minus.where(minus >= 0)  # the logarithm without the minus would make every p at least 1
     text = raw[columns["p"]]
     p = pd.to_numeric(text, errors="coerce")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -115,7 +135,7 @@ def _clean(table: pd.DataFrame, what: str, *, shift: int) -> pd.DataFrame:
         smallest = kept.loc[~zero, "log10_p"].min()
         kept.loc[zero, "log10_p"] = min(-300.0, smallest if np.isfinite(smallest) else 0.0)
         logger.warning("%d variants of %s have p = 0; they count as 1e-300 or the smallest p given.", zero.sum(), what)
-    named = kept["variant"].ne("") & kept["variant"].ne("nan")
+    named = kept["variant"].ne("")
     order = kept["log10_p"].to_numpy().argsort(kind="stable")
     repeated = kept.iloc[order]["variant"].where(named.iloc[order]).duplicated() & named.iloc[order]
     dropped["repeated identifier"] = int(repeated.sum())

@@ -166,3 +166,26 @@ def test_identifiers_may_tell_the_positions():
     assert found[["chrom", "position"]].values.tolist() == [["1", 15790], ["chrX", 19]]
     with pytest.raises(ValueError, match="Identifiers alone cannot be placed"):
         read_sumstats(table.assign(variant=["rs1", "rs2", "rs3"]))
+
+
+@pytest.mark.parametrize("nameless", [".", None, np.nan, pd.NA])
+def test_variants_without_an_identifier_are_not_one_variant(nameless):
+    table = pd.DataFrame({"CHR": 1, "BP": [1, 2, 3], "SNP": [nameless, nameless, "rs1"], "P": [0.1, 0.2, 0.3]})
+    assert read_sumstats(table)["position"].tolist() == [0, 1, 2]
+
+
+def test_chromosomes_joined_to_one_table_keep_their_variants():
+    one = pd.DataFrame({"CHR": 1, "BP": [1, 2], "SNP": ["a", "a"], "P": [0.1, 0.2]})
+    both = pd.concat([one, one.assign(CHR=2, SNP=["b", "c"])])  # the rows of both are called 0 and 1
+    assert read_sumstats(both)[["chrom", "position"]].values.tolist() == [["1", 0], ["2", 0], ["2", 1]]
+
+
+def test_a_logarithm_of_p_without_its_minus_is_no_p(caplog):
+    with pytest.raises(ValueError, match="'no p between 0 and 1': 2"):
+        read_sumstats(pd.DataFrame({"chr": 1, "pos": [1, 2], "log10p": [-8.2, -0.3]}))
+
+
+def test_of_several_columns_of_positions_the_one_taken_is_said(caplog):
+    table = pd.DataFrame({"CHR": [1], "BP_hg38": [200], "BP_hg19": [100], "P": [0.1]})
+    assert read_sumstats(table)["position"].tolist() == [99]
+    assert "several columns of positions, BP_hg19, BP_hg38; BP_hg19 is taken" in caplog.text
