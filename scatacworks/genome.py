@@ -16,6 +16,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._files import open_text, require_file
+from scatacworks._strands import strands_of
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -326,7 +327,8 @@ class Genome:
             msg = f"No gene of the table lies on a chromosome of {self!r}; it has {names}. Is it of another genome?"
             raise ValueError(msg)
         table = table.loc[codes >= 0, list(GENE_COLUMNS)].reset_index(drop=True)
-        return table.assign(chrom=np.asarray(self.chroms, dtype=object)[codes[codes >= 0]])
+        strand = strands_of(table["strand"], f"the gene table of {self.name}")
+        return table.assign(chrom=np.asarray(self.chroms, dtype=object)[codes[codes >= 0]], strand=strand)
 
     def to_frame(self) -> pd.DataFrame:
         """Return names and lengths under SnapATAC2's columns, the form kept in `.uns["reference_sequences"]`.

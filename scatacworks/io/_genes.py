@@ -10,6 +10,7 @@ import pandas as pd
 
 from scatacworks._files import open_text, require_file
 from scatacworks._logging import logger
+from scatacworks._strands import strands_of
 from scatacworks.genome import Genome
 from scatacworks.io import _gtf
 
@@ -21,6 +22,7 @@ __all__ = ["read_genes"]
 
 _COLUMNS = ["chrom", "start", "end", "name", "strand", "biotype", "gene_id", "transcript_id"]
 _PARTS = ["chrom", "start", "end", "part", "name", "strand", "biotype"]
+_STRANDS = {"+", "-", ".", "1", "-1"}
 _GENEPRED_BIN = 16  # columns of UCSC's refGene.txt: `bin` first, `name2` (the symbol) thirteenth
 
 
@@ -64,7 +66,7 @@ def read_genes(
     Raises
     ------
     ValueError
-        If the file is of no known form, a line cannot be read, or no gene is left.
+        If the file is of no known form, a line cannot be read or is no gene, or no gene is left.
     FileNotFoundError
         If the file is missing.
 
@@ -76,6 +78,7 @@ def read_genes(
     [['chrX', 48786539, 48794311, '+']]
     """
     transcripts, exons, what = _transcripts(source)
+    transcripts = _checked(transcripts, what)
     if genome is not None:
         transcripts = _on_genome(transcripts, Genome(genome), what)
     if isinstance(biotypes, str):
@@ -119,22 +122,45 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     if missing:
         msg = f"The gene table lacks the column(s) {missing}; it has {list(table.columns)}."
         raise ValueError(msg)
+    positions = _integers(table[["start", "end"]], "The gene table")
     table = table.assign(
-        chrom=table["chrom"].astype(str),
-        start=table["start"].astype(np.int64),
-        end=table["end"].astype(np.int64),
-        name=table["name"].astype(str),
-        strand=table["strand"].astype(str),
+        chrom=table["chrom"].astype(str), start=positions["start"], end=positions["end"], name=_names_of(table)
     )
     if "gene_id" not in table:  # tables of symbols list a gene once; rows of one symbol are separate loci
         repeat = table.groupby(["name", "chrom"]).cumcount()
         table["gene_id"] = table["name"].where(repeat == 0, table["name"] + "." + repeat.astype(str))
     for column, default in (("biotype", "unknown"), ("coding_start", 0), ("coding_end", 0)):
-        if column not in table:
-            table[column] = default
+        table[column] = table[column].fillna(default) if column in table else default
     if "transcript_id" not in table:
         table["transcript_id"] = table["gene_id"]
     return table.reset_index(drop=True)
+
+
+def _names_of(table: pd.DataFrame) -> pd.Series:
+    """Return the names of a table's genes as text: their identifiers where they have none."""
+    names = table["name"].astype(object)
+    if "gene_id" in table:
+        names = names.where(names.notna(), table["gene_id"])
+    if names.isna().any():
+        msg = (
+            f"{names.isna().sum():,} of {len(names):,} genes of the gene table have neither a name nor an identifier "
+            "in a column gene_id; leave them out."
+        )
+        raise ValueError(msg)
+    return names.astype(str)
+
+
+def _checked(transcripts: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return transcripts with strands in one spelling, each of them somewhere."""
+    wrong = ((transcripts["start"] < 0) | (transcripts["end"] <= transcripts["start"])).to_numpy()
+    if wrong.any():
+        row = transcripts.iloc[int(np.argmax(wrong))]
+        msg = (
+            f"{what}: {row['name']} lies at {row['chrom']}, {row['start']} to {row['end']} (0-based, half-open); "
+            "expected 0 <= start < end."
+        )
+        raise ValueError(msg)
+    return transcripts.assign(strand=strands_of(transcripts["strand"], what))
 
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -147,13 +173,13 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         return _from_genepred(raw.iloc[:, 1:], path)
     if raw.shape[1] >= 10 and raw.iloc[0, 2] in {"+", "-"}:
         return _from_genepred(raw, path)
-    if raw.shape[1] < 5 or not (raw.iloc[0, 1].isdigit() and raw.iloc[0, 2].isdigit()):
+    strand = next((column for column in (5, 4) if column < raw.shape[1] and raw.iloc[0, column] in _STRANDS), None)
+    if strand is None or not (raw.iloc[0, 1].isdigit() and raw.iloc[0, 2].isdigit()):
         msg = (
-            f"{path} is neither GTF, GFF3 (by its ending), BED nor a UCSC gene table: found {raw.shape[1]} column(s), "
-            f"first line {' '.join(raw.iloc[0].astype(str))[:80]!r}."
+            f"{path} is neither GTF, GFF3 (by its ending), BED with strands nor a UCSC gene table: found "
+            f"{raw.shape[1]} column(s), first line {' '.join(raw.iloc[0].astype(str))[:80]!r}."
         )
         raise ValueError(msg)
-    strand = 5 if raw.shape[1] >= 6 and raw.iloc[0, 5] in {"+", "-", "."} else 4
     table = raw.iloc[:, [0, 1, 2, 3, strand]].set_axis(["chrom", "start", "end", "name", "strand"], axis=1)
     table[["start", "end"]] = _integers(table[["start", "end"]], path)
     if raw.shape[1] >= 12:
@@ -161,12 +187,12 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _complete(table), pd.DataFrame({"transcript": np.empty(0, np.int64), "start": [], "end": []})
 
 
-def _integers(columns: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _integers(columns: pd.DataFrame, what: Path | str) -> pd.DataFrame:
     """Convert to int64, naming the first line that is no number."""
-    numbers = columns.apply(pd.to_numeric, errors="coerce")
-    bad = np.flatnonzero(numbers.isna().any(axis=1))
+    numbers = columns.astype(object).apply(pd.to_numeric, errors="coerce")
+    bad = np.flatnonzero((numbers % 1 != 0).any(axis=1))  # nor is what is missing
     if len(bad):
-        msg = f"{path}, entry {bad[0] + 1}: expected whole numbers, found {columns.iloc[bad[0]].tolist()}."
+        msg = f"{what}, entry {bad[0] + 1}: expected whole numbers, found {columns.iloc[bad[0]].tolist()}."
         raise ValueError(msg)
     return numbers.astype(np.int64)
 
@@ -174,11 +200,27 @@ def _integers(columns: pd.DataFrame, path: Path) -> pd.DataFrame:
 def _from_bed12(raw: pd.DataFrame, table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the transcripts and exons of BED12 (thick part = coding)."""
     table[["coding_start", "coding_end"]] = _integers(raw.iloc[:, [6, 7]], path).to_numpy()
-    sizes, offsets = (raw.iloc[:, column].str.rstrip(",").str.split(",") for column in (10, 11))
-    exons = pd.DataFrame({"transcript": np.repeat(np.arange(len(raw)), sizes.str.len())})
-    exons["start"] = offsets.explode().astype(np.int64).to_numpy() + table["start"].to_numpy()[exons["transcript"]]
-    exons["end"] = exons["start"] + sizes.explode().astype(np.int64).to_numpy()
+    exons = _exons(raw.iloc[:, [11, 10]], path)  # offsets and sizes
+    exons["start"] += table["start"].to_numpy()[exons["transcript"]]
+    exons["end"] += exons["start"]
     return _complete(table), exons
+
+
+def _exons(lists: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the numbers of two columns of lists, one row per exon, with the row of its transcript."""
+    first, second = (lists.iloc[:, column].str.rstrip(",").str.split(",") for column in (0, 1))
+    owner = np.repeat(np.arange(len(lists)), first.str.len())
+    uneven = (first.str.len() != second.str.len()).to_numpy()
+    bad = np.flatnonzero(uneven)
+    if not uneven.any():
+        columns = pd.DataFrame({"start": first.explode().to_numpy(), "end": second.explode().to_numpy()})
+        numbers = columns.apply(pd.to_numeric, errors="coerce")
+        bad = owner[(numbers % 1 != 0).any(axis=1)]
+    if len(bad):
+        found = lists.iloc[bad[0]].tolist()
+        msg = f"{path}, entry {bad[0] + 1}: expected two lists of as many whole numbers for its exons, found {found}."
+        raise ValueError(msg)
+    return pd.DataFrame({"transcript": owner, **numbers.astype(np.int64)})
 
 
 def _from_genepred(raw: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -189,11 +231,7 @@ def _from_genepred(raw: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.Data
     table["strand"], table["transcript_id"], table["gene_id"] = raw.iloc[:, 2], raw.iloc[:, 0], symbol
     table["coding_start"], table["coding_end"] = numbers[:, 2], numbers[:, 3]
     table["biotype"] = np.where(numbers[:, 3] > numbers[:, 2], "protein_coding", "non_coding")
-    starts, ends = (raw.iloc[:, column].str.rstrip(",").str.split(",") for column in (8, 9))
-    exons = pd.DataFrame({"transcript": np.repeat(np.arange(len(raw)), starts.str.len())})
-    exons["start"] = starts.explode().astype(np.int64).to_numpy()
-    exons["end"] = ends.explode().astype(np.int64).to_numpy()
-    return _complete(table), exons
+    return _complete(table), _exons(raw.iloc[:, [8, 9]], path)
 
 
 def _on_genome(transcripts: pd.DataFrame, genome: Genome, what: str) -> pd.DataFrame:

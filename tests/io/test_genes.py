@@ -243,3 +243,58 @@ def test_gene_tables_of_ucsc_with_any_chromosome_names(tmp_path):
         assert genes[["chrom", "start", "end", "name", "strand"]].values.tolist() == [
             ["NC_060925.1", 100, 900, "ABC", "+"]
         ]
+
+
+TABLE = pd.DataFrame(
+    {"chrom": "chr1", "start": [100, 500], "end": [300, 900], "name": ["A", "B"], "strand": ["-", "+"]}
+)
+
+
+@pytest.mark.parametrize("strand", [[-1, 1], ["-1", "1"], [-1.0, 1.0]])
+def test_strands_as_ensembl_writes_them_are_strands(strand, tmp_path):
+    table = TABLE.assign(strand=strand)
+    assert read_genes(table)["strand"].tolist() == ["-", "+"]
+    assert sca.Genome({"chr1": 1000}, genes=table).genes["strand"].tolist() == ["-", "+"]
+    path = tmp_path / "g.bed"
+    table = table.assign(strand=[-1, 1])
+    table.insert(4, "score", 0)
+    table.to_csv(path, sep="\t", header=False, index=False)
+    assert read_genes(path)["strand"].tolist() == ["-", "+"]
+    path = tmp_path / "g.gtf"
+    path.write_text(GTF.replace("\t-\t", "\t-1\t").replace("\t+\t", "\t1\t"))
+    assert read_genes(path).set_index("name")["strand"].to_dict() == {"AAA": "+", "G2": "-", "CCC": "-"}
+
+
+def test_what_is_no_strand_is_not_taken_for_the_forward_one(tmp_path):
+    words = TABLE.assign(strand=["minus", "plus"])
+    for call in (read_genes, lambda table: sca.Genome({"chr1": 1000}, genes=table).genes):
+        with pytest.raises(ValueError, match="A strand in the gene table.* is 'minus'; expected '\\+', '-' or '\\.'"):
+            call(words)
+    (tmp_path / "five.bed").write_text("chr1\t10\t90\tAAA\t960\n")  # the fifth is a score
+    with pytest.raises(ValueError, match="nor a UCSC gene table"):
+        read_genes(tmp_path / "five.bed")
+
+
+@pytest.mark.parametrize(("start", "end"), [(300, 100), (100, 100), (-1, 100), (float("nan"), 100), (100.5, 300)])
+def test_a_gene_that_is_nowhere_is_named(start, end, tmp_path):
+    with pytest.raises(ValueError, match="gene table(: A lies at|, entry 1: expected whole numbers)"):
+        read_genes(TABLE.assign(start=[start, 500], end=[end, 900]))
+    (tmp_path / "g.bed").write_text(f"chr1\t5\t90\tB\t0\t-\nchr1\t{start}\t{end}\tA\t0\t-\n")
+    with pytest.raises(ValueError, match="g.bed(: A lies at|, entry 2: expected whole numbers)"):
+        read_genes(tmp_path / "g.bed")
+
+
+def test_genes_without_name_or_biotype():
+    table = TABLE.assign(name=[None, "B"], biotype=["lncRNA", None])
+    with pytest.raises(ValueError, match="1 of 2 genes of the gene table have neither a name nor an identifier"):
+        read_genes(table)
+    genes = read_genes(table.assign(gene_id=["ENSG1", "ENSG2"]))
+    assert genes[["name", "biotype"]].values.tolist() == [["ENSG1", "lncRNA"], ["B", "unknown"]]
+
+
+@pytest.mark.parametrize("lists", ["100,800,\t200,", "100,x,\t200,900,", "\t200,900,"])
+def test_exons_that_cannot_be_read_are_told_with_their_line(lists, tmp_path):
+    row = "NM_1\tchr1\t-\t100\t900\t150\t850\t2\t100,800,\t200,900,\t0\tAAA\tcmpl\tcmpl\t0,1,\n"
+    (tmp_path / "genePred.txt").write_text(row + row.replace("100,800,\t200,900,", lists))
+    with pytest.raises(ValueError, match=r"genePred\.txt, entry 2: expected two lists of as many whole numbers"):
+        read_genes(tmp_path / "genePred.txt")

@@ -18,6 +18,7 @@ from scatacworks._core import motif_scan
 from scatacworks._fasta import open_fasta
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions
+from scatacworks._strands import strands_of
 from scatacworks.io._peaks_read import read_bed
 from scatacworks.tl._annotation._motif_matches import base_frequencies, load_motifs
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from scatacworks.io import Motif
 
 _STRANDED = ("name", "score", "strand")
-_REVERSE = {"+": False, "1": False, "-": True, "-1": True} | dict.fromkeys((".", "*", "", "0"), False)
 
 
 class Sites(NamedTuple):
@@ -108,18 +108,8 @@ def _one_motif(table: pd.DataFrame, genome: Genome, what: str) -> Sites:
             "motif, such as by sites.rename(columns={'name': 'motif'}).", what, widths.min(), widths.max(),
         )  # fmt: skip
     strand = _column(table, "strand")
-    reverse = np.zeros(len(table), bool) if strand is None else _is_reverse(table[strand], what)
+    reverse = np.zeros(len(table), bool) if strand is None else strands_of(table[strand], what) == "-"
     return _at(table["code"].to_numpy(), start, end, reverse, int(np.median(widths)))
-
-
-def _is_reverse(strand: pd.Series, what: str) -> np.ndarray:
-    """Tell the reverse strand in any of its spellings; what has no strand is forward."""
-    text = strand.astype(object).where(strand.notna(), ".").astype(str).str.strip().str.removesuffix(".0")
-    reverse = text.map(_REVERSE)
-    if reverse.isna().any():
-        msg = f"A strand in {what} is {text[reverse.isna()].iloc[0]!r}; expected '+', '-' or '.', or 1 and -1."
-        raise ValueError(msg)
-    return reverse.to_numpy(bool)
 
 
 def on_chromosomes(found: Mapping[str, Sites], known: Sequence[int]) -> dict[str, Sites]:
