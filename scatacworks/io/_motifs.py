@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Motif", "read_motifs"]
 
+_BASES = list("ACGT")
+_OFF = 0.02  # that probabilities as written may differ from 1 in sum
 _NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
 _VERSIONED = re.compile(r"^[A-Z]{2,}\d+\.\d+$")  # JASPAR matrix identifiers: MA0004.1, UN0112.1
 
@@ -38,6 +40,13 @@ class Motif:
     n_sites
         Number of sites behind the matrix (the largest row sum of a count matrix), 0 where unknown.
 
+    Raises
+    ------
+    TypeError
+        If the factors are one text.
+    ValueError
+        If the matrix has another shape, or a row holds no probabilities.
+
     Examples
     --------
     >>> import numpy as np, scatacworks as sca
@@ -50,6 +59,28 @@ class Motif:
     matrix: np.ndarray = field(repr=False, compare=False)
     factors: tuple[str, ...] = ()
     n_sites: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.factors, str):
+            msg = f"factors of the motif {self.name!r} is {self.factors!r}; expected a tuple of symbols."
+            raise TypeError(msg)
+        matrix, columns = np.asarray(self.matrix, np.float64), list(getattr(self.matrix, "columns", _BASES))
+        if matrix.ndim != 2 or matrix.shape[1] != 4 or len(matrix) == 0 or columns != _BASES:
+            found = "" if columns == _BASES else f" and the columns {columns}"
+            msg = (
+                f"The matrix of the motif {self.name!r} has the shape {matrix.shape}{found}; expected a row per "
+                "position with A, C, G and T, in this order."
+            )
+            raise ValueError(msg)
+        wrong = ~((matrix >= 0).all(1) & (np.abs(matrix.sum(1) - 1) <= _OFF))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            msg = (
+                f"The matrix of the motif {self.name!r} has {matrix[row].tolist()} at position {row + 1}; expected "
+                "probabilities, which sum to 1. Divide counts by their sum, and give that as n_sites."
+            )
+            raise ValueError(msg)
+        object.__setattr__(self, "matrix", matrix)
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -76,8 +107,8 @@ def read_motifs(path: str | os.PathLike[str], *, factors: str | os.PathLike[str]
     Raises
     ------
     ValueError
-        If the file is of another form, a matrix is empty, has a negative or missing number, a position without any
-        count, or (MEME) probabilities that do not sum to 1.
+        If the file is of another form, a motif has no name, a matrix is empty, has a negative or missing number, a
+        position without any count, or (MEME) fewer positions than it should or probabilities that do not sum to 1.
 
     Examples
     --------
@@ -145,22 +176,29 @@ def _read_pfm(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
 
 def _read_meme(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
     out: list[tuple[str, np.ndarray]] = []
-    header, rows, inside = "", [], False
+    header, rows, inside, width = "", [], False, None
     for line in [*lines, "MOTIF"]:
         if line.startswith("MOTIF"):
             if header:
                 matrix = _as_matrix(rows, header, path)
+                if width and int(width[1]) != len(matrix):
+                    msg = (
+                        f"Motif {header!r} of {path} has {len(matrix)} positions, but should have {width[1]} (w=); is "
+                        "the file cut off?"
+                    )
+                    raise ValueError(msg)
                 off = np.abs(matrix.sum(1) - 1)
-                if off.max() > 0.02:
+                if off.max() > _OFF:
                     msg = (
                         f"Motif {header!r} of {path}: position {int(off.argmax()) + 1} sums to "
                         f"{matrix[off.argmax()].sum():g}, not 1; MEME matrices hold probabilities, give counts as PFM."
                     )
                     raise ValueError(msg)
                 out.append((header, matrix))
-            header, rows, inside = line[5:].strip(), [], False
+            header, rows, inside, width = line[5:].strip(), [], False, None
         elif line.startswith("letter-probability"):
             inside = True
+            width = re.search(r"\bw=\s*(\d+)", line)
         elif inside and line.strip() and not line.startswith("URL"):
             rows.append(_numbers(line, header, path))
     return out
@@ -190,6 +228,9 @@ def _as_matrix(numbers: list[list[float]], header: str, path: Path, *, transpose
 
 def _motif(header: str, matrix: np.ndarray, path: Path, table: dict[str, list[str]]) -> Motif:
     """Check and normalise one matrix."""
+    if not header:
+        msg = f"A motif of {path} has no name after its '>', the one that begins with {matrix[0].tolist()}."
+        raise ValueError(msg)
     total = matrix.sum(1)
     if (matrix < 0).any() or (total <= 0).any():
         where = int(np.flatnonzero((matrix < 0).any(1) | (total <= 0))[0]) + 1

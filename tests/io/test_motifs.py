@@ -1,9 +1,10 @@
 import gzip
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from scatacworks.io import read_motifs
+from scatacworks.io import Motif, read_motifs
 
 JASPAR = ">MA0004.1 Arnt::HIF1A\nA  [ 4 19  0 ]\nC  [16  0 20 ]\nG  [ 0  1  0 ]\nT  [ 0  0  0 ]\n"
 PFM = ">MA0004.1_MA0004.1.Arnt::HIF1A\n4 16 0 0\n19 0 1 0\n0 20 0 0\n"
@@ -70,9 +71,35 @@ def test_whole_collections(shared_data):
         (">bad\n0 0 0 0\n1 0 0 0\n", "position 1 has a negative"),
         (">bad\n1 -1 0 0\n", "negative"),
         (MEME.replace("0.95", "19"), "sums to"),
+        (MEME.replace(" 0.00 1.00 0.00 0.00\n", ""), r"has 2 positions, but should have 3 \(w=\); is the file cut"),
+        (">\n1 0 0 0\n", r"no name after its '>', the one that begins with \[1\.0, 0\.0, 0\.0, 0\.0\]"),
     ],
 )
 def test_bad_motifs_are_named(tmp_path, text, message):
     (tmp_path / "m.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_motifs(tmp_path / "m.txt")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.array([[0, 0, 20, 0], [18, 2, 0, 0]]), "Divide counts by their sum"),
+        (np.log2([[0.1, 0.1, 0.1, 0.7]]) + 2, "expected probabilities"),
+        ([[1, np.nan, 0, 0]], "expected probabilities"),
+        (np.eye(4)[:, :3], r"has the shape \(4, 3\); expected a row per position"),
+        (np.empty((0, 4)), r"has the shape \(0, 4\)"),
+        (pd.DataFrame(np.eye(4), columns=list("TGCA")), r"the columns \['T', 'G', 'C', 'A'\]"),
+    ],
+)
+def test_a_matrix_without_probabilities_makes_no_motif(matrix, message):
+    with pytest.raises(ValueError, match=message):
+        Motif("M", matrix)
+
+
+def test_tables_and_lists_make_the_motif_that_an_array_does():
+    array = np.eye(4)[[2, 0, 3, 0]]
+    for given in (array.tolist(), pd.DataFrame(array, columns=list("ACGT")), array.astype(int)):
+        np.testing.assert_array_equal(Motif("GATA", given).matrix, array)
+    with pytest.raises(TypeError, match="factors of the motif 'GATA' is 'GATA1'; expected a tuple"):
+        Motif("GATA", array, factors="GATA1")
