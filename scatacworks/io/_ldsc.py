@@ -243,7 +243,7 @@ def read_ldsc(results: str | os.PathLike[str] | Mapping[str, str | os.PathLike[s
     Raises
     ------
     ValueError
-        If a file has neither form.
+        If a file has neither form, no row, or text where a number is due.
 
     Examples
     --------
@@ -257,6 +257,9 @@ def read_ldsc(results: str | os.PathLike[str] | Mapping[str, str | os.PathLike[s
     [['MONO', 'Myeloid', 2.0]]
     """
     files = results if isinstance(results, Mapping) else {_trait_of(require_file(results, "ldsc result")): results}
+    if not files:
+        msg = "results is empty; expected a mapping of trait -> file."
+        raise ValueError(msg)
     table = pd.concat([_one_result(str(trait), Path(path)) for trait, path in files.items()], ignore_index=True)
     table["p_value"] = stats.norm.sf(table["coefficient_z"])
     table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())
@@ -290,9 +293,25 @@ def _one_result(trait: str, path: Path) -> pd.DataFrame:
         )
         raise ValueError(msg)
     table = raw.rename(columns=names).reindex(columns=list(dict.fromkeys(names.values())))
+    if table.empty:
+        msg = f"{path} holds no result, only the names of its columns."
+        raise ValueError(msg)
+    for name in table.columns[1:]:
+        table[name] = _numbers(table[name], name, path)
     table["component"] = table["component"].astype(str).str.replace(r"(L2)?_\d+$", "", regex=True)
     if "Name" in raw:
         table["component"] = raw["Name"].astype(str)
     table["coefficient_z"] = table["coefficient"] / table["coefficient_se"]
     table.insert(0, "trait", trait)
     return table
+
+
+def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
+    """Return a column as numbers, NaN where ldsc wrote NA."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = numbers.isna() & column.notna()
+    if wrong.any():
+        row = int(np.argmax(wrong.to_numpy()))
+        msg = f"{path}, line {row + 2}: expected a number as {name}, found {column.iloc[row]!r}."
+        raise ValueError(msg)
+    return numbers.astype(np.float64)

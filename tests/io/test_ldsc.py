@@ -155,3 +155,28 @@ def test_ldsc_itself_reads_the_annotation(tmp_path):
         assert float(counts[0]) <= 2
         assert len(counts) == 3
     assert scores["full"] == scores["thin"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("Myeloid\t2e-8\tone\t0.02\n", r"t\.results, line 2: expected a number as coefficient_se, found 'one'"),
+        ("Myeloid\tnan%\t1e-8\t0.02\n", "expected a number as coefficient, found 'nan%'"),
+        ("", "holds no result, only the names of its columns"),
+    ],
+)
+def test_results_without_numbers_are_told(row, message, tmp_path):
+    head = "Name\tCoefficient\tCoefficient_std_error\tCoefficient_P_value\n"
+    (tmp_path / "t.results").write_text(head + row)
+    with pytest.raises(ValueError, match=message):
+        read_ldsc(tmp_path / "t.results")
+    with pytest.raises(ValueError, match="results is empty"):
+        read_ldsc({})
+
+
+def test_a_coefficient_that_ldsc_could_not_tell_is_missing(tmp_path):
+    head = "Name\tCoefficient\tCoefficient_std_error\tCoefficient_P_value\n"
+    (tmp_path / "t.results").write_text(f"{head}A\tNA\tNA\tNA\nB\t2e-8\t1e-8\t0.02275\n")
+    table = read_ldsc(tmp_path / "t.results").set_index("component")
+    assert np.isnan(table.loc["A", "p_value"])
+    assert table.loc["B", "coefficient_z"] == 2
