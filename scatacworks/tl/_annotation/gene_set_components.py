@@ -77,8 +77,8 @@ def gene_set_components(
     TypeError
         If the genes of a set are one text instead of a list.
     ValueError
-        If no set has a known gene, or the GMT file has a line without genes' columns; if `.uns[key_added]` holds
-        another kind of result.
+        If no set has a known gene, or the GMT file has a line without genes' columns or a set twice; if
+        `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def gene_set_components(
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "gene_sets")
     min_genes, fdr = whole(min_genes, "min_genes"), share(fdr, "fdr")
-    stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)")
+    stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)", "genes", _keys.PARAMS)
     params, genes = stored[_keys.PARAMS], stored["genes"]
     labels, components = labels_of(index, params["component_key"])
     names, members, sizes = _membership(_read_sets(gene_sets), genes["name"], min_genes)
@@ -136,7 +136,12 @@ def _read_sets(source: str | os.PathLike[str] | Mapping[str, Iterable[str]]) -> 
                 f"{source}, line {number}: expected name, description and genes separated by tabs, found {line[:60]!r}."
             )
             raise ValueError(msg)
-        sets[fields[0]] = [gene for gene in dict.fromkeys(fields[2:]) if gene]
+        if fields[0] in sets:
+            msg = (
+                f"{source}, line {number}: the gene set {fields[0]!r} is there twice; give each set a name of its own."
+            )
+            raise ValueError(msg)
+        sets[fields[0]] = [gene for gene in dict.fromkeys(field.strip() for field in fields[2:]) if gene]
     return sets
 
 

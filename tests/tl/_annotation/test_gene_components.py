@@ -183,3 +183,18 @@ def test_genes_of_a_set_that_differ_by_case_are_two():
     kept, members, _ = _membership(sets, names, 1)
     assert kept == ["signal", "axis"]
     assert members.toarray().tolist() == [[0, 1, 1, 0], [1, 0, 0, 1]]
+
+
+def test_a_gene_set_that_is_there_twice_is_told(make_index, tmp_path):
+    index = make_index(n=400)
+    sca.tl.gene_components(index, genes=genes_every(9_000, 4_000, 10))
+    path = tmp_path / "sets.gmt"
+    path.write_text("B\tx\tg1\nT\tx\tg2\nB\tx\tg3\n")
+    with pytest.raises(ValueError, match=r"sets\.gmt, line 3: the gene set 'B' is there twice"):
+        sca.tl.gene_set_components(index, gene_sets=path)
+    path.write_text("B\tx\tg1 \t g3\t\n")
+    sca.tl.gene_set_components(index, gene_sets=path)
+    assert index.uns["gene_set_components"]["gene_sets"]["n_known"].tolist() == [2]
+    index.uns["other"] = {"genes": index.uns["gene_components"]["genes"]}
+    with pytest.raises(KeyError, match="is no result of .* it lacks 'params'"):
+        sca.tl.gene_set_components(index, gene_sets=path, genes_key="other")
