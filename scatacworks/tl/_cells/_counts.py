@@ -56,7 +56,7 @@ def background_of(
         if given.ndim != 2 or len(given) != adata.n_vars or given.shape[1] < 2:
             msg = f"background has shape {given.shape}; expected {adata.n_vars} rows (peaks) and at least 2 columns."
             raise ValueError(msg)
-        if given.min() < 0 or given.max() >= adata.n_vars:
+        if given.min() < 0 or given.max() >= adata.n_vars or (given % 1 != 0).any():
             span = f"{given.min()} to {given.max()}"
             msg = f"background holds {span}; expected positions of peaks, 0 to {adata.n_vars - 1}."
             raise ValueError(msg)

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._logging import logger
+from scatacworks._text import listed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -47,7 +48,7 @@ def common_peaks(
     KeyError
         If the layer is missing.
     ValueError
-        If fewer than 10 peaks are common, a peak is there twice, or the reference has missing or negative values.
+        If fewer than 10 peaks are common, a peak is there twice, or the reference has text, missing or negative values.
     """
     if isinstance(reference, anndata.AnnData):
         values = in_memory(matrix_of(reference))
@@ -57,8 +58,15 @@ def common_peaks(
         msg = f"reference is a {type(reference).__name__}; expected a table of peaks x samples, or an AnnData."
         raise TypeError(msg)
     else:
-        values = reference.to_numpy().T
-        names, peaks = list(map(str, reference.columns)), reference.index.astype(str)
+        text = [name for name, kind in reference.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+        if text:
+            msg = (
+                f"The reference has columns that hold no numbers, {listed(map(repr, text))}; expected one column per "
+                "sample and the peaks as index, so leave out all that describes peaks."
+            )
+            raise ValueError(msg)
+        values = reference.to_numpy(np.float64, na_value=np.nan).T
+        names, peaks = list(map(str, reference.columns)), reference.index.map(str)
     for what, index in (("The reference", peaks), ("The AnnData", adata.var_names)):
         if not index.is_unique:
             twice = index[index.duplicated()]

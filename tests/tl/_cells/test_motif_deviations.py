@@ -81,6 +81,7 @@ def test_errors(cells):
         (np.zeros((10, 5), int), r"shape \(10, 5\); expected 1000 rows"),
         (np.zeros((1000, 1), int), "at least 2 columns"),
         (np.full((1000, 5), 1000), "expected positions of peaks, 0 to 999"),
+        (np.full((1000, 5), 0.5), "expected positions of peaks, 0 to 999"),
     ):
         with pytest.raises(ValueError, match=message):
             sca.tl.motif_deviations(cells, annotations="sets", bias=None, background=background)

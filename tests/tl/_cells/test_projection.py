@@ -1,4 +1,5 @@
 import tracemalloc
+from functools import partial
 
 import anndata
 import numpy as np
@@ -271,3 +272,11 @@ def test_projection_holds_the_counts_twice_at_most():
     scores = (share - share.mean(0)) @ adata.uns["X_bulk"]["loadings"]
     scores = (scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
     np.testing.assert_allclose(adata.obsm["X_bulk"], scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [sca.tl.project_bulk, partial(sca.tl.transfer_labels, method="likelihood")])
+def test_columns_of_a_reference_that_describe_peaks_are_told(cells, bulk, function):
+    with pytest.raises(ValueError, match="that hold no numbers, 'chrom', 'gene'; expected one column"):
+        function(cells, bulk.assign(chrom="chr1", gene="A"))
+    with pytest.raises(ValueError, match="The reference has missing"):
+        function(cells, bulk.convert_dtypes().mask(bulk >= 0))
