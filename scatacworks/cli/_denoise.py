@@ -165,7 +165,11 @@ def _from_anndata(
     path: Path, groups: Path | None, column: str | None, barcode_column: str | None
 ) -> tuple[AnnData | MuData, str]:
     data = open_anndata(path)
-    adata = atac(data)
+    try:
+        adata = atac(data)
+    except KeyError as error:
+        error.add_note("On the command line, give a modality of another name alone: mdata['…'].write_h5ad(…).")
+        raise
     if groups is None:
         if column is None:
             has = ", ".join(adata.obs.columns)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from scatacworks._files import require_file
 from scatacworks._logging import logger
+from scatacworks._text import listed
 from scatacworks.io._barcode_files import BASES, table_text
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
     KeyError
         If there is no such column, or it is not clear which one is meant; the columns are named.
     ValueError
-        If the file is not such a table, or a barcode occurs twice.
+        If the file is not such a table, is of several samples, or a barcode occurs twice.
     """
     path = require_file(path, "file of groups")
     is_text = path.suffix.lower() not in _ANNDATA
@@ -61,7 +62,15 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
         raise KeyError(msg)
     names = table.index.astype(str)
     if len(names) and names.str.contains("#").all():  # ArchR
-        names = names.str.split("#", n=1).str[1]
+        parts = names.str.split("#", n=1)
+        samples = parts.str[0].unique()
+        if len(samples) > 1:  # the barcodes of one may be those of empty droplets of another
+            msg = (
+                f"{path} names cells of {len(samples)} samples, {listed(map(repr, samples))}; give a file with the "
+                "lines of one sample, that of the fragments."
+            )
+            raise ValueError(msg)
+        names = parts.str[1]
     if not names.is_unique:
         twice = names[names.duplicated()]
         msg = f"{path} names {len(twice):,} barcodes twice, such as {twice[0]!r}; every cell must be named once."
@@ -93,7 +102,9 @@ def open_anndata(path: Path) -> AnnData | MuData:
         import anndata
 
         return anndata.read_h5ad(path)
-    except OSError as error:
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # whatever a damaged file, or HDF5 of another kind, makes of its readers
         msg = f"{path} is not a readable {path.suffix} file ({error})."
         raise ValueError(msg) from error
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scatacworks.cli._groups import read_groups
+from scatacworks.cli._denoise import Settings, read
+from scatacworks.cli._groups import open_anndata, read_groups
 
 A, B, C = "AAACAGCCAAGGAATC-1", "AAACAGCCAATGCGCT-1", "AAACATGCACCGTTCC-1"
 
@@ -78,3 +79,33 @@ def test_bad_tables_are_explained(tmp_path, text, error, message):
     path.write_text(text)
     with pytest.raises(error, match=message):
         read_groups(path)
+
+
+def test_cells_of_several_samples_are_not_taken_for_those_of_one_file(tmp_path):
+    (tmp_path / "g.csv").write_text(f"cellNames,Sample,Clusters\none#{A},one,NK\ntwo#{B},two,B\n")
+    with pytest.raises(ValueError, match="names cells of 2 samples, 'one', 'two'; give a file with the lines of one"):
+        read_groups(tmp_path / "g.csv")
+
+
+def test_files_of_another_kind_are_told_in_one_sentence(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    mudata = pytest.importorskip("mudata")
+    cells = anndata.AnnData(np.zeros((2, 0), np.float32), obs=pd.DataFrame({"x": ["a", "b"]}, index=[A, B]))
+    with h5py.File(tmp_path / "tenx.h5ad", "w") as file:  # of Cell Ranger
+        file.create_group("matrix").create_dataset("barcodes", data=[A.encode()])
+    cells.write_h5ad(tmp_path / "cells.h5mu")
+    mudata.MuData({"atac": cells}).write(tmp_path / "mu.h5ad")
+    (tmp_path / "text.h5mu").write_text("no HDF5\n")
+    for name in ("tenx.h5ad", "cells.h5mu", "mu.h5ad", "text.h5mu"):
+        with pytest.raises(ValueError, match=rf"{name} is not a readable \.h5(ad|mu) file \("):
+            open_anndata(tmp_path / name)
+
+
+def test_a_modality_of_another_name_has_a_way_out_on_the_command_line(tmp_path):
+    mudata = pytest.importorskip("mudata")
+    cells = anndata.AnnData(np.zeros((2, 0), np.float32), obs=pd.DataFrame({"x": ["a", "b"]}, index=[A, B]))
+    mudata.MuData({"peaks": cells}).write(tmp_path / "a.h5mu")
+    options = {"column": "x", "barcode_column": None, "genome": None}
+    with pytest.raises(KeyError, match="it has 'peaks'") as told:
+        read(tmp_path / "a.h5mu", None, Settings(out=tmp_path), **options)
+    assert "write_h5ad" in told.value.__notes__[0]
