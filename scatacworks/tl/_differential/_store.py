@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,14 @@ from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import pandas as pd
+    import zarr
     from anndata import AnnData
 
 _ARRAYS = ("mean", "sd", "signal")
+_SLOT = ("regions", "universe", "groups", "total", "genome", "chroms", "chrom_lengths", _keys.PARAMS)
 KNOWN_BY = "sd/zarr.json"  # a store of a background
 
 
@@ -84,22 +86,24 @@ class Background:
 
         with atomic_path(path, holds=KNOWN_BY) as aside:
             store = zarr.open_group(aside, mode="w", zarr_format=3)
-            for name in _ARRAYS:
-                store.create_array(name, data=np.asarray(getattr(self, name)))
+            for name in (*_ARRAYS, "total"):  # zeros, too, so that what is not there is lost
+                data = np.asarray(getattr(self, name))
+                store.create_array(name, data=data, config={"write_empty_chunks": True})
         return slot | {"path": str(path)}
 
     @classmethod
     def from_slot(cls, slot: Mapping[str, Any]) -> Background:
-        """Return the background kept by :meth:`to_slot`."""
-        sizes = dict(zip(map(str, slot["chroms"]), np.asarray(slot["chrom_lengths"]).tolist(), strict=True))
-        arrays: Mapping[str, Any] = slot
-        if slot.get("path") is not None:
-            if not Path(str(slot["path"])).is_dir():
-                msg = f"There is no background at {slot['path']}; it may have been moved. Run tl.background again."
-                raise FileNotFoundError(msg)
-            import zarr
+        """Return the background kept by :meth:`to_slot`.
 
-            arrays = zarr.open_group(str(slot["path"]), mode="r", zarr_format=3)  # as for Tracks.from_zarr
+        Raises
+        ------
+        FileNotFoundError
+            If its store is gone.
+        ValueError
+            If its store lacks a part, or is of another run.
+        """
+        sizes = dict(zip(map(str, slot["chroms"]), np.asarray(slot["chrom_lengths"]).tolist(), strict=True))
+        arrays = slot if slot.get("path") is None else _opened(str(slot["path"]), np.asarray(slot["total"]))
         return cls(
             Genome(sizes, name=str(slot["genome"]), organelles=np.atleast_1d(slot.get("organelles", ()))),
             slot["regions"],
@@ -113,9 +117,38 @@ class Background:
         )
 
 
+def _opened(path: str, total: np.ndarray) -> zarr.Group:
+    """Return a store, checked to be whole and of the run that found these totals of the groups."""
+    import zarr
+
+    try:
+        store = zarr.open_group(path, mode="r", zarr_format=3)  # as for Tracks.from_zarr
+    except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
+        msg = f"There is no background at {path}; it may have been moved. Run tl.background again."
+        raise FileNotFoundError(msg) from error
+    lost = [name for name in (*_ARRAYS, "total") if name not in store or not _is_whole(store[name])]
+    if lost:
+        msg = f"The background at {path} is damaged: all or part of {', '.join(lost)} is lost. Run tl.background again."
+        raise ValueError(msg)
+    if not np.array_equal(store["total"][:], total):
+        msg = (
+            f"The background at {path} is of another run than the one that the object has: it was written anew, for "
+            "other groups or regions. Run tl.background again, with a path of its own."
+        )
+        raise ValueError(msg)
+    return store
+
+
+def _is_whole(array: zarr.Array) -> bool:
+    """Tell whether all chunks are there; what is not would be read as zeros."""
+    return array.nchunks_initialized == array.nchunks
+
+
 def is_background(slot: Any) -> bool:
     """Tell whether a slot of `.uns` holds a background."""
-    return hasattr(slot, "get") and slot.get("universe") is not None and slot.get("total") is not None
+    if not hasattr(slot, "get") or any(slot.get(name) is None for name in _SLOT):
+        return False
+    return slot.get("path") is not None or all(slot.get(name) is not None for name in _ARRAYS)
 
 
 def get_background(adata: AnnData, key: str) -> Background:

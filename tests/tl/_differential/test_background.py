@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -134,6 +136,39 @@ def test_a_store_that_another_slot_shows_is_not_overwritten(adata, model, tmp_pa
     adata.uns["mine"] = {"path": str(tmp_path / "store")}
     with pytest.raises(ValueError, match=r"holds the result in \.uns\['mine'\]"):
         sca.tl.background(adata, regions=REGIONS[:1], model=model, path=tmp_path / "store", progress=False)
+
+
+@pytest.mark.parametrize("array", ["mean", "sd", "signal"])
+def test_a_store_that_lacks_a_part_is_not_read_as_zeros(adata, tmp_path, array):
+    store = tmp_path / "store"
+    adata.uns["background_moments"] = get_background(adata, "background_moments").to_slot(store)
+    get_background(adata, "background_moments")
+    next(path for path in (store / array / "c").rglob("*") if path.is_file()).unlink()  # by a copy that was stopped
+    for damage in (lambda: None, lambda: shutil.rmtree(store / array)):
+        damage()
+        with pytest.raises(ValueError, match=f"store is damaged: all or part of {array} is lost. Run tl.background"):
+            get_background(adata, "background_moments")
+    shutil.rmtree(store)
+    store.mkdir()
+    with pytest.raises(FileNotFoundError, match="There is no background at"):
+        get_background(adata, "background_moments")
+
+
+def test_a_store_that_was_written_anew_is_not_taken_for_the_one_before(adata, tmp_path):
+    found = get_background(adata, "background_moments")
+    adata.uns["background_moments"] = found.to_slot(tmp_path / "store")
+    order = np.roll(np.arange(len(found.groups)), 1)  # other groups in the same regions, as after clustering again
+    later = replace(found, signal=np.asarray(found.signal)[order], groups=found.groups[order], total=found.total[order])
+    later.to_slot(tmp_path / "store")
+    with pytest.raises(ValueError, match="store is of another run than the one that the object has"):
+        get_background(adata, "background_moments")
+
+
+@pytest.mark.parametrize("part", ["regions", "groups", "chroms", "params", "signal"])
+def test_a_slot_that_lacks_a_part_is_no_background(adata, part):
+    del adata.uns["background_moments"][part]
+    with pytest.raises(KeyError, match="There is no background in .*; there are: none"):
+        get_background(adata, "background_moments")
 
 
 def test_it_survives_being_written(adata, tmp_path):
