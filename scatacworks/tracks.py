@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -354,17 +356,17 @@ class Tracks:
         with atomic_path(path, holds="starts/zarr.json") as aside:
             store = zarr.open_group(aside, mode="w", zarr_format=3)
             dtypes = {"starts": np.int32, "values": np.dtype(dtype)} | ({"lengths": np.int32} if lengths else {})
-            for name, kind in dtypes.items():
-                store.create_array(name, shape=(0,), chunks=(_CHUNK,), dtype=kind)
+            options = {"shape": (0,), "chunks": (_CHUNK,), "config": {"write_empty_chunks": True}}  # see is_whole
+            arrays = {name: store.create_array(name, dtype=kind, **options) for name, kind in dtypes.items()}
             held = GrowingRuns(dtype)
             for code, runs in _in_order(chromosomes, genome, len(groups)):
                 for group, one in enumerate(runs):
                     counts[code * len(groups) + group] = len(one[0])
                     held.append(*one)
                     if len(held) >= _PART:
-                        _append(store, *held.take())
+                        _append(arrays, *held.take())
                         held = GrowingRuns(dtype)
-            _append(store, *held.take())
+            _append(arrays, *held.take())
             store.create_array("indptr", data=np.concatenate([[0], np.cumsum(counts)]))
             store.attrs.update(
                 groups=list(map(str, groups)),
@@ -407,6 +409,11 @@ class Tracks:
             msg = f"The track store {path} is damaged: its indptr has the shape {shape}, not {n_slots + 1}."
             raise ValueError(msg)
         runs = {name: store.get(name) for name in ("starts", "lengths", "values")}
+        lost = [name for name, array in runs.items() if array is not None and not is_whole(array, Path(path) / name)]
+        if lost:
+            parts = ", ".join(lost)
+            msg = f"The track store {path} is damaged: a part of {parts} is lost. Run the step that wrote it again."
+            raise ValueError(msg)
         if runs["starts"].shape[0] <= _CHUNK:
             runs = {name: None if array is None else array[:] for name, array in runs.items()}
         else:
@@ -438,12 +445,22 @@ def _in_order(
         del runs
 
 
-def _append(store: zarr.Group, starts: np.ndarray, lengths: np.ndarray | None, values: np.ndarray) -> None:
-    """Add runs to a store, whose last chunk is written anew for it."""
-    store["starts"].append(starts)
-    store["values"].append(values)
-    if "lengths" in store:
-        store["lengths"].append(np.ones(len(starts), np.int32) if lengths is None else lengths)
+def _append(
+    arrays: Mapping[str, zarr.Array], starts: np.ndarray, lengths: np.ndarray | None, values: np.ndarray
+) -> None:
+    """Add runs to the arrays of a store, whose last chunk is written anew for it."""
+    arrays["starts"].append(starts)
+    arrays["values"].append(values)
+    if "lengths" in arrays:
+        arrays["lengths"].append(np.ones(len(starts), np.int32) if lengths is None else lengths)
+
+
+def is_whole(array: zarr.Array, folder: Path) -> bool:
+    """Tell whether all chunks are there, where those of zeros were written too; a lost one would be read as zeros.
+
+    The files are counted: zarr itself looks for one chunk after the other.
+    """
+    return sum(not name.startswith(".") for _, _, files in os.walk(folder / "c") for name in files) >= array.nchunks
 
 
 def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:

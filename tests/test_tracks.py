@@ -186,6 +186,17 @@ def test_arrays_that_do_not_fit_each_other_are_told(name, changed, told):
         Tracks.from_dict(stored_runs() | {name: np.asarray(changed)})
 
 
+@pytest.mark.parametrize("part", ["starts", "lengths", "values"])
+def test_a_chunk_that_a_stopped_copy_left_out_is_not_read_as_zeros(part, tmp_path):
+    stored = stored_runs()
+    stored["values"] = np.zeros_like(stored["values"])  # which are written nevertheless
+    Tracks.from_dict(stored).to_zarr(tmp_path / "store")
+    assert not Tracks.from_zarr(tmp_path / "store").values.any()
+    next(path for path in (tmp_path / "store" / part / "c").rglob("*") if path.is_file()).unlink()
+    with pytest.raises(ValueError, match=f"store is damaged: a part of {part} is lost"):
+        Tracks.from_zarr(tmp_path / "store")
+
+
 def test_a_store_that_lacks_a_part_or_claims_more_than_it_has_is_told(tmp_path):
     for part in ("values", "indptr"):
         Tracks.from_dict(stored_runs()).to_zarr(tmp_path / part)

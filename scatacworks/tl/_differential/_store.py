@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._files import atomic_path
 from scatacworks.genome import Genome
+from scatacworks.tracks import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import pandas as pd
     import zarr
@@ -86,7 +87,7 @@ class Background:
 
         with atomic_path(path, holds=KNOWN_BY) as aside:
             store = zarr.open_group(aside, mode="w", zarr_format=3)
-            for name in (*_ARRAYS, "total"):  # zeros, too, so that what is not there is lost
+            for name in (*_ARRAYS, "total"):  # see is_whole
                 data = np.asarray(getattr(self, name))
                 store.create_array(name, data=data, config={"write_empty_chunks": True})
         return slot | {"path": str(path)}
@@ -126,7 +127,7 @@ def _opened(path: str, total: np.ndarray) -> zarr.Group:
     except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
         msg = f"There is no background at {path}; it may have been moved. Run tl.background again."
         raise FileNotFoundError(msg) from error
-    lost = [name for name in (*_ARRAYS, "total") if name not in store or not _is_whole(store[name])]
+    lost = [name for name in (*_ARRAYS, "total") if name not in store or not is_whole(store[name], Path(path) / name)]
     if lost:
         msg = f"The background at {path} is damaged: all or part of {', '.join(lost)} is lost. Run tl.background again."
         raise ValueError(msg)
@@ -137,11 +138,6 @@ def _opened(path: str, total: np.ndarray) -> zarr.Group:
         )
         raise ValueError(msg)
     return store
-
-
-def _is_whole(array: zarr.Array) -> bool:
-    """Tell whether all chunks are there; what is not would be read as zeros."""
-    return array.nchunks_initialized == array.nchunks
 
 
 def is_background(slot: Any) -> bool:
