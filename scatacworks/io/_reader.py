@@ -90,8 +90,10 @@ class Parser:
         buffer.size = 0
         for size in chunk.batches(buffer):
             first, last = parsing.line_bounds(buffer.data, size)
-            if last == 0:
+            if last == 0 and size <= _MAX_LINE:
                 continue
+            if last == 0:  # refused by whoever joins the lines, before the rest is inflated
+                break
             if head is None:
                 head = buffer.data[:first].tobytes()
             else:
@@ -223,7 +225,7 @@ class FileReader:
                 if pending or parsed.head:
                     yield from self._absorb(stitcher.parse(_as_chunk(pending + parsed.head), from_line_start=True))
                 yield from self._absorb(parsed)
-                pending = parsed.tail
+                pending = self._hold(parsed.tail)
             if pending:
                 yield from self._absorb(stitcher.parse(_as_chunk(pending + b"\n"), from_line_start=True))
         self._finish()

@@ -15,6 +15,7 @@ import pytest
 import scatacworks as sca
 from scatacworks._core import bgzf
 from scatacworks.io import _layout
+from scatacworks.io._chunks import Buffer
 from scatacworks.io._source import open_fragments
 
 GENOME = sca.Genome({"chr1": 1_000, "chr2": 500}, name="toy")
@@ -192,6 +193,20 @@ def test_one_endless_line(tmp_path, monkeypatch):
     path.write_bytes(b"x" * (6 << 20))
     with pytest.raises(ValueError, match="no line ends within 1 MB"):
         read(path)
+
+
+@pytest.mark.parametrize("before", [b"", GOOD.encode()], ids=["throughout", "after lines"])
+def test_an_endless_line_is_not_inflated_to_its_end(tmp_path, monkeypatch, before):
+    monkeypatch.setattr("scatacworks.io._reader._MAX_LINE", 1 << 20)
+    held = []
+    make_room = Buffer.make_room
+    monkeypatch.setattr(Buffer, "make_room", lambda self, n: held.append(self.size + n) or make_room(self, n))
+    block = bgzf.make_block(bytes(60_000))
+    path = tmp_path / "f.tsv.gz"
+    path.write_bytes(as_bgzf(before)[: -len(bgzf.EOF_BLOCK)] + block * (20 << 20 >> 16) + bgzf.EOF_BLOCK)
+    with pytest.raises(ValueError, match="no line ends within 1 MB"):
+        read(path)
+    assert max(held) < 3 << 20
 
 
 def test_bam_and_h5ad_are_named(tmp_path):
