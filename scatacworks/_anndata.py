@@ -87,6 +87,28 @@ def slot_of(adata: AnnData, key: str, call: str, *holds: str) -> Any:
     return adata.uns[key]
 
 
+def peaks_of(adata: AnnData, key: str, *columns: str) -> pd.DataFrame:
+    """Return the table of peaks in `.uns[key]`, which has these columns.
+
+    Raises
+    ------
+    KeyError
+        If there is none, or it lacks a column.
+    """
+    table = adata.uns.get(key)
+    if not isinstance(table, pd.DataFrame):
+        msg = f"There are no peaks in .uns[{key!r}]; run scatacworks.tl.call_peaks first, or name its key_added as key."
+        raise KeyError(msg)
+    missing = [column for column in columns if column not in table]
+    if missing:
+        msg = (
+            f".uns[{key!r}] lacks the column(s) {', '.join(missing)}, which those of scatacworks.tl.call_peaks have; "
+            f"it has {', '.join(map(str, table.columns))}."
+        )
+        raise KeyError(msg)
+    return table
+
+
 def require_assembly(own: Genome | None, other: Genome | None, what: str) -> None:
     """Refuse to take what is of one genome together with another: their nuclear chromosomes differ in length.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, peaks_of
 from scatacworks._groups import chosen_groups
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def peaks(
     """
     import pandas as pd
 
-    stored = atac(adata, mod=mod).uns.get(key)
-    if not isinstance(stored, pd.DataFrame):
-        msg = f"There are no peaks in .uns[{key!r}]; run scatacworks.tl.call_peaks first, or name its key_added as key."
-        raise KeyError(msg)
+    stored = peaks_of(atac(adata, mod=mod), key, *([] if group is None else ["group"]))
     if group is None:
         return stored.reset_index(drop=True)
     wanted = chosen_groups(group, [])

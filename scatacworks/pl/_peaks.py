@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, peaks_of
 from scatacworks._groups import chosen_groups
 from scatacworks.pl._colors import colors_by
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish, size_of
@@ -65,7 +65,7 @@ def peaks(
     Raises
     ------
     KeyError
-        If there are no peaks, or no such group.
+        If there are no peaks, the table lacks a column, or there is no such group.
 
     Examples
     --------
@@ -98,10 +98,7 @@ def peaks(
 
 
 def _table(adata: AnnData, key: str, groups: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
-    table = adata.uns.get(key)
-    if not isinstance(table, pd.DataFrame):
-        msg = f"There are no peaks in .uns[{key!r}]; run scatacworks.tl.call_peaks first, or name its key_added as key."
-        raise KeyError(msg)
+    table = peaks_of(adata, key, "group", "start", "end", "max")
     known = list(map(str, pd.Categorical(table["group"]).categories))
     names = chosen_groups(groups, known)
     unknown = [name for name in names if name not in known]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac, genome_of
+from scatacworks._anndata import atac, genome_of, peaks_of
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks._regions import flanked, one_or_more
 from scatacworks._text import listed
@@ -249,7 +249,9 @@ class _Source:
         """Return the groups to show: those asked for, or all that every layer has."""
         key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
-            known = {peaks_key: group_names(pd.Categorical(self.adata.uns[peaks_key]["group"]).categories)}
+            known = {
+                peaks_key: group_names(pd.Categorical(peaks_of(self.adata, peaks_key, "group")["group"]).categories)
+            }
         else:
             denoised = any(layer not in ("raw", "peaks") for layer in self.layers)
             slots = [key] * denoised + [pseudobulk_key] * ("raw" in self.layers)
@@ -268,7 +270,7 @@ class _Source:
     @cached_property
     def peaks(self) -> pd.DataFrame:
         """The peaks of all groups in the region."""
-        table = self.adata.uns[self.keys[2]]
+        table = peaks_of(self.adata, self.keys[2], "group", "chrom", "start", "end")
         chrom, start, end = self.region
         return table[(table["chrom"] == chrom) & (table["end"] > start) & (table["start"] < end)]
 

@@ -37,6 +37,18 @@ def test_bad_input_is_explained(adata):
         sca.pl.peaks(adata, key="none", show=False)
 
 
+@pytest.mark.parametrize("column", ["group", "start", "end", "max"])
+def test_a_table_of_other_peaks_is_told_what_it_lacks(adata, column):
+    adata.uns["peaks"] = adata.uns["peaks"].drop(columns=column)
+    calls = [lambda: sca.pl.peaks(adata, show=False)]
+    if column == "group":
+        calls += [lambda: sca.get.peaks(adata, "A"), lambda: sca.pl.tracks(adata, "chr1:0-90", layers="peaks")]
+        adata.uns["reference_sequences"] = sca.Genome({"chr1": 200}).to_frame()
+    for call in calls:
+        with pytest.raises(KeyError, match=rf"\.uns\['peaks'\] lacks the column\(s\) {column}, which those of"):
+            call()
+
+
 def test_the_peaks_of_many_groups_are_parted_once(monkeypatch):
     n = 30
     table = pd.DataFrame({"group": pd.Categorical([f"g{i % n}" for i in range(300)]), "chrom": "chr1"})
