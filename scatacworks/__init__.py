@@ -13,9 +13,5 @@ from scatacworks._lazy import attach
 
 __version__ = version("scatacworks")
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {"Genome": "genome", "Prior": "prior", "Region": "genome", "Tracks": "tracks"},
-    submodules=["datasets", "get", "io", "metrics", "models", "pl", "pp", "tl"],
-)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)
 __all__ += ["__version__"]

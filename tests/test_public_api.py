@@ -118,6 +118,16 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("package", ["scatacworks", *(f"scatacworks.{namespace}" for namespace in NAMESPACES)])
+def test_editors_see_what_is_loaded_on_use(package):
+    """Type checkers take a name from a stub only where it is imported under itself."""
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text())
+    entries = [(node.module, alias) for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert {alias.asname for _, alias in entries} == set(module.__all__) - {"__version__"}
+    assert all(alias.asname == alias.name for _, alias in entries)
+
+
 def test_only_models_loads_torch():
     code = (
         "import sys, scatacworks as sca\n"

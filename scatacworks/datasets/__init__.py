@@ -4,9 +4,4 @@ from __future__ import annotations
 
 from scatacworks._lazy import attach
 
-_PUBLIC: dict[str, str] = {
-    "pbmc_windows": "_pbmc",
-    "toy": "_toy",
-}
-
-__getattr__, __dir__, __all__ = attach(__name__, _PUBLIC)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,0 +1,14 @@
+from scatacworks.io._bam import bam_to_fragments as bam_to_fragments
+from scatacworks.io._bigwig import write_bigwig as write_bigwig
+from scatacworks.io._bigwig_read import read_bigwig as read_bigwig
+from scatacworks.io._dhs_index import read_dhs_index as read_dhs_index
+from scatacworks.io._fragments import read_fragments as read_fragments
+from scatacworks.io._fragments_write import write_fragments as write_fragments
+from scatacworks.io._genes import read_genes as read_genes
+from scatacworks.io._hub import write_hub as write_hub
+from scatacworks.io._ldsc import read_ldsc as read_ldsc
+from scatacworks.io._ldsc import write_ldsc as write_ldsc
+from scatacworks.io._motifs import Motif as Motif
+from scatacworks.io._motifs import read_motifs as read_motifs
+from scatacworks.io._peaks import write_peaks as write_peaks
+from scatacworks.io._peaks_read import read_peaks as read_peaks

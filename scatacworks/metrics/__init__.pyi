@@ -1,0 +1,10 @@
+from scatacworks.metrics._comparison import equivalent_reads as equivalent_reads
+from scatacworks.metrics._comparison import paired_bootstrap as paired_bootstrap
+from scatacworks.metrics._correlation import mse as mse
+from scatacworks.metrics._correlation import pearson as pearson
+from scatacworks.metrics._correlation import spearman as spearman
+from scatacworks.metrics._peaks import peak_overlap as peak_overlap
+from scatacworks.metrics._ranking import auprc as auprc
+from scatacworks.metrics._ranking import auroc as auroc
+from scatacworks.metrics._ranking import f1 as f1
+from scatacworks.metrics._tracks import evaluate_tracks as evaluate_tracks

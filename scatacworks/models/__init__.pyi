@@ -1,0 +1,15 @@
+from scatacworks.models._rounding import Rounding as Rounding
+from scatacworks.models.base import Model as Model
+from scatacworks.models.binned_unet import BinnedUNet as BinnedUNet
+from scatacworks.models.binned_unet import BinnedUNetConfig as BinnedUNetConfig
+from scatacworks.models.checkpoint import list_models as list_models
+from scatacworks.models.checkpoint import load as load
+from scatacworks.models.checkpoint import save as save
+from scatacworks.models.gaussian import Gaussian as Gaussian
+from scatacworks.models.gaussian import GaussianConfig as GaussianConfig
+from scatacworks.models.linear import Linear as Linear
+from scatacworks.models.linear import LinearConfig as LinearConfig
+from scatacworks.models.resnet import ResNet as ResNet
+from scatacworks.models.resnet import ResNetConfig as ResNetConfig
+from scatacworks.models.unet import UNet as UNet
+from scatacworks.models.unet import UNetConfig as UNetConfig
