@@ -153,7 +153,7 @@ class Pipeline:
     def inputs(self, batch: Batch) -> list[Tensor]:
         """Return what the network reads, from a batch on the device: counts, depth and, if it has one, the prior."""
         n_windows = len(batch.depth)
-        counts = torch.zeros((n_windows * self.n_bins,), device=self.device)
+        counts = torch.zeros((n_windows * self.n_bins,), dtype=torch.float32, device=self.device)
         counts.index_add_(0, batch.bins, batch.counts)  # whole numbers, so the order does not matter
         counts = counts.view(n_windows, 1, self.n_bins) * batch.gain[:, None, None]
         counts = counts if batch.extra is None else torch.cat([counts, batch.extra], dim=1)

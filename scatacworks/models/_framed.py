@@ -136,7 +136,7 @@ class _Workspace(threading.local):
         """Return two buffers for activations, neither of them the one in use; what is not written in them is finite."""
         shape = (channels, 2, g.rows, LANES)
         if self._shape != shape:
-            self._shape, self._activations = shape, [torch.zeros(shape) for _ in range(3)]
+            self._shape, self._activations = shape, [torch.zeros(shape, dtype=torch.float32) for _ in range(3)]
         return [buffer for buffer in self._activations if buffer.data_ptr() != used.data_ptr()][:2]
 
 
@@ -169,7 +169,7 @@ def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
 
 def to_tiles(x: Tensor, g: Geometry) -> Tensor:
     """Write a window (C, L) as tiles with their context; (C, 2, rows, LANES)."""
-    out = torch.zeros((len(x), 2, g.rows, LANES))
+    out = torch.zeros((len(x), 2, g.rows, LANES), dtype=x.dtype)
     padded = torch.nn.functional.pad(x, (0, 2 * LANES * g.tile_rows - g.length))
     _tiles(out, g).copy_(padded.view(len(x), 2, g.tiles[0], g.tile_rows, g.dilation).transpose(2, 3))
     share_borders(out, g)

@@ -105,7 +105,7 @@ class Workspace(threading.local):
             shapes = (inputs, lanes, n), (n, inputs, lanes), (n, outputs, lanes), (outputs, lanes, n)
             with torch.inference_mode(mode=False):  # else training could not write to them
                 spectra = (torch.empty(shape, dtype=torch.complex64) for shape in shapes)
-                self.buffers[key] = (*spectra, torch.empty((outputs, lanes, n_fft)))
+                self.buffers[key] = (*spectra, torch.empty((outputs, lanes, n_fft), dtype=torch.float32))
         return self.buffers[key]
 
 
@@ -127,7 +127,7 @@ def _convolve_block(frames: Tensor, spectral: Tensor, out: Tensor) -> None:
 def convolve(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
     """Valid rows (O, lanes, valid) of the convolution of frames with a transformed kernel."""
     if frames.device.type == "cpu" and frames.dtype == torch.float32:
-        out = torch.empty((spectral.shape[1], frames.shape[1], frames.shape[2] - width + 1))
+        out = torch.empty((spectral.shape[1], frames.shape[1], frames.shape[2] - width + 1), dtype=frames.dtype)
         for first in range(0, frames.shape[1], _LANES):
             _convolve_block(frames[:, first : first + _LANES], spectral, out[:, first : first + _LANES])
         return out

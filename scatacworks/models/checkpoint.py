@@ -68,12 +68,13 @@ def load(
     'BinnedUNet'
     """
     path = _find(name_or_path)
-    if path.suffix == ".safetensors":
-        model = _load_own(path)
-    else:
-        model = _load_original(path, dilation, dilation if dilation_class is None else dilation_class)
+    with torch.random.fork_rng(devices=[]):  # a new network's weights are drawn, for nothing here
+        if path.suffix == ".safetensors":
+            model = _load_own(path)
+        else:
+            model = _load_original(path, dilation, dilation if dilation_class is None else dilation_class)
     model.card.update(card or {})
-    return model.eval()
+    return model.float().eval()  # whatever torch's default type is
 
 
 def save(model: Model, path: str | PathLike[str]) -> Path:

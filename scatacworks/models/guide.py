@@ -212,8 +212,10 @@ def with_guide(model: BinnedUNet, tensors: Mapping[str, Tensor] | None = None) -
 
 def without_guide(model: BinnedUNet) -> BinnedUNet:
     """Return a network of the same weights without its guide, which fits no other weights than these."""
-    plain = type(model)(dataclasses.replace(model.config, guide=False), dict(model.card))
+    with torch.random.fork_rng(devices=[]):  # the weights drawn are replaced
+        plain = type(model)(dataclasses.replace(model.config, guide=False), dict(model.card))
     weights = model.state_dict()
+    plain.to(model.head.weight.dtype)
     plain.load_state_dict({name: value for name, value in weights.items() if not name.startswith("guide.")})
     trained = dict(model.named_parameters())
     for name, parameter in plain.named_parameters():  # what is frozen stays so

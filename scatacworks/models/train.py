@@ -330,7 +330,8 @@ def start(model: str | PathLike[str] | Model, seed: int = 0, *, extra_channels: 
         raise ValueError(msg)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return architecture(architecture.config_class(**shape)) if shape else architecture()
+        network = architecture(architecture.config_class(**shape)) if shape else architecture()
+    return network.float()  # whatever torch's default type is
 
 
 def _trainer(
