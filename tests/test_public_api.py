@@ -87,6 +87,13 @@ def test_everything_is_annotated(namespace, name, function):
     assert all(p.annotation is not p.empty for p in signature.parameters.values())
 
 
+@pytest.mark.parametrize(("namespace", "name", "function"), FUNCTIONS, ids=ids(FUNCTIONS))
+def test_defaults_read_as_they_are_written(namespace, name, function):
+    """`help` shows a number of numpy's by the name of its type."""
+    for parameter in inspect.signature(function).parameters.values():
+        assert not re.search(r"float\d+\(|int\d+\(|array\(", repr(parameter.default)), f"{name}({parameter.name}=)"
+
+
 STEPS = [entry for entry in FUNCTIONS if entry[0] == "pp"]
 
 

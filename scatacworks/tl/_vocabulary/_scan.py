@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-THRESHOLDS = np.arange(1, 20) / 20
+THRESHOLDS = tuple(i / 20 for i in range(1, 20))
 
 
 def vocabulary_scan(
     index: AnnData,
     *,
     n_components: Sequence[int] = (4, 8, 12, 16, 20, 24),
-    thresholds: Sequence[float] = tuple(THRESHOLDS),
+    thresholds: Sequence[float] = THRESHOLDS,
     boundary: float = 0.35,
     layer: str | None = None,
     max_iter: int = 200,
