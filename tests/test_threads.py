@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -132,3 +135,27 @@ def test_a_wrong_setting_of_the_environment_is_named(value, error, monkeypatch):
     monkeypatch.setenv("SCATACWORKS_NUM_THREADS", value)
     with pytest.raises(error, match=f"SCATACWORKS_NUM_THREADS is .?{value}.*; expected"):
         _threads.resolve()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
+    code = """
+import os, signal, torch
+import scatacworks as sca
+
+adata = sca.datasets.toy(n_cells=30)
+sca.pp.pseudobulk(adata, "group", progress=False)
+torch.set_num_threads(2)
+torch.rand(1000, 1000) @ torch.rand(1000, 1000)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # ends one that waits for ever
+    options = {"n_jobs": 2, "progress": False}
+    sca.tl.denoise(adata, regions="chr1:1-20,000", **options)
+    sca.tl.train(adata, validation="chr2", settings={"steps": 1, "batch_size": 1}, **options)
+    print("done", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert "done" in done.stdout
