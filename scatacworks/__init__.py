@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from scatacworks import _fork  # noqa: F401 - from the first import on
 from scatacworks._lazy import attach
 
 __version__ = version("scatacworks")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from scatacworks._arguments import whole
+from scatacworks._fork import keeps_to_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 _END = object()
 _here = threading.local()  # `left`: set when the reader of what this thread makes has gone
-_is_forked = threading.Event()
-
-
-def _after_fork() -> None:
-    """Keep torch to one thread in a forked process: OpenMP's stay behind, and it would wait for them for ever."""
-    if "torch" in sys.modules:
-        _is_forked.set()
-        sys.modules["torch"].set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def resolve(n_jobs: int | None = None) -> int:
@@ -57,7 +45,7 @@ def torch_threads(n_jobs: int | None) -> Iterator[int]:
     """Run torch with this many threads and restore its setting afterwards."""
     import torch
 
-    before, wanted = torch.get_num_threads(), 1 if _is_forked.is_set() else resolve(n_jobs)
+    before, wanted = torch.get_num_threads(), 1 if keeps_to_one_thread.is_set() else resolve(n_jobs)
     torch.set_num_threads(wanted)
     try:
         yield wanted

@@ -143,14 +143,14 @@ def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
 import os, signal, torch
 import scatacworks as sca
 
-adata = sca.datasets.toy(n_cells=30)
-sca.pp.pseudobulk(adata, "group", progress=False)
 torch.set_num_threads(2)
 torch.rand(1000, 1000) @ torch.rand(1000, 1000)
 child = os.fork()
 if child == 0:
     signal.alarm(60)  # ends one that waits for ever
+    adata = sca.datasets.toy(n_cells=30)
     options = {"n_jobs": 2, "progress": False}
+    sca.pp.pseudobulk(adata, "group", **options)
     sca.tl.denoise(adata, regions="chr1:1-20,000", **options)
     sca.tl.train(adata, validation="chr2", settings={"steps": 1, "batch_size": 1}, **options)
     print("done", flush=True)
