@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+import lazy_loader
+
 from scatacworks import _fork  # noqa: F401 - from the first import on
-from scatacworks._lazy import attach
 
 __version__ = version("scatacworks")
 
-__getattr__, __dir__, __all__ = attach(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__"]

@@ -1,14 +1,14 @@
-from scatacworks import datasets as datasets
-from scatacworks import get as get
-from scatacworks import io as io
-from scatacworks import metrics as metrics
-from scatacworks import models as models
-from scatacworks import pl as pl
-from scatacworks import pp as pp
-from scatacworks import tl as tl
-from scatacworks.genome import Genome as Genome
-from scatacworks.genome import Region as Region
-from scatacworks.prior import Prior as Prior
-from scatacworks.tracks import Tracks as Tracks
+from . import datasets as datasets
+from . import get as get
+from . import io as io
+from . import metrics as metrics
+from . import models as models
+from . import pl as pl
+from . import pp as pp
+from . import tl as tl
+from .genome import Genome as Genome
+from .genome import Region as Region
+from .prior import Prior as Prior
+from .tracks import Tracks as Tracks
 
 __version__: str

@@ -1,2 +1,2 @@
-from scatacworks.datasets._pbmc import pbmc_windows as pbmc_windows
-from scatacworks.datasets._toy import toy as toy
+from ._pbmc import pbmc_windows as pbmc_windows
+from ._toy import toy as toy

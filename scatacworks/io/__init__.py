@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from scatacworks._lazy import attach
+import lazy_loader
 
-__getattr__, __dir__, __all__ = attach(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
