@@ -20,7 +20,7 @@ def name_points(ax: Axes, names: Iterable[str], points: np.ndarray) -> None:
     """Write names beside points, clear of each other, with a line where the point is farther off."""
     from matplotlib.patheffects import withStroke
 
-    ax.figure.draw_without_rendering()  # only then is known where the points lie
+    ax.get_figure(root=True).draw_without_rendering()  # only then is known where the points lie
     places = ax.transData.transform(points) * 72 / ax.figure.dpi
     taken = [np.stack([place - 2, place + 2]) for place in places]
     for name, point, place in zip(names, points, places, strict=True):

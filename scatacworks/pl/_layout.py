@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
     from scatacworks.genome import Region
 
@@ -23,6 +26,8 @@ RIGHT, TOP, BOTTOM = 0.68, 0.5, 0.45  # inches around the lines; the names of th
 _HEIGHTS = {"raw": 0.42, "denoised": 0.42, "probability": 0.1, "unguided": 0.1, "prior": 0.1, "peaks": 0.12}  # inches
 _NAMES = {"probability": "P(peak)", "unguided": "P, no prior"}  # where they are not the layer's own
 _GAP, _BLOCK_GAP, _GENE_LINE = 0.05, 0.13, 0.3
+_SCALE = 0.55  # inches of the y scale, between the names of groups and the lines
+_NAMES_SHARE = 0.4  # of the width, at most, left of the lines; longer names are wrapped
 
 
 @dataclass(frozen=True)
@@ -55,30 +60,44 @@ class Layout:
     ) -> None:
         self.panels, self.region_bp = panels, region_bp
         heights, places = self._rows(n_gene_lines)
+        wanted = [*places, len(heights) - 1] if n_gene_lines else places
         if ax is None:
             import matplotlib.pyplot as plt
 
-            height = sum(heights) + TOP + BOTTOM
-            width, height = size_of(figsize, (WIDTH, height))
-            self.figure = plt.figure(figsize=(width, height))
-            borders = {"left": self._left() / width, "right": 1 - RIGHT / width}
-            borders |= {"top": 1 - TOP / height, "bottom": BOTTOM / height}
+            size = size_of(figsize, (WIDTH, sum(heights) + TOP + BOTTOM))
+            self.figure = plt.figure(figsize=size, layout="none")  # no layout that settings ask for moves the lines
+            self._make_room(*size)
+            borders = _borders(*size, self.left)
             grid = self.figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0, **borders)
+            axes = [self.figure.add_subplot(grid[place]) for place in wanted]
         else:
             self.figure = figure_of(ax)
-            spec = ax.get_subplotspec()
-            if spec is None:
-                msg = "The axes given as ax are not part of a grid; make them with plt.subplots or add_subplot."
-                raise ValueError(msg)
             ax.set_axis_off()
-            grid = spec.subgridspec(len(heights), 1, height_ratios=heights, hspace=0)
-        self.axes: list[Axes] = [self.figure.add_subplot(grid[place]) for place in places]
-        self.gene_axes = self.figure.add_subplot(grid[-1]) if n_gene_lines else None
+            ax.patch.set_visible(False)
+            ax.get_figure(root=True).draw_without_rendering()  # only then are the axes where a layout puts them
+            self._make_room(*ax.bbox.size / self.figure.dpi)
+            ends = 1 - np.cumsum(heights) / sum(heights)
+            axes = [ax.inset_axes((0, 0, 1, 1)) for _ in wanted]
+            for line, i in zip(axes, wanted, strict=True):
+                line.set_axes_locator(_Inside(ax, self.left, float(ends[i]), heights[i] / sum(heights)))
+                line.apply_aspect(line.get_axes_locator()(line, None))
+        for line in axes:
+            line.patch.set_visible(False)
+            line.grid(visible=False)
+        self.axes: list[Axes] = axes[: len(places)]
+        self.gene_axes = axes[-1] if n_gene_lines else None
 
-    def _left(self) -> float:
-        """Return the inches that the longest name of a group and the y scale need."""
-        letters = max(len(panel.group) for panel in self.panels)
-        return 0.55 + letters * FONT * 0.68 / 72
+    def _make_room(self, width: float, height: float) -> None:
+        """Wrap the names of groups to the room at the left, given the inches of the figure or axes."""
+        letter = 0.68 * FONT / 72
+        room = max(int((_NAMES_SHARE * width - _SCALE) / letter), 10)
+        self.names = {panel.group: textwrap.fill(panel.group, room) or panel.group for panel in self.panels}
+        self.left = _SCALE + letter * max(len(line) for name in self.names.values() for line in name.split("\n"))
+        least = self.left + RIGHT + 0.3, TOP + BOTTOM + 0.2
+        if width < least[0] or height < least[1]:
+            need = f"{least[0]:.1f} x {least[1]:.1f}"
+            msg = f"{width:.1f} x {height:.1f} inches are too small; tracks need at least {need}."
+            raise ValueError(msg)
 
     def _rows(self, n_gene_lines: int) -> tuple[list[float], list[int]]:
         """Return the heights of all rows of the grid, and which of them hold panels."""
@@ -103,7 +122,7 @@ class Layout:
                 _browser.draw_unknown(ax, panel.edges, panel.values)
                 ax.set_ylim(0, top)
                 shown = not share_y or panel.group == self.panels[0].group
-                ax.set_yticks([0, top], ["", f"{top:g}" if shown else ""], fontsize=SMALL)
+                ax.set_yticks([0, top], ["", f"{top:,g}" if shown else ""], fontsize=SMALL)
                 ax.spines["bottom"].set(color=LINE, linewidth=0.6)
                 ax.tick_params(axis="y", length=2, width=0.6, color=FAINT, labelcolor=FAINT, pad=1.5)
                 ax.spines["left"].set(color=FAINT, linewidth=0.6)
@@ -138,12 +157,13 @@ class Layout:
             sizes = [_HEIGHTS[self.panels[i].layer] for i in members]
             middle = 1 - (sum(sizes) + _GAP * (len(sizes) - 1)) / 2 / sizes[0]
             self.axes[members[0]].annotate(
-                group,
+                self.names[group],
                 (0, middle),
                 xycoords="axes fraction",
                 xytext=(-30, 0),
                 textcoords="offset points",
                 ha="right",
+                multialignment="right",
                 va="center",
                 fontsize=FONT,
                 color=colors[group],
@@ -170,20 +190,31 @@ class Layout:
         for ax in [*self.axes[1:], *([self.gene_axes] if self.gene_axes else [])]:
             ax.sharex(first)  # once they are drawn: whatever is drawn on one scales all that share an axis anew
         first.set_xlim(region.start, region.end)
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         has_unit = any(panel.is_coverage for panel in self.panels)
-        first.set_title(title, fontsize=FONT + 1, color=INK, loc="left", pad=18 if has_unit else 7)
+        pad = 7.0
         if has_unit:
-            place = {"xycoords": "axes fraction", "xytext": (0, 7), "textcoords": "offset points"}
-            first.annotate(unit, (0, 1), fontsize=SMALL, color=FAINT, annotation_clip=False, **place)
-        step = _scale(region.end - region.start)
+            text = first.annotate(unit, (0, 1), xytext=(0, pad), fontsize=SMALL, color=FAINT, **place)
+            room = self.left * self.figure.dpi + self._room
+            if text.get_window_extent().width > room:
+                text.set_text(textwrap.fill(unit, int(len(unit) * room / text.get_window_extent().width)))
+            text.set_position((-self._overhang(text) * 72 / self.figure.dpi, pad))
+            pad += 3.2 + 1.2 * SMALL * len(text.get_text().split("\n"))
+        text = first.set_title(title, fontsize=FONT + 1, color=INK, loc="left", pad=pad)
+        text.set_x(-self._overhang(text) / first.bbox.width)
         last.spines["bottom"].set(visible=True, color=FAINT, linewidth=0.6)
-        last.tick_params(
-            axis="x", bottom=True, labelbottom=True, labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6
-        )
+        last.tick_params(axis="x", bottom=True, labelbottom=True, color=FAINT, labelcolor=INK, width=0.6)
         last.tick_params(axis="x", length=2.5, pad=2)
-        last.xaxis.set_major_locator(_locator())
-        last.xaxis.set_major_formatter(lambda x, _: f"{x / step[0]:,.{step[1]}f}")
-        last.set_xlabel(f"position on {region.chrom} ({step[2]})", fontsize=FONT, color=INK, labelpad=3)
+        label_positions(last, region)
+
+    @property
+    def _room(self) -> float:
+        """The dots from the left end of the lines to the right border."""
+        return self.axes[0].bbox.width + RIGHT * self.figure.dpi
+
+    def _overhang(self, text: Text) -> float:
+        """Return the dots by which a text above the lines is too long; it begins that much farther to the left."""
+        return min(max(0.0, text.get_window_extent().width - self._room), self.left * self.figure.dpi)
 
     def shade(self, regions: Sequence[Region]) -> None:
         """Shade regions over all lines."""
@@ -200,6 +231,51 @@ class Layout:
         _browser.draw_genes(self.gene_axes, genes, exons, region, SMALL + 0.5)
 
 
+def label_positions(ax: Axes, region: Region) -> None:
+    """Label the positions of a region below axes of their final width."""
+    from matplotlib.ticker import MaxNLocator
+
+    divisor, decimals, unit = _scale(region.end - region.start)
+
+    def named(x: float, _: object = None) -> str:
+        return f"{x / divisor:,.{decimals}f}"
+
+    letters = max(len(named(region.start)), len(named(region.end))) + 2
+    room = int(ax.bbox.width / (0.62 * SMALL * letters * ax.figure.dpi / 72))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=min(max(room, 1), 6), steps=[1, 2, 5, 10], integer=True))
+    ax.xaxis.set_major_formatter(named)
+    ax.tick_params(axis="x", labelsize=SMALL)
+    ax.set_xlabel(f"position on {region.chrom} ({unit})", fontsize=FONT, color=INK, labelpad=3)
+
+
+def _borders(width: float, height: float, left: float) -> dict[str, float]:
+    """Return the borders of the lines as shares of the figure or axes, given inches."""
+    return {"left": left / width, "right": 1 - RIGHT / width, "top": 1 - TOP / height, "bottom": BOTTOM / height}
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """Where a line lies in the place of given axes, whatever a layout makes of them."""
+
+    outer: Axes
+    left: float  # inches
+    bottom: float  # shares of what the borders leave
+    height: float
+
+    def __call__(self, _ax: Axes, _renderer: object) -> Bbox:
+        """Return the box in the coordinates of the figure."""
+        from matplotlib.transforms import Bbox
+
+        place = self.outer.get_position()
+        width, height = self.outer.bbox.size / self.outer.figure.dpi
+        borders = _borders(width, height, self.left)
+        inner = borders["top"] - borders["bottom"]
+        low = borders["bottom"] + self.bottom * inner
+        x = np.array([borders["left"], borders["right"]]) * place.width + place.x0
+        y = np.array([low, low + self.height * inner]) * place.height + place.y0
+        return Bbox.from_extents(x[0], y[0], x[1], y[1])
+
+
 def _rounded_up(value: float) -> float:
     """Return the next number of two significant digits."""
     if not value > 0:
@@ -213,9 +289,3 @@ def _scale(span: int) -> tuple[float, int, str]:
     if span >= 2_000_000:
         return 1e6, 1, "Mb"
     return (1e6, 2, "Mb") if span >= 200_000 else (1e3, 0, "kb") if span >= 5_000 else (1, 0, "bp")
-
-
-def _locator() -> object:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=6, steps=[1, 2, 5, 10])

@@ -106,7 +106,7 @@ def tracks(
     mod
         Modality to use where `adata` is a MuData.
     ax
-        Axes whose place the figure takes.
+        Axes whose place the figure takes, the names of the groups included; the lines are its `child_axes`.
     figsize
         Width and height in inches.
     show

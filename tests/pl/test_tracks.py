@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import anndata
 import matplotlib.pyplot as plt
@@ -124,11 +125,70 @@ def test_colors_follow_scanpys_slot_and_are_written_when_absent(adata):
     np.testing.assert_allclose(figure.axes[0].collections[0].get_facecolor()[0, :3], np.array([1, 2, 3]) / 255)
 
 
-def test_the_figure_takes_the_place_of_given_axes(adata):
-    figure, (left, _) = plt.subplots(1, 2)
-    before = left.get_position()
-    assert sca.pl.tracks(adata, "chr1:500-2500", ax=left, return_fig=True) is figure
-    assert all(before.x0 - 1e-6 <= ax.get_position().x0 < before.x1 for ax in figure.axes[2:])
+def texts_of(axes):
+    """Texts but the labels of ticks, with their boxes."""
+    axes[0].figure.canvas.draw()
+    shown = [text for ax in axes for text in (ax.title, ax._left_title, ax.xaxis.label, *ax.texts) if text.get_text()]
+    return {text.get_text(): text.get_window_extent() for text in shown}
+
+
+@pytest.mark.parametrize("layout", ["none", "constrained", "tight"])
+def test_the_figure_keeps_to_the_place_of_given_axes(adata, layout):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.7, 3), layout=layout)
+    left.plot([0, 1])
+    assert sca.pl.tracks(adata, "chr1:500-2500", groups=["A", "B"], ax=right, return_fig=True) is figure
+    texts = texts_of(right.child_axes)
+    assert {"A", "raw", "chr1:500–2,500", "position on chr1 (bp)"} <= set(texts)
+    place, neighbour = right.get_window_extent(), left.get_window_extent()
+    assert place.width > 0.7 * neighbour.width
+    for box in texts.values():
+        assert place.x0 - 1 <= box.x0 < box.x1 <= place.x1 + 1
+        assert place.y0 - 1 <= box.y0 < box.y1 <= place.y1 + 1
+    lines = [line.get_window_extent() for line in right.child_axes]
+    assert min(line.width for line in lines) > 0.2 * place.width
+    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in pairwise(lines))
+
+
+def test_axes_of_any_kind_can_be_given_if_they_are_large_enough(adata):
+    figure = plt.figure()
+    free, (half, _) = figure.add_axes((0.1, 0.1, 0.8, 0.8)), plt.figure().subfigures(1, 2)
+    for ax in (free, half.subplots()):
+        sca.pl.tracks(adata, "chr1:500-2500", ax=ax)
+        assert len(ax.child_axes) == 3 * 4
+    with pytest.raises(ValueError, match="0.6 x 0.5 inches are too small; tracks need at least"):
+        sca.pl.tracks(adata, "chr1:500-2500", ax=figure.add_axes((0, 0, 0.1, 0.1)))
+
+
+@pytest.mark.parametrize("width", [3.35, 7.2])  # a column of a journal, and two
+def test_long_names_and_titles_stay_on_the_page(adata, width):
+    name = "regulatory T cells, effector memory, " * 2 + "x" * 30
+    adata.obs["long"] = np.where(adata.obs["group"] == "A", name, "B")
+    sca.pp.pseudobulk(adata, "long", key_added="long", progress=False)
+    figure = sca.pl.tracks(
+        adata, "chr1:500-2500", layers="raw", pseudobulk_key="long", title="t" * 30, figsize=(width, 3), show=False
+    )
+    texts = texts_of(figure.axes)
+    assert any("regulatory" in text for text in texts)
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in texts.values())
+
+
+def test_a_layout_of_the_settings_does_not_move_the_lines(adata):
+    usual = sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    with plt.rc_context({"figure.constrained_layout.use": True}):
+        other = sca.pl.tracks(adata, "chr1:500-2500", show=False)
+    for figure in (usual, other):
+        figure.canvas.draw()
+    places = [[ax.get_position().bounds for ax in figure.axes] for figure in (usual, other)]
+    np.testing.assert_allclose(*places)
+
+
+def test_labels_of_positions_do_not_overlap_in_a_narrow_figure(adata):
+    figure = sca.pl.tracks(adata, "chr1:1500-2500", groups=["A"], layers="raw", figsize=(2.4, 2), show=False)
+    figure.canvas.draw()
+    axis = figure.axes[-1].xaxis
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+    assert len(boxes) > 1
+    assert all(first.x1 < second.x0 for first, second in pairwise(boxes))
 
 
 def test_highlighted_regions_are_shaded_on_all_lines(adata):
@@ -227,8 +287,6 @@ def test_bad_input_is_explained(adata):
         sca.pl.tracks(adata, "chr1:500-2500", groups=["Z"], layers=["peaks"], show=False)
     with pytest.raises(ValueError, match="layer 'raws' is unknown"):
         sca.pl.tracks(adata, "chr1:500-2500", layers=["raws"], show=False)
-    with pytest.raises(ValueError, match="not part of a grid"):
-        sca.pl.tracks(adata, "chr1:500-2500", ax=plt.figure().add_axes((0, 0, 1, 1)), show=False)
     del adata.uns["denoised"]
     with pytest.raises(KeyError, match=r"run scatacworks\.tl\.denoise first"):
         sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], show=False)
