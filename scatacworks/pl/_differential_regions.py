@@ -14,6 +14,7 @@ from scatacworks._palette import GAIN, GREY, LOSS
 from scatacworks.genome import Region
 from scatacworks.pl import _browser
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, size_of
+from scatacworks.pl._layout import label_positions
 from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target
 
@@ -185,10 +186,11 @@ def _axes(n_lines: int, figsize: tuple[float, float] | None) -> tuple[Figure, li
     import matplotlib.pyplot as plt
 
     heights = [*_HEIGHTS, *([0.3 * n_lines + 0.1] if n_lines else [])]
-    size = size_of(figsize, (WIDTH, sum(heights) + 0.9))
-    layout = {"height_ratios": heights, "hspace": 0.12, "left": 0.09, "right": 0.97}
-    margins = {"top": 1 - 0.35 / size[1], "bottom": 0.45 / size[1]}
-    figure, axes = plt.subplots(len(heights), 1, sharex=True, figsize=size, gridspec_kw=layout | margins)
+    size = size_of(figsize, (WIDTH, sum(heights) + 1.05))
+    layout = {"height_ratios": heights, "hspace": 0.12}
+    margins = {"left": 0.65 / size[0], "right": 1 - 0.3 / size[0], "top": 1 - 0.5 / size[1], "bottom": 0.45 / size[1]}
+    grid = layout | margins
+    figure, axes = plt.subplots(len(heights), 1, sharex=True, figsize=size, gridspec_kw=grid, layout="none")
     return figure, list(axes)
 
 
@@ -196,12 +198,15 @@ def _draw_signal(ax: Axes, x: np.ndarray, values: tuple[np.ndarray, np.ndarray, 
     signal, mean, sd = values
     step = max(1, len(x) // _browser.MAX_POINTS)
     at = slice(None, None, step)
-    ax.fill_between(x[at], np.maximum(mean - 2 * sd, 0)[at], (mean + 2 * sd)[at], color=LINE, linewidth=0)
+    low, high = np.maximum(mean - 2 * sd, 0), mean + 2 * sd
+    ax.fill_between(x[at], low[at], high[at], color=LINE, linewidth=0, label="± 2 sd")
     ax.plot(x[at], mean[at], color=GREY, linewidth=0.9, label="background")
     ax.plot(x[at], signal[at], color=INK, linewidth=0.9, label=group)
     ax.set_ylim(0, None)
     ax.set_ylabel("coverage", fontsize=FONT, color=INK)
-    ax.legend(fontsize=SMALL, frameon=False, loc="upper right", labelcolor=INK)
+    handles, labels = ax.get_legend_handles_labels()  # above the axes, as peaks may be anywhere in them
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3, "borderaxespad": 0.2, "borderpad": 0}
+    ax.legend(handles[::-1], labels[::-1], fontsize=SMALL, frameon=False, labelcolor=INK, **place)
 
 
 def _draw_z(ax: Axes, x: np.ndarray, z: np.ndarray) -> None:
@@ -235,6 +240,5 @@ def _dress(axes: list[Axes], place: Region, group: str) -> None:
         ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
     axes[2].spines["left"].set_visible(False)
     axes[0].set_xlim(place.start, place.end)
-    axes[0].set_title(f"{group} against its background", fontsize=FONT + 1, color=INK, loc="left")
-    axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value / 1e3:,.1f}")
-    axes[-1].set_xlabel(f"position on {place.chrom} (kb)", fontsize=FONT, color=INK)
+    axes[0].set_title(f"{group} against its background", fontsize=FONT + 1, color=INK, loc="left", pad=16)
+    label_positions(axes[-1], place)

@@ -52,13 +52,29 @@ def test_the_group_is_drawn_over_the_background_with_z_below(adata):
     assert signal.lines[0].get_ydata().tolist() == [2.0] * len(values)
     assert z.lines[0].get_ydata().max() == 10.0  # (9 - 2) / 0.5, cut
     assert len(called.collections) == 2
-    assert figure.axes[-1].get_xlabel() == "position on chr1 (kb)"
+    assert figure.axes[-1].get_xlabel() == "position on chr1 (bp)"
     plt.close(figure)
 
 
 def test_a_region_can_be_named(adata):
     figure = sca.pl.differential_regions(adata, "chr1:1,500-2,600", show=False)
     assert figure.axes[0].get_xlim() == (1_500, 2_600)
+    plt.close(figure)
+
+
+def test_labels_are_told_apart_stay_on_the_page_and_leave_the_data_free(adata):
+    figure = sca.pl.differential_regions(adata, "chr1:1,500-1,700", figsize=(3.35, 3), show=False)
+    figure.canvas.draw()
+    signal, last = figure.axes[0], figure.axes[-1]
+    labels = [label.get_text() for label in last.get_xticklabels()]
+    assert 1 < len(labels) == len(set(labels))
+    assert [text.get_text() for text in signal.get_legend().texts] == ["rare", "background", "± 2 sd"]
+    title = signal._left_title.get_window_extent()
+    assert signal.bbox.y1 <= signal.get_legend().get_window_extent().y0
+    assert signal.get_legend().get_window_extent().y1 <= title.y0
+    boxes = [*(ax.yaxis.label.get_window_extent() for ax in figure.axes), title]
+    boxes += [label.get_window_extent() for label in last.get_xticklabels()]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
     plt.close(figure)
 
 
