@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 _NEAR = 3  # points between a name and its place
 
 
-def name_points(ax: Axes, names: Iterable[str], points: np.ndarray) -> None:
+def name_points(ax: Axes, names: Iterable[str], points: np.ndarray, *, style: str = "normal") -> None:
     """Write names beside points, clear of each other, with a line where the point is farther off."""
     from matplotlib.patheffects import withStroke
 
     ax.get_figure(root=True).draw_without_rendering()  # only then is known where the points lie
     places = ax.transData.transform(points) * 72 / ax.figure.dpi
+    corner = ax.bbox.p0 * 72 / ax.figure.dpi
     taken = [np.stack([place - 2, place + 2]) for place in places]
     for name, point, place in zip(names, points, places, strict=True):
         size = np.array([0.62 * SMALL * len(str(name)), 1.2 * SMALL])
         boxes = [np.stack([place + offset, place + offset + size]) for offset in _offsets(size)]
-        free = (box for box in boxes if not any(_overlap(box, other) for other in taken))
-        box = next(free, boxes[0])
+        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+        above_axis = (box for box in free if (box[0] >= corner).all())
+        box = next(above_axis, (free or boxes)[0])
         taken.append(box)
         near = np.abs(box - place).min() <= _NEAR
         text = ax.annotate(
@@ -37,6 +39,7 @@ def name_points(ax: Axes, names: Iterable[str], points: np.ndarray) -> None:
             textcoords="offset points",
             fontsize=SMALL,
             color=INK,
+            style=style,
             zorder=4,
             arrowprops=None
             if near
@@ -70,6 +73,7 @@ def heat_map(
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=SMALL, color=INK)
     ax.set_yticks(range(len(rows)), rows, fontsize=SMALL, color=INK)
     ax.tick_params(length=0)
+    ax.grid(visible=False)
     ax.spines[:].set_color(LINE)
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.5, pad=0.02)
     bar.set_label(label, fontsize=SMALL, color=INK)

@@ -11,7 +11,8 @@ from scatacworks import _keys
 from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._palette import GAIN, LOSS
-from scatacworks.pl._figure import INK, LINE, SMALL, dress, size_of
+from scatacworks.pl._annotation import name_points
+from scatacworks.pl._figure import INK, LINE, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,7 +35,7 @@ def volcano(
     figsize: tuple[float, float] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
-) -> Axes | Figure | None:
+) -> Figure | None:
     """Show effect size and p-value of every tested region; significant ones in red (gained) and blue (lost).
 
     Parameters
@@ -61,8 +62,7 @@ def volcano(
 
     Returns
     -------
-    The :class:`~matplotlib.figure.Figure` if `return_fig=True`, the :class:`~matplotlib.axes.Axes` if `ax` was given or
-    `show=False`, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False` or `ax` is given, else `None`.
 
     Raises
     ------
@@ -76,16 +76,12 @@ def volcano(
     >>> table = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "family": "peak"})
     >>> table = table.assign(p_value=[1e-9, 0.2], log2fc=[2.0, 0.1], direction=1, significant=[True, False])
     >>> adata.uns["differential_regions"] = table
-    >>> sca.pl.volcano(adata, show=False).get_xlabel()
+    >>> sca.pl.volcano(adata, show=False).axes[0].get_xlabel()
     'log2 fold change of normalised coverage'
     """
-    import matplotlib.pyplot as plt
-
     table = _table(atac(adata, mod=mod), key, family)
     n_labels = whole(n_labels, "n_labels", least=0)
-    given = ax is not None
-    if ax is None:
-        _, ax = plt.subplots(figsize=size_of(figsize, (3.6, 3.2)), layout="constrained")
+    figure, axes = create_axes(ax, figsize, (3.6, 3.2))
     height = np.minimum(-np.log10(np.maximum(table["p_value"].to_numpy(float), 10**-_HIGHEST)), _HIGHEST)
     called, up = table["significant"].to_numpy(bool), table["direction"].to_numpy() > 0
     for chosen, color, size, label in (
@@ -94,18 +90,12 @@ def volcano(
         (called & ~up, LOSS, 9, "lost"),
     ):
         name = None if label is None else f"{label} ({int(chosen.sum()):,})"
-        ax.scatter(
+        axes.scatter(
             table["log2fc"][chosen], height[chosen], s=size, color=color, linewidth=0, label=name, rasterized=True
         )
-    _label(ax, table, height, n_labels)
-    _dress(ax)
-    if show is None:
-        show = not given and not return_fig
-    if show:
-        plt.show()
-    if return_fig:
-        return ax.figure
-    return ax if given or not show else None
+    _dress(axes)
+    _label(axes, table, height, n_labels)
+    return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
 
 
 def _table(adata: AnnData, key: str, family: str | None) -> pd.DataFrame:
@@ -128,7 +118,7 @@ def _table(adata: AnnData, key: str, family: str | None) -> pd.DataFrame:
 
 def _label(ax: Axes, table: pd.DataFrame, height: np.ndarray, n_labels: int) -> None:
     """Name the strongest regions, each gene once."""
-    named: set[str] = set()
+    named: dict[str, tuple[float, float]] = {}
     for i in np.argsort(-height, kind="stable"):
         row = table.iloc[int(i)]
         name = str(row.get("gene") or f"{row['chrom']}:{row['start']:,}")
@@ -136,9 +126,9 @@ def _label(ax: Axes, table: pd.DataFrame, height: np.ndarray, n_labels: int) -> 
             break
         if name in named:
             continue
-        named.add(name)
-        place = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": SMALL, "color": INK}
-        ax.annotate(name, (row["log2fc"], height[i]), style="italic", **place)
+        named[name] = (row["log2fc"], height[i])
+    if named:
+        name_points(ax, named, np.array(list(named.values())), style="italic")
 
 
 def _dress(ax: Axes) -> None:

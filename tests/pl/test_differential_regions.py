@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from matplotlib.text import Text
 
 import scatacworks as sca
 
@@ -108,7 +109,7 @@ def test_a_comparison_of_two_groups_has_no_background_to_draw(adata):
 
 
 def test_a_volcano_has_three_kinds_of_points_and_names(adata):
-    ax = sca.pl.volcano(adata, show=False)
+    (ax,) = sca.pl.volcano(adata, show=False).axes
     assert [len(points.get_offsets()) for points in ax.collections] == [1, 1, 1]
     assert ax.collections[1].get_offsets().tolist() == [[2.0, 9.0]]
     assert [text.get_text() for text in ax.texts] == ["chr1:2,000", "chr1:3,000"]
@@ -124,7 +125,7 @@ def test_a_volcano_of_another_table_is_refused(adata):
 
 def test_a_volcano_of_one_family(adata):
     figure, ax = plt.subplots()
-    assert sca.pl.volcano(adata, family="tile", ax=ax) is ax
+    assert sca.pl.volcano(adata, family="tile", ax=ax) is ax.figure
     assert sum(len(points.get_offsets()) for points in ax.collections) == 2
     with pytest.raises(KeyError, match="no regions of family 'given'; there are 'peak', 'tile'"):
         sca.pl.volcano(adata, family="given", ax=ax)
@@ -143,3 +144,22 @@ def test_the_slots_of_result_and_tracks_can_be_named(adata):
                 np.testing.assert_array_equal(one.get_xydata(), two.get_xydata())
         with pytest.raises(KeyError):
             drawn(other)
+
+
+def test_names_of_a_volcano_do_not_overlap(adata):
+    table = adata.uns["differential_regions"]
+    near = pd.concat([table.iloc[:1]] * 8, ignore_index=True).assign(
+        gene=[f"GENE{i}" for i in range(8)], significant=True
+    )
+    adata.uns["near"] = near.assign(p_value=1e-9)
+    (ax,) = sca.pl.volcano(adata, key="near", show=False).axes
+    ax.figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]  # without its line
+    assert len(boxes) == 8
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    plt.close(ax.figure)
+
+
+def test_a_volcano_asks_for_axes(adata):
+    with pytest.raises(TypeError, match="expected one matplotlib Axes"):
+        sca.pl.volcano(adata, ax=5)
