@@ -37,8 +37,8 @@ def rgb(color: str) -> str:
 
 
 def cycle(n: int) -> list[str]:
-    """Return `n` colours, from the start again after the last."""
-    return [PALETTE[i % len(PALETTE)] for i in range(n)]
+    """Return `n` colours; more than sixteen take lighter, then darker tones of the same."""
+    return _cycled(PALETTE, n)
 
 
 def category_colors(uns: Mapping[str, Any], column: pd.Series | None) -> dict[str, str]:
@@ -55,8 +55,8 @@ def category_colors(uns: Mapping[str, Any], column: pd.Series | None) -> dict[st
 
 def with_others(colors: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     """Add the names that have no colour yet, with those of the palette that are free, in turn."""
-    free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
     others = [name for name in names if name not in colors]
+    free = [color for color in cycle(len(colors) + len(others)) if color not in colors.values()] or list(PALETTE)
     return {**colors, **{name: free[i % len(free)] for i, name in enumerate(others)}}
 
 
@@ -67,8 +67,13 @@ def component_colors(uns: Mapping[str, Any], names: Sequence[str], *, key: str =
     """
     stored = [str(color) for color in uns.get(f"{key}_colors", ())]
     if len(stored) < len(names):
-        stored = [_toned(COMPONENT_COLORS[i % 16], i // 16 % 3) for i in range(len(names))]
+        stored = _cycled(COMPONENT_COLORS, len(names))
     return dict(zip(names, stored, strict=False))
+
+
+def _cycled(colors: Sequence[str], n: int) -> list[str]:
+    """Return `n` colours: those given, then lighter, then darker tones of them."""
+    return [_toned(colors[i % len(colors)], i // len(colors) % 3) for i in range(n)]
 
 
 def _toned(color: str, tone: int) -> str:
