@@ -83,7 +83,7 @@ def component_bars(
         total = loadings.sum(axis=1, keepdims=True)
         loadings = np.divide(loadings, total, out=np.zeros_like(loadings), where=total > 0)
     order = winner_order(loadings)
-    figure, axes = create_axes(ax, figsize, (7.2, 2.6))
+    figure, axes = create_axes(ax, figsize, (7.2 if labels is None else max(7.2, 1.2 + 0.13 * len(labels)), 2.6))
     colors = component_colors(index.uns, components)
     stacked(axes, loadings[order], colors, width=1.0 if labels is None else 0.8)
     dress(axes, y="share of loading" if normalize else "loading")

@@ -89,11 +89,11 @@ def component_clustering(
         )  # fmt: skip
     axes.set_yticks(range(len(table)), list(map(str, table["component"])))
     axes.set_ylim(len(table) - 0.5, -0.5)
-    dress(axes, x="mean distance to the nearest element of the component (kb)")
+    dress(axes, x="mean distance to the nearest element (kb)")
     axes.tick_params(axis="y", length=0)
     axes.legend(
-        fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2, borderpad=0,
-        columnspacing=1.2, handletextpad=0.5,
+        fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2,
+        borderpad=0, columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
 

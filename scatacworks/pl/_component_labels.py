@@ -88,6 +88,7 @@ def component_labels(
         axes.tick_params(axis="x", rotation=90)
     axes.set_yticks(range(len(values)), [f"{name} ({n_samples[name]})" for name in categories], fontsize=SMALL)
     axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
     for row, column in zip(*np.nonzero(values >= 2), strict=True):
         dark = values[row, column] > limits[0] + 0.55 * (limits[1] - limits[0])
         look = {"fontweight": "bold"} if column == values[row].argmax() else {}

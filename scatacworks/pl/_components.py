@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks.pl._figure import SMALL
+from scatacworks.pl._figure import SMALL, legend_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def legend(ax: Axes, colors: dict[str, str], shown: pd.Index | list[str], *, tit
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=color, label=name) for name, color in colors.items() if name in set(map(str, shown))]
-    ax.legend(
-        handles=handles[::-1], loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=SMALL, title=title,
-        title_fontsize=SMALL, handlelength=1, handleheight=1, borderaxespad=0, labelspacing=0.3,
+    legend_beside(
+        ax, handles=handles[::-1], bbox_to_anchor=(1.01, 1), title=title, title_fontsize=SMALL, handlelength=1,
+        handleheight=1, borderaxespad=0, labelspacing=0.3,
     )  # fmt: skip

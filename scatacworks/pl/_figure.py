@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WIDTH = 7.2  # inches, two columns of a journal
 FONT, SMALL = 8.0, 6.5
 INK, FAINT, LINE = "#26292e", "#6b7078", "#d5d8dc"
+_LEGEND_LINE = 0.147  # inches
 
 
 def create_axes(
@@ -75,6 +76,19 @@ def dress(ax: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
     ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
+
+
+def legend_columns(n: int, height: float) -> int:
+    """Return how many columns a legend of `n` names beside axes takes, given the inches of its height."""
+    return -(-n // max(int(height / _LEGEND_LINE), 1))
+
+
+def legend_beside(ax: Axes, **options: Any) -> None:
+    """Write the legend to the right of axes, in as many columns as its height asks for."""
+    n = len(options.get("handles", ax.get_legend_handles_labels()[0]))
+    columns = legend_columns(n, ax.bbox.height / ax.figure.dpi)
+    place = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": columns}
+    ax.legend(**{"fontsize": SMALL, "frameon": False} | place | options)
 
 
 def finish(figure: Figure, *, show: bool | None, return_fig: bool, given: bool) -> Figure | None:

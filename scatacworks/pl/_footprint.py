@@ -12,7 +12,7 @@ from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._text import listed
 from scatacworks.pl._colors import colors_by
-from scatacworks.pl._figure import FAINT, FONT, LINE, SMALL, dress, finish, size_of
+from scatacworks.pl._figure import FAINT, FONT, LINE, SMALL, dress, finish, legend_columns, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,8 +109,9 @@ def footprint(
     n_columns = min(n_columns, len(shown))
     n_rows = -(-len(shown) // n_columns)
     biased = "bias" in stored
-    default = (_PANEL[0] * n_columns + 1.6, (_PANEL[1] + 0.5 * biased) * n_rows)
-    figure = plt.figure(figsize=size_of(figsize, default), layout="constrained")
+    height = (_PANEL[1] + 0.5 * biased) * n_rows
+    size = size_of(figsize, (_PANEL[0] * n_columns + 1.6 * legend_columns(len(wanted), height), height))
+    figure = plt.figure(figsize=size, layout="constrained")
     grid = figure.add_gridspec(n_rows * (1 + biased), n_columns, height_ratios=([4, 1] if biased else [1]) * n_rows)
     for i, name in enumerate(shown):
         row, column = divmod(i, n_columns)
@@ -121,7 +122,8 @@ def footprint(
             _bias_panel(below, stored, names.index(name), [labels.index(g) for g in wanted])
             top.tick_params(labelbottom=False)
     handles, texts = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside right center", frameon=False, fontsize=SMALL)
+    columns = legend_columns(len(wanted), size[1])
+    figure.legend(handles, texts, frameon=False, fontsize=SMALL, loc="outside right center", ncols=columns)
     figure.supxlabel("bp from the middle of the motif", fontsize=FONT)
     figure.supylabel("cut sites, observed / expected" if biased else "cut sites, relative to the ends", fontsize=FONT)
     return finish(figure, show=show, return_fig=return_fig, given=False)

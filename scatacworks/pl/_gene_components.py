@@ -11,7 +11,7 @@ from scatacworks._anndata import slot_of
 from scatacworks._arguments import whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._annotation import name_points
-from scatacworks.pl._figure import FONT, INK, SMALL, create_axes, dress, finish
+from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish, legend_beside
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -122,7 +122,7 @@ def _draw_top(best: Any, components: list[str], colors: dict[str, str], ax: Axes
     for y, width, enrichment in zip(place, height, best["enrichment"], strict=True):
         ax.text(width, y, f" {enrichment:.1f}×", va="center", fontsize=SMALL - 1, color=INK)
     handles = [ax.barh(0, 0, color=colors[name], label=name) for name in components if name in set(best["component"])]
-    ax.legend(handles=handles, fontsize=SMALL, frameon=False, loc="lower right")
+    legend_beside(ax, handles=handles)
     return figure
 
 
@@ -144,5 +144,5 @@ def _draw_map(
             ax.scatter(*points[rows.index].T, s=7, color=color, label=name, linewidths=0, alpha=0.8)
     name_points(ax, chosen["name"], points[chosen.index])
     dress(ax, x="enrichment, axis 1", y="enrichment, axis 2")
-    ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), title_fontsize=FONT)
+    legend_beside(ax)
     return figure

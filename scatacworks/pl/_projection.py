@@ -11,7 +11,7 @@ from scatacworks._membership import column_groups
 from scatacworks._palette import GREY
 from scatacworks.pl._annotation import name_points
 from scatacworks.pl._colors import group_colors
-from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish
+from scatacworks.pl._figure import INK, create_axes, dress, finish, legend_beside, legend_columns
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -88,11 +88,11 @@ def projection(
         msg = f"components is {components}; the projection has components 1 to {points.shape[1]}."
         raise ValueError(msg)
     shown = [component - 1 for component in components]
-    figure, axes = create_axes(ax, figsize, (5.2, 4.2))
-    if color is None:
+    codes, groups = (None, []) if color is None else column_groups(adata.obs[color])
+    figure, axes = create_axes(ax, figsize, (4.2 + max(legend_columns(len(groups), 3.2), 1), 4.2))
+    if codes is None:
         axes.scatter(*points[:, shown].T, s=size, color=GREY, linewidths=0, rasterized=True)
     else:
-        codes, groups = column_groups(adata.obs[color])
         colors = group_colors(adata, color, groups)
         without = codes < 0
         if without.any():
@@ -101,7 +101,7 @@ def projection(
         for code in np.unique(codes[codes >= 0]):
             look = {"color": colors[groups[code]], "label": groups[code], "linewidths": 0, "rasterized": True}
             axes.scatter(*points[codes == code][:, shown].T, s=size, **look)
-        axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
+        legend_beside(axes, markerscale=3)
     axes.scatter(*reference[:, shown].T, s=14, facecolor="white", edgecolor=INK, linewidths=0.8, zorder=3)
     name_points(axes, adata.uns[key]["names"], reference[:, shown])
     explained = adata.uns[key]["explained"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scatacworks.pl._figure import create_axes, finish, size_of
+from scatacworks.pl._figure import create_axes, finish, legend_beside, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -223,7 +223,7 @@ def depth_curve(
     ax.set_xscale("log")
     ax.set_xlabel("depth (cut sites per 3.1 Gb)")
     ax.set_ylabel(_NAMES.get(metric, metric))
-    ax.legend(frameon=False)
+    legend_beside(ax)
     ax.spines[["top", "right"]].set_visible(False)
     return finish(figure, show=show, return_fig=return_fig, given=given)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
 from scatacworks._palette import component_colors
-from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
+from scatacworks.pl._figure import FAINT, create_axes, dress, finish, legend_beside
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,5 +85,5 @@ def trait_enrichment(
     axes.set_xscale("log")
     axes.invert_xaxis()
     dress(axes, x="variants with p at most", y="observed / expected")
-    axes.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    legend_beside(axes)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

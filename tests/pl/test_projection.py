@@ -73,3 +73,23 @@ def test_numbers_name_groups_as_everywhere(cells):
     cells.obs["score"] = np.linspace(0, 1, 30)
     with pytest.raises(ValueError, match=r"\.obs\['score'\] is a measurement"):
         sca.pl.projection(cells, color="score")
+
+
+def test_many_groups_have_colours_of_their_own_and_a_legend_on_the_page(cells):
+    cells.obs["cluster"] = pd.Categorical([f"cluster {i}" for i in range(30)])
+    figure = sca.pl.projection(cells, color="cluster", return_fig=True)
+    figure.canvas.draw()
+    ax = figure.axes[0]
+    colors = {tuple(points.get_facecolor()[0]) for points in ax.collections[:30]}
+    assert len(colors) == 30
+    box = ax.get_legend().get_window_extent()
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert ax.bbox.height > 0.7 * figure.bbox.height
+
+
+def test_axes_of_a_part_of_a_figure_can_be_given(cells):
+    part, _ = plt.figure().subfigures(1, 2)
+    ax = part.subplots()
+    sca.pl.projection(cells, ax=ax)
+    assert len(ax.texts) == 4

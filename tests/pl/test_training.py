@@ -52,3 +52,11 @@ def test_depth_curve_tells_models_and_groups_apart():
     assert len({line.get_color() for line in ax.lines}) == 3
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["raw", "one", "two"]
     assert ax.lines[0].get_xydata().tolist() == [[1e6, pytest.approx(0.3)], [5e6, pytest.approx(0.7)]]
+
+
+def test_the_legend_of_a_depth_curve_leaves_the_lines_free():
+    rows = [(m, 10.0**d, 0.1 * d + 0.1 * i) for i, m in enumerate(["raw", "one", "two", "three"]) for d in range(4, 8)]
+    figure = sca.pl.depth_curve(pd.DataFrame(rows, columns=["method", "depth", "auprc"]), return_fig=True)
+    figure.canvas.draw()
+    ax = figure.axes[0]
+    assert ax.get_legend().get_window_extent().x0 >= ax.bbox.x1
