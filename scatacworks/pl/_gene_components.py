@@ -61,12 +61,12 @@ def gene_components(
 
     Returns
     -------
-    The figure if `return_fig` or `ax` is given, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False` or `ax` is given, else `None`.
 
     Raises
     ------
     KeyError
-        If the slot is missing.
+        If the slot or one of `names` is missing.
     ValueError
         If no gene has a label.
 
@@ -97,7 +97,11 @@ def gene_components(
     if kind == "top":
         figure = _draw_top(best, components, colors, ax, figsize)
     elif kind == "map":
-        chosen = table[table["name"].isin(names)] if names is not None else best
+        unknown = [] if names is None else [name for name in names if name not in set(table["name"])]
+        if unknown:
+            msg = f"There is no {unknown[0]!r} among the {len(table):,} names of .uns[{key!r}]."
+            raise KeyError(msg)
+        chosen = best if names is None else table[table["name"].isin(names)]
         figure = _draw_map(stored, labelled, chosen, colors, ax=ax, figsize=figsize)
     else:
         msg = f"kind is {kind!r}; expected 'top' or 'map'."

@@ -76,6 +76,8 @@ def test_errors(index):
         sca.pl.trait_enrichment(index, "HEIGHT")
     with pytest.raises(ValueError, match="kind"):
         sca.pl.gene_components(index, kind="pie")
+    with pytest.raises(KeyError, match="no 'NOGENE' among the"):
+        sca.pl.gene_components(index, kind="map", names=["NOGENE"])
     index.uns["gene_components"]["genes"]["component"] = ""
     with pytest.raises(ValueError, match="No entry"):
         sca.pl.gene_components(index)
