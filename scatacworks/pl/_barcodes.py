@@ -79,7 +79,7 @@ def barcodes(
 
     Returns
     -------
-    The figure if `return_fig=True` or `show=False` or `ax` is given, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False` or `ax` is given, else `None`.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def footprint(
 
     Returns
     -------
-    The figure if `return_fig=True` or `show=False`, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False`, else `None`.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def projection(
 
     Returns
     -------
-    The figure if `return_fig` or `ax` is given, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False` or `ax` is given, else `None`.
 
     Raises
     ------

@@ -116,7 +116,7 @@ def tracks(
 
     Returns
     -------
-    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False`, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False` or `ax` is given, else `None`.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def training(
 
     Returns
     -------
-    The figure if `return_fig`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False`, else `None`.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def metrics(
 
     Returns
     -------
-    The figure if `return_fig`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False`, else `None`.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def depth_curve(
     *,
     metric: str = "auprc",
     ax: Axes | None = None,
-    figsize: tuple[float, float] = (4.2, 3.2),
+    figsize: tuple[float, float] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Figure | None:
@@ -193,7 +193,7 @@ def depth_curve(
 
     Returns
     -------
-    The figure if `return_fig`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False` or `ax` is given, else `None`.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def vocabulary_scan(
 
     Returns
     -------
-    The figure if `return_fig=True` or `show=False` or `ax` is given, else `None`.
+    The :class:`~matplotlib.figure.Figure` if `return_fig=True` or `show=False` or `ax` is given, else `None`.
 
     Raises
     ------
