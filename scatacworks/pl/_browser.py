@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scatacworks.pl._figure import GENE, INK
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -17,8 +19,6 @@ MAX_SHADES = 500  # of a strip: about its pixels, as a bin without a pixel of it
 MAX_GENE_LINES = 6
 _LETTER = 0.011  # width of a letter in a figure of the usual width, as a share of it
 _SUMMITS_BELOW = 200_000  # bp; in wider regions ticks would hide the peaks
-_INK = "#26292e"
-_GENE = "#33415c"
 
 
 def bin_width(region: Region) -> int:
@@ -62,7 +62,7 @@ def draw_peaks(ax: Axes, peaks: pd.DataFrame, color: str, region_bp: int) -> Non
     spans = list(zip(peaks["start"], peaks["end"] - peaks["start"], strict=True))
     ax.broken_barh(spans, (0.15, 0.7), facecolors=color, linewidth=0.5, edgecolor=color)
     if "summit" in peaks and region_bp < _SUMMITS_BELOW:
-        ax.vlines(peaks["summit"] + 0.5, 0.0, 1.0, color=_INK, linewidth=0.7)
+        ax.vlines(peaks["summit"] + 0.5, 0.0, 1.0, color=INK, linewidth=0.7)
 
 
 def count_lines(genes: pd.DataFrame, region: Region) -> int:
@@ -108,27 +108,27 @@ def draw_genes(ax: Axes, genes: pd.DataFrame, exons: pd.DataFrame | None, region
     if not with_names:
         lines = (genes["strand"] == "-").to_numpy().astype(np.int64)
     left, right = np.maximum(genes["start"], region.start), np.minimum(genes["end"], region.end)
-    ax.hlines(-lines, left, right, color=_GENE, linewidth=1.1 if with_names else 3, capstyle="butt")
+    ax.hlines(-lines, left, right, color=GENE, linewidth=1.1 if with_names else 3, capstyle="butt")
     for y, start, end, gene in zip(-lines, left, right, genes.itertuples(), strict=True):
         if not with_names:
             break
         _draw_strand(ax, gene.strand, (start, end), y, 14 * ax.figure.dpi / 72 * pixel_bp)
         _draw_exons(ax, gene, exons, (start, end), y)
         middle, _ = _name_span(gene, region, letter_bp)
-        text = {"ha": "center", "va": "top", "fontsize": fontsize, "style": "italic", "color": _INK}
+        text = {"ha": "center", "va": "top", "fontsize": fontsize, "style": "italic", "color": INK}
         ax.text(middle, y - 0.28, gene.name, **text)
     ax.set_ylim(-max(lines) - 0.95, 0.45)
     if not with_names:
-        ax.set_yticks([0, -1], ["genes +", "−"], fontsize=fontsize, color=_INK)
+        ax.set_yticks([0, -1], ["genes +", "−"], fontsize=fontsize, color=INK)
         ax.tick_params(axis="y", length=0)
 
 
 def _draw_exons(ax: Axes, gene: Any, exons: pd.DataFrame | None, span: tuple[float, float], y: float) -> None:
     if exons is None:
-        ax.vlines(span, y - 0.12, y + 0.12, color=_GENE, linewidth=1.1)
+        ax.vlines(span, y - 0.12, y + 0.12, color=GENE, linewidth=1.1)
         return
     own = exons[exons["name"] == gene.name]
-    ax.broken_barh(list(zip(own["start"], own["end"] - own["start"], strict=True)), (y - 0.2, 0.4), color=_GENE)
+    ax.broken_barh(list(zip(own["start"], own["end"] - own["start"], strict=True)), (y - 0.2, 0.4), color=GENE)
 
 
 def _draw_strand(ax: Axes, strand: str, span: tuple[float, float], y: float, spacing: float) -> None:
@@ -139,5 +139,5 @@ def _draw_strand(ax: Axes, strand: str, span: tuple[float, float], y: float, spa
     n = max(1, int((span[1] - span[0]) / spacing))
     at = span[0] + (np.arange(n) + 0.5) * (span[1] - span[0]) / n
     arrow = Path({"+": [(-1, 1), (0, 0), (-1, -1)], "-": [(1, 1), (0, 0), (1, -1)]}[strand])
-    look = {"markersize": 4, "markerfacecolor": "none", "markeredgecolor": _GENE, "markeredgewidth": 0.8}
+    look = {"markersize": 4, "markerfacecolor": "none", "markeredgecolor": GENE, "markeredgewidth": 0.8}
     ax.plot(at, np.full(n, y), marker=arrow, linestyle="none", **look)

@@ -8,7 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
-from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish
+from scatacworks.pl._figure import SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -93,7 +93,7 @@ def component_labels(
         dark = values[row, column] > limits[0] + 0.55 * (limits[1] - limits[0])
         look = {"fontweight": "bold"} if column == values[row].argmax() else {}
         axes.text(column, row, f"{values[row, column]:.0f}", ha="center", va="center", fontsize=SMALL,
-                  color="white" if dark else INK, **look)  # fmt: skip
+                  color="white" if dark else "black", **look)  # fmt: skip
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("$-$log10 adjusted p", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)

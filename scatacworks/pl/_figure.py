@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 WIDTH = 7.2  # inches, two columns of a journal
 FONT, SMALL = 8.0, 6.5
 INK, FAINT, LINE = "#26292e", "#6b7078", "#d5d8dc"
+GENE = "#33415c"
+_ON_DARK = {INK: "#eceef1", FAINT: "#a9aeb6", LINE: "#4b5058", GENE: "#a3b4d6"}
 _LEGEND_LINE = 0.147  # inches
 
 
@@ -95,8 +97,35 @@ def finish(figure: Figure, *, show: bool | None, return_fig: bool, given: bool) 
     """Show or return a figure; `given` tells that the user brought the axes."""
     import matplotlib.pyplot as plt
 
+    _light_inks(figure)
     if show is None:
         show = not return_fig and not given
     if show:
         plt.show()
     return figure if return_fig or not show else None
+
+
+def _light_inks(figure: Figure) -> None:
+    """Turn the inks into light ones where the background is dark, as `plt.style.use("dark_background")` makes it."""
+    from matplotlib.axis import Axis
+    from matplotlib.colors import to_hex, to_rgb, to_rgba_array
+
+    red, green, blue, opacity = figure.get_figure(root=True).get_facecolor()
+    if opacity == 0 or 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.4:
+        return
+    for artist in figure.findobj():
+        if isinstance(artist, Axis):  # ticks that are made later
+            kept = {name: artist.get_tick_params().get(name) for name in ("color", "labelcolor")}
+            artist.set_tick_params("both", **{name: _ON_DARK[ink] for name, ink in kept.items() if ink in _ON_DARK})
+            continue
+        if artist.get_path_effects():  # has a pale rim
+            continue
+        for part in ("color", "facecolor", "edgecolor", "markeredgecolor"):
+            if not (hasattr(artist, f"get_{part}") and hasattr(artist, f"set_{part}")):
+                continue
+            colors = to_rgba_array(getattr(artist, f"get_{part}")())
+            inks = [to_hex(color) for color in colors]
+            if not any(ink in _ON_DARK for ink in inks):
+                continue
+            light = [(*to_rgb(_ON_DARK.get(ink, ink)), color[3]) for ink, color in zip(inks, colors, strict=True)]
+            getattr(artist, f"set_{part}")(light if len(light) > 1 else light[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scatacworks.pl._figure import create_axes, finish, legend_beside, size_of
+from scatacworks.pl._figure import INK, create_axes, finish, legend_beside, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,7 +83,7 @@ def training(
     n = len(columns) + 1
     figure, axes = plt.subplots(1, n, figsize=size_of(figsize, (3.2 * n, 2.6)), layout="constrained")
     axes = np.atleast_1d(axes)
-    axes[0].plot(history["step"], history["loss"], color="#444444")
+    axes[0].plot(history["step"], history["loss"], color=INK)
     axes[0].set_ylabel("training loss")
     for ax, (metric, found) in zip(axes[1:], columns.items(), strict=True):
         for shade, column in zip(plt.get_cmap("viridis")(np.linspace(0.1, 0.8, len(found))), found, strict=True):

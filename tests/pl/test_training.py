@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import anndata
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 import scatacworks as sca
 
@@ -60,3 +63,20 @@ def test_the_legend_of_a_depth_curve_leaves_the_lines_free():
     figure.canvas.draw()
     ax = figure.axes[0]
     assert ax.get_legend().get_window_extent().x0 >= ax.bbox.x1
+
+
+def test_inks_are_light_on_a_dark_background():
+    table = pd.DataFrame({"n_components": [1, 2], "f1": 0.5, "auprc": 0.5, "precision": 0.5, "recall": 0.5})
+    index = anndata.AnnData(np.zeros((1, 1)))
+    index.uns["vocabulary_scan"] = {"summary": table.assign(f1_gain=0.1), "boundary": 0.35}
+    levels = {}
+    for style in ("default", "dark_background"):
+        with plt.style.context(style):
+            figure = sca.pl.vocabulary_scan(index, show=False)
+        figure.axes[0].set_xticks([1, 1.5, 2])  # a tick more than there was
+        figure.draw_without_rendering()
+        axes = figure.axes
+        texts = [ax.yaxis.label for ax in axes] + [text for ax in axes for text in ax.get_xticklabels()]
+        inks = [text.get_color() for text in texts] + [axes[0].spines["left"].get_edgecolor()]
+        levels[style] = [np.mean(to_rgb(ink)) for ink in inks]
+    assert max(levels["default"]) < 0.5 < min(levels["dark_background"])
