@@ -11,7 +11,8 @@ from scatacworks._groups import group_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# distinguishable with every common colour vision deficiency (after Okabe & Ito, and Tol's muted scheme), black left out
+# after Okabe & Ito, black left out, and Tol's muted scheme; the first eight are told apart with every common colour
+# vision deficiency
 PALETTE: Final = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933"),
     *("#332288", "#aa4499", "#117733", "#ddaa33", "#44aa99", "#cc6677", "#6699cc", "#661100"),
