@@ -19,7 +19,8 @@ def main() -> None:
     mpl.use("Agg")
     adata = _demo.prepare(progress=False)
     settings = _denoise.Settings(out=STATIC, model=_demo.MODEL, regions=adata.uns["windows"], progress=False)
-    _denoise.compute(adata, settings)
+    _denoise.denoise(adata, settings)
+    _denoise.call_peaks(adata, settings)
     _demo.guide(adata, settings)
     shown = ["memory B", "CD14+ Monocytes", "NK", "CD8 naive T"]
     figures = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 import scatacworks as sca
 
-GUIDE = Path(__file__).parents[1] / "docs" / "guide"
+DOCS = Path(__file__).parents[1] / "docs"
+GUIDE = DOCS / "guide"
 
 
 def blocks(page: str, section: str) -> str:
@@ -149,3 +151,13 @@ def test_donors_and_cell_types():
         params = adata.uns[f"denoised_{donor}"]["params"]
         assert set(params["groups"]) == own == set(params["prior_excluded"].split(", "))
         assert set(params["prior_rows"]) == set(counts.obs_names) - own
+
+
+@pytest.mark.slow
+def test_pictures_are_drawn(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("make_figures", DOCS / "make_figures.py")
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    monkeypatch.setattr(figures, "STATIC", tmp_path)
+    figures.main()
+    assert {path.name for path in tmp_path.iterdir()} == {"readme.png", "tracks.png"}
