@@ -8,6 +8,7 @@ import numpy as np
 
 _MAX_DISTINCT = 1 << 22  # distinct scores kept before neighbouring ones are merged
 _MAX_PENDING = 1 << 23
+_ROUNDING = 1e-14  # of the mean of equal values, which is not always that value
 
 
 def undefined(what: str, why: str) -> float:
@@ -58,7 +59,7 @@ class PairMoments:
 
     def pearson(self) -> float:
         """Correlation, or NaN with a warning when x or y is constant."""
-        if self.n < 2 or self.comoment[0] <= 0 or self.comoment[1] <= 0:
+        if self.n < 2 or (self.comoment[:2] <= self.n * (_ROUNDING * self.mean) ** 2).any():
             return undefined("Pearson's correlation", "fewer than two values, or all of them equal")
         return float(np.clip(self.comoment[2] / np.sqrt(self.comoment[0] * self.comoment[1]), -1, 1))
 

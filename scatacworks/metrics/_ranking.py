@@ -113,6 +113,8 @@ def cumulative(label: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarr
     label, score = checked(label, score)
     label = label.astype(bool)
     order = np.argsort(score, kind="stable")[::-1]
-    last = np.flatnonzero(np.diff(score[order], append=np.nan) != 0) if len(score) else np.empty(0, np.int64)
+    ranked = score[order]
+    # compared, not subtracted: infinite scores are equal too
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(score) else np.empty(0, np.int64)
     tp = np.cumsum(label[order], dtype=np.int64)[last]
     return tp, last + 1 - tp

@@ -91,6 +91,28 @@ def test_undefined_scores_are_nan_with_a_warning():
         assert np.isnan(metrics.f1([False, False], [0.1, 0.9]))
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 7.7])  # the mean of a thousand of these is not the value itself
+def test_correlation_with_a_constant_track_is_undefined(value):
+    other = np.random.default_rng(0).normal(size=1000)
+    for first, second in ((np.full(1000, value), other), (other, np.full(1000, value))):
+        with pytest.warns(UserWarning, match="all of them equal"):
+            assert np.isnan(metrics.pearson(first, second))
+    nearly = np.full(1000, value)
+    nearly[7] *= 1 + 1e-9
+    assert metrics.pearson(nearly, np.arange(1000) == 7) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+def test_infinite_scores_are_ranked_as_equal(infinite):
+    rng = np.random.default_rng(0)
+    label, score = rng.random(40) < 0.4, rng.integers(-2, 3, 40).astype(float)
+    score[:20] = infinite
+    finite = np.where(np.isinf(score), np.sign(infinite) * 100, score)  # scikit-learn takes no infinite ones
+    assert metrics.auprc(label, score) == pytest.approx(sk.average_precision_score(label, finite))
+    assert metrics.auroc(label, score) == pytest.approx(sk.roc_auc_score(label, finite))
+    assert metrics.f1(label, score, threshold=None) == metrics.f1(label, finite, threshold=None)
+
+
 def test_unusable_input_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         metrics.pearson([0.0, np.nan], [0.0, 1.0])
