@@ -47,7 +47,7 @@ def one_against_many(
     with it, in three steps:
 
     1. The difference to the mean of the others, over their standard deviation. Their variance is averaged with the
-       usual one of regions with as much signal, and corrected for the number of fragments.
+       usual one of regions with as much signal, and raised where the target has fewer fragments than they.
     2. A p-value among regions of a similar level, from the groups' own values there. A generalised Pareto tail goes on
        where counting ends. This makes regions comparable, whatever the shape of the distribution at their level.
     3. The share of the groups' values, among all regions of a family, with as small a p-value; of those groups whose
@@ -72,7 +72,9 @@ def one_against_many(
     groups = np.asarray(groups)
     mean, variance = groups.mean(axis=0, dtype=np.float64), groups.var(axis=0, ddof=1, dtype=np.float64)
     moderate = _Moderation(VarianceTrend(variance, mean), max(overlap.effective_number - 1, 1.0))
-    z = _difference(target, mean) / np.sqrt(moderate(variance, mean) * overlap.target_noise)
+    # a larger target varies less than the groups where there are counts, but where it is empty it is so as they are
+    noise = max(overlap.target_noise, float(np.median(overlap.noise)))
+    z = _difference(target, mean) / np.sqrt(moderate(variance, mean) * noise)
     chosen = np.linspace(0, len(groups) - 1, min(len(groups), _NULL_GROUPS)).astype(np.int64)
     p = np.ones(len(target))
     families = np.zeros(len(target), np.int8) if families is None else np.asarray(families)

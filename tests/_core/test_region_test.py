@@ -143,7 +143,8 @@ def slow_p(target, groups, overlap, families):
             return min(1.0, 2 * (1 + sum(tail)) / (1 + len(null)))
 
         spread = [np.mean([min(abs(z), 3) ** 2 for z in null[g * len(at) : (g + 1) * len(at)]]) for g in range(n)]
-        mine = [score(target[r], groups[:, r], overlap.target_noise) * (1 - 1 / n) for r in at]
+        noise = max(overlap.target_noise, np.median(overlap.noise))
+        mine = [score(target[r], groups[:, r], noise) * (1 - 1 / n) for r in at]
         similar = np.argsort(np.abs(np.array(spread) - np.mean([min(abs(z), 3) ** 2 for z in mine])))[: n // 4]
         expected = [local(z) for g in similar for z in null[g * len(at) : (g + 1) * len(at)]]
         copies = np.mean([sum(overlap.likeness[g, h] for h in similar) for g in similar])
@@ -205,6 +206,20 @@ def test_little_is_called_where_nothing_differs_whatever_varies_among_the_cells(
         result = one_against_many(own, groups, group_overlap(members, target), family)
         called.append((adjust_families(result.p, family) < 0.05).sum())
     assert (np.array(called) > 0).mean() <= 0.1  # 5 % and the noise of 30 repeats
+
+
+@pytest.mark.parametrize("times", [2, 8])
+def test_a_group_of_many_more_fragments_is_not_news_for_that(times):
+    rng = np.random.default_rng(9)
+    rate = np.exp(rng.normal(-1, 1.5, 3000))  # most groups have no count in half of the regions
+    shares = []
+    for _ in range(10):
+        members = sparse.csr_array(np.kron(np.eye(60 + times, 60, dtype=bool), np.ones((10, 1), bool)))
+        overlap = group_overlap(members, np.arange(members.shape[0]) >= 600)
+        groups, own = counts(rng, rate, 60), counts(rng, times * rate, 1)[0] / times
+        own, groups = normalize(own[None], groups, np.zeros(3000))[0], normalize(groups, groups, np.zeros(3000))
+        shares.append([(one_against_many(own, groups, overlap).p <= level).mean() for level in (0.05, 1e-2, 1e-3)])
+    assert (np.mean(shares, axis=0) <= 1.15 * np.array([0.05, 1e-2, 1e-3])).all()
 
 
 def test_families_and_levels_are_normalised_apart_and_strong_differences_do_not_count():

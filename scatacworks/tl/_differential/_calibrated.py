@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scatacworks.tl._differential._target import Target
 
 FEWEST_GROUPS = 10
-SMALLEST_SHARE = 0.75  # of a usual group's fragments
+SMALLEST_SHARE, LARGEST_SHARE = 0.75, 1.5  # of a usual group's fragments
 
 
 def calibrated_test(
@@ -76,17 +76,22 @@ def _usable_groups(adata: AnnData, background: Background, group: str, key: str)
 
 
 def _warn_about_size(members: csr_matrix, cells: np.ndarray, weights: np.ndarray | None, group: str) -> None:
-    """Say that a group much smaller than those it is compared with varies more than they do."""
+    """Say that a group much smaller or larger than those it is compared with varies more or less than they do."""
     weights = np.ones(len(cells)) if weights is None else weights
     usual = float(np.median(weights @ members.astype(np.float64)))
     own = float(weights[cells].sum())
-    if own < SMALLEST_SHARE * usual:
-        what = "fragments" if weights.max() > 1 else "cells"
-        logger.warning(
-            "%r has %s %s, the groups of the background usually %s: fewer vary more, and chance may be called. Make a "
-            "background of smaller groups.",
-            *(group, f"{own:,.0f}", what, f"{usual:,.0f}"),
-        )
+    if SMALLEST_SHARE * usual <= own <= LARGEST_SHARE * usual:
+        return
+    what = "fragments" if weights.max() > 1 else "cells"
+    effect, way_out = (
+        ("fewer vary more, and chance may be called", "smaller")
+        if own < usual
+        else ("more vary less, and p-values are not exact", "larger")
+    )
+    logger.warning(
+        "%r has %s %s, the groups of the background usually %s: %s. Make a background of %s groups.",
+        *(group, f"{own:,.0f}", what, f"{usual:,.0f}", effect, way_out),
+    )
 
 
 def _summaries(background: Background, target: Target, table: pd.DataFrame) -> pd.DataFrame:

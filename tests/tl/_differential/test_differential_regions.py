@@ -128,13 +128,14 @@ def test_shared_cells_are_accounted_for(adata):
     assert notes["target_noise"] > 1.05
 
 
-def test_a_group_much_smaller_than_those_of_the_background_is_warned_of(adata, caplog):
+@pytest.mark.parametrize(("size", "way_out"), [(60, "smaller"), (15, "larger")])  # the tested group has 30 cells
+def test_a_group_of_another_size_than_those_of_the_background_is_warned_of(adata, caplog, size, way_out):
     members = np.zeros((330, 24), bool)
     for group in range(24):
-        members[np.random.default_rng(group).choice(300, 60, replace=False), group] = True
+        members[np.random.default_rng(group).choice(300, size, replace=False), group] = True
     adata.obsm["background"] = sparse.csr_matrix(members)
     sca.tl.differential_regions(adata, "primed", progress=False)
-    assert "Make a background of smaller groups" in caplog.text
+    assert f"Make a background of {way_out} groups" in caplog.text
 
 
 def test_the_background_is_made_when_only_its_groups_are_there(adata, model):
