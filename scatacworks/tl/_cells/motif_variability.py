@@ -36,7 +36,8 @@ def motif_variability(
 
     Variability is the standard deviation of the z-scores (1 when the set varies as its background does), with a
     bootstrap interval over cells; p is the upper tail of chi-square with n - 1 degrees of freedom at (n - 1) sd²,
-    adjusted by Benjamini-Hochberg. As in chromVAR (Schep et al. 2017).
+    adjusted by Benjamini-Hochberg. As in chromVAR (Schep et al. 2017), except that n is the number of cells with a
+    score: chromVAR takes all cells, which makes p too small where many have none.
 
     Parameters
     ----------
@@ -91,8 +92,7 @@ def motif_variability(
     z = scores.to_numpy(np.float64)
     observed, samples = variability(z, n_bootstrap=n_bootstrap, rng=np.random.default_rng(seed))
     n_cells = (~np.isnan(z)).sum(0)
-    # chromVAR takes the number of all cells here, also where some have no score
-    p = stats.chi2.sf((len(z) - 1) * observed**2, len(z) - 1)
+    p = stats.chi2.sf((n_cells - 1) * observed**2, n_cells - 1)
     tail = (1 - confidence) / 2
     bounds = np.full((2, len(observed)), np.nan)
     some = ~np.isnan(samples).all(0) if len(samples) else np.zeros(len(observed), bool)  # sets with two scores or more

@@ -100,3 +100,13 @@ def test_sets_without_a_score_have_no_interval(cells):
     table = cells.uns["motif_variability"].set_index("name")
     assert table.loc["few", ["lower", "upper"]].isna().all()
     assert table.loc["many", "lower"] < table.loc["many", "variability"] < table.loc["many", "upper"]
+
+
+def test_variability_is_judged_by_the_cells_with_a_score():
+    z = np.random.default_rng(0).normal(size=(500, 400))
+    z[20:, 100:] = np.nan
+    adata = anndata.AnnData(np.zeros((500, 1), np.float32))
+    adata.obsm["motif_deviations_z"] = pd.DataFrame(z, adata.obs_names, [str(i) for i in range(400)])
+    sca.tl.motif_variability(adata, n_bootstrap=0)
+    table = adata.uns["motif_variability"]
+    assert (table["p_value"][table["n_cells"] == 20] < 0.05).mean() == pytest.approx(0.05, abs=0.03)
