@@ -158,7 +158,7 @@ def deviations(
 
     Returns
     -------
-    deviation and z, float64 `(n_cells, n_sets)`.
+    deviation and z, float64 `(n_cells, n_sets)`; z is NaN where the background sets do not vary.
     """
     counts, sets = sparse.csr_matrix(counts), sparse.csr_matrix(sets).astype(np.float64)
     totals = np.asarray(counts.sum(1), np.float64).ravel()
@@ -191,8 +191,8 @@ def deviations(
             add(sparse.csr_matrix(move @ sets), step + 1, mean, squares)
     expected = totals[:, None] * np.asarray(sets.T @ share).ravel()
     deviation = raw - mean
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = deviation / np.sqrt(squares / (n_samples - 1))
+    z = np.full(deviation.shape, np.nan)
+    np.divide(deviation, np.sqrt(squares / (n_samples - 1)), out=z, where=squares > 0)
     few = expected < minimum if minimum > 0 else expected <= 0
     deviation[few], z[few] = np.nan, np.nan
     return deviation, z

@@ -35,6 +35,7 @@ _SEED_SHARE = 0.05  # SCAVENGE's cap on the share of seed cells
 _SEED_P = 0.05
 _CAP = 0.99  # quantile at which propagated scores are cut
 _VISITS_AT_ONCE = 1 << 24  # cells times walks
+_EQUAL = 1e-9  # means that differ by less are of the same cells in another order
 
 
 def trait_scores(
@@ -115,14 +116,16 @@ def trait_scores(
     `None`, or the changed copy. Sets:
 
     `.obsm[key_added]` : DataFrame, cells × traits, float32
-        z-scores; NaN for cells without counts.
+        z-scores; NaN for cells without counts, and with so few that all background sets look alike in them.
     `.obsm[key_added + "_propagated"]`, `.obsm[key_added + "_p"]` : DataFrames, float32
         With `propagate`: visits, cut at the 99 % quantile and scaled to 0 … 1, and the share of permuted sets of seed
-        cells (of the same number of neighbours) that give a cell at least as many visits.
+        cells (of the same number of neighbours) that give a cell at least as many visits, the true one counted with
+        them. A seed cell restarts walks itself, so that its own share is small also where a trait is in no cell.
     `.uns[key_added]["traits"]` : DataFrame
         `trait`, `n_peaks` (with a variant), `weight` (sum of posteriors in peaks).
     `.uns[key_added]["groups"]` : DataFrame
-        With `groupby`: `trait`, `group`, `n_cells`, `mean_z`, `p_value` (one-sided, permutations), `q_value`.
+        With `groupby`: `trait`, `group`, `n_cells` (with a score), `mean_z`, `p_value` (one-sided, permutations; NaN
+        without such cells), `q_value` (Benjamini-Hochberg over the table).
 
     Raises
     ------
@@ -215,21 +218,27 @@ def _groups(
     codes, groups = column_groups(adata.obs[groupby])
     used, codes = np.unique(codes, return_inverse=True)
     codes, groups = codes - (used[0] < 0), groups[used[used >= 0]]
-    usable = np.flatnonzero((codes >= 0) & ~np.isnan(z).any(1))
-    codes, values = codes[usable], z[usable]
-    n_groups = len(groups)
-    size = np.bincount(codes, minlength=n_groups)
+    grouped = np.flatnonzero(codes >= 0)
+    codes, values = codes[grouped], z[grouped]
+    known = (~np.isnan(values)).astype(np.float64)
+    values, n_groups = np.nan_to_num(values, nan=0.0), len(groups)
+
+    def means(order: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean score and scored cells, groups × traits, with the cells in this order."""
+        size, total = member @ known[order], member @ values[order]
+        return np.divide(total, size, out=np.full(total.shape, np.nan), where=size > 0), size
+
     member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), (n_groups, len(codes)))
-    mean = np.asarray(member @ values) / np.maximum(size, 1)[:, None]
+    mean, size = means(slice(None))
     as_high = np.zeros_like(mean)
     for _ in permutations:
-        as_high += np.asarray(member @ values[rng.permutation(len(codes))]) / np.maximum(size, 1)[:, None] >= mean
-    p = (1 + as_high) / (len(permutations) + 1)
+        as_high += ~(means(rng.permutation(len(codes)))[0] < mean - _EQUAL)
+    p = np.where(size > 0, (1 + as_high) / (len(permutations) + 1), np.nan)
     table = pd.DataFrame(
         {
             "trait": np.repeat(np.array(names, dtype=object), n_groups),
             "group": np.tile(groups, len(names)),
-            "n_cells": np.tile(size, len(names)),
+            "n_cells": size.T.ravel().astype(np.int64),
             "mean_z": mean.T.ravel(),
             "p_value": p.T.ravel(),
         }

@@ -63,6 +63,31 @@ def test_null_traits_are_not_significant(cells):
     assert cells.obsm["trait_scores"].to_numpy().std() == pytest.approx(1, abs=0.25)
 
 
+def test_a_trait_of_few_peaks_takes_no_cells_from_the_others(cells):
+    cells.X[:, 300] = 0
+    cells.X[3, 300] = 1
+    few = pd.DataFrame({"chrom": ["chr1"], "start": [600_000], "end": [600_001], "posterior": [1.0]})
+    many = cells.var.iloc[:200][["chrom", "start"]].assign(end=lambda x: x["start"] + 1, posterior=1.0)
+    background = np.full((1000, 2), 300)
+    background[:300] = np.random.default_rng(0).integers(0, 1000, (300, 2))
+    given = {"groupby": "type", "progress": False, "n_permutations": 99, "background": background}
+    sca.tl.trait_scores(cells, variants={"many": many, "few": few}, **given)
+    z = cells.obsm["trait_scores"]
+    assert z["few"].isna().all()  # its background has the same counts in every cell
+    assert not np.isinf(z.to_numpy()).any()
+    groups = cells.uns["trait_scores"]["groups"].set_index(["trait", "group"])
+    assert groups["n_cells"].loc["many"].tolist() == [100, 100]
+    assert groups["n_cells"].loc["few"].tolist() == [0, 0]
+    assert groups["p_value"].loc["few"].isna().all()
+    assert groups["mean_z"].loc["many", "A"] == pytest.approx(z["many"][:100].mean(), rel=1e-5)
+
+
+def test_a_group_of_all_cells_is_no_different(cells, variants):
+    cells.obs["all"] = "one"
+    sca.tl.trait_scores(cells, variants={"t": variants}, groupby="all", n_permutations=99, progress=False)
+    assert cells.uns["trait_scores"]["groups"]["p_value"].tolist() == [1.0]
+
+
 def test_permuted_seeds_keep_size_and_degree():
     degree = np.repeat([1, 5, 30], 40)
     cells = np.array([0, 1, 100, 101, 119])
