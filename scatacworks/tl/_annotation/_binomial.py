@@ -14,6 +14,8 @@ _LN10 = np.log(10)
 def binomial_table(counts: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Test every count of `(n_rows, n_components)` against the component's share among the elements outside the row.
 
+    A component of which none lies outside is tested against its share among all: to have few elements proves nothing.
+
     Returns
     -------
     `enrichment` (observed over expected), `log10_p` (P of at least so many) and `q_value` (Storey, over the whole
@@ -23,7 +25,7 @@ def binomial_table(counts: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarr
     n = np.broadcast_to(counts.sum(1, keepdims=True), counts.shape)
     outside = total.sum() - n
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(outside > 0, (total - counts) / outside, total / total.sum())
+        share = np.where(total > counts, (total - counts) / outside, total / total.sum())
         enrichment = np.where(counts == 0, 0.0, counts / (n * share))
     tested = n > 0
     log_p = np.where(tested, log_binomial_sf(counts, n, share), np.nan)

@@ -52,8 +52,9 @@ def gene_components(
 
     The landscape of a gene is its longest transcript, extended upstream and downstream, but no further than half-way
     to the next gene that does not overlap it. For gene g with n elements, k of them of component c, the test is
-    P(Bin(n, p) >= k), where p is the share of c among the labelled elements outside the landscape. The gene's label
-    is the significant component of highest enrichment k / (n p); q-values (Storey) are over all genes and components.
+    P(Bin(n, p) >= k), where p is the share of c among the labelled elements outside the landscape (among all, if none
+    of c lies outside). The gene's label is the significant component of highest enrichment k / (n p); q-values (Storey)
+    are over all genes and components.
     Method of Meuleman et al. 2020 (gene labels); where their supplement is silent, overlapping genes do not shorten
     each other's landscape, and an element belongs to a landscape by its summit.
 

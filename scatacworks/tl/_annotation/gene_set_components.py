@@ -40,7 +40,8 @@ def gene_set_components(
 
     The landscapes are those of :func:`~scatacworks.tl.gene_components`, which must have run; an element in the
     landscapes of several genes of a set counts once. Test, q-values and label are as for genes (Meuleman et al. 2020,
-    pathways).
+    pathways). The test takes the share outside for known, so that p is too small for a set with more than about a tenth
+    of all elements in its landscapes.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import scatacworks as sca
+from scatacworks.tl._annotation._binomial import binomial_table
 
 
 def genes_every(spacing, length, n, chrom="chr1"):
@@ -198,3 +199,15 @@ def test_a_gene_set_that_is_there_twice_is_told(make_index, tmp_path):
     index.uns["other"] = {"genes": index.uns["gene_components"]["genes"]}
     with pytest.raises(KeyError, match="is no result of .* it lacks 'params'"):
         sca.tl.gene_set_components(index, gene_sets=path, genes_key="other")
+
+
+def test_a_component_with_hardly_any_element_is_not_called_by_chance():
+    rng = np.random.default_rng(0)
+    labels = np.r_[0, 1, rng.integers(2, 8, 498)]  # the first two have one element each
+    counts = np.array([np.bincount(labels[rng.random(500) < 0.05], minlength=8) for _ in range(500)])
+    result = binomial_table(counts, labels)
+    assert (counts[:, :2] > 0).sum() > 20
+    assert not (result["q_value"] <= 0.05).any()
+    row = int(counts[:, 0].argmax())
+    expected = stats.binom.sf(0, counts[row].sum(), 1 / 500)
+    assert 10 ** result["log10_p"][row, 0] == pytest.approx(expected)
