@@ -48,8 +48,8 @@ def project_bulk(
     n_components
         Number of components; by default all, one fewer than samples.
     normalize
-        `"quantile"`: log2(x + 1), then the same distribution of values in every sample; `"log"`: log2 of values per
-        million + 1; `None`: as given.
+        `"quantile"`: log2(x + 1), then the same distribution of values in every sample, equal values staying equal;
+        `"log"`: log2 of values per million + 1; `None`: as given.
     layer
         Layer with the counts, instead of `X`.
     key_added
@@ -130,10 +130,15 @@ def _normalized(values: np.ndarray, how: str | None) -> np.ndarray:
     if how == "quantile":
         logs = np.log2(values + 1)
         mean = np.sort(logs, axis=1).mean(0)
-        rank = np.argsort(np.argsort(logs, axis=1, kind="stable"), axis=1, kind="stable")
-        return mean[rank]
+        return np.stack([_replaced(row, mean) for row in logs])
     msg = f"normalize is {how!r}; expected 'quantile', 'log' or None."
     raise ValueError(msg)
+
+
+def _replaced(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Return the sorted values `by` in the order of `values`; equal ones get the mean of theirs, as zeros all do."""
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.add.reduceat(by, np.cumsum(count) - count) / count)[inverse]
 
 
 def _standardized(scores: np.ndarray) -> np.ndarray:

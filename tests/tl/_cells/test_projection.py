@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 
 import scatacworks as sca
+from scatacworks.tl._cells.project_bulk import _normalized
 
 
 def test_smooth_equals_a_loop(cells):
@@ -76,12 +77,32 @@ def test_cells_land_on_their_population(cells, bulk):
     sca.tl.transfer_labels(cells, reference=None)
     ok = ~np.isin(np.arange(200), [7, 8])
     found = cells.obs["label"].astype(object).where(cells.obs["label"].isin(["A", "B"]))
-    assert (found == cells.obs["type"].astype(object))[ok].mean() > 0.7
+    # three components place many cells with C or D, which have their other peaks; A and B are told apart
+    assert found[ok].notna().mean() > 0.4
+    assert (found == cells.obs["type"].astype(object))[ok & found.notna()].mean() > 0.95
     assert pd.isna(cells.obs["label"].iloc[7])
     assert cells.obs["label_margin"][ok].min() >= 0
     row = cells.obsm["label_correlation"].iloc[0]
     expected = np.corrcoef(cells.obsm["X_bulk"][0], cells.uns["X_bulk"]["scores"][1])[0, 1]
     assert row["B"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_order_of_peaks_changes_nothing_where_references_are_zero_in_many(cells):
+    rng = np.random.default_rng(3)
+    rate = rng.gamma(0.3, 1, (1000, 1)) * rng.lognormal(size=(1000, 4)) * [1, 1, 3, 10]
+    bulk = pd.DataFrame(rng.poisson(rate), index=cells.var_names, columns=list("ABCD"))
+    assert (bulk == 0).mean().max() > 0.6
+    shuffled = cells[:, rng.permutation(1000)].copy()
+    for one in (cells, shuffled):
+        sca.tl.project_bulk(one, bulk)
+        sca.tl.transfer_labels(one)
+    np.testing.assert_allclose(*(one.obsm["label_correlation"].to_numpy() for one in (cells, shuffled)), atol=1e-4)
+
+
+def test_equal_values_of_a_reference_stay_equal():
+    found = _normalized(np.array([[0.0, 0.0, 1.0], [3.0, 1.0, 7.0]]), "quantile")
+    # the means of log2(x + 1) by rank are 0.5, 1 and 2
+    np.testing.assert_allclose(found, [[0.75, 0.75, 2], [1, 0.5, 2]])
 
 
 def test_backed_cells_and_references_are_read(cells, bulk, tmp_path):
