@@ -45,7 +45,8 @@ def trait_enrichment(
     In every block the variant of lowest p that lies in an element is chosen (ties go to the element of highest
     `mean_signal`, where `.var` has it, then to the first). For each threshold, n blocks have a chosen variant with p
     at or below it, in k of them its element is of component c, and p is P(Bin(n, share of c among all labelled
-    elements) >= k). Method of Meuleman et al. 2020 (trait-associated variation).
+    elements) >= k). Method of Meuleman et al. 2020 (trait-associated variation). Every element is held to be as likely,
+    but wider ones hold more variants: a component of wider elements than the others has somewhat small p for any trait.
 
     Parameters
     ----------
