@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_SPELLINGS = {"+": "+", "1": "+", "-": "-", "-1": "-"} | dict.fromkeys((".", "*", "?", "", "0"), ".")
+_SPELLINGS = {"+": "+", "1": "+", "+1": "+", "-": "-", "-1": "-"} | dict.fromkeys((".", "*", "?", "", "0"), ".")
 
 
 def strands_of(column: pd.Series, what: str) -> np.ndarray:

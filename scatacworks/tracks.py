@@ -460,7 +460,7 @@ def is_whole(array: zarr.Array, folder: Path) -> bool:
 
     The files are counted: zarr itself looks for one chunk after the other.
     """
-    return sum(not name.startswith(".") for _, _, files in os.walk(folder / "c") for name in files) >= array.nchunks
+    return sum(name.isdigit() for _, _, files in os.walk(folder / "c") for name in files) >= array.nchunks
 
 
 def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:

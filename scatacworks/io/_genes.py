@@ -22,7 +22,6 @@ __all__ = ["read_genes"]
 
 _COLUMNS = ["chrom", "start", "end", "name", "strand", "biotype", "gene_id", "transcript_id"]
 _PARTS = ["chrom", "start", "end", "part", "name", "strand", "biotype"]
-_STRANDS = {"+", "-", ".", "1", "-1"}
 _GENEPRED_BIN = 16  # columns of UCSC's refGene.txt: `bin` first, `name2` (the symbol) thirteenth
 
 
@@ -78,9 +77,9 @@ def read_genes(
     [['chrX', 48786539, 48794311, '+']]
     """
     transcripts, exons, what = _transcripts(source)
-    transcripts = _checked(transcripts, what)
     if genome is not None:
         transcripts = _on_genome(transcripts, Genome(genome), what)
+    transcripts = _checked(transcripts, what)
     if isinstance(biotypes, str):
         biotypes = [biotypes]
     if biotypes is not None:
@@ -129,8 +128,9 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     if "gene_id" not in table:  # tables of symbols list a gene once; rows of one symbol are separate loci
         repeat = table.groupby(["name", "chrom"]).cumcount()
         table["gene_id"] = table["name"].where(repeat == 0, table["name"] + "." + repeat.astype(str))
-    for column, default in (("biotype", "unknown"), ("coding_start", 0), ("coding_end", 0)):
-        table[column] = table[column].fillna(default) if column in table else default
+    table["biotype"] = table["biotype"].astype(object).fillna("unknown") if "biotype" in table else "unknown"
+    for column in ("coding_start", "coding_end"):
+        table[column] = table[column].fillna(0) if column in table else 0
     if "transcript_id" not in table:
         table["transcript_id"] = table["gene_id"]
     return table.reset_index(drop=True)
@@ -173,7 +173,7 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         return _from_genepred(raw.iloc[:, 1:], path)
     if raw.shape[1] >= 10 and raw.iloc[0, 2] in {"+", "-"}:
         return _from_genepred(raw, path)
-    strand = next((column for column in (5, 4) if column < raw.shape[1] and raw.iloc[0, column] in _STRANDS), None)
+    strand = _strand_column(raw)
     if strand is None or not (raw.iloc[0, 1].isdigit() and raw.iloc[0, 2].isdigit()):
         msg = (
             f"{path} is neither GTF, GFF3 (by its ending), BED with strands nor a UCSC gene table: found "
@@ -185,6 +185,14 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if raw.shape[1] >= 12:
         return _from_bed12(raw, table, path)
     return _complete(table), pd.DataFrame({"transcript": np.empty(0, np.int64), "start": [], "end": []})
+
+
+def _strand_column(raw: pd.DataFrame) -> int | None:
+    """Return the sixth or fifth column, whichever has signs; else whichever holds other spellings of strands alone."""
+    there = [column for column in (5, 4) if column < raw.shape[1]]
+    signs = (column for column in there if raw.iloc[:, column].isin(["+", "-"]).any())
+    others = (column for column in there if raw.iloc[:, column].isin(["1", "-1", ".", "*"]).all())
+    return next(signs, next(others, None))
 
 
 def _integers(columns: pd.DataFrame, what: Path | str) -> pd.DataFrame:

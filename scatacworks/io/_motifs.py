@@ -65,8 +65,9 @@ class Motif:
             msg = f"factors of the motif {self.name!r} is {self.factors!r}; expected a tuple of symbols."
             raise TypeError(msg)
         matrix, columns = np.asarray(self.matrix, np.float64), list(getattr(self.matrix, "columns", _BASES))
-        if matrix.ndim != 2 or matrix.shape[1] != 4 or len(matrix) == 0 or columns != _BASES:
-            found = "" if columns == _BASES else f" and the columns {columns}"
+        in_order = columns == [0, 1, 2, 3] or [str(column).upper() for column in columns] == _BASES
+        if matrix.ndim != 2 or matrix.shape[1] != 4 or len(matrix) == 0 or not in_order:
+            found = "" if in_order else f" and the columns {columns}"
             msg = (
                 f"The matrix of the motif {self.name!r} has the shape {matrix.shape}{found}; expected a row per "
                 "position with A, C, G and T, in this order."

@@ -27,6 +27,7 @@ _HEIGHTS = {"raw": 0.42, "denoised": 0.42, "probability": 0.1, "unguided": 0.1, 
 _NAMES = {"probability": "P(peak)", "unguided": "P, no prior"}  # where they are not the layer's own
 _GAP, _BLOCK_GAP, _GENE_LINE = 0.05, 0.13, 0.3
 _SCALE = 0.55  # inches of the y scale, between the names of groups and the lines
+_SMALLEST = (1.2, 0.6)  # inches of given axes
 _NAMES_SHARE = 0.4  # of the width, at most, left of the lines; longer names are wrapped
 
 
@@ -66,7 +67,8 @@ class Layout:
 
             size = size_of(figsize, (WIDTH, sum(heights) + TOP + BOTTOM))
             self.figure = plt.figure(figsize=size, layout="none")  # no layout that settings ask for moves the lines
-            self._make_room(*size)
+            self._wrap_names(size[0])
+            _require_room(*size, (self.left + RIGHT + 0.3, TOP + BOTTOM + 0.2))
             borders = _borders(*size, self.left)
             grid = self.figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0, **borders)
             axes = [self.figure.add_subplot(grid[place]) for place in wanted]
@@ -75,7 +77,9 @@ class Layout:
             ax.set_axis_off()
             ax.patch.set_visible(False)
             ax.get_figure(root=True).draw_without_rendering()  # only then are the axes where a layout puts them
-            self._make_room(*ax.bbox.size / self.figure.dpi)
+            place = ax.bbox.size / self.figure.dpi
+            _require_room(*place, _SMALLEST)
+            self._wrap_names(place[0])
             ends = 1 - np.cumsum(heights) / sum(heights)
             axes = [ax.inset_axes((0, 0, 1, 1)) for _ in wanted]
             for line, i in zip(axes, wanted, strict=True):
@@ -87,17 +91,12 @@ class Layout:
         self.axes: list[Axes] = axes[: len(places)]
         self.gene_axes = axes[-1] if n_gene_lines else None
 
-    def _make_room(self, width: float, height: float) -> None:
-        """Wrap the names of groups to the room at the left, given the inches of the figure or axes."""
+    def _wrap_names(self, width: float) -> None:
+        """Wrap the names of groups to the room at the left, given the width of the figure or axes in inches."""
         letter = 0.68 * FONT / 72
         room = max(int((_NAMES_SHARE * width - _SCALE) / letter), 10)
         self.names = {panel.group: textwrap.fill(panel.group, room) or panel.group for panel in self.panels}
         self.left = _SCALE + letter * max(len(line) for name in self.names.values() for line in name.split("\n"))
-        least = self.left + RIGHT + 0.3, TOP + BOTTOM + 0.2
-        if width < least[0] or height < least[1]:
-            need = f"{least[0]:.1f} x {least[1]:.1f}"
-            msg = f"{width:.1f} x {height:.1f} inches are too small; tracks need at least {need}."
-            raise ValueError(msg)
 
     def _rows(self, n_gene_lines: int) -> tuple[list[float], list[int]]:
         """Return the heights of all rows of the grid, and which of them hold panels."""
@@ -231,6 +230,14 @@ class Layout:
         _browser.draw_genes(self.gene_axes, genes, exons, region, SMALL + 0.5)
 
 
+def _require_room(width: float, height: float, least: tuple[float, float]) -> None:
+    """Refuse a figure or axes of fewer inches."""
+    if width < least[0] or height < least[1]:
+        need = f"{least[0]:.2f} x {least[1]:.2f}"
+        msg = f"{width:.2f} x {height:.2f} inches are too small; tracks need at least {need}."
+        raise ValueError(msg)
+
+
 def label_positions(ax: Axes, region: Region) -> None:
     """Label the positions of a region below axes of their final width."""
     from matplotlib.ticker import MaxNLocator
@@ -268,7 +275,9 @@ class _Inside:
 
         place = self.outer.get_position()
         width, height = self.outer.bbox.size / self.outer.figure.dpi
-        borders = _borders(width, height, self.left)
+        borders = _borders(width, height, min(self.left, 0.55 * width))
+        borders["right"] = max(borders["right"], 0.7)  # in small axes what is beside the lines may leave them
+        borders["top"], borders["bottom"] = max(borders["top"], 0.7), min(borders["bottom"], 0.3)
         inner = borders["top"] - borders["bottom"]
         low = borders["bottom"] + self.bottom * inner
         x = np.array([borders["left"], borders["right"]]) * place.width + place.x0

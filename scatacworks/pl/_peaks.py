@@ -90,7 +90,7 @@ def peaks(
     axes[0].barh(rows, counts, height=0.7, color=[colors[name] for name in names])
     for row, count in zip(rows, counts, strict=True):
         axes[0].annotate(f" {count:,}", (count, row), va="center", fontsize=SMALL, color=FAINT)
-    axes[0].set_xlim(0, max(1.2 * counts.max(), 1))
+    axes[0].set_xlim(0, max(1.2 * max(counts, default=0), 1))
     _boxes(axes[1], table["end"] - table["start"], table["group"], names, colors)
     _boxes(axes[2], table["max"], table["group"], names, colors)
     _dress(axes, names)

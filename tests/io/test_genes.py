@@ -298,3 +298,32 @@ def test_exons_that_cannot_be_read_are_told_with_their_line(lists, tmp_path):
     (tmp_path / "genePred.txt").write_text(row + row.replace("100,800,\t200,900,", lists))
     with pytest.raises(ValueError, match=r"genePred\.txt, entry 2: expected two lists of as many whole numbers"):
         read_genes(tmp_path / "genePred.txt")
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["+\t1", "-\t2"], ["+", "-"]),  # a score comes sixth
+        (["+\t1", "-\t-1"], ["+", "-"]),
+        (["1\t+", "-1\t-"], ["+", "-"]),
+        (["960\t1", "960\t-1"], ["+", "-"]),
+        (["1\t*", "1\t*"], [".", "."]),
+        (["1\t*", "1\t-"], [".", "-"]),
+    ],
+)
+def test_the_column_of_strands_is_the_one_with_signs(columns, expected, tmp_path):
+    rows = [
+        f"chr1\t{start}\t{start + 90}\t{start}\t{column}\n" for start, column in zip((1, 200), columns, strict=True)
+    ]
+    (tmp_path / "g.bed").write_text("".join(rows))
+    assert read_genes(tmp_path / "g.bed")["strand"].tolist() == expected
+
+
+def test_biotypes_may_be_categories():
+    table = TABLE.assign(biotype=pd.Categorical(["lncRNA", None]))
+    assert read_genes(table)["biotype"].tolist() == ["lncRNA", "unknown"]
+
+
+def test_a_gene_that_is_nowhere_does_not_matter_beyond_the_genome():
+    table = pd.concat([TABLE, TABLE.iloc[:1].assign(chrom="chrUn", start=0, end=0)])
+    assert len(read_genes(table, genome={"chr1": 1_000})) == len(TABLE)

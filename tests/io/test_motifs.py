@@ -99,7 +99,8 @@ def test_a_matrix_without_probabilities_makes_no_motif(matrix, message):
 
 def test_tables_and_lists_make_the_motif_that_an_array_does():
     array = np.eye(4)[[2, 0, 3, 0]]
-    for given in (array.tolist(), pd.DataFrame(array, columns=list("ACGT")), array.astype(int)):
+    tables = [pd.DataFrame(array, columns=list(columns)) for columns in ("ACGT", "acgt", range(4))]
+    for given in (array.tolist(), *tables, array.astype(int)):
         np.testing.assert_array_equal(Motif("GATA", given).matrix, array)
     with pytest.raises(TypeError, match="factors of the motif 'GATA' is 'GATA1'; expected a tuple"):
         Motif("GATA", array, factors="GATA1")

@@ -62,3 +62,8 @@ def test_the_peaks_of_many_groups_are_parted_once(monkeypatch):
     medians = [line.get_xdata()[0] for line in figure.axes[1].lines if len(line.get_xdata()) == 2]
     width = (table["end"] - table["start"]).groupby(table["group"], observed=True).median()
     assert set(width) <= set(medians)
+
+
+def test_a_table_without_peaks_is_drawn_empty(adata):
+    adata.uns["peaks"] = adata.uns["peaks"].iloc[:0].assign(group=pd.Categorical([]))
+    assert len(sca.pl.peaks(adata, show=False).axes) == 3

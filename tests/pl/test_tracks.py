@@ -155,8 +155,19 @@ def test_axes_of_any_kind_can_be_given_if_they_are_large_enough(adata):
     for ax in (free, half.subplots()):
         sca.pl.tracks(adata, "chr1:500-2500", ax=ax)
         assert len(ax.child_axes) == 3 * 4
-    with pytest.raises(ValueError, match="0.6 x 0.5 inches are too small; tracks need at least"):
+    with pytest.raises(ValueError, match="0.64 x 0.48 inches are too small; tracks need at least"):
         sca.pl.tracks(adata, "chr1:500-2500", ax=figure.add_axes((0, 0, 0.1, 0.1)))
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (4, 1), (1, 3)])
+def test_usual_subplots_are_large_enough(adata, shape):
+    figure, axes = plt.subplots(*shape)
+    sca.pl.tracks(adata, "chr1:500-2500", groups=["A"], ax=axes[1])
+    figure.canvas.draw()
+    place = axes[1].get_window_extent()
+    lines = [line.get_window_extent() for line in axes[1].child_axes]
+    assert sum(line.height for line in lines) > 0.25 * place.height
+    assert min(line.width for line in lines) > 0.15 * place.width
 
 
 @pytest.mark.parametrize("width", [3.35, 7.2])  # a column of a journal, and two

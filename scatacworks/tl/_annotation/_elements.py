@@ -69,7 +69,7 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
     start, end = table["start"].to_numpy(), table["end"].to_numpy()
     summit = (start + end) // 2
     if "summit" in table:
-        given = pd.to_numeric(table["summit"]).to_numpy(np.float64, na_value=np.nan)
+        given = pd.to_numeric(table["summit"], errors="coerce").to_numpy(np.float64, na_value=np.nan)
         summit = np.where(np.isnan(given), summit, given).astype(np.int64)
     return Elements(chroms, codes, start, end, np.clip(summit, start, np.maximum(end - 1, start)))
 

@@ -58,14 +58,15 @@ def common_peaks(
         msg = f"reference is a {type(reference).__name__}; expected a table of peaks x samples, or an AnnData."
         raise TypeError(msg)
     else:
-        text = [name for name, kind in reference.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-        if text:
+        numbers = reference.apply(pd.to_numeric, errors="coerce")
+        text = numbers.columns[(numbers.isna() & reference.notna()).any()]
+        if len(text):
             msg = (
                 f"The reference has columns that hold no numbers, {listed(map(repr, text))}; expected one column per "
                 "sample and the peaks as index, so leave out all that describes peaks."
             )
             raise ValueError(msg)
-        values = reference.to_numpy(np.float64, na_value=np.nan).T
+        values = numbers.to_numpy(np.float64, na_value=np.nan).T
         names, peaks = list(map(str, reference.columns)), reference.index.map(str)
     for what, index in (("The reference", peaks), ("The AnnData", adata.var_names)):
         if not index.is_unique:

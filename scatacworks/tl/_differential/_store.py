@@ -129,7 +129,10 @@ def _opened(path: str, total: np.ndarray) -> zarr.Group:
         raise FileNotFoundError(msg) from error
     lost = [name for name in (*_ARRAYS, "total") if name not in store or not is_whole(store[name], Path(path) / name)]
     if lost:
-        msg = f"The background at {path} is damaged: all or part of {', '.join(lost)} is lost. Run tl.background again."
+        msg = (
+            f"The background at {path} is damaged, or of an earlier version: it lacks all or part of {', '.join(lost)}."
+        )
+        msg += " Run tl.background again."
         raise ValueError(msg)
     if not np.array_equal(store["total"][:], total):
         msg = (

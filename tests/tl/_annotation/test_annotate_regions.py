@@ -236,8 +236,9 @@ def test_rows_that_are_no_regions_are_refused_wherever_a_table_is_given(column, 
 
 
 def test_where_a_summit_is_not_known_the_middle_is_taken():
-    table = regions((9_000, 9_201), (9_000, 9_201)).assign(summit=[9_150, np.nan])
-    assert sca.tl.annotate_regions(table, genes=GENE)["tss_distance"].tolist() == [-850, -900]
+    for unknown in (np.nan, "."):
+        table = regions((9_000, 9_201), (9_000, 9_201)).assign(summit=[9_150, unknown])
+        assert sca.tl.annotate_regions(table, genes=GENE)["tss_distance"].tolist() == [-850, -900]
 
 
 def test_a_slot_that_is_no_table_is_said():

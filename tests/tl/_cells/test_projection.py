@@ -301,3 +301,10 @@ def test_columns_of_a_reference_that_describe_peaks_are_told(cells, bulk, functi
         function(cells, bulk.assign(chrom="chr1", gene="A"))
     with pytest.raises(ValueError, match="The reference has missing"):
         function(cells, bulk.convert_dtypes().mask(bulk >= 0))
+
+
+def test_numbers_of_a_reference_may_be_objects(cells, bulk):
+    given = [
+        sca.tl.project_bulk(cells, reference, copy=True).obsm["X_bulk"] for reference in (bulk, bulk.astype(object))
+    ]
+    np.testing.assert_array_equal(*given)
