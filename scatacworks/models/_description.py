@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from scatacworks.models._recipes import TrainConfig
     from scatacworks.models.base import Model
     from scatacworks.models.data import Intervals, Sample
+    from scatacworks.models.losses import Loss
     from scatacworks.tracks import Tracks
 
 _LONGEST = 80  # characters of a value that is shown
@@ -40,7 +42,7 @@ def describe(
     -------
     JSON-ready: ``"values"``, which are fit to be shown, and ``"digests"`` of the data.
     """
-    settings = dataclasses.asdict(config)
+    settings = dataclasses.asdict(config) | {"loss": _named(config.loss)}
     values = {"architecture": model.architecture, **{f"the network's {k}": v for k, v in model.config_dict().items()}}
     values |= {"groups": [sample.name for sample in data[0]], "seed": seed, **settings.pop("draw"), **settings}
     both = [*data[0], *data[1]]
@@ -70,6 +72,16 @@ def differences(stored: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]
                 shown = f"{name} (then {before}, now {after})"
                 found.append(shown if part == "values" and len(shown) <= _LONGEST else name)
     return found
+
+
+def _named(loss: str | Loss) -> str:
+    """Return the name of a loss, and what was bound to its arguments beforehand."""
+    if isinstance(loss, str):
+        return loss
+    if isinstance(loss, functools.partial):
+        bound = [*map(repr, loss.args), *(f"{name}={value!r}" for name, value in sorted(loss.keywords.items()))]
+        return f"{_named(loss.func)}({', '.join(bound)})"
+    return getattr(loss, "__qualname__", type(loss).__qualname__)
 
 
 def _digest(parts: Iterable[Any]) -> str:

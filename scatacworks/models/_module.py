@@ -184,7 +184,7 @@ class TrainingModule(L.LightningModule):
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor | None:
         """Loss of one batch; a loss that is not finite ends the run before it touches the weights."""
         signal, logit = self._core(self.model, batch)
-        loss, _terms = LOSSES[self.settings.loss](signal, logit, batch)
+        loss = self._loss(signal, logit, batch)
         if not torch.isfinite(loss):
             self.stopped = f"the loss became {float(loss.detach())} at update {self.global_step}"
             self.stopped += ", where the signal is negative" if (signal < 0).any() else ""
@@ -193,6 +193,14 @@ class TrainingModule(L.LightningModule):
             return None
         self._losses.append(float(loss.detach()))
         return loss
+
+    def _loss(self, *given: Any) -> torch.Tensor:
+        chosen = self.settings.loss
+        found = (chosen if callable(chosen) else LOSSES[chosen])(*given)
+        if not isinstance(found, tuple):
+            msg = f"The loss {chosen!r} returned a {type(found).__name__}; expected the loss and a dict of its terms."
+            raise TypeError(msg)
+        return found[0]
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Move the averaged weights towards the current ones."""

@@ -11,15 +11,17 @@ import numpy as np
 
 from scatacworks._arguments import flag, real, share, whole
 from scatacworks.models.data import DrawRules
+from scatacworks.models.losses import LOSSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scatacworks.models.losses import Loss
 
 Recipe = Literal["default", "paper"]
 _CHOICES = {
     "optimizer": ("adamw", "adam"),
     "schedule": ("cosine", "constant"),
-    "loss": ("poisson", "paper"),
     "select": ("last", "best"),
     "monitor": ("auprc", "auroc"),
 }
@@ -48,7 +50,8 @@ class TrainConfig:
     average
         Decay per update of the running average of the weights, which is what is validated and kept; 0 for none.
     loss
-        ``"poisson"`` or ``"paper"``.
+        ``"poisson"``, ``"paper"``, or a function with the arguments and the results of
+        :func:`~scatacworks.models.losses.poisson_loss`, such as ``functools.partial(poisson_loss, peak_weight=2)``.
     select
         ``"last"`` keeps the weights at the end, ``"best"`` those of the epoch with the best `monitor`.
     monitor
@@ -74,7 +77,7 @@ class TrainConfig:
     warmup: int = 100
     clip: float = 1.0
     average: float = 0.998
-    loss: Literal["poisson", "paper"] = "poisson"
+    loss: Literal["poisson", "paper"] | Loss = "poisson"
     select: Literal["last", "best"] = "last"
     monitor: Literal["auprc", "auroc"] = "auprc"
     patience: int = 0
@@ -98,6 +101,9 @@ class TrainConfig:
             if getattr(self, name) not in known:
                 msg = f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, known))}."
                 raise ValueError(msg)
+        if not callable(self.loss) and self.loss not in LOSSES:
+            msg = f"loss is {self.loss!r}; expected {' or '.join(map(repr, LOSSES))}, or a function."
+            raise ValueError(msg)
         if self.steps < self.epochs:
             msg = (
                 f"steps is {self.steps} and epochs {self.epochs}; every epoch needs at least one step. "

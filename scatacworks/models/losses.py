@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from torch import Tensor
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Loss = Callable[[Tensor, Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
+"""Signal, logit and batch -> the loss, and its terms by name; see :func:`poisson_loss`."""
 
 
 def poisson_loss(
@@ -80,6 +81,6 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-LOSSES = {"poisson": poisson_loss, "paper": paper_loss}
+LOSSES: dict[str, Loss] = {"poisson": poisson_loss, "paper": paper_loss}
 
-__all__ = ["LOSSES", "paper_loss", "poisson_loss"]
+__all__ = ["LOSSES", "Loss", "paper_loss", "poisson_loss"]

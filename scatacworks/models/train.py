@@ -11,6 +11,7 @@ import math
 import pickle
 import signal
 import warnings
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,11 @@ from scatacworks.models.checkpoint import LAST, TRAINED, architectures, load, re
 from scatacworks.models.guide import without_guide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
+    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers import Logger
 
     from scatacworks.models.data import Sample
 
@@ -91,6 +94,8 @@ def fit(
     num_nodes: int = 1,
     precision: str = "32-true",
     tensorboard: bool = False,
+    callbacks: Sequence[Callback] | Callback = (),
+    loggers: Sequence[Logger] | Logger = (),
     n_jobs: int | None = 1,
     progress: bool = True,
 ) -> TrainResult:
@@ -122,6 +127,9 @@ def fit(
         devices and nodes; ``"bf16-mixed"`` and the like.
     tensorboard
         Also write TensorBoard logs to `out`.
+    callbacks, loggers
+        Lightning's, beside the package's own: such as ``EarlyStopping("auprc_1M", mode="max")`` or a
+        ``WandbLogger()``. What is logged are the columns of the history.
     n_jobs
         Threads on the CPU; one by default, more seldom pay for networks this small.
     progress
@@ -166,7 +174,8 @@ def fit(
     if path is not None:
         _require_same_run(path, module.description)
     with torch_threads(n_jobs), _quiet():
-        trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard)
+        more = {"callbacks": _listed(callbacks), "loggers": _listed(loggers)}
+        trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard, **more)
         if folder is not None and overwrite:
             _remove_run(folder)
         with _stoppable(last), _explain_memory(config, trainer.strategy.root_device):
@@ -183,7 +192,8 @@ def fit(
     model.load_state_dict(kept.state_dict())
     model.float().cpu().eval()  # as other networks are, whatever `precision` was
     model.card["metrics"] = _scores(module.history, config)
-    result = TrainResult(model, pd.DataFrame(module.history), module.stopped, trainer.global_step, folder)
+    stopped = module.stopped or ("a callback said so" if trainer.should_stop else None)
+    result = TrainResult(model, pd.DataFrame(module.history), stopped, trainer.global_step, folder)
     if folder is not None:
         save(model, folder / TRAINED)
         with atomic_path(folder / _HISTORY) as aside:
@@ -334,8 +344,20 @@ def start(model: str | PathLike[str] | Model, seed: int = 0, *, extra_channels: 
     return network.float()  # whatever torch's default type is
 
 
+def _listed(given: Any) -> list:
+    """Return one or several as a list."""
+    return list(given) if isinstance(given, Iterable) else [given]
+
+
 def _trainer(
-    config: TrainConfig, folder: Path | None, options: dict[str, Any], *, progress: bool, tensorboard: bool
+    config: TrainConfig,
+    folder: Path | None,
+    options: dict[str, Any],
+    *,
+    progress: bool,
+    tensorboard: bool,
+    callbacks: list[Callback],
+    loggers: list[Logger],
 ) -> Any:
     """Lightning's trainer for a recipe."""
     import lightning as L
@@ -344,9 +366,9 @@ def _trainer(
 
     from scatacworks.models._module import ProgressBar
 
-    loggers, callbacks = [], [ProgressBar()] if progress else []
+    callbacks = [*callbacks, *([ProgressBar()] if progress else [])]
     if folder is not None:
-        loggers = [CSVLogger(folder, name=_LOGS)]
+        loggers = [*loggers, CSVLogger(folder, name=_LOGS)]
         loggers += [TensorBoardLogger(folder, name=_TENSORBOARD)] if tensorboard else []
         callbacks.append(
             ModelCheckpoint(folder, filename="last", every_n_epochs=1, save_top_k=1, enable_version_counter=False)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import functools
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ import scatacworks as sca
 from scatacworks import models
 from scatacworks.models import _module
 from scatacworks.models.data import CellSites, Drawer, DrawRules, Sample, depth_of
+from scatacworks.models.losses import poisson_loss
 from scatacworks.models.train import fit, recipe, start
 
 LENGTH = 200_000
@@ -232,6 +234,48 @@ def test_a_file_is_no_folder_for_a_run(samples, tmp_path, overwrite):
 def test_logs_without_a_folder_are_refused(samples):
     with pytest.raises(ValueError, match=r"tensorboard=True needs a folder .* out=\."):
         fit(models.Linear(), samples[:1], tensorboard=True)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_callbacks_and_loggers_of_the_user_take_part(samples, tmp_path, listed):
+    from lightning.pytorch.callbacks import EarlyStopping
+    from lightning.pytorch.loggers import CSVLogger
+
+    given = {
+        "callbacks": EarlyStopping("auprc_1M", mode="max", stopping_threshold=0.0),  # reached at once
+        "loggers": CSVLogger(tmp_path / "mine", name=""),
+    }
+    given = {name: [value] if listed else value for name, value in given.items()}
+    config = recipe(steps=6, epochs=3, core_bp=4096, batch_size=2)
+    result = fit(models.Linear(), samples[:1], samples[1:], config=config, out=tmp_path / "run", **given)
+    assert result.steps == 2
+    assert result.stopped == "a callback said so"
+    (mine,) = (tmp_path / "mine").rglob("metrics.csv")
+    logged = pd.read_csv(mine)
+    assert {"loss", "score", "auprc_1M"} <= set(logged)
+    assert logged["score"].tolist() == pytest.approx(result.history["score"].tolist())
+    assert (tmp_path / "run" / "logs" / "version_0" / "metrics.csv").read_text() == mine.read_text()
+
+
+def shifted_loss(signal, logit, batch, *, by=0.0):
+    loss, terms = poisson_loss(signal, logit, batch)
+    return loss + by, terms
+
+
+def test_a_loss_of_the_users_takes_the_place_of_ours(samples, tmp_path):
+    usual = run(samples, tmp_path / "usual").history["loss"]
+    mine = run(samples, tmp_path / "mine", loss=functools.partial(shifted_loss, by=10.0)).history["loss"]
+    np.testing.assert_allclose(mine, usual + 10, rtol=1e-5)
+    stopped = tmp_path / "mine" / "model.safetensors"
+    stopped.unlink()
+    again = run(samples, tmp_path / "mine", loss=functools.partial(shifted_loss, by=10.0), resume=True)
+    np.testing.assert_array_equal(again.history["loss"], mine)
+    with pytest.raises(ValueError, match=r"loss \(then shifted_loss\(by=10.0\), now shifted_loss\(by=9.0\)\)"):
+        run(samples, tmp_path / "mine", loss=functools.partial(shifted_loss, by=9.0), resume=True)
+    with pytest.raises(TypeError, match=r"returned a Tensor; expected the loss and a dict of its terms\."):
+        run(samples, loss=lambda *given: poisson_loss(*given)[0])
+    with pytest.raises(ValueError, match=r"loss is 'mse'; expected 'poisson' or 'paper', or a function\."):
+        recipe(loss="mse")
 
 
 def test_a_run_that_is_overwritten_leaves_nothing(samples, tmp_path):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from anndata import AnnData
+    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers import Logger
     from mudata import MuData
 
     from scatacworks.genome import Genome
@@ -67,6 +69,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     num_nodes: int = 1,
     precision: str = "32-true",
     tensorboard: bool = False,
+    callbacks: Sequence[Callback] | Callback = (),
+    loggers: Sequence[Logger] | Logger = (),
     n_jobs: int | None = 1,
     progress: bool = True,
 ) -> TrainResult:
@@ -144,7 +148,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         Delete the earlier run in `out`, finished or not, and start anew. Other files there stay.
     seed
         Seed of all draws, and of the initial weights of an architecture given by its name.
-    accelerator, devices, num_nodes, precision, tensorboard, n_jobs, progress
+    accelerator, devices, num_nodes, precision, tensorboard, callbacks, loggers, n_jobs, progress
         See :func:`scatacworks.models.train.fit`.
 
     Returns
@@ -237,7 +241,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     described |= {"genome": clean.genome.name, "signal": "coverage" if target is None else "target"}
     network.card.update(described | dict(card or {}))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
-    options |= {"tensorboard": tensorboard, **bar}
+    options |= {"tensorboard": tensorboard, "callbacks": callbacks, "loggers": loggers, **bar}
     options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}
     return training.fit(network, train_on, validate_on, config=config, **options)
 
