@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ def trait_enrichment(
     sumstats: Mapping[str, str | os.PathLike[str] | pd.DataFrame],
     ld_blocks: str | os.PathLike[str] | pd.DataFrame | int = 1_000_000,
     thresholds: Sequence[float] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 5e-8, 1e-9, 1e-10),
+    background: Literal["blocks", "elements"] = "blocks",
     component_key: str = _keys.COMPONENT,
     key_added: str = _keys.TRAIT_ENRICHMENT,
     copy: bool = False,
@@ -44,9 +45,10 @@ def trait_enrichment(
 
     In every block the variant of lowest p that lies in an element is chosen (ties go to the element of highest
     `mean_signal`, where `.var` has it, then to the first). For each threshold, n blocks have a chosen variant with p
-    at or below it, in k of them its element is of component c, and p is P(Bin(n, share of c among all labelled
-    elements) >= k). Method of Meuleman et al. 2020 (trait-associated variation). Every element is held to be as likely,
-    but wider ones hold more variants: a component of wider elements than the others has somewhat small p for any trait.
+    at or below it, in k of them its element is of component c, and p is P(Bin(n, expected share of c) >= k). Method of
+    Meuleman et al. 2020 (trait-associated variation) but for the expected share: theirs, the share of c among all
+    labelled elements, finds components of wide elements, which hold more variants, and those frequent in blocks of few
+    elements, which count as much as the others, for any trait.
 
     Parameters
     ----------
@@ -56,11 +58,15 @@ def trait_enrichment(
         Trait -> summary statistics: a text table, plain or gzipped (tab, comma or blank separated), or a DataFrame,
         with chromosome, position (1-based, or `start` 0-based) and p (or minus log10 p) under any common name, or
         identifiers such as `1:15791:C:T` in place of chromosome and position. The genome must be that of the index;
-        this is not checked beyond chromosome lengths.
+        this is not checked beyond chromosome lengths. All variants tested, not only those associated.
     ld_blocks
         BED file or table of blocks that do not overlap; or a width in bp for blocks of equal size.
     thresholds
         Values of p, above 0, from loose to strict.
+    background
+        Where the expected share of a component comes from: `"blocks"`, in each of the n blocks the share among all the
+        trait's variants in elements; `"elements"`, the share among all labelled elements (the published choice, and
+        the one for associated variants alone).
     component_key
         Column of `.var` with the labels.
     key_added
@@ -84,8 +90,8 @@ def trait_enrichment(
     ------
     ValueError
         If blocks overlap or hold no variant (another genome?), a variant lies beyond its chromosome or none in an
-        element, or summary statistics lack positions or p-values; if
-        `.uns[key_added]` holds another kind of result.
+        element, summary statistics lack positions or p-values, or `background` is no choice; if `.uns[key_added]` holds
+        another kind of result.
 
     Examples
     --------
@@ -94,10 +100,11 @@ def trait_enrichment(
     >>> var["end"] = var["start"] + 200
     >>> var["component"] = np.where(var["start"] < 20_000, "Lymphoid", "Neural")
     >>> index = anndata.AnnData(np.ones((1, 100), np.float32), var=var.set_index(var.index.astype(str)))
-    >>> gwas = pd.DataFrame({"CHR": 1, "BP": np.arange(101, 10_000, 1000), "P": 1e-9})
-    >>> sca.tl.trait_enrichment(index, sumstats={"count": gwas}, ld_blocks=1000, thresholds=[1e-8])
+    >>> gwas = pd.DataFrame({"CHR": 1, "BP": np.arange(101, 100_000, 1000), "P": 0.5})
+    >>> gwas.loc[3, "P"] = 1e-9
+    >>> sca.tl.trait_enrichment(index, sumstats={"count": gwas}, ld_blocks=40_000, thresholds=[1e-8])
     >>> index.uns["trait_enrichment"]["table"][["component", "n_blocks", "ratio"]].values.tolist()
-    [['Lymphoid', 10, 5.0], ['Neural', 10, 0.0]]
+    [['Lymphoid', 1, 2.0], ['Neural', 1, 0.0]]
     """
     if not isinstance(sumstats, Mapping):
         shown = "a DataFrame" if isinstance(sumstats, pd.DataFrame) else repr(sumstats)
@@ -109,6 +116,9 @@ def trait_enrichment(
     thresholds = [share(value, "A threshold") for value in np.atleast_1d(np.asarray(thresholds, object))]
     if not thresholds or not all(thresholds):
         msg = f"thresholds is {thresholds}; expected values of p above 0."
+        raise ValueError(msg)
+    if background not in ("blocks", "elements"):
+        msg = f"background is {background!r}; expected 'blocks' or 'elements'."
         raise ValueError(msg)
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "variants")
@@ -123,9 +133,17 @@ def trait_enrichment(
         if hits.empty:
             msg = f"None of the {len(variants):,} variants of {trait!r} lies in an element; are they of another genome?"
             raise ValueError(msg)
-        hits = _one_per_block(hits, elements, ld_blocks, trait)
-        counts.append((trait, len(variants), hits.attrs["n_in_elements"], len(hits)))
-        tables.append(_test(hits, labels, components, thresholds).assign(trait=trait))
+        if background == "blocks" and (variants["log10_p"] <= np.log10(max(thresholds))).all():
+            logger.warning(
+                "All variants of %s have p <= %g and would be compared with each other: give those that are not "
+                "associated too, or background='elements'.", trait, max(thresholds),
+            )  # fmt: skip
+        n_in_elements = len(hits)
+        hits, block = _in_blocks(hits, elements, ld_blocks, trait)
+        shares = _expected_shares(block, hits["row"].to_numpy(), labels, len(components), background)
+        hits, shares = _best_of_blocks(hits, block, shares)
+        counts.append((trait, len(variants), n_in_elements, len(hits)))
+        tables.append(_test(hits, labels, components, shares, thresholds).assign(trait=trait))
         hits = hits.assign(trait=trait, component=components[labels[hits["row"]]])
         chosen.append(hits.assign(element=np.asarray(index.var_names, dtype=object)[hits["row"]]))
     table = pd.concat(tables, ignore_index=True)
@@ -138,7 +156,11 @@ def trait_enrichment(
         "table": _text_index(table[order]),
         "variants": _text_index(variants[shown]),
         "traits": _text_index(summary),
-        _keys.PARAMS: {"thresholds": np.asarray(thresholds, np.float64), "component_key": component_key},
+        _keys.PARAMS: {
+            "thresholds": np.asarray(thresholds, np.float64),
+            "background": background,
+            "component_key": component_key,
+        },
     }
     return index if copy else None
 
@@ -164,54 +186,74 @@ def _text_index(table: pd.DataFrame) -> pd.DataFrame:
 def _in_elements(
     variants: pd.DataFrame, codes: np.ndarray, elements: Elements, signal: np.ndarray, labels: np.ndarray
 ) -> pd.DataFrame:
-    """Return the variants in labelled elements, best first: lowest p, then highest signal, then first."""
+    """Return the variants in labelled elements, best first; of several elements that of highest signal, then first."""
     which, row = point_in(codes, variants["position"].to_numpy(), elements.intervals)
     which, row = which[labels[row] >= 0], row[labels[row] >= 0]
     hits = variants.iloc[which].assign(code=codes[which], row=row)
     order = np.lexsort((row, -signal[row], hits["log10_p"].to_numpy()))
-    hits = hits.iloc[order].reset_index(drop=True)
-    hits.attrs = {"n_in_elements": len(np.unique(which))}
-    return hits
+    order = order[~pd.Series(which[order]).duplicated().to_numpy()]
+    return hits.iloc[order].reset_index(drop=True)
 
 
-def _one_per_block(hits: pd.DataFrame, elements: Elements, ld_blocks: Any, trait: str) -> pd.DataFrame:
-    """Keep the best variant of every block; variants outside all blocks are dropped."""
+def _in_blocks(hits: pd.DataFrame, elements: Elements, ld_blocks: Any, trait: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the variants that lie in blocks, best first as before, and the number of the block of each."""
     if isinstance(ld_blocks, Real):
         ld_blocks = whole(ld_blocks, "ld_blocks")
-        block = pd.Series(list(zip(hits["code"], hits["position"] // ld_blocks, strict=True)), dtype=object)
-        inside = np.arange(len(hits))
-    else:
-        table, codes = on_chromosomes(read_bed(ld_blocks), elements.chroms, what="The LD blocks")
-        start, end = table["start"].to_numpy(), table["end"].to_numpy()
-        first, second, _ = overlap_pairs((codes, start, end), (codes, start, end))
-        if (first != second).any():
-            a, b = (int(side[first != second][0]) for side in (first, second))
-            msg = (
-                f"LD blocks overlap: {table['chrom'][a]}:{start[a]}-{end[a]} and "
-                f"{table['chrom'][b]}:{start[b]}-{end[b]}; each variant must have one block."
-            )
-            raise ValueError(msg)
-        inside, which = point_in(hits["code"].to_numpy(), hits["position"].to_numpy(), (codes, start, end))
-        block = pd.Series(which)
-        if len(hits) and len(inside) == 0:
-            msg = f"None of the {len(hits)} variants of {trait!r} in elements lies in an LD block; of another genome?"
-            raise ValueError(msg)
-        if len(inside) < len(hits):
-            logger.info("%d of %d variants of %s lie in no LD block.", len(hits) - len(inside), len(hits), trait)
-    kept = hits.iloc[inside[~block.duplicated().to_numpy()]]
-    return kept.sort_values(["code", "position"], kind="stable").reset_index(drop=True)
+        return hits, hits.groupby(["code", hits["position"] // ld_blocks]).ngroup().to_numpy()
+    table, codes = on_chromosomes(read_bed(ld_blocks), elements.chroms, what="The LD blocks")
+    start, end = table["start"].to_numpy(), table["end"].to_numpy()
+    first, second, _ = overlap_pairs((codes, start, end), (codes, start, end))
+    if (first != second).any():
+        a, b = (int(side[first != second][0]) for side in (first, second))
+        msg = (
+            f"LD blocks overlap: {table['chrom'][a]}:{start[a]}-{end[a]} and "
+            f"{table['chrom'][b]}:{start[b]}-{end[b]}; each variant must have one block."
+        )
+        raise ValueError(msg)
+    inside, which = point_in(hits["code"].to_numpy(), hits["position"].to_numpy(), (codes, start, end))
+    if len(hits) and len(inside) == 0:
+        msg = f"None of the {len(hits)} variants of {trait!r} in elements lies in an LD block; of another genome?"
+        raise ValueError(msg)
+    if len(inside) < len(hits):
+        logger.info("%d of %d variants of %s lie in no LD block.", len(hits) - len(inside), len(hits), trait)
+    return hits.iloc[inside].reset_index(drop=True), which
 
 
-def _test(hits: pd.DataFrame, labels: np.ndarray, components: np.ndarray, thresholds: Sequence[float]) -> pd.DataFrame:
-    """Count and test at every threshold."""
-    background = np.bincount(labels[labels >= 0], minlength=len(components)) / (labels >= 0).sum()
+def _expected_shares(
+    block: np.ndarray, row: np.ndarray, labels: np.ndarray, n_components: int, background: str
+) -> np.ndarray:
+    """Return the share of every component to expect in the block of every variant, (n_blocks, n_components)."""
+    n_blocks = block.max() + 1
+    if background == "elements":
+        shares = np.bincount(labels[labels >= 0], minlength=n_components) / (labels >= 0).sum()
+        return np.broadcast_to(shares, (n_blocks, n_components))
+    counts = np.bincount(block * n_components + labels[row], minlength=n_blocks * n_components)
+    counts = counts.reshape(n_blocks, n_components)
+    return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+
+def _best_of_blocks(hits: pd.DataFrame, block: np.ndarray, shares: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Keep the best variant of every block, by position, and the shares of its block."""
+    first = np.flatnonzero(~pd.Series(block).duplicated().to_numpy())
+    first = first[np.lexsort((hits["position"].to_numpy()[first], hits["code"].to_numpy()[first]))]
+    return hits.iloc[first].reset_index(drop=True), shares[block[first]]
+
+
+def _test(
+    hits: pd.DataFrame, labels: np.ndarray, components: np.ndarray, shares: np.ndarray, thresholds: Sequence[float]
+) -> pd.DataFrame:
+    """Count and test at every threshold.
+
+    Blocks of different shares vary less than the binomial of their mean, whose tail bounds theirs (Hoeffding 1956).
+    """
     rows = []
     for threshold in thresholds:
-        passed = hits.loc[hits["log10_p"] <= np.log10(threshold), "row"].to_numpy()
-        k, n = np.bincount(labels[passed], minlength=len(components)), len(passed)
+        passed = hits["log10_p"].to_numpy() <= np.log10(threshold)
+        k = np.bincount(labels[hits["row"].to_numpy()[passed]], minlength=len(components))
+        n, expected = int(passed.sum()), shares[passed].sum(0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = k / (n * background)
-        p = np.exp(log_binomial_sf(k, n, background))
+            ratio = k / expected
+        p = np.exp(log_binomial_sf(k, n, expected / max(n, 1)))
         rows.append(
             pd.DataFrame(
                 {

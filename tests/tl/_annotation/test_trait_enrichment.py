@@ -1,5 +1,6 @@
 import gzip
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,24 +27,27 @@ def blocks(width=20_000):
     return pd.DataFrame({"chrom": np.repeat(["chr1", "chr2"], len(start) // 2), "start": start, "end": start + width})
 
 
-def test_one_variant_per_block_equals_a_loop(make_index):
+@pytest.mark.parametrize("background", ["blocks", "elements"])
+def test_one_variant_per_block_equals_a_loop(make_index, background):
     index = make_index()
     stats_table = gwas(index)
     stats_table["P"] = stats_table["P"].round(2).clip(1e-3)  # many ties
-    sca.tl.trait_enrichment(index, sumstats={"t": stats_table}, ld_blocks=blocks(), thresholds=[0.5, 0.05])
+    sca.tl.trait_enrichment(
+        index, sumstats={"t": stats_table}, ld_blocks=blocks(), thresholds=[0.5, 0.05], background=background
+    )
     stored, var = index.uns["trait_enrichment"], index.var
-    expected = []
+    expected, within = [], {}
     for block in blocks().itertuples():
         best = None
         for v in stats_table.itertuples():
             position = v.BP - 1
             if f"chr{v.CHR}" != block.chrom or not block.start <= position < block.end:
                 continue
-            for row in np.flatnonzero(
-                (var["chrom"] == block.chrom) & (var["start"] <= position) & (var["end"] > position)
-            ):
-                rank = (v.P, -var["mean_signal"].iloc[row], row)
-                best = min(best, (rank, v.SNP, row)) if best else (rank, v.SNP, row)
+            over = (var["chrom"] == block.chrom) & (var["start"] <= position) & (var["end"] > position)
+            ranks = [((v.P, -var["mean_signal"].iloc[row], row), v.SNP, row) for row in np.flatnonzero(over)]
+            if ranks:
+                within.setdefault((block.chrom, block.start), []).append(var["component"].iloc[min(ranks)[2]])
+                best = min([*ranks, best]) if best else min(ranks)
         if best:
             expected.append((best[1], var.index[best[2]]))
     assert sorted(zip(stored["variants"]["variant"], stored["variants"]["element"], strict=True)) == sorted(expected)
@@ -51,6 +55,9 @@ def test_one_variant_per_block_equals_a_loop(make_index):
         passed = stored["variants"][stored["variants"]["log10_p"] <= np.log10(row.threshold)]
         k, n = (passed["component"] == row.component).sum(), len(passed)
         share = (var["component"] == row.component).mean()
+        if background == "blocks":
+            own = zip("chr" + passed["chrom"], passed["position"] // 20_000 * 20_000, strict=True)
+            share = np.mean([np.mean(np.array(within[block]) == row.component) for block in own])
         assert (row.n_component, row.n_blocks) == (k, n)
         np.testing.assert_allclose(row.ratio, k / n / share)
         np.testing.assert_allclose(row.p_value, stats.binomtest(int(k), n, share, alternative="greater").pvalue)
@@ -73,6 +80,38 @@ def test_planted_component_rises_with_the_threshold_and_the_null_does_not(make_i
     assert result.loc[("null", 0.5), "p_value"].min() > 0.01
     assert result.loc[("null", 1e-8), "n_blocks"].eq(0).all()
     assert result.loc[("null", 1e-8), "p_value"].eq(1).all()
+
+
+def test_wide_elements_and_sparse_blocks_are_not_enriched_in_a_trait_that_has_nothing_to_do_with_them():
+    rng = np.random.default_rng(0)
+    start = np.arange(0, 20_000_000, 200)
+    sparse = start // 100_000 % 2 == 1
+    kept = ~sparse | (start % 100_000 < 8_000)  # every other block has few elements
+    start, sparse = start[kept], sparse[kept]
+    wide = rng.random(len(start)) < np.where(sparse, 0.8, 0.3)
+    var = pd.DataFrame({"chrom": "chr1", "start": start, "end": start + np.where(wide, 150, 50)})
+    var["component"] = np.where(wide, "wide", "narrow")
+    index = anndata.AnnData(np.ones((1, len(var)), np.float32), var=var.set_index(var.index.astype(str)))
+    position = rng.integers(1, 20_000_000, 40_000)
+    traits = {str(i): pd.DataFrame({"CHR": 1, "BP": position, "P": rng.random(len(position))}) for i in range(12)}
+    low = {}
+    for background in ("blocks", "elements"):
+        sca.tl.trait_enrichment(
+            index, sumstats=traits, ld_blocks=100_000, thresholds=[0.05, 1e-3], background=background
+        )
+        table = index.uns["trait_enrichment"]["table"]
+        low[background] = int((table["p_value"] < 0.05).sum())  # of 12 traits, 2 thresholds and 2 components
+    assert low["blocks"] <= 5
+    assert low["elements"] >= 12
+
+
+def test_associated_variants_alone_are_warned_of(make_index, caplog):
+    index = make_index()
+    table = gwas(index).assign(P=1e-9)
+    sca.tl.trait_enrichment(index, sumstats={"t": table}, ld_blocks=20_000, background="elements")
+    assert "not associated" not in caplog.text
+    sca.tl.trait_enrichment(index, sumstats={"t": table}, ld_blocks=20_000)
+    assert "All variants of t have p <= 0.01" in caplog.text
 
 
 def test_blocks_of_equal_size_are_of_a_whole_number_of_bp(make_index):
@@ -123,6 +162,8 @@ def test_errors(make_index):
         sca.tl.trait_enrichment(index, sumstats={"t": pd.DataFrame({"CHR": [1], "BP": [5]})})
     with pytest.raises(ValueError, match="empty"):
         sca.tl.trait_enrichment(index, sumstats={})
+    with pytest.raises(ValueError, match="expected 'blocks' or 'elements'"):
+        sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, background="bases")
     overlapping = pd.DataFrame({"chrom": "chr1", "start": [0, 500], "end": [1000, 2000]})
     with pytest.raises(ValueError, match="LD blocks overlap"):
         sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, ld_blocks=overlapping)
