@@ -13,7 +13,6 @@ from scatacworks._arguments import share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
 from scatacworks.io._genes import read_genes
-from scatacworks.tl._annotation._binomial import binomial_table, label_columns
 from scatacworks.tl._annotation._elements import (
     Elements,
     Intervals,
@@ -21,6 +20,7 @@ from scatacworks.tl._annotation._elements import (
     labels_of,
     on_chromosomes,
 )
+from scatacworks.tl._annotation._enrichment import enrichment_table, label_columns
 
 if TYPE_CHECKING:
     import os
@@ -141,7 +141,7 @@ def gene_components(
         lengths=elements.chroms.lengths if genome is not None else None,
     )  # fmt: skip
     counts = count_labels(windows, elements.points if at == "summit" else elements.intervals, labels, len(components))
-    result = binomial_table(counts, labels)
+    result = enrichment_table(counts, labels)
     table["landscape_start"], table["landscape_end"] = windows[1], windows[2]
     table["n_elements"] = counts.sum(1)
     best, columns = label_columns(result, counts, components, fdr=fdr)

@@ -14,8 +14,8 @@ from scatacworks._arguments import share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import open_text
 from scatacworks._logging import logger
-from scatacworks.tl._annotation._binomial import binomial_table, label_columns
 from scatacworks.tl._annotation._elements import elements_of, labels_of
+from scatacworks.tl._annotation._enrichment import enrichment_table, label_columns
 
 if TYPE_CHECKING:
     import os
@@ -39,9 +39,8 @@ def gene_set_components(
     """Label gene sets by the component over-represented in the pooled landscapes of their genes.
 
     The landscapes are those of :func:`~scatacworks.tl.gene_components`, which must have run; an element in the
-    landscapes of several genes of a set counts once. Test, q-values and label are as for genes (Meuleman et al. 2020,
-    pathways). The test takes the share outside for known, so that p is too small for a set with more than about a tenth
-    of all elements in its landscapes.
+    landscapes of several genes of a set counts once. Enrichment, q-values and label are as for genes (Meuleman et al.
+    2020, pathways); p is that of Fisher's exact test, one-sided, since a set may hold a large share of all elements.
 
     Parameters
     ----------
@@ -104,7 +103,7 @@ def gene_set_components(
     names, members, sizes = _membership(_read_sets(gene_sets), genes["name"], min_genes)
     known = np.asarray(members.sum(1)).ravel().astype(np.int64)
     counts = _pooled_counts(index, genes, members, labels, len(components), at=params["at"])
-    result = binomial_table(counts, labels)
+    result = enrichment_table(counts, labels, exact=True)
     _, columns = label_columns(result, counts, components, fdr=fdr)
     table = pd.DataFrame({"name": names, "n_genes": sizes, "n_known": known, "n_elements": counts.sum(1)})
     index.uns[key_added] = {

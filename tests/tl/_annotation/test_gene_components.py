@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import scatacworks as sca
-from scatacworks.tl._annotation._binomial import binomial_table
+from scatacworks.tl._annotation._enrichment import enrichment_table
 
 
 def genes_every(spacing, length, n, chrom="chr1"):
@@ -116,9 +116,28 @@ def test_gene_sets_pool_each_element_once(make_index, tmp_path, caplog):
         )
     assert table.loc["planted", "n_elements"] == inside.sum()
     own = index.var["component"] == "B"
-    k, n, share = int((own & inside).sum()), int(inside.sum()), float((own & ~inside).sum() / (~inside).sum())
-    expected = stats.binomtest(k, n, share, alternative="greater").pvalue
+    fourfold = [[(own & inside).sum(), (~own & inside).sum()], [(own & ~inside).sum(), (~own & ~inside).sum()]]
+    expected = stats.fisher_exact(fourfold, alternative="greater").pvalue
     np.testing.assert_allclose(10 ** stored["log10_p"][0, 1], expected, rtol=1e-8)
+
+
+def test_a_set_with_much_of_the_genome_is_tested_as_others_are(make_index):
+    index = make_index()
+    genes = genes_every(20_000, 9_000, 50)
+    sets = {"most": [f"g{i}" for i in range(45)], "few": ["g3"]}
+    rng, low = np.random.default_rng(0), {"most": 0, "few": 0}
+    index = index[:, index.var["chrom"] == "chr1"].copy()
+    sca.tl.gene_components(index, genes=genes, upstream=6_000, downstream=6_000)
+    for _ in range(200):
+        index.var["component"] = rng.permutation(index.var["component"])
+        sca.tl.gene_set_components(index, gene_sets=sets)
+        stored = index.uns["gene_set_components"]
+        for name, log10_p in zip(stored["gene_sets"]["name"], stored["log10_p"], strict=True):
+            low[name] += (log10_p < np.log10(0.05)).sum()
+    n_tests = 200 * len(stored["components"])
+    assert stored["counts"][0].sum() > 0.7 * index.n_vars
+    assert low["most"] < 0.07 * n_tests
+    assert low["few"] < 0.07 * n_tests
 
 
 def test_results_survive_h5ad(make_index, tmp_path):
@@ -205,7 +224,7 @@ def test_a_component_with_hardly_any_element_is_not_called_by_chance():
     rng = np.random.default_rng(0)
     labels = np.r_[0, 1, rng.integers(2, 8, 498)]  # the first two have one element each
     counts = np.array([np.bincount(labels[rng.random(500) < 0.05], minlength=8) for _ in range(500)])
-    result = binomial_table(counts, labels)
+    result = enrichment_table(counts, labels)
     assert (counts[:, :2] > 0).sum() > 20
     assert not (result["q_value"] <= 0.05).any()
     row = int(counts[:, 0].argmax())

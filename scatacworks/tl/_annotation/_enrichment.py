@@ -1,20 +1,22 @@
-"""The binomial test of component counts, shared by genes and gene sets."""
+"""The tests of component counts of genes (binomial) and gene sets (hypergeometric)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from scatacworks._core.enrichment import log_binomial_sf
+from scatacworks._core.enrichment import log_binomial_sf, log_hypergeometric_sf
 from scatacworks._core.fdr import qvalue
 
 _LN10 = np.log(10)
 
 
-def binomial_table(counts: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def enrichment_table(counts: np.ndarray, labels: np.ndarray, *, exact: bool = False) -> dict[str, np.ndarray]:
     """Test every count of `(n_rows, n_components)` against the component's share among the elements outside the row.
 
     A component of which none lies outside is tested against its share among all: to have few elements proves nothing.
+    With `exact`, p is that of drawing the row's elements from all without replacement (hypergeometric), which holds for
+    rows of any size; the binomial takes the share outside for known, and in large rows it is not.
 
     Returns
     -------
@@ -28,7 +30,8 @@ def binomial_table(counts: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarr
         share = np.where(total > counts, (total - counts) / outside, total / total.sum())
         enrichment = np.where(counts == 0, 0.0, counts / (n * share))
     tested = n > 0
-    log_p = np.where(tested, log_binomial_sf(counts, n, share), np.nan)
+    p_of = log_hypergeometric_sf(counts, n, total, total.sum()) if exact else log_binomial_sf(counts, n, share)
+    log_p = np.where(tested, p_of, np.nan)
     return {
         "enrichment": np.where(tested, enrichment, np.nan),
         "log10_p": log_p / _LN10,
