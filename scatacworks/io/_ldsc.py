@@ -65,8 +65,8 @@ def write_ldsc(
 
     Returns
     -------
-    Paths written: `full` (prefix of `<name>.<chr>.annot.gz` with the columns `CHR BP SNP CM`, `all_elements` and one
-    per component), `thin` (the same without the first four), `cts` (prefix per component, thin, for
+    Paths written: `full` (prefix of `<name>.<chr>.annot.gz` with the columns `CHR BP SNP CM` and one per component),
+    `thin` (the same without the first four), `cts` (prefix per component and of `all_elements`, thin, for
     `--ref-ld-chr-cts` once their LD scores are computed), `ldcts` (the list for that option, with `all_elements` as
     control), `bed` (folder of one BED file per component) and `names` (a table: label, name in the files).
 
@@ -196,8 +196,9 @@ def _write_chromosome(snps: pd.DataFrame, member: pd.DataFrame, paths: dict[str,
     """Write the full, thin and single-column files of one chromosome."""
     chrom = str(snps["CHR"].iloc[0]).removeprefix("chr")
     snps = snps.assign(CHR=chrom)
-    _write_gz(pd.concat([snps, member], axis=1), Path(f"{paths['full']}.{chrom}.annot.gz"))
-    _write_gz(member, Path(f"{paths['thin']}.{chrom}.annot.gz"))
+    components = member.drop(columns=_ALL)  # it is their sum where elements do not overlap, which ldsc refuses
+    _write_gz(pd.concat([snps, components], axis=1), Path(f"{paths['full']}.{chrom}.annot.gz"))
+    _write_gz(components, Path(f"{paths['thin']}.{chrom}.annot.gz"))
     for column in member:
         _write_gz(member[[column]], Path(f"{paths['cts']}.{column}.{chrom}.annot.gz"))
 
