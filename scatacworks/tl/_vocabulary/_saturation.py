@@ -64,7 +64,8 @@ def saturation(
 
     `table` : DataFrame, one row per k from 1 to n - 1
         `n_samples` (k), `mean` (new elements, exact), and, where sampled, `median`, `min`, `max`, `ci_low` and
-        `ci_high` (95 % interval of the median by order statistics).
+        `ci_high` (95 % interval of the median by order statistics: of as many counts as samples, for subsets share
+        them; wide rather than narrow between the smallest and the largest size).
     `total` : float64 (n,)
         Expected number of elements of 1 to n samples.
     `slope`, `intercept` : float
@@ -169,7 +170,13 @@ def _spread(
         subsets = _subsets(present.shape[0], int(size), n_subsets, rng)
         counts = [count_new(by_element.indptr, by_element.indices, subset)[~subset] for subset in subsets]
         pooled = np.sort(np.concatenate(counts))
-        low, high = binom.ppf([0.025, 0.975], len(pooled), 0.5).astype(int)
-        bounds = (pooled[max(low - 1, 0)], pooled[min(high, len(pooled) - 1)])
-        rows.append((int(size), np.median(pooled), pooled[0], pooled[-1], *bounds))
+        rows.append((int(size), np.median(pooled), pooled[0], pooled[-1], *_median_interval(pooled, len(subsets[0]))))
     return pd.DataFrame(rows, columns=["n_samples", "median", "min", "max", "ci_low", "ci_high"])
+
+
+def _median_interval(ordered: np.ndarray, n_samples: int) -> tuple[float, float]:
+    """Return a 95 % interval of the median from sorted counts that tell no more than `n_samples` independent ones."""
+    n = min(n_samples, len(ordered))
+    low, high = binom.ppf([0.025, 0.975], n, 0.5)
+    step = (len(ordered) - 1) / max(n - 1, 1)
+    return ordered[int(np.floor(max(low - 1, 0) * step))], ordered[int(np.ceil(min(high, n - 1) * step))]

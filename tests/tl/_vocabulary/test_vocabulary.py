@@ -469,6 +469,23 @@ def test_sampled_saturation_is_close_to_the_exact_one():
     assert (few["ci_high"] <= few["max"]).all()
 
 
+def test_the_median_of_new_elements_lies_in_its_interval():
+    rng = np.random.default_rng(0)
+    frequency = rng.beta(0.15, 1.2, 2000)
+
+    def samples(n):
+        return rng.random((n, len(frequency))) < 1 - (1 - frequency) ** rng.lognormal(0, 0.7, (n, 1))
+
+    new = [(drawn[-1] & ~drawn[:-1].any(axis=0)).sum() for drawn in (samples(7) for _ in range(1000))]
+    inside = 0
+    for _ in range(20):
+        index = anndata.AnnData(samples(24).astype(np.uint8))
+        sca.tl.saturation(index, sizes=[6], n_subsets=50, progress=False)
+        row = index.uns["saturation"]["table"].set_index("n_samples").loc[6]
+        inside += row["ci_low"] <= np.median(new) <= row["ci_high"]
+    assert inside >= 18
+
+
 def test_one_sample_has_no_saturation():
     with pytest.raises(ValueError, match="at least two"):
         sca.tl.saturation(anndata.AnnData(np.ones((1, 3))))
