@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NAMES = {"seqname": "chrom", "numsamples": "n_samples"}
 _POSITIONS = ("start", "end")
-_OPTIONAL_POSITIONS = ("summit", "core_start", "core_end")
+_CORE = ("core_start", "core_end")
 
 
 def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
@@ -33,8 +33,9 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
     Returns
     -------
     One row per element: `chrom` (categorical), `start`, `end` (int32, 0-based, half-open), `n_samples` (int32) and,
-    where the file has them, `identifier` (str; a number would lose its last digits), `summit`, `core_start`,
-    `core_end` (int32), `mean_signal` (float64), `component` (categorical) and further columns as they are.
+    where the file has them, `identifier` (str; a number would lose its last digits), `summit` (int32), `core_start`,
+    `core_end` (nullable Int32: an element whose summit had to be recentred has no core), `mean_signal` (float64),
+    `component` (categorical) and further columns as they are.
 
     Raises
     ------
@@ -61,9 +62,9 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
         wanted = ", ".join(reverse.get(name, name) for name in missing)
         msg = f"{path} has no column {wanted}; expected the header of the published index (seqname, start, end, …)."
         raise ValueError(msg)
-    numbers = [*_POSITIONS, "n_samples", *(name for name in _OPTIONAL_POSITIONS if name in table)]
-    for name in numbers:
-        table[name] = _whole(table[name], name, path)
+    for name in (*_POSITIONS, "n_samples", "summit", *_CORE):
+        if name in table:
+            table[name] = _whole(table[name], name, path)
     wrong = (table["start"] < 0) | (table["end"] <= table["start"]) | (table["n_samples"] < 1)
     if wrong.any():
         _fail(path, int(np.argmax(wrong.to_numpy())), "0 <= start < end and at least one sample")
@@ -80,12 +81,14 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _whole(column: pd.Series, name: str, path: Path) -> pd.Series:
-    """Column of whole numbers as int32."""
+    """Column of whole numbers as int32, nullable for cores, which may be missing."""
     values = pd.to_numeric(column, errors="coerce")
     wrong = ~(values % 1 == 0) | (values.abs() > np.iinfo(np.int32).max)
+    if name in _CORE:
+        wrong &= column.notna()
     if wrong.any():
         _fail(path, int(np.argmax(wrong.to_numpy())), f"a whole number in the column {name}")
-    return values.astype(np.int32)
+    return values.astype("Int32" if name in _CORE else np.int32)
 
 
 def _fail(path: Path, row: int, expected: str) -> None:

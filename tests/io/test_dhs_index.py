@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 
+import pandas as pd
 import pytest
 
-from scatacworks import io
+from scatacworks import io, tl
 
 HEADER = "seqname\tstart\tend\tidentifier\tmean_signal\tnumsamples\tsummit\tcore_start\tcore_end\tcomponent"
 ROWS = [
@@ -34,6 +35,20 @@ def test_columns_and_types(tmp_path, name):
     assert list(table["component"].cat.categories) == ["Lymphoid", "Tissue invariant"]
 
 
+@pytest.mark.parametrize("missing", ["", "NA"])
+def test_an_index_comes_back_from_the_published_columns_with_elements_that_have_no_core(tmp_path, missing):
+    peaks = pd.DataFrame({"chrom": "chr1", "start": [100, 900], "end": [200, 990], "summit": [150, 1000]})
+    var = tl.dhs_index(peaks.assign(sample="a", signal=1.5)).var
+    assert var["core_start"].isna().tolist() == [False, True]  # a summit outside its peak
+    path = tmp_path / "index.txt"
+    columns = [name for name in HEADER.split("\t") if name != "component"]
+    published = var.rename(columns={"chrom": "seqname", "n_samples": "numsamples"})[columns]
+    published.to_csv(path, sep="\t", index=False, na_rep=missing)
+    table = io.read_dhs_index(path)
+    for name in table:
+        assert table[name].astype("string").equals(var[name].astype("string").reset_index(drop=True))
+
+
 def test_only_coordinates_and_counts_are_needed(tmp_path):
     path = written(tmp_path / "index.txt", ["chr2\t1\t9\t4"], "seqname\tstart\tend\tnumsamples")
     assert io.read_dhs_index(path).columns.tolist() == ["chrom", "start", "end", "n_samples"]
@@ -47,6 +62,7 @@ def test_only_coordinates_and_counts_are_needed(tmp_path):
         ([ROWS[0].replace("\t1\t16170", "\t0\t16170")], 2, "at least one sample"),
         ([*ROWS[:2], ROWS[2].replace("57280", "5e.1")], 4, "whole number in the column start"),
         ([*ROWS[:2], ROWS[2].replace("733", "7.5")], 4, "whole number in the column n_samples"),
+        ([ROWS[0].replace("16170\tTissue", "far\tTissue")], 2, "whole number in the column core_end"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, rows, line, what):
