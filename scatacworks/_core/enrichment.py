@@ -150,7 +150,7 @@ def _each_hypergeometric(k: np.ndarray, drawn: np.ndarray, marked: np.ndarray, t
 def _apply(kernel: object, *arrays: object) -> np.ndarray:
     """Broadcast the arguments to float64 and run the kernel over them."""
     spread = np.broadcast_arrays(*(np.asarray(array, np.float64) for array in arrays))
-    return kernel(*(np.ascontiguousarray(array).ravel() for array in spread)).reshape(spread[0].shape)  # type: ignore[operator]
+    return kernel(*(array.flatten() for array in spread)).reshape(spread[0].shape)  # type: ignore[operator]
 
 
 def log_binomial_sf(k: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scatacworks._core.enrichment import log_binomial_sf, log_hypergeometric_sf, odds_ratio
+from scatacworks._core.enrichment import _apply, log_binomial_sf, log_hypergeometric_sf, odds_ratio
 
 
 def test_binomial_tail_equals_scipys_binomtest():
@@ -69,3 +69,11 @@ def test_null_tables_give_p_that_is_at_least_uniform():
     for level in (0.01, 0.05, 0.25, 0.5):
         share = np.mean(p <= level)
         assert level * 0.6 - 0.003 < share < level * 1.15 + 0.003
+
+
+def test_kernels_get_arrays_of_their_own():
+    def kernel(*arrays):  # of a view that was broadcast numba may not ask whether it can be written
+        assert all(array.flags.owndata for array in arrays)
+        return arrays[0]
+
+    _apply(kernel, np.array([[1, 2]]), 3, np.array([4, 5]))
