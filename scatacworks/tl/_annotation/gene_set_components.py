@@ -10,7 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import slot_of
-from scatacworks._arguments import share, whole
+from scatacworks._arguments import flag, share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import open_text
 from scatacworks._logging import logger
@@ -33,14 +33,16 @@ def gene_set_components(
     genes_key: str = _keys.GENE_COMPONENTS,
     min_genes: int = 1,
     fdr: float = 0.05,
+    exact: bool = False,
     key_added: str = _keys.GENE_SET_COMPONENTS,
     copy: bool = False,
 ) -> AnnData | None:
     """Label gene sets by the component over-represented in the pooled landscapes of their genes.
 
     The landscapes are those of :func:`~scatacworks.tl.gene_components`, which must have run; an element in the
-    landscapes of several genes of a set counts once. Enrichment, q-values and label are as for genes (Meuleman et al.
-    2020, pathways); p is that of Fisher's exact test, one-sided, since a set may hold a large share of all elements.
+    landscapes of several genes of a set counts once. Test, q-values and label are as for genes (Meuleman et al. 2020,
+    pathways). The binomial takes the share outside for known: of sets with 10, 20 and 40 % of all elements in their
+    landscapes it gives 6, 7 and 10 % a p below 0.05 by chance. Fisher's exact test (`exact`) gives no more than 5 %.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ def gene_set_components(
         Sets with fewer known genes are left out; their number is logged.
     fdr
         Sets are labelled at q-values up to this.
+    exact
+        Take p from Fisher's exact test, one-sided, which holds for sets of any size.
     key_added
         Name in `.uns`.
     copy
@@ -96,14 +100,14 @@ def gene_set_components(
     """
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "gene_sets")
-    min_genes, fdr = whole(min_genes, "min_genes"), share(fdr, "fdr")
+    min_genes, fdr, exact = whole(min_genes, "min_genes"), share(fdr, "fdr"), flag(exact, "exact")
     stored = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)", "genes", _keys.PARAMS)
     params, genes = stored[_keys.PARAMS], stored["genes"]
     labels, components = labels_of(index, params["component_key"])
     names, members, sizes = _membership(_read_sets(gene_sets), genes["name"], min_genes)
     known = np.asarray(members.sum(1)).ravel().astype(np.int64)
     counts = _pooled_counts(index, genes, members, labels, len(components), at=params["at"])
-    result = enrichment_table(counts, labels, exact=True)
+    result = enrichment_table(counts, labels, exact=exact)
     _, columns = label_columns(result, counts, components, fdr=fdr)
     table = pd.DataFrame({"name": names, "n_genes": sizes, "n_known": known, "n_elements": counts.sum(1)})
     index.uns[key_added] = {
@@ -111,7 +115,7 @@ def gene_set_components(
         "components": components,
         "counts": counts,
         **result,
-        _keys.PARAMS: {"fdr": fdr, "min_genes": min_genes, "genes_key": genes_key},
+        _keys.PARAMS: {"fdr": fdr, "exact": exact, "min_genes": min_genes, "genes_key": genes_key},
     }
     return index if copy else None
 

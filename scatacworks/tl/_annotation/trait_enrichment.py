@@ -36,7 +36,7 @@ def trait_enrichment(
     sumstats: Mapping[str, str | os.PathLike[str] | pd.DataFrame],
     ld_blocks: str | os.PathLike[str] | pd.DataFrame | int = 1_000_000,
     thresholds: Sequence[float] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 5e-8, 1e-9, 1e-10),
-    background: Literal["blocks", "elements"] = "blocks",
+    background: Literal["elements", "blocks"] = "elements",
     component_key: str = _keys.COMPONENT,
     key_added: str = _keys.TRAIT_ENRICHMENT,
     copy: bool = False,
@@ -46,9 +46,11 @@ def trait_enrichment(
     In every block the variant of lowest p that lies in an element is chosen (ties go to the element of highest
     `mean_signal`, where `.var` has it, then to the first). For each threshold, n blocks have a chosen variant with p
     at or below it, in k of them its element is of component c, and p is P(Bin(n, expected share of c) >= k). Method of
-    Meuleman et al. 2020 (trait-associated variation) but for the expected share: theirs, the share of c among all
-    labelled elements, finds components of wide elements, which hold more variants, and those frequent in blocks of few
-    elements, which count as much as the others, for any trait.
+    Meuleman et al. 2020 (trait-associated variation). Their expected share, that among all labelled elements, finds
+    components of wide elements, which hold more variants, and those frequent in blocks of few elements, which count as
+    much as the others, for any trait: on an index of 16 blood populations 10 % of p were below 0.05 by chance (of one
+    component 35 %), and 5 % (8 %) with ``background="blocks"``, which is to be preferred where the statistics hold all
+    variants tested.
 
     Parameters
     ----------
@@ -58,15 +60,14 @@ def trait_enrichment(
         Trait -> summary statistics: a text table, plain or gzipped (tab, comma or blank separated), or a DataFrame,
         with chromosome, position (1-based, or `start` 0-based) and p (or minus log10 p) under any common name, or
         identifiers such as `1:15791:C:T` in place of chromosome and position. The genome must be that of the index;
-        this is not checked beyond chromosome lengths. All variants tested, not only those associated.
+        this is not checked beyond chromosome lengths.
     ld_blocks
         BED file or table of blocks that do not overlap; or a width in bp for blocks of equal size.
     thresholds
         Values of p, above 0, from loose to strict.
     background
-        Where the expected share of a component comes from: `"blocks"`, in each of the n blocks the share among all the
-        trait's variants in elements; `"elements"`, the share among all labelled elements (the published choice, and
-        the one for associated variants alone).
+        Where the expected share of a component comes from: ``"elements"``, all labelled ones; ``"blocks"``, in each of
+        the n blocks the elements of all the trait's variants, associated or not, which must be given.
     component_key
         Column of `.var` with the labels.
     key_added
@@ -100,11 +101,10 @@ def trait_enrichment(
     >>> var["end"] = var["start"] + 200
     >>> var["component"] = np.where(var["start"] < 20_000, "Lymphoid", "Neural")
     >>> index = anndata.AnnData(np.ones((1, 100), np.float32), var=var.set_index(var.index.astype(str)))
-    >>> gwas = pd.DataFrame({"CHR": 1, "BP": np.arange(101, 100_000, 1000), "P": 0.5})
-    >>> gwas.loc[3, "P"] = 1e-9
-    >>> sca.tl.trait_enrichment(index, sumstats={"count": gwas}, ld_blocks=40_000, thresholds=[1e-8])
-    >>> index.uns["trait_enrichment"]["table"][["component", "n_blocks", "ratio"]].values.tolist()
-    [['Lymphoid', 1, 2.0], ['Neural', 1, 0.0]]
+    >>> gwas = pd.DataFrame({"CHR": 1, "BP": np.arange(101, 10_000, 1000), "P": 1e-9})
+    >>> sca.tl.trait_enrichment(index, sumstats={"count": gwas}, ld_blocks=1000, thresholds=[1e-8])
+    >>> index.uns["trait_enrichment"]["table"][["component", "n_blocks", "ratio"]].round(3).values.tolist()
+    [['Lymphoid', 10, 5.0], ['Neural', 10, 0.0]]
     """
     if not isinstance(sumstats, Mapping):
         shown = "a DataFrame" if isinstance(sumstats, pd.DataFrame) else repr(sumstats)
@@ -117,8 +117,8 @@ def trait_enrichment(
     if not thresholds or not all(thresholds):
         msg = f"thresholds is {thresholds}; expected values of p above 0."
         raise ValueError(msg)
-    if background not in ("blocks", "elements"):
-        msg = f"background is {background!r}; expected 'blocks' or 'elements'."
+    if background not in ("elements", "blocks"):
+        msg = f"background is {background!r}; expected 'elements' or 'blocks'."
         raise ValueError(msg)
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "variants")

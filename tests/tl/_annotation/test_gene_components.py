@@ -116,6 +116,11 @@ def test_gene_sets_pool_each_element_once(make_index, tmp_path, caplog):
         )
     assert table.loc["planted", "n_elements"] == inside.sum()
     own = index.var["component"] == "B"
+    k, n, share = int((own & inside).sum()), int(inside.sum()), float((own & ~inside).sum() / (~inside).sum())
+    expected = stats.binomtest(k, n, share, alternative="greater").pvalue
+    np.testing.assert_allclose(10 ** stored["log10_p"][0, 1], expected, rtol=1e-8)
+    sca.tl.gene_set_components(index, gene_sets=path, exact=True)
+    stored = index.uns["gene_set_components"]
     fourfold = [[(own & inside).sum(), (~own & inside).sum()], [(own & ~inside).sum(), (~own & ~inside).sum()]]
     expected = stats.fisher_exact(fourfold, alternative="greater").pvalue
     np.testing.assert_allclose(10 ** stored["log10_p"][0, 1], expected, rtol=1e-8)
@@ -130,7 +135,7 @@ def test_a_set_with_much_of_the_genome_is_tested_as_others_are(make_index):
     sca.tl.gene_components(index, genes=genes, upstream=6_000, downstream=6_000)
     for _ in range(200):
         index.var["component"] = rng.permutation(index.var["component"])
-        sca.tl.gene_set_components(index, gene_sets=sets)
+        sca.tl.gene_set_components(index, gene_sets=sets, exact=True)
         stored = index.uns["gene_set_components"]
         for name, log10_p in zip(stored["gene_sets"]["name"], stored["log10_p"], strict=True):
             low[name] += (log10_p < np.log10(0.05)).sum()

@@ -108,9 +108,9 @@ def test_wide_elements_and_sparse_blocks_are_not_enriched_in_a_trait_that_has_no
 def test_associated_variants_alone_are_warned_of(make_index, caplog):
     index = make_index()
     table = gwas(index).assign(P=1e-9)
-    sca.tl.trait_enrichment(index, sumstats={"t": table}, ld_blocks=20_000, background="elements")
-    assert "not associated" not in caplog.text
     sca.tl.trait_enrichment(index, sumstats={"t": table}, ld_blocks=20_000)
+    assert "not associated" not in caplog.text
+    sca.tl.trait_enrichment(index, sumstats={"t": table}, ld_blocks=20_000, background="blocks")
     assert "All variants of t have p <= 0.01" in caplog.text
 
 
@@ -162,7 +162,7 @@ def test_errors(make_index):
         sca.tl.trait_enrichment(index, sumstats={"t": pd.DataFrame({"CHR": [1], "BP": [5]})})
     with pytest.raises(ValueError, match="empty"):
         sca.tl.trait_enrichment(index, sumstats={})
-    with pytest.raises(ValueError, match="expected 'blocks' or 'elements'"):
+    with pytest.raises(ValueError, match="expected 'elements' or 'blocks'"):
         sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)}, background="bases")
     overlapping = pd.DataFrame({"chrom": "chr1", "start": [0, 500], "end": [1000, 2000]})
     with pytest.raises(ValueError, match="LD blocks overlap"):
