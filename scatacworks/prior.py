@@ -248,20 +248,22 @@ class Guidance:
         prior: Prior,
         cut_sites: Tracks,
         *,
+        groups: Sequence[str] | None = None,
         use: np.ndarray | None = None,
         strength: float = 1.0,
         match: bool = True,
     ) -> Guidance:
-        """Weigh the rows of a prior for every group; `use` (n_groups, n_rows) leaves some out.
+        """Weigh the rows of a prior for `groups` (all by default); `use` (n_groups, n_rows) leaves some out.
 
+        Where cut sites are measured is told by those of all groups, so that none depends on which others are wanted.
         Without `match` all rows weigh the same, and every group is told the same of the prior.
         """
-        n_groups = len(cut_sites.groups)
-        use = np.ones((n_groups, len(prior.rows)), bool) if use is None else use
+        codes = [cut_sites.group_code(name) for name in (cut_sites.groups if groups is None else groups)]
+        use = np.ones((len(codes), len(prior.rows)), bool) if use is None else use
         if not match:
-            return cls(prior, use.astype(np.float64), np.full(n_groups, UNMATCHED), float(strength))
-        found = _Evidence.collect(prior, cut_sites)
-        rates, explained = zip(*(found.match(g, use[g]) for g in range(n_groups)), strict=True)
+            return cls(prior, use.astype(np.float64), np.full(len(codes), UNMATCHED), float(strength))
+        found = _Evidence.collect(prior, cut_sites, codes)
+        rates, explained = zip(*(found.match(i, kept) for i, kept in enumerate(use)), strict=True)
         weights = np.array(rates) * (use.sum(1) / np.sum(rates, axis=1))[:, None]
         return cls(prior, weights, np.array(explained), float(strength))
 
@@ -309,14 +311,14 @@ class _Evidence:
         self.empty_bp = self.covered_bp = 0.0
 
     @classmethod
-    def collect(cls, prior: Prior, cut_sites: Tracks) -> _Evidence:
-        out = cls(len(prior.rows), len(cut_sites.groups))
+    def collect(cls, prior: Prior, cut_sites: Tracks, codes: list[int]) -> _Evidence:
+        out = cls(len(prior.rows), len(codes))
         for chrom, (_, runs) in enumerate(cut_sites.chromosomes()):
             if prior.covers(chrom) and cut_sites.genome.nuclear[chrom]:
-                out._add(prior.segments(chrom), runs, int(cut_sites.genome.lengths[chrom]))
+                out._add(prior.segments(chrom), runs, codes, int(cut_sites.genome.lengths[chrom]))
         return out
 
-    def _add(self, segments: Segments, runs: list, size: int) -> None:
+    def _add(self, segments: Segments, runs: list, codes: list[int], size: int) -> None:
         occupied = np.zeros(size // kernels.TILE_BP + 1, bool)
         for starts, _, _ in runs:
             occupied[starts // kernels.TILE_BP] = True
@@ -325,7 +327,7 @@ class _Evidence:
         self.exposure += kernels.row_exposure(segments, lengths, len(self.exposure))
         self.empty_bp += lengths[gaps].sum()
         self.covered_bp += lengths[~gaps].sum()
-        for group, (starts, _, values) in enumerate(runs):
+        for group, (starts, _, values) in enumerate(runs[code] for code in codes):
             counts = kernels.site_counts(segments.bounds, starts, values)
             self.empty[group] += counts[gaps].sum()
             kept = np.flatnonzero((counts > 0) & ~gaps)

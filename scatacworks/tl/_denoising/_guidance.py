@@ -44,15 +44,17 @@ def check(model: Model, strength: float) -> None:
         raise ValueError(msg)
 
 
-def external(source: Any, cut_sites: Tracks, *, strength: float, match: bool) -> Guidance:
-    """Return what any source of a prior says to the groups."""
+def external(source: Any, everything: Tracks, groups: np.ndarray, *, strength: float, match: bool) -> Guidance:
+    """Return what any source of a prior says to `groups`, of the cut sites of all."""
+    cut_sites = everything.select(groups)
     found = make_prior(source, genome=cut_sites.genome)
     absent = [chrom for code, chrom in enumerate(found.genome.chroms) if not found.covers(code)]
     if absent and cut_sites.n_runs:
         logger.info("Without an element of the prior, and not guided: %s.", listed(absent))
-    guidance = Guidance.make(found, cut_sites, strength=strength, match=match)
+    guidance = Guidance.make(found, everything, groups=groups, strength=strength, match=match)
     _warn_about_target(guidance, cut_sites)
-    _warn_about_fit(guidance if match else Guidance.make(found, cut_sites), cut_sites, followed=not match)
+    matched = guidance if match else Guidance.make(found, everything, groups=groups)
+    _warn_about_fit(matched, cut_sites, followed=not match)
     return guidance
 
 
@@ -133,9 +135,8 @@ def from_others(
         logger.info("Groups that share cells do not guide each other: %d pairs.", more // 2)
     prior = Prior(_peaks(probability), provenance={"source": SELF})
     codes = [cut_sites.group_code(name) for name in groups]
-    wanted = cut_sites.select(groups)
-    guidance = Guidance.make(prior, wanted, use=use[codes], strength=strength, match=match)
-    _warn_about_fit(guidance, wanted, followed=False)
+    guidance = Guidance.make(prior, cut_sites, groups=groups, use=use[codes], strength=strength, match=match)
+    _warn_about_fit(guidance, cut_sites.select(groups), followed=False)
     return guidance
 
 

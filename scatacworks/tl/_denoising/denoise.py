@@ -214,7 +214,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
             others = _unguided(network, target, key, wanted, how | {"extra": channels, "progress": progress})
             guidance = _guidance.from_others(target, key, cut_sites.groups, others, **options)
         else:
-            guidance = _guidance.external(prior, cut_sites, **options)
+            guidance = _guidance.external(prior, everything, cut_sites.groups, **options)
     what = {"regions": wanted, "guidance": guidance, "extra": channels}
     predictor = Predictor(network, cut_sites, depth=depths, rounding=rounding, **what, **how)
     params = {"key": key, "model": name, "model_hash": fingerprint(network)}

@@ -168,14 +168,23 @@ def _within(runs, start, end):
     return at[kept], None, counts[kept]
 
 
-def test_the_result_for_a_group_does_not_depend_on_its_own_peaks(cells, model):
-    denoise(cells, model, "self", groups=["b"])
-    prior = sca.Prior.from_dict(cells.uns["denoised"]["prior"])
-    assert prior.rows.tolist() == list(GROUPS)
-    before = window(cells, "probability", "b")
-    denoise(cells, model, "self", groups=["c", "b"], key_added="other")
-    after = sca.get.tracks(cells, key="other", layer="probability").window("b", "chr1", 0, SIZES["chr1"])
-    np.testing.assert_allclose(before, after, atol=0.01)
+@pytest.mark.parametrize("own", ["self", "peaks"])
+def test_the_result_for_a_group_does_not_depend_on_which_are_denoised(make_pseudobulk, model, own):
+    adata = make_pseudobulk(groups=GROUPS, n=(300, 200, 20))  # of which the last alone would not tell what was measured
+    prior = own if own == "self" else some_peaks()
+    denoise(adata, model, prior)
+    for groups in (["c"], ["c", "a"]):
+        denoise(adata, model, prior, groups=groups, key_added="fewer")
+        codes = [GROUPS.index(group) for group in groups]
+        params, fewer = (adata.uns[key]["params"] for key in ("denoised", "fewer"))
+        for key in ("prior_matched", "prior_explained"):
+            np.testing.assert_array_equal(fewer[key], params[key][codes])
+        for layer in ("signal", "probability"):
+            found = sca.get.tracks(adata, key="fewer", layer=layer).window("c", "chr1", 0, SIZES["chr1"])
+            np.testing.assert_array_equal(found, window(adata, layer, "c"))
+    assert sca.Prior.from_dict(adata.uns["fewer"]["prior"]).rows.tolist() == (
+        list(GROUPS) if own == "self" else ["s0", "s1", "s2"]
+    )
 
 
 def test_groups_that_share_cells_do_not_guide_each_other(cells, model, caplog):
