@@ -12,6 +12,7 @@ from scatacworks import _keys
 from scatacworks._arguments import real
 from scatacworks._depth import depths as measured_depths
 from scatacworks._depth import given_depths
+from scatacworks._groups import group_name
 from scatacworks._logging import logger
 from scatacworks._membership import column_groups, groupby_of
 from scatacworks._text import listed
@@ -70,6 +71,18 @@ def resolve_depth(adata: AnnData, key: str, cut_sites: Tracks, depth: Any) -> np
         return given_depths(depth, cut_sites)
     everything = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
     return measured_depths(adata, key)[[everything.group_code(name) for name in cut_sites.groups]]
+
+
+def resolve_depth_of_all(adata: AnnData, key: str, everything: Tracks, groups: np.ndarray, depth: Any) -> np.ndarray:
+    """Return the depth of all groups, where `depth` may be stated for `groups` only; the others' are measured."""
+    if hasattr(depth, "keys"):
+        stated = {group_name(name): value for name, value in depth.items()}
+    elif np.ndim(depth):
+        stated = dict(zip(groups, depth, strict=True))
+    else:
+        return resolve_depth(adata, key, everything, depth)
+    measured = dict(zip(everything.groups, measured_depths(adata, key), strict=True))
+    return given_depths(measured | stated, everything)
 
 
 def warn_about(model: Model, cut_sites: Tracks, depths: np.ndarray) -> None:

@@ -86,7 +86,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
         copies, are computed only where named (`"chrM"`).
     depth
         Cut sites per 3.1e9 bp of territory of each group: one number, one per group, or a mapping. By default
-        measured from the data.
+        measured from the data, as is with `prior="self"` that of groups which are not denoised and not stated here.
     target_depth
         Depth (same unit) that the signal is scaled to; `"input"` for each group's own. By default the model's.
     prior
@@ -211,7 +211,9 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
         _guidance.check(network, prior_weight)
         options = {"strength": prior_weight, "match": flag(prior_match, "prior_match")}
         if guides_itself:
-            others = _unguided(network, target, key, wanted, how | {"extra": channels, "progress": progress})
+            depth_of_all = _inputs.resolve_depth_of_all(target, key, everything, cut_sites.groups, depth)
+            more = {"depth": depth_of_all, "extra": channels, "progress": progress}
+            others = _unguided(network, everything, wanted, how | more)
             guidance = _guidance.from_others(target, key, cut_sites.groups, others, **options)
         else:
             guidance = _guidance.external(prior, everything, cut_sites.groups, **options)
@@ -229,15 +231,13 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
 
 
 def _unguided(
-    network: Model, adata: AnnData, key: str, regions: dict[int, np.ndarray] | None, how: dict[str, Any]
+    network: Model, cut_sites: Tracks, regions: dict[int, np.ndarray] | None, how: dict[str, Any]
 ) -> tuple[Tracks, Tracks]:
     """Return cut sites and unguided probability of all groups, which guide each other, in and beside the regions."""
     from scatacworks.models.predict import predict
 
-    cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
     where = _guidance.with_room(regions, cut_sites.genome.lengths)
-    depths = _inputs.resolve_depth(adata, key, cut_sites, None)
-    probability = predict(network, cut_sites, depth=depths, regions=where, **how)[1]
+    probability = predict(network, cut_sites, regions=where, **how)[1]
     return _guidance.within(cut_sites, where), probability
 
 

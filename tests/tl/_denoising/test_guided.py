@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 
 import anndata as ad
@@ -30,6 +31,15 @@ def model(network):
         for parameter in model.guide.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def choosy(model):
+    """The model with peaks only where there are many cut sites for the depth."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        model.head.bias[2] -= 0.5
+    return model
 
 
 @pytest.fixture
@@ -127,20 +137,43 @@ def test_peaks_tell_what_the_prior_added(cells, model):
     assert "prior_gain" not in cells.uns["peaks"]
 
 
-def test_self_means_the_peaks_of_the_others(cells, model):
-    denoise(cells, model, "self")
+@pytest.mark.parametrize(
+    "depth", [None, 1e5, dict.fromkeys(GROUPS, 1e5), [1e5, 1e5, 1e5]], ids=["measured", "number", "mapping", "list"]
+)
+def test_self_means_the_peaks_of_the_others(cells, choosy, depth):
+    denoise(cells, choosy, "self", depth=depth)
     params = cells.uns["denoised"]["params"]
     assert params["prior_source"] == "self"
     assert params["prior_n_samples"].tolist() == [2, 2, 2]
     assert np.diag(params["prior_matched"]).tolist() == [0, 0, 0]
-    denoise(cells, model, None, key_added="plain")
+    denoise(cells, choosy, None, key_added="plain", depth=depth)
     sca.tl.call_peaks(cells, key="plain", key_added="plain_peaks")
     others = cells.uns["plain_peaks"].query("group != 'a'")
     own = sca.tl.prior(others[["group", "chrom", "start", "end"]], genome=GENOME)
     guided = window(cells, "probability")
     with pytest.warns(UserWarning, match="In the prior by the same name"):
-        denoise(cells, model, own)
-    np.testing.assert_allclose(window(cells, "probability"), guided, atol=0.01)
+        denoise(cells, choosy, own, depth=depth)
+    found = cells.uns["denoised"]["params"]
+    np.testing.assert_allclose(found["prior_explained"][0], params["prior_explained"][0], rtol=1e-6)
+    np.testing.assert_allclose(found["prior_matched"][0], params["prior_matched"][0, 1:], rtol=1e-6)
+    np.testing.assert_array_equal(window(cells, "probability"), guided)
+
+
+def test_self_takes_the_depths_that_are_stated_and_measures_the_others(cells, choosy):
+    def rows(**options):
+        denoise(cells, choosy, "self", **options)
+        return dense(sca.Prior.from_dict(cells.uns["denoised"]["prior"]))
+
+    measured, low = rows(), rows(depth=1e5)
+    assert (measured != low).any(1).all()
+    np.testing.assert_array_equal(rows(groups=["a"], depth=1e5), low)
+    np.testing.assert_array_equal(rows(groups=["a"], depth=[1e5])[0], low[0])
+    np.testing.assert_array_equal(rows(groups=["a"], depth=[1e5])[1:], measured[1:])
+    np.testing.assert_array_equal(rows(groups=["a"], depth={"a": 1e5, "c": 1e5}), [low[0], measured[1], low[2]])
+
+
+def dense(prior):
+    return np.array([prior.tracks.window(row, "chr1", 0, SIZES["chr1"]) for row in prior.rows])
 
 
 def test_self_is_judged_by_the_cut_sites_of_the_regions(model, make_pseudobulk):
