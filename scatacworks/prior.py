@@ -262,8 +262,8 @@ class Guidance:
         use = np.ones((len(codes), len(prior.rows)), bool) if use is None else use
         if not match:
             return cls(prior, use.astype(np.float64), np.full(len(codes), UNMATCHED), float(strength))
-        found = _Evidence.collect(prior, cut_sites, codes)
-        rates, explained = zip(*(found.match(i, kept) for i, kept in enumerate(use)), strict=True)
+        found = _Evidence.collect(prior, cut_sites, codes, use)
+        rates, explained = zip(*map(found.match, range(len(codes))), strict=True)
         weights = np.array(rates) * (use.sum(1) / np.sum(rates, axis=1))[:, None]
         return cls(prior, weights, np.array(explained), float(strength))
 
@@ -302,17 +302,19 @@ class Guidance:
 class _Evidence:
     """What the cut sites of groups say about the rows of a prior: the segments with cut sites, and totals of all."""
 
-    def __init__(self, n_rows: int, n_groups: int) -> None:
+    def __init__(self, use: np.ndarray) -> None:
         nothing = (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0))
+        n_groups, n_rows = use.shape
+        self.use = use
         # of each group and chromosome: rows per segment, rows, values, cut sites
         self.parts: list[list[tuple[np.ndarray, ...]]] = [[nothing] for _ in range(n_groups)]
         self.exposure = np.zeros(n_rows)
-        self.empty = np.zeros(n_groups)  # cut sites where no row is
-        self.empty_bp = self.covered_bp = 0.0
+        self.empty = np.zeros(n_groups)  # cut sites where no row is that the group uses
+        self.empty_bp, self.covered_bp = np.zeros(n_groups), np.zeros(n_groups)
 
     @classmethod
-    def collect(cls, prior: Prior, cut_sites: Tracks, codes: list[int]) -> _Evidence:
-        out = cls(len(prior.rows), len(codes))
+    def collect(cls, prior: Prior, cut_sites: Tracks, codes: list[int], use: np.ndarray) -> _Evidence:
+        out = cls(use)
         for chrom, (_, runs) in enumerate(cut_sites.chromosomes()):
             if prior.covers(chrom) and cut_sites.genome.nuclear[chrom]:
                 out._add(prior.segments(chrom), runs, codes, int(cut_sites.genome.lengths[chrom]))
@@ -323,24 +325,26 @@ class _Evidence:
         for starts, _, _ in runs:
             occupied[starts // kernels.TILE_BP] = True
         lengths = kernels.measured_lengths(segments.bounds, occupied)
-        gaps = np.diff(segments.indptr) == 0
         self.exposure += kernels.row_exposure(segments, lengths, len(self.exposure))
-        self.empty_bp += lengths[gaps].sum()
-        self.covered_bp += lengths[~gaps].sum()
+        without_any = np.diff(segments.indptr) == 0
         for group, (starts, _, values) in enumerate(runs[code] for code in codes):
+            used = self.use[group]
+            gaps = without_any if used.all() else kernels.weighted_sums(*segments[1:], used.astype(np.float64)) == 0
+            self.empty_bp[group] += lengths[gaps].sum()
+            self.covered_bp[group] += lengths[~gaps].sum()
             counts = kernels.site_counts(segments.bounds, starts, values)
             self.empty[group] += counts[gaps].sum()
             kept = np.flatnonzero((counts > 0) & ~gaps)
             pointers, rows, fractions = kernels.keep_segments(segments, kept)
             self.parts[group].append((np.diff(pointers), rows, fractions, counts[kept]))
 
-    def match(self, group: int, use: np.ndarray) -> tuple[np.ndarray, float]:
+    def match(self, group: int) -> tuple[np.ndarray, float]:
         """Return the rates of the rows for one group, 0 for those not used, and what they explain of its cut sites."""
         sizes, rows, values, counts = (np.concatenate(column) for column in zip(*self.parts[group], strict=True))
-        pointers = np.concatenate([[0], np.cumsum(sizes)])
-        background = max(self.empty[group] / max(self.empty_bp, 1.0), 1e-12)
+        pointers, use = np.concatenate([[0], np.cumsum(sizes)]), self.use[group]
+        background = max(self.empty[group] / max(self.empty_bp[group], 1.0), 1e-12)
         exposure, values = self.exposure * use, values * use[rows]
-        start = max((counts.sum() - background * self.covered_bp) / max(exposure.sum(), 1.0), 1e-12)
+        start = max((counts.sum() - background * self.covered_bp[group]) / max(exposure.sum(), 1.0), 1e-12)
         segments = (pointers, rows, values)
         rates = use * kernels.match_rows(*segments, counts, exposure, background, start)
         mean = kernels.weighted_sums(*segments, rates)

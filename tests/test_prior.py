@@ -223,6 +223,9 @@ def test_cut_sites_find_their_own_sample():
     assert without.weights[0, 2] == 0
     assert without.size(0) == 5
     np.testing.assert_allclose(without.weights[1], guidance.weights[1])
+    gone = Guidance.make(prior.exclude("s2"), tracks)  # nothing is known of what was only there
+    np.testing.assert_allclose(without.weights[0, use[0]], gone.weights[0])
+    np.testing.assert_allclose(without.explained[0], gone.explained[0])
 
 
 def test_mitochondria_do_not_tell_which_samples_explain_a_group():

@@ -48,12 +48,9 @@ class Rows:
         self.matrix = torch.from_numpy(matrix).to(device)
         self.lengths = torch.from_numpy(np.diff(inside[found.bounds]).astype(np.float32)).to(device)
         self.bounds = torch.from_numpy(found.bounds).to(device)
-        self.is_gap = self.matrix.sum(1) == 0
         bases = torch.arange(axis.n_bins, device=device) * BIN + (BIN - 1) // 2
         self.segment_of_bin = torch.stack([self.segment(bases + s) for s in SHIFTS])
         self.exposure = self.lengths @ self.matrix
-        self.empty_bp = float(self.lengths[self.is_gap].sum())
-        self.covered_bp = float(self.lengths[~self.is_gap].sum())
 
     def segment(self, positions: Tensor) -> Tensor:
         """Segment of every position."""
@@ -69,13 +66,15 @@ class Rows:
     def match(self, positions: Tensor, use: np.ndarray) -> tuple[Tensor, float]:
         """Rates of the rows, mean 1 over those used, and the share of the cut sites that they explain."""
         counts = torch.bincount(self.segment(positions), minlength=len(self.matrix)).float()
-        empty = float(counts[self.is_gap].sum())
-        background = max(empty / max(self.empty_bp, 1.0), 1e-12)
-        kept = (counts > 0) & ~self.is_gap
         used = torch.from_numpy(use.astype(np.float32)).to(self.device)
+        is_gap = self.matrix @ used == 0
+        empty_bp, covered_bp = (float(self.lengths[where].sum()) for where in (is_gap, ~is_gap))
+        empty = float(counts[is_gap].sum())
+        background = max(empty / max(empty_bp, 1.0), 1e-12)
+        kept = (counts > 0) & ~is_gap
         matrix, counts = self.matrix[kept] * used, counts[kept]
         exposure = self.exposure * used
-        start = max((float(counts.sum()) - background * self.covered_bp) / max(float(exposure.sum()), 1.0), 1e-12)
+        start = max((float(counts.sum()) - background * covered_bp) / max(float(exposure.sum()), 1.0), 1e-12)
         rates = torch.full_like(exposure, start)
         for _ in range(ITERATIONS):
             share = (counts / (background + matrix @ rates)) @ matrix
