@@ -286,11 +286,11 @@ class Guidance:
 
     def channels(self, group: int, chrom: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the first bases of steps (int64), and :data:`CHANNELS` of each (float32, `(n_steps, 6)`)."""
-        if not self.prior.covers(chrom):
-            return np.zeros(1, np.int64), np.zeros((1, len(CHANNELS)), np.float32)
         segments, weights = self.prior.segments(chrom), self.weights[group]
         scale = 1.0 if self.prior.pooled else 1.0 / self.size(group)
         flat = np.minimum(kernels.weighted_sums(*segments[1:], (weights > 0) * scale), 1)
+        if not flat.any():  # no row that is used has an element on the chromosome
+            return np.zeros(1, np.int64), np.zeros((1, len(CHANNELS)), np.float32)
         matched = np.minimum(kernels.weighted_sums(*segments[1:], weights * scale), 1)
         out = np.zeros((len(segments.bounds), len(CHANNELS)), np.float32)
         out[:-1, 0], out[:-1, 1], out[:-1, 2] = np.sqrt(flat), np.sqrt(matched), flat > 0
@@ -330,6 +330,8 @@ class _Evidence:
         for group, (starts, _, values) in enumerate(runs[code] for code in codes):
             used = self.use[group]
             gaps = without_any if used.all() else kernels.weighted_sums(*segments[1:], used.astype(np.float64)) == 0
+            if gaps.all():
+                continue
             self.empty_bp[group] += lengths[gaps].sum()
             self.covered_bp[group] += lengths[~gaps].sum()
             counts = kernels.site_counts(segments.bounds, starts, values)

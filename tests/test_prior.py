@@ -223,9 +223,6 @@ def test_cut_sites_find_their_own_sample():
     assert without.weights[0, 2] == 0
     assert without.size(0) == 5
     np.testing.assert_allclose(without.weights[1], guidance.weights[1])
-    gone = Guidance.make(prior.exclude("s2"), tracks)  # nothing is known of what was only there
-    np.testing.assert_allclose(without.weights[0, use[0]], gone.weights[0])
-    np.testing.assert_allclose(without.explained[0], gone.explained[0])
 
 
 def test_mitochondria_do_not_tell_which_samples_explain_a_group():
@@ -273,6 +270,27 @@ def test_a_chromosome_without_elements_has_no_weight():
     steps, values = Guidance.make(prior, tracks).channels(0, 1)
     assert steps.tolist() == [0]
     assert not values.any()
+
+
+@pytest.mark.parametrize("alone", ["chr1", "chr2"], ids=["between the others'", "on a chromosome of its own"])
+def test_a_row_left_out_is_as_if_it_were_not_there(alone):
+    _, peaks = many_rows()
+    start = np.arange(300, 4_800, 500)  # where no other sample has an element
+    peaks = pd.concat([peaks, pd.DataFrame({"chrom": alone, "start": start, "end": start + 150, "sample": "own"})])
+    prior = sca.tl.prior(peaks, genome=GENOME)
+    at, _, counts = sites_in(peaks, "own")
+    on = {"chr1": [sites_in(peaks, "s2")]} | {alone: [(at[at < 5_000], None, counts[at < 5_000])]}
+    tracks = sca.Tracks.from_chromosomes(["a"], GENOME, list(on.items()))
+    gone = Guidance.make(prior.exclude("own"), tracks)
+    without = Guidance.make(prior, tracks, use=(prior.rows != "own")[None])
+    np.testing.assert_allclose(without.weights[0, prior.rows != "own"], gone.weights[0])
+    np.testing.assert_allclose(without.explained, gone.explained)
+    for chrom, size in enumerate(GENOME.lengths):
+        found, expected = (
+            values[np.searchsorted(steps, np.arange(size), "right") - 1]
+            for steps, values in (guidance.channels(0, chrom) for guidance in (without, gone))
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_a_prior_can_be_sent_to_another_process():
