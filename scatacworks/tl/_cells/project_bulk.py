@@ -35,7 +35,9 @@ def project_bulk(
     The normalised reference is centred per peak and decomposed; cells, as presence (a peak with any count) divided by
     the number of peaks present, are centred per peak over the cells and multiplied with the loadings. The components
     of every cell, and of every reference sample, are then centred and scaled to unit variance, which takes away what
-    depth does to the length of the vectors (Lal et al. 2021, projection of single cells; Buenrostro et al. 2018).
+    depth does to the length of the vectors (Lal et al. 2021, projection of single cells; Buenrostro et al. 2018). That
+    gives signs of components a meaning, which a decomposition leaves open: each is positive for the few samples that it
+    sets apart (of positive skewness), whatever the order of samples and peaks.
     On sorted bone marrow, presence and quantile normalisation place more cells on their population than logarithms
     of scaled counts, which carry depth into the components.
 
@@ -102,6 +104,8 @@ def project_bulk(
     bulk = _normalized(common.bulk, normalize)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)
+    sign = np.where((left**3).sum(0) < 0, -1.0, 1.0)
+    left, right = left * sign, right * sign[:, None]
     loadings = right[:n_components].T
     n_present = np.asarray(present.sum(1)).ravel()
     empty = n_present == 0

@@ -36,7 +36,7 @@ def transfer_labels(
     populations after :func:`~scatacworks.tl.project_bulk`. Or by *likelihood*, straight from the peaks: which
     reference, as a distribution over peaks, explains best where the cell is accessible (a multinomial model). Peaks
     that only few references have then count for much, as they should where close types share most of theirs: of CD8 T
-    cells of the marrow, 33 % correlate best with sorted CD8 cells and 64 % are likeliest to be such.
+    cells of the marrow, 35 % correlate best with sorted CD8 cells and 64 % are likeliest to be such.
 
     Parameters
     ----------
