@@ -392,3 +392,19 @@ def test_mitochondria_that_are_named_are_denoised_and_called(with_mito, model_fi
 def test_a_depth_that_is_text_is_refused(adata, network):
     with pytest.raises(TypeError, match=r"depth is '1e6' \(str\); expected a number"):
         sca.tl.denoise(adata, model=network, depth="1e6", progress=False)
+
+
+def test_moved_cut_sites_move_the_tracks(network):
+    """On another chromosome, with another beside it, by a whole number of the network's strides."""
+    rng, shift, size = np.random.default_rng(0), 3 * network.stride, 60_000
+    starts, counts = np.unique(rng.normal(size / 2, 400, 500).astype(np.int32), return_counts=True)
+    found = []
+    for moved, genome in ((0, {"chr1": size}), (shift, {"chr2": 9_000, "chr7": size + shift})):
+        sites = (starts + np.int32(moved), None, counts.astype(np.uint32))
+        tracks = sca.Tracks.from_chromosomes(["a"], sca.Genome(genome), [(list(genome)[-1], [sites])])
+        cells = ad.AnnData(obs=pd.DataFrame(index=["cell"]))
+        cells.uns["pseudobulk"] = {"cut_sites": tracks.to_dict(), "params": {"convention": "10x"}}
+        sca.tl.denoise(cells, model=network, depth=1e6, progress=False, n_jobs=1)
+        found.append([t.window("a", list(genome)[-1], 10_000 + moved, 50_000 + moved) for t in layers(cells)])
+    assert np.ptp(found[0][0]) > 0
+    np.testing.assert_array_equal(found[0], found[1])
