@@ -55,13 +55,9 @@ def _installation() -> None:
             "GPUs": ", ".join(gpu_names()) or "none (the CPU is used)",
             "threads": _threads.resolve(),
             "genomes": ", ".join(built_in_sizes()),
-            "models": ", ".join(_names(list_models())),
+            "models": ", ".join(list_models().index),
         }
     )
-
-
-def _names(listed: Any) -> list[str]:
-    return list(map(str, listed.index if hasattr(listed, "index") and hasattr(listed, "columns") else listed))
 
 
 def _anndata(path: Path) -> None:

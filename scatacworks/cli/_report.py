@@ -25,7 +25,6 @@ _CAPTIONS = {
         "probability of a peak (pale grey is 0)."
     ),
     "peaks": "Peaks of each group: number, width, height; boxes are quartiles, whiskers the 5th and 95th percentile.",
-    "quality": "Quality of the cells.",
 }
 
 
@@ -163,7 +162,7 @@ def _settings(adata: AnnData) -> dict[str, str]:
     slots: Sequence[tuple[str, Mapping[str, Any]]] = [
         ("pseudobulk", adata.uns[_keys.PSEUDOBULK].get(_keys.PARAMS, {})),
         ("denoise", adata.uns[_keys.DENOISED].get(_keys.PARAMS, {})),
-        ("call_peaks", adata.uns.get(f"{_keys.PEAKS}_params", {})),
+        ("call_peaks", adata.uns[_keys.PROVENANCE][_keys.PEAKS]),
     ]
     return {
         f"{step}.{name}": str(value)

@@ -56,6 +56,9 @@ def test_the_report_needs_no_other_file(result):
     assert all((result / source).exists() for source in local)
     assert "NK/T" in page
     assert "60" in page
+    parameters = dict(re.findall(r"<tr><th>([a-z_.]+)</th><td>([^<]*)</td></tr>", page))
+    of_each_step = ("pseudobulk.groupby", "denoise.key", "call_peaks.min_length")
+    assert [parameters[name] for name in of_each_step] == ["cell_type", "pseudobulk", "200"]
 
 
 def test_the_object_goes_on_where_the_command_stopped(call, result, tmp_path):
