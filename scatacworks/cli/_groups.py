@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,7 +9,8 @@ import pandas as pd
 from scatacworks._files import require_file
 from scatacworks._logging import logger
 from scatacworks._text import listed
-from scatacworks.io._barcode_files import BASES, table_text
+from scatacworks.io._barcode_files import barcode_column as usual_barcode_column
+from scatacworks.io._barcode_files import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _ANNDATA = (".h5ad", ".h5mu")
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "None", "NULL", "<NA>")  # what R, pandas and scanpy write for no value
-_BARCODE_NAMES = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", "index", "")
 _GROUP_NAMES = (
     *("group", "groups", "cell_type", "celltype", "cell_types", "celltypes", "cell.type", "predicted.id"),
     *("annotation", "cluster", "clusters", "seurat_clusters", "seurat_annotations", "leiden", "louvain"),
@@ -127,38 +126,15 @@ def _from_anndata(path: Path) -> pd.DataFrame:
 
 
 def _from_text(path: Path, barcode_column: str | None) -> pd.DataFrame:
-    text = table_text(path, "file of groups")
-    try:
-        first = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0]
-        separator = "," if len(first) == 1 and "," in str(first[0]) else "\t"
-        whole = {"sep": separator, "dtype": str, "keep_default_na": False}
-        first = pd.read_csv(StringIO(text), header=None, nrows=1, **whole).iloc[0]
-        has_names = not any(BASES.search(str(value)) for value in first)
-        table = pd.read_csv(StringIO(text), header=0 if has_names else None, **whole)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        msg = f"{path} is not a table of groups ({error}); expected a TSV or CSV file with barcodes and groups."
-        raise ValueError(msg) from error
-    if not has_names:
-        table.columns = ["barcode", "group", *(f"column_{i + 1}" for i in range(2, table.shape[1]))][: table.shape[1]]
-    elif not isinstance(table.index, pd.RangeIndex):  # R writes no name for row names
-        table = table.reset_index(names="")
-    elif str(table.columns[0]).startswith("Unnamed"):
-        table = table.rename(columns={table.columns[0]: ""})
-    barcodes = _barcodes_of(table, path, barcode_column)
-    return table.set_index(barcodes)
-
-
-def _barcodes_of(table: pd.DataFrame, path: Path, barcode_column: str | None) -> str:
-    if barcode_column is not None:
-        if barcode_column not in table.columns:
-            msg = f"{path} has no column {barcode_column!r}; it has {', '.join(map(repr, table.columns))}."
-            raise KeyError(msg)
-        return barcode_column
-    if table.shape[1] < 2:
+    table = read_table(path, "file of groups", dtype=str, keep_default_na=False)
+    if barcode_column is None and table.shape[1] < 2:
         msg = f"{path} has one column; expected at least barcodes and groups, separated by tabs or commas."
         raise ValueError(msg)
-    named = [name for name in table.columns if str(name).lower() in _BARCODE_NAMES]
-    return named[0] if named else table.columns[0]
+    barcodes = usual_barcode_column(table) if barcode_column is None else barcode_column
+    if barcodes not in table.columns:
+        msg = f"{path} has no column {barcodes!r}; it has {', '.join(map(repr, table.columns))}."
+        raise KeyError(msg)
+    return table.set_index(barcodes)
 
 
 def _guess_column(table: pd.DataFrame, path: Path) -> str:

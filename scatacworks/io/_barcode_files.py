@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from io import StringIO
 from typing import Any
 
@@ -11,9 +10,9 @@ import pandas as pd
 
 from scatacworks._anndata import is_anndata
 from scatacworks._files import open_text
+from scatacworks.io._barcodes import BASES
 
-BASES = re.compile(r"[ACGTN]{8,}")
-_COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc")
+BARCODE_COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", "index", "")
 _CALLED_CELLS = ("is__cell_barcode", "is_cell")  # Cell Ranger ATAC's singlecell.csv, ARC's per_barcode_metrics.csv
 
 
@@ -32,7 +31,7 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
     elif isinstance(barcodes, pd.DataFrame):
         table, where = barcodes.copy(), "the DataFrame given as barcodes"
         if len(table) and isinstance(table.index, pd.RangeIndex):
-            named = next((column for column in table.columns if str(column).lower() in _COLUMNS), "barcode")
+            named = next((column for column in table.columns if str(column).lower() in BARCODE_COLUMNS), "barcode")
             msg = f"{where} is not indexed by barcode but by row; set the index, such as by .set_index({named!r})."
             raise ValueError(msg)
     else:
@@ -48,7 +47,51 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
     return table
 
 
-def table_text(path: str | os.PathLike[str], what: str) -> str:
+def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFrame:
+    """Read a TSV or CSV table of cells, or one barcode per line; gzipped or not.
+
+    A first line without anything like a barcode names the columns; without one they are called `barcode`, `group`,
+    `column_3` and so on, and hold text. Row names, as R writes them, are a column called `""`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it is, for messages.
+    how
+        Options of :func:`pandas.read_csv`.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, ValueError
+        If the file is missing, a folder, empty, or not such a table.
+    """
+    text = _without_comments(path, what)
+    try:
+        first = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0]
+        separator = "," if len(first) == 1 and "," in str(first[0]) else "\t"
+        first = pd.read_csv(StringIO(text), sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+        is_one_barcode = len(first) == 1 and str(first[0]).lower() not in BARCODE_COLUMNS
+        if is_one_barcode or any(BASES.search(str(value)) for value in first):
+            table = pd.read_csv(StringIO(text), sep=separator, header=None, **{"dtype": str, **how})
+            names = ["barcode", "group", *(f"column_{i + 1}" for i in range(2, table.shape[1]))]
+            return table.set_axis(names[: table.shape[1]], axis=1)
+        table = pd.read_csv(StringIO(text), sep=separator, **how)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        msg = f"{path} is not a {what} ({error}); expected a TSV or CSV table with a barcode in every line."
+        raise ValueError(msg) from error
+    if not isinstance(table.index, pd.RangeIndex):  # R writes no name for row names
+        return table.reset_index(names="")
+    return table.rename(columns={table.columns[0]: ""}) if str(table.columns[0]).startswith("Unnamed") else table
+
+
+def barcode_column(table: pd.DataFrame) -> str:
+    """Return the column with a usual name of barcodes, else the first."""
+    return next((name for name in table.columns if str(name).lower() in BARCODE_COLUMNS), table.columns[0])
+
+
+def _without_comments(path: str | os.PathLike[str], what: str) -> str:
     """Return the text of a table without comments before its first line; a `#` before column names is left out."""
     with open_text(path, what) as handle:
         text = handle.read()
@@ -61,34 +104,10 @@ def table_text(path: str | os.PathLike[str], what: str) -> str:
 
 
 def read_cell_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read barcodes, one per line, or a TSV or CSV table; gzipped or not.
-
-    A first line without anything like a barcode names the columns, another one is a cell.
-
-    The barcodes are the column named `barcode` (or `cell`, …), else the first. Of 10x Genomics' `singlecell.csv` the
-    lines called cells are taken.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, ValueError
-        If the file is missing, a folder, empty, or not such a table.
-    """
-    text = table_text(path, "file of barcodes")
-    try:
-        head = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0, 0]
-        separator = "," if "," in str(head) else "\t"
-        first = pd.read_csv(StringIO(text), sep=separator, header=None, nrows=1, dtype=str).iloc[0]
-        alone = len(first) == 1 and str(first[0]).lower() not in _COLUMNS
-        if alone or any(BASES.search(str(value)) for value in first):  # no column names
-            return pd.read_csv(StringIO(text), sep=separator, header=None, dtype=str).set_index(0)
-        table = pd.read_csv(StringIO(text), sep=separator)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        msg = f"{path} is not a list or table of barcodes ({error}); expected one per line, or a TSV or CSV table."
-        raise ValueError(msg) from error
-    named = [column for column in table.columns if str(column).lower() in _COLUMNS]
-    table = table.set_index(named[0] if named else table.columns[0])
+    """Read cells as :func:`read_table` does, indexed by barcode; of 10x Genomics' tables those called cells."""
+    table = read_table(path, "file of barcodes")
+    table = table.set_index(barcode_column(table)).rename_axis(None)
     for called in _CALLED_CELLS:
         if called in table:
             table = table[table[called] == 1]
-    table.index.name = None
     return table

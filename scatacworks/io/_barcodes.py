@@ -12,7 +12,7 @@ SEPARATORS = (":", "#", "___", "__", "_", "-", "|", ".", "+")
 _SEPARATOR = "|".join(map(re.escape, SEPARATORS))
 _AFTER = re.compile(f"(?:{_SEPARATOR})(.*)", re.DOTALL)  # a sample: the barcode
 _BEFORE = re.compile(f"(.*?)(?:{_SEPARATOR})", re.DOTALL)
-_BASES = re.compile(r"[ACGTN]{8,}")
+BASES = re.compile(r"[ACGTN]{8,}")
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
@@ -112,7 +112,7 @@ def _around(names: Sequence[str]) -> set[tuple[str, str]]:
 
 
 def _core(name: str) -> str | None:
-    match = _BASES.search(name)
+    match = BASES.search(name)
     return None if match is None else match[0]
 
 

@@ -7,6 +7,7 @@ import os
 from codecs import BOM_UTF8
 from pathlib import Path
 
+import anndata as ad
 import pandas as pd
 import pytest
 
@@ -119,6 +120,19 @@ def test_the_first_cell_of_a_table_without_names_is_kept(tmp_path):
     (tmp_path / "named.tsv").write_text("#barcode\tcell_type\nAAACGGGT-1\tB\n")
     assert read_cell_table(tmp_path / "named.tsv")["cell_type"].to_dict() == {"AAACGGGT-1": "B"}
     assert read_groups(tmp_path / "named.tsv")["cell_type"].to_dict() == {"AAACGGGT-1": "B"}
+
+
+def test_row_names_and_columns_without_names_are_those_of_cells(tmp_path):
+    (tmp_path / "r.tsv").write_text("n\tcell_type\nAAACGGGT-1\t5\tB\nTTTGAAAC-1\t7\tT\n")  # of R's write.table
+    table = read_cell_table(tmp_path / "r.tsv")
+    assert table.to_dict() == {
+        "n": {"AAACGGGT-1": 5, "TTTGAAAC-1": 7},
+        "cell_type": {"AAACGGGT-1": "B", "TTTGAAAC-1": "T"},
+    }
+    (tmp_path / "nameless.csv").write_text("AAACGGGT-1,B,7\n")
+    table = read_cell_table(tmp_path / "nameless.csv")
+    assert table.to_dict() == {"group": {"AAACGGGT-1": "B"}, "column_3": {"AAACGGGT-1": "7"}}
+    ad.AnnData(obs=table).write_h5ad(tmp_path / "cells.h5ad")
 
 
 def test_lines_that_end_with_cr_alone_are_not_one_line(tmp_path):
