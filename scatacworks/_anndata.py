@@ -109,6 +109,12 @@ def peaks_of(adata: AnnData, key: str, *columns: str) -> pd.DataFrame:
     return table
 
 
+def component_names(index: AnnData, k: int) -> list[str]:
+    """Return the names of the `k` components of a vocabulary, in order; numbers from 1 where none are kept."""
+    stored = index.uns.get(_keys.VOCABULARY, {}).get("names", ())
+    return [str(name) for name in stored] if len(stored) == k else [str(at + 1) for at in range(k)]
+
+
 def require_assembly(own: Genome | None, other: Genome | None, what: str) -> None:
     """Refuse to take what is of one genome together with another: their nuclear chromosomes differ in length.
 

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
+from scatacworks._anndata import component_names
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import atomic_path
 from scatacworks._palette import GREY, component_colors, rgb
@@ -115,7 +116,7 @@ def components(
             table[column] = _joined(pairs["element"], pairs[name], table.index)
     if loadings and _keys.X_VOCABULARY in index.varm:
         values = np.asarray(index.varm[_keys.X_VOCABULARY])
-        names = index.uns.get(_keys.VOCABULARY, {}).get("names", [str(i + 1) for i in range(values.shape[1])])
+        names = component_names(index, values.shape[1])
         table = pd.concat([table, pd.DataFrame(values, table.index, [f"loading {name}" for name in names])], axis=1)
     if bed is not None:
         _write_bed(index, table, bed, component_key, colors)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scatacworks import _keys
+from scatacworks._anndata import component_names
 from scatacworks._arguments import whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._components import legend, stacked, winner_order
 from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
+from scatacworks.tl._vocabulary._matrix import loadings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,17 +26,8 @@ def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.
     if axis not in ("obs", "var"):
         msg = f"axis={axis!r} is unknown; expected 'obs' for samples or 'var' for elements."
         raise ValueError(msg)
-    slots = index.obsm if axis == "obs" else index.varm
-    if _keys.X_VOCABULARY not in slots:
-        msg = f"There is no .{axis}m[{_keys.X_VOCABULARY!r}]; run tl.vocabulary or tl.project_vocabulary first."
-        raise KeyError(msg)
-    loadings = np.asarray(slots[_keys.X_VOCABULARY], float)
-    stored = index.uns.get(_keys.VOCABULARY, {}).get("names")
-    column = getattr(index, axis).get(_keys.COMPONENT)
-    if stored is None and column is not None and hasattr(column, "cat"):
-        stored = column.cat.categories
-    names = [str(at + 1) for at in range(loadings.shape[1])] if stored is None else [str(name) for name in stored]
-    return loadings, names
+    loadings = loadings_of(index, f"{axis}m")
+    return loadings, component_names(index, loadings.shape[1])
 
 
 def barcodes(

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import component_names
 from scatacworks._arguments import whole
 from scatacworks._core.rank_sum import rank_sum_greater
 from scatacworks._membership import column_groups
-from scatacworks.tl._vocabulary._matrix import loadings_of, names_of
+from scatacworks.tl._vocabulary._matrix import loadings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +82,8 @@ def label_components(
     max_categories = whole(max_categories, "max_categories")
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "best")
-    loadings, names = loadings_of(index, "obsm"), names_of(index)
+    loadings = loadings_of(index, "obsm")
+    names = component_names(index, loadings.shape[1])
     frames = [_tests(index.obs[key], loadings, names, max_categories) for key in keys]
     index.uns[key_added] = pd.concat(frames, ignore_index=True)
     return index if copy else None

@@ -67,24 +67,12 @@ def patterns_of(
     return pack(parts, index.shape, collapse=collapse, folder=folder)
 
 
-def component_names(k: int) -> list[str]:
-    """Names of components until they are given better ones."""
-    return [str(at + 1) for at in range(k)]
-
-
-def names_of(reference: AnnData) -> list[str]:
-    """Names of the components of a vocabulary, in order."""
-    stored = reference.uns.get(_keys.VOCABULARY, {})
-    if "names" in stored:
-        return [str(name) for name in stored["names"]]
-    return component_names(loadings_of(reference, "obsm").shape[1])
-
-
 def loadings_of(reference: AnnData, axis: str) -> np.ndarray:
     """Loadings of samples (`"obsm"`) or elements (`"varm"`), float64."""
     slots: Any = getattr(reference, axis)
     if _keys.X_VOCABULARY not in slots:
-        msg = f"There is no .{axis}[{_keys.X_VOCABULARY!r}] (found: {sorted(slots)}); run tl.vocabulary first."
+        step = "tl.vocabulary or tl.project_vocabulary" if axis == "obsm" else "tl.vocabulary"
+        msg = f"There is no .{axis}[{_keys.X_VOCABULARY!r}] (found: {sorted(slots)}); run {step} first."
         raise KeyError(msg)
     return np.asarray(slots[_keys.X_VOCABULARY], float)
 

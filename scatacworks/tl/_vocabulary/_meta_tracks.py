@@ -8,7 +8,6 @@ import numpy as np
 
 from scatacworks._core.runs import sum_runs
 from scatacworks._logging import logger
-from scatacworks.tl._vocabulary._matrix import names_of
 from scatacworks.tl._vocabulary._top_samples import top_samples
 from scatacworks.tracks import Tracks
 
@@ -67,7 +66,7 @@ def meta_tracks(index: AnnData, tracks: Tracks, *, n: int = 15) -> Tracks:
         logger.warning("%d of %d top samples have no track and are left out.", int((~listed).sum()), len(table))
     members = {
         name: table.loc[listed & (table["component"] == name), "sample"].astype(str).tolist()
-        for name in names_of(index)
+        for name in table["component"].cat.categories
     }
     members = {name: samples for name, samples in members.items() if samples}
     fills = np.broadcast_to(np.asarray(tracks.fill, float), (len(tracks.groups),))

@@ -11,12 +11,13 @@ import scipy.sparse as sp
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import component_names
 from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
-from scatacworks.tl._vocabulary._matrix import dominant, loadings_of, names_of, row_blocks
+from scatacworks.tl._vocabulary._matrix import dominant, loadings_of, row_blocks
 from scatacworks.tl._vocabulary._shared import shared_elements, spellings
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def project_vocabulary(
         Loadings, rows sum to one (or are zero) with `normalize`.
     `obs` : `component` (categorical, missing for rows without signal), `component_proportion`, `n_components`,
         `vocabulary_scale` (float64: sum of the loadings before normalisation)
+    `uns["vocabulary"]["names"]`
+        Names of the components, unless `adata` has a vocabulary of its own or `key_added` is another.
 
     Raises
     ------
@@ -127,8 +130,11 @@ def project_vocabulary(
             parts += _solve(block.astype(np.float64, copy=False), loads, method, resolve(n_jobs), bar)
     loadings = np.concatenate(parts)
     scale = loadings.sum(axis=1)
-    for name, values in dominant(loadings, names_of(reference)).items():
+    names = component_names(reference, loadings.shape[1])
+    for name, values in dominant(loadings, names).items():
         adata.obs[name] = values.array
+    if key_added == _keys.X_VOCABULARY and _keys.PARAMS not in adata.uns.get(_keys.VOCABULARY, {}):
+        adata.uns[_keys.VOCABULARY] = {"names": np.array(names)}
     adata.obs["vocabulary_scale"] = scale
     if normalize:
         loadings = np.divide(loadings, scale[:, None], out=np.zeros_like(loadings), where=scale[:, None] > 0)

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _step
+from scatacworks._anndata import component_names
 from scatacworks._arguments import whole
-from scatacworks.tl._vocabulary._matrix import loadings_of, names_of
+from scatacworks.tl._vocabulary._matrix import loadings_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,7 +68,7 @@ def top_samples(
     loadings = loadings_of(index, "obsm")
     if winner_only:
         loadings = np.where(np.arange(loadings.shape[1]) == loadings.argmax(axis=1)[:, None], loadings, 0)
-    names = names_of(index)
+    names = component_names(index, loadings.shape[1])
     frames = []
     for at in range(len(names)):
         best = np.argsort(-loadings[:, at], kind="stable")[:n]

@@ -15,7 +15,7 @@ from scatacworks._files import require_writable
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._device import choose, memory_explained
-from scatacworks.tl._vocabulary._matrix import component_names, dominant, patterns_of
+from scatacworks.tl._vocabulary._matrix import dominant, patterns_of
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -231,7 +231,7 @@ def explained(patterns: Patterns, squared_error: float) -> float:
 
 def _store(index: AnnData, patterns: Patterns, factors: Factors, params: dict[str, Any]) -> None:
     """Write all slots."""
-    names = component_names(params["n_components"])
+    names = [str(at + 1) for at in range(params["n_components"])]
     columns = factors.columns[patterns.inverse]
     for axis, loadings in (("obs", factors.rows), ("var", columns)):
         frame = getattr(index, axis)

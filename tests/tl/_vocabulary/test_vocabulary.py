@@ -394,6 +394,24 @@ def test_missing_elements_are_left_out(index, caplog):
     assert "lacks 300 of 600" in caplog.text
 
 
+def test_projected_samples_keep_the_names_of_components_also_in_a_selection():
+    reference = anndata.AnnData(np.kron(np.eye(2, dtype=int), np.ones((3, 4), int)))
+    sca.tl.vocabulary(reference, n_components=2, progress=False)
+    reference.uns["vocabulary"]["names"] = np.array(["Blood", "Brain"])
+    samples = reference[:, :].copy()
+    del samples.uns, samples.obs, samples.var
+    sca.tl.project_vocabulary(samples, reference, progress=False)
+    one_kind = samples[samples.obs["component"] == "Brain"].copy()
+    sca.tl.top_samples(one_kind)
+    assert one_kind.uns["top_samples"]["component"].tolist() == ["Brain"] * 3
+    sca.tl.label_components(one_kind.copy(), keys="component")
+    figure = sca.pl.component_bars(one_kind, show=False)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["Brain"]
+    reference.uns["vocabulary"]["names"] = np.array(["B", "N"])
+    sca.tl.project_vocabulary(samples, reference, progress=False)
+    assert set(sca.tl.top_samples(samples, copy=True).uns["top_samples"]["component"]) == {"B", "N"}
+
+
 def test_regions_are_projected_through_the_samples(index):
     reference = index.copy()
     reference.var["chrom"] = "chr1"
