@@ -1,14 +1,17 @@
-"""Arguments that are numbers, and those that are yes or no."""
+"""Arguments that are numbers, one of a few words, or yes or no."""
 
 from __future__ import annotations
 
 import operator
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["flag", "real", "share", "whole"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["flag", "one_of", "real", "share", "whole"]
 
 
 def flag(value: Any, name: str) -> bool:
@@ -23,6 +26,21 @@ def flag(value: Any, name: str) -> bool:
         msg = f"{name} is {value!r} ({type(value).__name__}); expected True or False."
         raise TypeError(msg)
     return bool(value)
+
+
+def one_of(value: Any, name: str, known: Iterable[str | None]) -> Any:
+    """Return an argument that must be one of some words, or `None` where that is among them.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    *others, last = known = list(known)
+    if not isinstance(value, str | None) or value not in known:
+        msg = f"{name}={value!r} is unknown; expected {', '.join(map(repr, others))} or {last!r}."
+        raise ValueError(msg)
+    return value
 
 
 def real(value: Any, name: str) -> float:

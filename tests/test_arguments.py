@@ -9,7 +9,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks import _threads
-from scatacworks._arguments import flag, real, share, whole
+from scatacworks._arguments import flag, one_of, real, share, whole
 
 NOT_WHOLE = [4.5, np.nan, np.inf, "4", True, np.True_, np.float32(4.5), None, [4], np.array([4, 5])]
 
@@ -41,6 +41,14 @@ def test_numbers_out_of_range_are_refused(value, bounds, expected):
     with pytest.raises(ValueError, match="whole number") as caught:
         whole(value, "n", **bounds)
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("value", ["d", None, 1, ["a"], np.array(["a", "b"])], ids=repr)
+def test_what_is_no_choice_is_refused(value):
+    with pytest.raises(ValueError, match=r"^kind=.* is unknown; expected 'a', 'b' or 'c'\.$"):
+        one_of(value, "kind", ("a", "b", "c"))
+    assert one_of("b", "kind", {"a": 1, "b": 2}) == "b"
+    assert one_of(None, "kind", ("a", None)) is None
 
 
 def make_index():
@@ -265,5 +273,5 @@ OUT_OF_RANGE = {
 def test_values_that_mean_nothing_are_refused(name):
     index = make_index()
     index.var["sequence"] = "ACGTACGT"
-    with pytest.raises(ValueError, match=f"^{name} is .*; expected "):
+    with pytest.raises(ValueError, match=rf"^{name}( is|=.* is unknown).*; expected "):
         OUT_OF_RANGE[name](index)

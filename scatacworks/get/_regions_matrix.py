@@ -8,6 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import one_of
 from scatacworks._core.counting import add_to_regions
 from scatacworks._regions import as_regions
 from scatacworks.get._track import tracks
@@ -73,9 +74,7 @@ def regions_matrix(
     import anndata as ad
     import pandas as pd
 
-    if statistic not in {"sum", "mean", "max"}:
-        msg = f"statistic={statistic!r} is unknown; expected 'sum', 'mean' or 'max'."
-        raise ValueError(msg)
+    one_of(statistic, "statistic", ("sum", "mean", "max"))
     source = atac(adata, mod=mod)
     kept = tracks(source, key=key, layer=layer)
     table = as_regions(regions, kept.genome, uns=source.uns)

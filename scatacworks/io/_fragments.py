@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._arguments import flag, whole
+from scatacworks._arguments import flag, one_of, whole
 from scatacworks._core.paired import to_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
@@ -123,9 +123,7 @@ def read_fragments(
     >>> adata.obs["n_fragments"].to_dict()
     {'AAAC-1': 2, 'TTTG-1': 1}
     """
-    if malformed not in get_args(Malformed):
-        msg = f"malformed={malformed!r} is unknown; expected 'error' or 'skip'."
-        raise ValueError(msg)
+    one_of(malformed, "malformed", get_args(Malformed))
     min_fragments = None if min_fragments is None else whole(min_fragments, "min_fragments", least=0)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     if genome.has_own_genes:

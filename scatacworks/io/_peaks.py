@@ -12,6 +12,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import one_of
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_names
@@ -173,10 +174,7 @@ def target(path: Path, format: str | None = None, *, compress: bool | None = Non
         raise ValueError(msg)
     default = "bed" if is_file and kind == [".bed"] else "narrowPeak"
     format = default if format is None else format
-    if format not in _SUFFIX:
-        msg = f"format={format!r} is unknown; expected 'bed' or 'narrowPeak'."
-        raise ValueError(msg)
-    return format, zipped if compress is None else compress, is_file
+    return one_of(format, "format", _SUFFIX), zipped if compress is None else compress, is_file
 
 
 def narrow_peaks(table: pd.DataFrame, *, top: float) -> pd.DataFrame:

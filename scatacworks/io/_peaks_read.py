@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from scatacworks._arguments import one_of
 from scatacworks._files import is_peak_file, open_text, require_file, visible
 from scatacworks._text import listed
 from scatacworks.genome import Genome
@@ -138,10 +139,8 @@ def _read(path: Path, format: str | None) -> pd.DataFrame:
     kind = _kind(path)
     by_suffix = {".narrowpeak": "narrowPeak", ".broadpeak": "broadPeak"}.get(kind)
     format = format or by_suffix or ("narrowPeak" if width == 10 else "bed")
-    names = {"bed": _BED, "narrowPeak": [*_PEAK, "summit"], "broadPeak": _PEAK}.get(format)
-    if names is None:
-        msg = f"format={format!r} is unknown; expected 'bed', 'narrowPeak' or 'broadPeak'."
-        raise ValueError(msg)
+    known = {"bed": _BED, "narrowPeak": [*_PEAK, "summit"], "broadPeak": _PEAK}
+    names = known[one_of(format, "format", known)]
     if format == "bed" and header is not None:
         names = _named_columns(path, header, lines)
     table = _text_of(path, lines, names, needed=3 if format == "bed" else len(names))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from scatacworks._arguments import one_of
 from scatacworks._core.scoring import PairMoments, undefined
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ def mse(truth: ArrayLike, prediction: ArrayLike, *, scale: Literal["none", "best
     >>> metrics.mse([2.0, 4.0], [1.0, 2.0]), metrics.mse([2.0, 4.0], [1.0, 2.0], scale="best")
     (2.5, 0.0)
     """
-    if scale not in ("none", "best"):
-        msg = f"scale is {scale!r}; expected 'none' or 'best'."
-        raise ValueError(msg)
+    one_of(scale, "scale", ("none", "best"))
     moments = _moments(truth, prediction)
     return moments.mse_scaled() if scale == "best" else moments.mse()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scatacworks._arguments import one_of
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._core.spans import painted
 from scatacworks._groups import chosen_groups
@@ -145,9 +146,7 @@ def warn_undefined(table: pd.DataFrame, *, stacklevel: int) -> None:
 
 def _check(prediction: Tracks, truth: Tracks, by: str) -> None:
     """Refuse tracks that cannot be compared."""
-    if by not in ("group", "block"):
-        msg = f"by is {by!r}; expected 'group' or 'block'."
-        raise ValueError(msg)
+    one_of(by, "by", ("group", "block"))
     if prediction.genome.sizes != truth.genome.sizes:
         msg = f"prediction is on {prediction.genome!r} and truth on {truth.genome!r}; both must have the same genome."
         raise ValueError(msg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scatacworks._arguments import flag, real, share, whole
+from scatacworks._arguments import flag, one_of, real, share, whole
 from scatacworks.models.data import DrawRules
 from scatacworks.models.losses import LOSSES
 
@@ -98,9 +98,7 @@ class TrainConfig:
         share(self.average, "average")
         flag(self.tiled, "tiled")
         for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                msg = f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, known))}."
-                raise ValueError(msg)
+            one_of(getattr(self, name), name, known)
         if not callable(self.loss) and self.loss not in LOSSES:
             msg = f"loss is {self.loss!r}; expected {' or '.join(map(repr, LOSSES))}, or a function."
             raise ValueError(msg)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scatacworks._arguments import flag, real, share, whole
+from scatacworks._arguments import flag, one_of, real, share, whole
 from scatacworks._core.pileup import box_coverage
 from scatacworks._core.spans import between, painted
 from scatacworks._core.territory import REFERENCE_BP
@@ -172,9 +172,7 @@ class DrawRules:
         if np.shape(self.depth_range) != (2,) or not 0 < self.depth_range[0] <= self.depth_range[1]:
             msg = f"depth_range is {self.depth_range!r}; expected the smallest and the largest depth, as (1e5, 1e7)."
             raise ValueError(msg)
-        if self.unit not in ("sites", "fragments", "cells"):
-            msg = f"unit is {self.unit!r}; expected 'sites', 'fragments' or 'cells'."
-            raise ValueError(msg)
+        one_of(self.unit, "unit", ("sites", "fragments", "cells"))
         if any(n < 1 for n in self.n_cells) or (self.n_cells and self.unit != "cells"):
             msg = f"n_cells is {self.n_cells} with unit={self.unit!r}; expected numbers from 1 on, and unit='cells'."
             raise ValueError(msg)

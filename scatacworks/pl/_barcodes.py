@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scatacworks._anndata import component_names
-from scatacworks._arguments import whole
+from scatacworks._arguments import one_of, whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._components import legend, stacked, winner_order
 from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.ndarray, list[str]]:
     """Loadings of one axis, and the names of the components."""
-    if axis not in ("obs", "var"):
-        msg = f"axis={axis!r} is unknown; expected 'obs' for samples or 'var' for elements."
-        raise ValueError(msg)
-    loadings = loadings_of(index, f"{axis}m")
+    loadings = loadings_of(index, f"{one_of(axis, 'axis', ('obs', 'var'))}m")
     return loadings, component_names(index, loadings.shape[1])
 
 

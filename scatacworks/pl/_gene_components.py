@@ -8,7 +8,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
-from scatacworks._arguments import whole
+from scatacworks._arguments import one_of, whole
 from scatacworks._palette import component_colors
 from scatacworks.pl._annotation import name_points
 from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish, legend_beside
@@ -82,7 +82,7 @@ def gene_components(
     >>> sca.tl.gene_components(index, genes=genes)
     >>> figure = sca.pl.gene_components(index, return_fig=True)
     """
-    n_top = whole(n_top, "n_top")
+    n_top, kind = whole(n_top, "n_top"), one_of(kind, "kind", ("top", "map"))
     function = key if key == _keys.GENE_SET_COMPONENTS else "gene_components"
     stored = slot_of(index, key, f"sca.tl.{function}(index, ...)")
     table = stored["genes" if "genes" in stored else "gene_sets"].reset_index(drop=True)
@@ -96,16 +96,13 @@ def gene_components(
     best = ranked.head(n_top if kind == "top" else 1)
     if kind == "top":
         figure = _draw_top(best, components, colors, ax, figsize)
-    elif kind == "map":
+    else:
         unknown = [] if names is None else [name for name in names if name not in set(table["name"])]
         if unknown:
             msg = f"There is no {unknown[0]!r} among the {len(table):,} names of .uns[{key!r}]."
             raise KeyError(msg)
         chosen = best if names is None else table[table["name"].isin(names)]
         figure = _draw_map(stored, labelled, chosen, colors, ax=ax, figsize=figsize)
-    else:
-        msg = f"kind is {kind!r}; expected 'top' or 'map'."
-        raise ValueError(msg)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
 
 

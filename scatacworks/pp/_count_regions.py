@@ -9,6 +9,7 @@ from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
+from scatacworks._arguments import one_of
 from scatacworks._core.counting import FRAGMENT, INSERTION, PAIRED_INSERTION, cells_in_regions
 from scatacworks._core.pileup import CONVENTIONS
 from scatacworks._regions import as_regions
@@ -86,10 +87,8 @@ def count_regions(
     """
     import anndata as ad
 
-    for name, value, known in (("counting", counting, _MODES), ("convention", convention, CONVENTIONS)):
-        if value not in known:
-            msg = f"{name}={value!r} is unknown; expected one of {', '.join(map(repr, known))}."
-            raise ValueError(msg)
+    one_of(counting, "counting", _MODES)
+    one_of(convention, "convention", CONVENTIONS)
     cells = atac(adata, mod=mod)
     source = open_fragments(cells)
     table = as_regions(regions, source.genome, uns=cells.uns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import flag, whole
+from scatacworks._arguments import flag, one_of, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.knn import (
     effective_groups,
@@ -177,9 +177,7 @@ def overlap_report(matrix: sparse.csr_matrix) -> dict[str, float]:
 
 
 def _embedding(adata: AnnData, use_rep: str, metric: str, data: AnnData | MuData) -> np.ndarray:
-    if metric not in {"euclidean", "cosine"}:
-        msg = f"metric={metric!r} is unknown; expected 'euclidean' or 'cosine'."
-        raise ValueError(msg)
+    one_of(metric, "metric", ("euclidean", "cosine"))
     points = embedding_of(adata, use_rep, data)
     if metric == "cosine":
         points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.finfo(np.float32).tiny)
@@ -276,9 +274,7 @@ def _neighbors(
     points: np.ndarray, centers: np.ndarray, k: int, method: str, *, seed: int, n_jobs: int | None
 ) -> np.ndarray:
     """Return the `k` nearest points of the centres, themselves included."""
-    if method not in {"auto", "exact", "approximate"}:
-        msg = f"method={method!r} is unknown; expected 'auto', 'exact' or 'approximate'."
-        raise ValueError(msg)
+    one_of(method, "method", ("auto", "exact", "approximate"))
     if method == "exact" or (method == "auto" and len(centers) * len(points) <= EXACT_UP_TO):
         return nearest_points(points, centers, k)
     return with_themselves(approximate_neighbors(points, k, seed=seed, n_jobs=n_jobs)[centers], centers)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import whole
+from scatacworks._arguments import one_of, whole
 from scatacworks._core.pileup import CONVENTIONS, group_cut_sites
 from scatacworks._counting import CellCounter
 from scatacworks._files import require_replaceable, without_empty_folders
@@ -123,9 +123,7 @@ def pseudobulk(
     >>> bool(sca.get.track(adata, "naive B", "MS4A1").max() > 0)
     True
     """
-    if convention not in CONVENTIONS:
-        msg = f"convention={convention!r} is unknown; expected one of {', '.join(map(repr, CONVENTIONS))}."
-        raise ValueError(msg)
+    one_of(convention, "convention", CONVENTIONS)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, "n_fragments")
     path = _step.free_store(target, path, key_added)

@@ -360,7 +360,7 @@ def test_an_object_without_cells_is_told(toy):
     [
         ({"groupby": "typo"}, KeyError, "neither a column of .obs \\(type, n\\)"),
         ({"groupby": "type", "groups": ["q"]}, KeyError, "has no group 'q'; it has 'x/y ü', 'z'"),
-        ({"groupby": "type", "convention": "tn5"}, ValueError, "expected one of '10x', 'atacworks'"),
+        ({"groupby": "type", "convention": "tn5"}, ValueError, "expected '10x' or 'atacworks'"),
     ],
 )
 def test_wrong_arguments_are_named(toy, arguments, error, message):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import genome_of, require_genes
-from scatacworks._arguments import share, whole
+from scatacworks._arguments import one_of, share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
 from scatacworks.io._genes import read_genes
@@ -126,9 +126,7 @@ def gene_components(
     upstream, downstream = whole(upstream, "upstream", least=0), whole(downstream, "downstream", least=0)
     tss = None if tss is None else whole(tss, "tss", least=0)
     share(fdr, "fdr")
-    if at not in ("summit", "overlap"):
-        msg = f"at is {at!r}; expected 'summit' or 'overlap'."
-        raise ValueError(msg)
+    one_of(at, "at", ("summit", "overlap"))
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "downstream")
     require_genes(index, genes, "The regions are")

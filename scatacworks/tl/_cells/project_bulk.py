@@ -8,7 +8,7 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
-from scatacworks._arguments import whole
+from scatacworks._arguments import one_of, whole
 from scatacworks.tl._cells._reference import common_peaks
 
 if TYPE_CHECKING:
@@ -127,16 +127,14 @@ def project_bulk(
 
 def _normalized(values: np.ndarray, how: str | None) -> np.ndarray:
     """Make samples (rows) comparable."""
+    one_of(how, "normalize", ("quantile", "log", None))
     if how is None:
         return values
     if how == "log":
         return np.log2(values / np.maximum(values.sum(1, keepdims=True), 1e-300) * 1e6 + 1)
-    if how == "quantile":
-        logs = np.log2(values + 1)
-        mean = np.sort(logs, axis=1).mean(0)
-        return np.stack([_replaced(row, mean) for row in logs])
-    msg = f"normalize is {how!r}; expected 'quantile', 'log' or None."
-    raise ValueError(msg)
+    logs = np.log2(values + 1)
+    mean = np.sort(logs, axis=1).mean(0)
+    return np.stack([_replaced(row, mean) for row in logs])
 
 
 def _replaced(values: np.ndarray, by: np.ndarray) -> np.ndarray:

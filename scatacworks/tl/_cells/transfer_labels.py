@@ -9,6 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac
+from scatacworks._arguments import one_of, share
 from scatacworks.tl._cells._reference import common_peaks
 
 if TYPE_CHECKING:
@@ -104,13 +105,10 @@ def transfer_labels(
     """
     data = _step.own(adata, copy=copy)
     adata = atac(data, mod)
-    if method == "correlation":
+    if one_of(method, "method", ("correlation", "likelihood")) == "correlation":
         names, values = _correlations(adata, reference, use_rep)
-    elif method == "likelihood":
-        names, values = _likelihoods(adata, reference, layer, background)
     else:
-        msg = f"method is {method!r}; expected 'correlation' or 'likelihood'."
-        raise ValueError(msg)
+        names, values = _likelihoods(adata, reference, layer, background)
     per_label = pd.DataFrame(values.T, index=names).groupby(level=0, sort=False).max().T
     labels, values = per_label.columns.to_numpy(dtype=object), per_label.to_numpy()
     known = ~np.isnan(values).any(1)
@@ -153,9 +151,7 @@ def _likelihoods(
     adata: AnnData, reference: AnnData | pd.DataFrame | str | None, layer: str | None, background: float
 ) -> tuple[list[str], np.ndarray]:
     """Return the references' labels, and log likelihood ratios of cells × references, NaN for cells without a peak."""
-    if not 0 < background < 1:
-        msg = f"background is {background}; expected a share between 0 and 1, such as 0.2."
-        raise ValueError(msg)
+    background = share(background, "background", inside=True)
     if reference is None or isinstance(reference, str):
         msg = "method='likelihood' needs reference=: an AnnData of samples × peaks, or a DataFrame of peaks × samples."
         raise TypeError(msg)

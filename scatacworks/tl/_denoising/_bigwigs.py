@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scatacworks._arguments import one_of
 from scatacworks._core.boxes import sites_of_boxes
 from scatacworks._text import listed
 from scatacworks.io._bigwig_read import read_complete
@@ -60,9 +61,7 @@ def read_sites(
     ValueError
         If values are NaN or no counts, coverage is not that of extended cut sites, or the genome is another.
     """
-    if kind not in ("coverage", "cut_sites"):
-        msg = f"bigwig={kind!r} is unknown; expected 'coverage' or 'cut_sites'."
-        raise ValueError(msg)
+    one_of(kind, "bigwig", ("coverage", "cut_sites"))
     named = files if isinstance(files, Mapping) or Path(files).is_dir() else {_ONLY: files}
     tracks, absent = read_complete(named, genome=genome, n_jobs=n_jobs, progress=progress)
     solve = _Solver(tracks, extend) if kind == "coverage" else _Counts(tracks)

@@ -9,6 +9,7 @@ import numpy as np
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
+from scatacworks._arguments import one_of
 from scatacworks._core.pileup import CONVENTIONS
 from scatacworks._membership import groupby_of, has_groups, resolve_groups
 from scatacworks.io._source import open_fragments
@@ -25,9 +26,7 @@ UNITS = ("sites", "fragments", "cells")
 
 def choose_unit(data: Any, key: str, draw: str | None, n_cells: Sequence[int]) -> str:
     """What is kept or dropped as a whole: as asked for, else fragments where they are at hand."""
-    if draw is not None and draw not in UNITS:
-        msg = f"draw={draw!r} is unknown; expected one of {', '.join(map(repr, UNITS))}."
-        raise ValueError(msg)
+    one_of(draw, "draw", (*UNITS, None))
     if n_cells and draw not in (None, "cells"):
         msg = f'n_cells={list(n_cells)} are drawn as cells; leave out draw={draw!r}, or give draw="cells".'
         raise ValueError(msg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._arguments import real
+from scatacworks._arguments import one_of, real
 from scatacworks._depth import depths as measured_depths
 from scatacworks._depth import given_depths
 from scatacworks._groups import group_name
@@ -163,7 +163,4 @@ def resolve_scale(model: Model, target_depth: float | str | None, depths: np.nda
 
 
 def is_half(precision: str) -> bool:
-    if precision not in ("float32", "bfloat16"):
-        msg = f'precision={precision!r} is unknown; expected "float32" or "bfloat16".'
-        raise ValueError(msg)
-    return precision == "bfloat16"
+    return one_of(precision, "precision", ("float32", "bfloat16")) == "bfloat16"

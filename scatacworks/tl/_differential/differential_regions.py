@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import real, share, whole
+from scatacworks._arguments import one_of, real, share, whole
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._groups import group_name
@@ -174,7 +174,8 @@ def differential_regions(
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
     group, reference = group_name(group), None if reference is None else group_name(reference)
-    _check(method, fdr)
+    one_of(method, "method", ("default", "paper"))
+    share(fdr, "fdr", inside=True)
     _check_joining(z_threshold)
     max_gap = whole(max_gap, "max_gap", least=0)
     replicates = replicates if isinstance(replicates, str) else whole(replicates, "replicates", least=2)
@@ -211,13 +212,6 @@ def differential_regions(
     note |= {"background": background} if reference is None else {"reference": reference}
     target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: note}
     return result if copy else None
-
-
-def _check(method: str, fdr: float) -> None:
-    if method not in ("default", "paper"):
-        msg = f'method={method!r} is unknown; expected "default" or "paper".'
-        raise ValueError(msg)
-    share(fdr, "fdr", inside=True)
 
 
 def _check_joining(z_threshold: float) -> None:

@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
-from scatacworks._arguments import share, whole
+from scatacworks._arguments import one_of, share, whole
 from scatacworks._core.delineate import Peaks, Rules
 from scatacworks._core.identifiers import number
 from scatacworks._core.index import MODES, ChromosomeIndex, index_chromosomes
@@ -166,14 +166,9 @@ def _quantiles(bounds: Sequence[float]) -> np.ndarray:
 
 def _check_choices(overlap: str, method: str, compat: str | None) -> None:
     """Refuse values that are no choice."""
-    for name, value, allowed in (
-        ("overlap", overlap, MODES),
-        ("method", method, METHODS),
-        ("compat", compat, ("meuleman2020", None)),
-    ):
-        if value not in allowed:
-            msg = f"{name} is {value!r}; expected one of {allowed}."
-            raise ValueError(msg)
+    one_of(overlap, "overlap", MODES)
+    one_of(method, "method", METHODS)
+    one_of(compat, "compat", ("meuleman2020", None))
 
 
 def build_index(

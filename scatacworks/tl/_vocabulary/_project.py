@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import component_names
+from scatacworks._arguments import one_of
 from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
@@ -111,9 +112,7 @@ def project_vocabulary(
     >>> bool(cells.obs["component"].iloc[0] == reference.obs["component"].iloc[0])
     True
     """
-    if method not in METHODS:
-        msg = f"method is {method!r}; expected one of {METHODS}."
-        raise ValueError(msg)
+    one_of(method, "method", METHODS)
     if not hasattr(adata, "var_names"):
         msg = f"adata is no AnnData but a {type(adata).__name__}; peaks become one by tl.presence(reference, peaks)."
         raise TypeError(msg)

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import real, share, whole
+from scatacworks._arguments import one_of, real, share, whole
 from scatacworks._core.nmf import Factors, factorize
 from scatacworks._core.nndsvd import nndsvd
 from scatacworks._files import require_writable
@@ -167,9 +167,7 @@ def _check_fit(alpha_W: float, alpha_H: float, l1_ratio: float, tol: float, dtyp
             msg = f"{name} is {value}; expected a number of 0 or more."
             raise ValueError(msg)
     share(l1_ratio, "l1_ratio")
-    if dtype not in DTYPES:
-        msg = f"dtype is {dtype!r}; expected one of {DTYPES}."
-        raise ValueError(msg)
+    one_of(dtype, "dtype", DTYPES)
 
 
 def _check_start(index: AnnData, k: int, init: Any) -> None:

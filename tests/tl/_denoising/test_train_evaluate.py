@@ -80,11 +80,11 @@ def test_what_is_said_of_the_bundled_weights_is_not_said_of_what_was_made_of_the
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"optimizer": "sgd"}, "optimizer is 'sgd'; expected 'adamw' or 'adam'"),
-        ({"schedule": "step"}, "schedule is 'step'"),
-        ({"loss": "mse"}, "loss is 'mse'; expected 'poisson' or 'paper'"),
-        ({"select": "first"}, "select is 'first'"),
-        ({"monitor": "pearson"}, "monitor is 'pearson'"),
+        ({"optimizer": "sgd"}, "optimizer='sgd' is unknown; expected 'adamw' or 'adam'"),
+        ({"schedule": "step"}, "schedule='step' is unknown"),
+        ({"loss": "mse"}, "loss='mse' is unknown; expected 'poisson' or 'paper'"),
+        ({"select": "first"}, "select='first' is unknown"),
+        ({"monitor": "pearson"}, "monitor='pearson' is unknown"),
         ({"depth_range": 1e6}, "depth_range is 1000000.0; expected the smallest and the largest"),
         ({"depth_range": (1e6, 1e5)}, "depth_range is"),
         ({"core_bp": 0}, "core_bp is 0"),

@@ -330,7 +330,7 @@ def test_another_genome_is_noticed(peaks):
 
 @pytest.mark.parametrize("option", [{"overlap": "none"}, {"method": "best"}, {"compat": "2021"}])
 def test_unknown_choices_are_refused(peaks, option):
-    with pytest.raises(ValueError, match="expected one of"):
+    with pytest.raises(ValueError, match="is unknown; expected '"):
         sca.tl.dhs_index(peaks, **option)
 
 
