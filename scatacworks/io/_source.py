@@ -154,8 +154,8 @@ class FileSource(FragmentSource):
     def _not_grouped(self, chrom: int) -> str:
         name = self.genome.chroms[chrom]
         return (
-            f"{self.path} looked sorted but {name} appears again after later chromosomes. Read it with grouped=False, "
-            "or sort it (sort -k1,1 -k2,2n)."
+            f"{self.path} looked sorted but {name} appears again after later chromosomes. Sort it (sort -k1,1 -k2,2n), "
+            "or make the object with sca.io.read_fragments, which looks at all of it."
         )
 
 
@@ -257,9 +257,6 @@ def open_fragments(
     genome: Genome | str | Path | Mapping[str, int] | None = None,
     cells: Sequence[str] | None = None,
     mod: str = "atac",
-    bulk: bool = False,
-    malformed: Malformed = "error",
-    grouped: bool | None = None,
 ) -> FragmentSource:
     """Find the fragments of `data`.
 
@@ -275,12 +272,6 @@ def open_fragments(
         AnnData's cells; of a file all barcodes.
     mod
         Modality of a MuData.
-    bulk
-        The file (each file) is one sample without barcodes, read as one cell.
-    malformed
-        `"error"` stops at the first malformed line, `"skip"` counts and reports them.
-    grouped
-        Whether all fragments of a chromosome lie together in the file; by default it is looked at.
 
     Raises
     ------
@@ -297,17 +288,13 @@ def open_fragments(
     >>> for block in source.chromosomes():  # doctest: +SKIP
     ...     print(source.genome.chroms[block.chrom], len(block))
     """
-    if malformed not in ("error", "skip"):
-        msg = f"malformed is {malformed!r}; expected 'error' or 'skip'."
-        raise ValueError(msg)
-    options = {"bulk": bulk, "malformed": malformed, "grouped": grouped}
     if _anndata.is_mudata(data) or _anndata.is_anndata(data):
-        return _from_anndata(_anndata.atac(data, mod), genome, cells, options)
+        return _from_anndata(_anndata.atac(data, mod), genome, cells)
     if genome is None:
         msg = "genome is missing; give the assembly of the file, such as genome='hg38'."
         raise ValueError(msg)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
-    return _from_paths(data, genome, cells, options)
+    return _from_paths(data, genome, cells, {"bulk": False})
 
 
 def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options: dict[str, Any]) -> FragmentSource:
@@ -334,7 +321,7 @@ def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options:
     return SamplesSource(keep or sources, positions, list(map(str, cells)))
 
 
-def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, options: dict[str, Any]) -> FragmentSource:
+def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> FragmentSource:
     own = genome_of(adata)
     genome = own if genome is None else genome if isinstance(genome, Genome) else Genome(genome)
     names = [str(name) for name in adata.obs_names]
@@ -369,9 +356,9 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None, opti
         raise KeyError(msg)
     stored = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.FRAGMENTS, {})
     options = {
-        "bulk": options["bulk"] or bool(stored.get("bulk", False)),
-        "malformed": str(stored.get("malformed", "error")) if options["malformed"] == "error" else options["malformed"],
-        "grouped": stored.get("grouped") if options["grouped"] is None else options["grouped"],
+        "bulk": bool(stored.get("bulk", False)),
+        "malformed": str(stored.get("malformed", "error")),
+        "grouped": stored.get("grouped"),
     }
     _warn_if_replaced(files[_keys.FRAGMENTS], stored.get("n_bytes"))
     try:

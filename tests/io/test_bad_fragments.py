@@ -325,21 +325,19 @@ def test_object_without_fragments_or_genome(tmp_path):
         open_fragments(tmp_path / "f.tsv")
     with pytest.raises(TypeError, match="Expected a path, a dict"):
         open_fragments(3, genome=GENOME)
-    with pytest.raises(ValueError, match="malformed is 'ignore'"):
-        open_fragments(tmp_path / "f.tsv", genome=GENOME, malformed="ignore")
 
 
 def test_a_file_that_only_looks_sorted(tmp_path, monkeypatch):
-    """One stray line between the places looked at: refused while streaming, read when told so."""
+    """One stray line between the places looked at: refused while streaming, read once all of it has been looked at."""
     monkeypatch.setattr(_layout, "SMALL", 1)
     text = "".join(f"chr1\t{i}\t{i + 9}\tA\t1\n" for i in [*range(900)] * 600) + "chr2\t1\t2\tA\t1\n" * 600_000
     stray = len(text) - 60_000 * 13
     text = text[:stray] + "chr1\t5\t9\tA\t1\n" + text[stray:]
     path = tmp_path / "f.tsv"
     path.write_text(text)
-    with pytest.raises(ValueError, match="looked sorted but chr1 appears again.*grouped=False"):
+    with pytest.raises(ValueError, match="looked sorted but chr1 appears again.*sca.io.read_fragments"):
         list(open_fragments(path, genome=GENOME, cells=["A"]).chromosomes())
-    blocks = list(open_fragments(path, genome=GENOME, cells=["A"], grouped=False).chromosomes())
+    blocks = list(open_fragments(read(path)).chromosomes())
     assert [len(block) for block in blocks] == [540_001, 600_000]
 
 
