@@ -67,6 +67,17 @@ def join_z(
 
 
 @njit
+def farthest_from_zero(z: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return where in every segment, none of them empty, the value farthest from 0 is first reached; int64."""
+    out = starts.astype(np.int64)
+    for r in range(len(starts)):
+        for i in range(starts[r], ends[r]):
+            if abs(z[i]) > abs(z[out[r]]):
+                out[r] = i
+    return out
+
+
+@njit
 def segment_means(values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the mean of `values[..., start:end]` of every segment; float64, `(n_rows, n_segments)`."""
     out = np.zeros((values.shape[0], len(starts)))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from scatacworks._core.differential import join_z, segment_means, two_sided_p, z_scores
+from scatacworks._core.differential import farthest_from_zero, join_z, segment_means, two_sided_p, z_scores
 
 
 def plain_regions(z, threshold, gap):
@@ -65,6 +65,13 @@ def test_segment_means_are_means():
     values = np.random.default_rng(0).random((3, 50), np.float32)
     means = segment_means(values, np.array([0, 10, 10]), np.array([50, 11, 30]))
     np.testing.assert_allclose(means, np.stack([values.mean(1), values[:, 10], values[:, 10:30].mean(1)], 1), rtol=1e-6)
+
+
+def test_the_base_farthest_from_zero_is_the_first_of_equals():
+    z = np.array([1.0, -2.0, 2.0, np.inf, -np.inf, 0.5])
+    starts, ends = np.array([0, 1, 2, 3, 5]), np.array([3, 3, 6, 5, 6])
+    expected = [low + int(np.abs(z[low:high]).argmax()) for low, high in zip(starts, ends, strict=True)]
+    assert farthest_from_zero(z, starts, ends).tolist() == expected == [1, 1, 3, 3, 5]
 
 
 def test_scores_of_a_whole_chromosome_need_little_more_memory_than_they_take():

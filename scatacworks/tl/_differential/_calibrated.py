@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._core.differential import z_scores
+from scatacworks._core.differential import farthest_from_zero, segment_means, z_scores
 from scatacworks._core.region_test import normalize, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap, independent
 from scatacworks._logging import logger
@@ -102,10 +102,9 @@ def _summaries(background: Background, target: Target, table: pd.DataFrame) -> p
     for stretch in stretches(background, target):
         z = z_scores(stretch.signal, stretch.mean, stretch.sd)
         rows = by_chrom.get(stretch.chrom, np.empty(0, np.int64))
-        first, stop = np.searchsorted(start[rows], [stretch.start, stretch.end])
-        for i in rows[first:stop]:
-            low, high = start[i] - stretch.start, end[i] - stretch.start
-            mean[i] = stretch.signal[low:high].mean()
-            at = int(np.abs(z[low:high]).argmax())
-            top[i], summit[i] = z[low + at], start[i] + at
+        rows = rows[slice(*np.searchsorted(start[rows], [stretch.start, stretch.end]))]
+        low, high = start[rows] - stretch.start, end[rows] - stretch.start
+        mean[rows] = segment_means(stretch.signal[None], low, high)[0]
+        at = farthest_from_zero(z, low, high)
+        top[rows], summit[rows] = z[at], at + stretch.start
     return pd.DataFrame({"summit": summit, "top_z": top, "mean": mean})
