@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 _SPELLINGS = {"+": "+", "1": "+", "+1": "+", "-": "-", "-1": "-"} | dict.fromkeys((".", "*", "?", "", "0"), ".")
+
+
+def start_sites(genes: pd.DataFrame) -> np.ndarray:
+    """Return the first base of every gene in its own direction, the leftmost where that is not known; int64."""
+    start, end = (genes[name].to_numpy(np.int64) for name in ("start", "end"))
+    return np.where(genes["strand"].to_numpy() == "-", end - 1, start)
 
 
 def strands_of(column: pd.Series, what: str) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._files import require_writable
 from scatacworks._palette import GREY
+from scatacworks._strands import start_sites
 from scatacworks.cli import _denoise
 from scatacworks.cli._common import note, say
 from scatacworks.pl._figure import FAINT, INK, LINE
@@ -235,8 +236,7 @@ def _gene_at(adata: AnnData, region: tuple[str, int, int]) -> str:
     chrom, start, end = region
     genes = tracks(adata).genome.genes
     genes = genes[genes["chrom"] == chrom]
-    tss = genes["start"].where(genes["strand"] == "+", genes["end"])
-    return str(genes.loc[(tss - (start + end) / 2).abs().idxmin(), "name"])
+    return str(genes["name"].iloc[np.abs(start_sites(genes) - (start + end) / 2).argmin()])
 
 
 def _window_of(adata: AnnData, gene: str) -> str:

@@ -14,7 +14,7 @@ from scatacworks._anndata import require_genes
 from scatacworks._core import quality
 from scatacworks._core.intervals import merge
 from scatacworks._regions import as_regions
-from scatacworks._strands import strands_of
+from scatacworks._strands import start_sites, strands_of
 from scatacworks.genome import Genome
 from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
@@ -211,9 +211,9 @@ def _transcription_starts(
         found = f"lacks the column(s) {', '.join(missing)}" if hasattr(table, "columns") else f"is {table!r}"
         msg = f"genes {found}; expected a table with chrom, start, end and strand, or a file of genes."
         raise (ValueError if hasattr(table, "columns") else TypeError)(msg)
-    plus = strands_of(table["strand"], "genes") != "-"
-    position = np.where(plus, table["start"], table["end"] - 1)
-    sites = np.unique(np.stack([genome.resolve(table["chrom"].astype(str)), position, np.where(plus, 1, -1)]), axis=1)
+    table = table.assign(strand=strands_of(table["strand"], "genes"))
+    codes, direction = genome.resolve(table["chrom"].astype(str)), np.where(table["strand"] == "-", -1, 1)
+    sites = np.unique(np.stack([codes, start_sites(table), direction]), axis=1)
     return _by_chromosome(sites[0], sites[1], sites[2])
 
 

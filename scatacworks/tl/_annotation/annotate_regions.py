@@ -12,6 +12,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, require_assembly, require_genes
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import covered, largest_overlap, nearest
+from scatacworks._strands import start_sites
 from scatacworks.io._genes import read_genes
 from scatacworks.tl._annotation._elements import Elements, elements_of, on_chromosomes, read_bed
 from scatacworks.tl._annotation._joins import component_columns, motif_column, region_components, trait_column
@@ -190,7 +191,7 @@ def _gene_columns(elements: Elements, genes: Any, promoter: int) -> dict[str, An
     body = parts["part"].to_numpy() == "transcript"
     start, end = parts["start"].to_numpy(np.int64), parts["end"].to_numpy(np.int64)
     minus = parts["strand"].to_numpy() == "-"
-    tss = np.where(minus, end - 1, start)
+    tss = start_sites(parts)
     near = np.maximum(tss - promoter, 0), tss + promoter + 1
     promoters = (codes[body], near[0][body], near[1][body])
     exons = (codes[~body], start[~body], end[~body])

@@ -12,6 +12,7 @@ from scatacworks._anndata import genome_of, require_genes
 from scatacworks._arguments import one_of, share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
+from scatacworks._strands import start_sites
 from scatacworks.io._genes import read_genes
 from scatacworks.tl._annotation._elements import (
     Elements,
@@ -169,11 +170,11 @@ def gene_windows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the landscapes of genes as intervals; around the first base transcribed when `tss` is given."""
     start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
-    minus = table["strand"].to_numpy() == "-"
     if tss is None:
+        minus = table["strand"].to_numpy() == "-"
         left, right = landscapes(codes, start, end, minus, upstream=upstream, downstream=downstream, lengths=lengths)
         return codes, left, right
-    first = np.where(minus, end - 1, start)
+    first = start_sites(table)
     right = first + tss + 1
     return codes, np.maximum(first - tss, 0), right if lengths is None else np.minimum(right, lengths[codes])
 

@@ -8,9 +8,10 @@ import numpy as np
 from scipy import sparse
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac, require_genes
+from scatacworks._anndata import require_genes
 from scatacworks._arguments import real, whole
 from scatacworks._core.gene_sites import near_starts
+from scatacworks._strands import start_sites
 from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
 
@@ -100,14 +101,13 @@ def gene_scores(
     if not real(decay, "decay") > 0:
         msg = f"decay is {decay}; expected a number above 0 (bp)."
         raise ValueError(msg)
-    adata = _step.own(adata, copy=copy)
-    cells = atac(adata, mod)
+    adata, cells = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(cells, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)
     require_genes(cells, genes, "The cells are")
     source = open_fragments(cells)
     table = read_genes(source.genome if genes is None else genes, genome=source.genome)
     codes = source.genome.resolve(table["chrom"])
-    tss = np.where(table["strand"] == "-", table["end"] - 1, table["start"]).astype(np.int64)
+    tss = start_sites(table)
     total = sparse.csr_matrix((cells.n_obs, len(table)), dtype=np.float64)
     for block in source.chromosomes(n_jobs=n_jobs, progress=progress):
         own = np.flatnonzero(codes == block.chrom)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks._core import intervals
-from scatacworks.tl._differential.regions_around_genes import start_sites
+from scatacworks._strands import start_sites
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,8 @@ def add_nearest_gene(table: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         return table
     genes = genome.genes
     middle = (table["start"].to_numpy(np.int64) + table["end"].to_numpy(np.int64)) // 2
-    index, distance = intervals.nearest(genome.resolve(table["chrom"].astype(str)), middle, *start_sites(genes, genome))
+    query, target = (genome.resolve(one["chrom"].astype(str)) for one in (table, genes))
+    index, distance = intervals.nearest(query, middle, target, start_sites(genes))
     names = genes["name"].to_numpy(dtype=object)
     found = names[np.maximum(index, 0)] if len(names) else np.full(len(index), "", dtype=object)
     return table.assign(gene=np.where(index >= 0, found, ""), gene_distance=distance)

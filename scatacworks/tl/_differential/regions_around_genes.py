@@ -9,6 +9,7 @@ import pandas as pd
 
 from scatacworks._arguments import whole
 from scatacworks._core import intervals
+from scatacworks._strands import start_sites
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def regions_around_genes(
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     flank = whole(flank, "flank", least=0)
     table = _chosen(genome, genes)
-    code, site = start_sites(table, genome)
+    code, site = genome.resolve(table["chrom"]), start_sites(table)
     inside = site < genome.lengths[code]  # a genome may be cut to its first part
     table, code, site = table[inside], code[inside], site[inside]
     low, high = np.maximum(site - flank, 0), np.minimum(site + flank + 1, genome.lengths[code])
@@ -67,13 +68,6 @@ def regions_around_genes(
     )
     chroms = np.asarray(genome.chroms, dtype=object)[chrom]
     return pd.DataFrame({"chrom": chroms, "start": start, "end": end, "genes": names.to_numpy()})
-
-
-def start_sites(table: pd.DataFrame, genome: Genome) -> tuple[np.ndarray, np.ndarray]:
-    """Return chromosome code and position of the first base of every gene on its strand."""
-    minus = (table["strand"] == "-").to_numpy()
-    site = np.where(minus, table["end"].to_numpy(np.int64) - 1, table["start"].to_numpy(np.int64))
-    return genome.resolve(table["chrom"]), site
 
 
 def _chosen(genome: Genome, genes: Sequence[str] | pd.Index | None) -> pd.DataFrame:
