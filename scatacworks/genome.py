@@ -392,6 +392,11 @@ def aliases(chrom: str) -> list[str]:
     return [chrom, *(prefix + bare for prefix in _PREFIXES)]
 
 
+def named_chromosomes(names: Iterable[str], name: str = "custom") -> Genome:
+    """Return chromosomes of unknown length as a genome, which knows their other spellings."""
+    return Genome(dict.fromkeys(map(str, names), _MAX_LENGTH), name=name)
+
+
 def _called_organelles(chroms: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in chroms if name.lower() in _FAMILIES or _OF_SPECIES.fullmatch(name.lower()))
 

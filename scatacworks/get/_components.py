@@ -13,7 +13,7 @@ from scatacworks._anndata import component_names
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import atomic_path
 from scatacworks._palette import GREY, component_colors, rgb
-from scatacworks.genome import Genome
+from scatacworks.genome import named_chromosomes
 
 if TYPE_CHECKING:
     import os
@@ -134,7 +134,7 @@ def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
     """Return the genes whose landscape captures each element, and their labels."""
     stored = index.uns[_keys.GENE_COMPONENTS]
     genes, var = stored["genes"], index.var
-    chroms = Genome(dict.fromkeys(map(str, pd.unique(var["chrom"].astype(str))), 2**31 - 1))
+    chroms = named_chromosomes(var["chrom"].unique())
     start, end = var["start"].to_numpy(np.int64), var["end"].to_numpy(np.int64)
     if stored[_keys.PARAMS]["at"] == "summit":
         start = np.clip(var["summit"].to_numpy(np.int64) if "summit" in var else (start + end) // 2, start, end - 1)

@@ -16,7 +16,7 @@ from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import any_overlap, merge
 from scatacworks._files import atomic_path, open_text, require_file, require_writable
 from scatacworks._logging import logger
-from scatacworks.genome import Genome
+from scatacworks.genome import Genome, named_chromosomes
 from scatacworks.io._names import safe_names
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def write_ldsc(
     labels = list(dict.fromkeys(table["label"]))
     labels = [str(x) for x in table["label"].cat.categories if x in set(labels)]
     safe = dict(zip(labels, safe_names(labels, taken=[_ALL]), strict=True))
-    chroms = Genome(dict.fromkeys(map(str, table["chrom"].unique()), 2**31 - 1))
+    chroms = named_chromosomes(table["chrom"].unique())
     sets = {_ALL: table} | {safe[label]: table[table["label"] == label] for label in labels}
     merged = {key: merge(chroms.resolve(rows["chrom"]), rows["start"], rows["end"]) for key, rows in sets.items()}
     paths = {key: folder / sub / name for key, sub in (("full", "full"), ("thin", "thin"), ("cts", "cts"))}

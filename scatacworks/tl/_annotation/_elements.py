@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
-from scatacworks.genome import Genome
+from scatacworks.genome import Genome, named_chromosomes
 from scatacworks.io._peaks_read import read_bed as bed_columns
 
 if TYPE_CHECKING:
@@ -57,11 +57,7 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
     if len(table) == 0:
         msg = f"{what} has no rows; expected regions with chrom, start and end."
         raise ValueError(msg)
-    chroms = (
-        Genome(dict.fromkeys(map(str, chrom.cat.categories), 2**31 - 1), name=what)
-        if genome is None
-        else Genome(genome)
-    )
+    chroms = named_chromosomes(chrom.cat.categories, what) if genome is None else Genome(genome)
     codes = chroms.resolve(map(str, chrom.cat.categories))[chrom.cat.codes]
     if (codes < 0).all():
         msg = f"No chromosome of {what} ({', '.join(map(str, chrom.cat.categories[:3]))}, …) is in {chroms!r}."

@@ -15,8 +15,8 @@ from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
 from scatacworks._text import listed
+from scatacworks.genome import named_chromosomes
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
-from scatacworks.tl._vocabulary._shared import spellings
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def presence(
 
 def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnData:
     """Presence by the overlap with peaks."""
-    chroms = spellings(index.var["chrom"])
+    chroms = named_chromosomes(index.var["chrom"].unique(), "the index")
     of_element, names = pd.factorize(index.var["chrom"].astype(str))
     chrom = chroms.resolve(names)[of_element]
     start, end = (index.var[name].to_numpy(np.int64) for name in ("start", "end"))

@@ -18,8 +18,9 @@ from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
+from scatacworks.genome import named_chromosomes
 from scatacworks.tl._vocabulary._matrix import dominant, loadings_of, row_blocks
-from scatacworks.tl._vocabulary._shared import shared_elements, spellings
+from scatacworks.tl._vocabulary._shared import shared_elements
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -174,7 +175,7 @@ def element_loadings(adata: AnnData, reference: AnnData) -> tuple[np.ndarray, np
 
 def _region_loadings(var: pd.DataFrame, reference: AnnData) -> tuple[np.ndarray, np.ndarray]:
     """Loadings of regions, from the reference samples in which they overlap an element."""
-    chroms = spellings(reference.var["chrom"])
+    chroms = named_chromosomes(reference.var["chrom"].unique(), "the index")
     sides = []
     for frame in (var, reference.var):
         codes, names = pd.factorize(frame["chrom"].astype(str))

@@ -8,10 +8,8 @@ import numpy as np
 
 from scatacworks._anndata import genome_of, require_assembly
 from scatacworks._logging import logger
-from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
 _PLACES = ("start", "end")  # an identifier begins with the chromosome
@@ -42,8 +40,3 @@ def shared_elements(query: AnnData, reference: AnnData) -> tuple[np.ndarray, np.
     if 0 < len(columns) < reference.n_vars:
         logger.warning("The query lacks %d of %d elements.", reference.n_vars - len(columns), reference.n_vars)
     return columns, at
-
-
-def spellings(chrom: pd.Series) -> Genome:
-    """Return the chromosomes of elements as a genome without lengths, which knows their other spellings."""
-    return Genome(dict.fromkeys(map(str, chrom.unique()), 2**31 - 1), name="the index")
