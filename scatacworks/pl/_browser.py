@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from scatacworks.genome import GENE_COLUMNS
 from scatacworks.pl._figure import GENE, INK
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-    from scatacworks.genome import Region
+    from scatacworks.genome import Genome, Region
 
 MAX_POINTS = 4000  # per track; wider regions show the maximum of every bin
 MAX_SHADES = 500  # of a strip: about its pixels, as a bin without a pixel of its own is not seen
@@ -63,6 +64,32 @@ def draw_peaks(ax: Axes, peaks: pd.DataFrame, color: str, region_bp: int) -> Non
     ax.broken_barh(spans, (0.15, 0.7), facecolors=color, linewidth=0.5, edgecolor=color)
     if "summit" in peaks and region_bp < _SUMMITS_BELOW:
         ax.vlines(peaks["summit"] + 0.5, 0.0, 1.0, color=INK, linewidth=0.7)
+
+
+def genes_in(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the genes of a region, sorted, and their exons if they are known."""
+    nothing = pd.DataFrame(columns=GENE_COLUMNS)
+    if genes is False:
+        return nothing, None
+    if genes is not True and not isinstance(genes, pd.DataFrame):
+        msg = f"genes is {genes!r}; expected True, False or a table such as io.read_genes returns."
+        raise TypeError(msg)
+    if genes is True:
+        if not genome.has_genes:
+            return nothing, None
+        genes = genome.genes
+    missing = [name for name in GENE_COLUMNS if name not in genes]
+    if missing:
+        msg = f"genes lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, genes.columns))}."
+        raise ValueError(msg)
+    here = genome.resolve(genes["chrom"].astype(str)) == genome.code(region.chrom)
+    inside = here & (genes["end"] > region.start) & (genes["start"] < region.end)
+    genes = genes[inside]
+    if "part" not in genes:
+        return genes.sort_values("start"), None
+    exons = genes[genes["part"] != "transcript"]
+    spans = {"start": ("start", "min"), "end": ("end", "max"), "strand": ("strand", "first")}
+    return genes.groupby("name", as_index=False).agg(**spans).sort_values("start"), exons
 
 
 def count_lines(genes: pd.DataFrame, region: Region) -> int:

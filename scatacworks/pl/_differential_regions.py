@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
-    from scatacworks.genome import Genome
     from scatacworks.tl._differential._store import Background
 
 _HEIGHTS = (1.1, 0.8, 0.12)  # inches: signal, z, called regions
@@ -114,7 +113,7 @@ def differential_regions(
     place = _default_region(table, moments) if region is None else genome.region(region)
     group = group or str(note["group"])
     signal, mean, sd = _values(adata, denoised_key, group, moments, place)
-    gene_table = _genes(genome, place) if genes else pd.DataFrame()
+    gene_table, _ = _browser.genes_in(genome, place, genes=genes)
     figure, axes = _axes(_browser.count_lines(gene_table, place), figsize)
     x = place.start + np.arange(len(signal))
     _draw_signal(axes[0], x, (signal, mean, sd), group)
@@ -172,14 +171,6 @@ def _values(
     target = open_target(adata, key, group, moments)
     signal = target.values(place.chrom, place.start, place.end)
     return signal, np.asarray(moments.mean[part], np.float64), np.asarray(moments.sd[part], np.float64)
-
-
-def _genes(genome: Genome, place: Region) -> pd.DataFrame:
-    if not genome.has_genes:
-        return pd.DataFrame()
-    table = genome.genes
-    inside = (table["chrom"] == place.chrom) & (table["start"] < place.end) & (table["end"] > place.start)
-    return table[inside].sort_values("start")
 
 
 def _axes(n_lines: int, figsize: tuple[float, float] | None) -> tuple[Figure, list[Axes]]:

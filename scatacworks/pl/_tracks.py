@@ -16,7 +16,6 @@ from scatacworks._anndata import atac, genome_of, peaks_of
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks._regions import flanked, one_or_more
 from scatacworks._text import listed
-from scatacworks.genome import GENE_COLUMNS
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of, track_bins
 from scatacworks.pl import _browser
@@ -144,7 +143,7 @@ def tracks(
     names = source.groups(groups)
     panels = [source.panel(group, layer) for group in names for layer in source.layers]
     colors = colors_by(adata, groupby, pseudobulk_key, names) | (palette or {})
-    body, exons = _genes(source.genome, source.region, genes=genes)
+    body, exons = _browser.genes_in(source.genome, source.region, genes=genes)
     layout = Layout(panels, _browser.count_lines(body, source.region), source.bp, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
     layout.label(source.region, _title(region, source.region) if title is None else title, source.unit())
@@ -320,29 +319,3 @@ class _Source:
 def _title(region: str | tuple[str, int, int], found: Region) -> str:
     span = f"{found.chrom}:{found.start:,}–{found.end:,}"
     return span if not isinstance(region, str) or ":" in region or region == found.chrom else f"{region}   {span}"
-
-
-def _genes(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Return the genes of a region, sorted, and their exons if they are known."""
-    nothing = pd.DataFrame(columns=["chrom", "start", "end", "name", "strand"])
-    if genes is False:
-        return nothing, None
-    if genes is not True and not isinstance(genes, pd.DataFrame):
-        msg = f"genes is {genes!r}; expected True, False or a table such as io.read_genes returns."
-        raise TypeError(msg)
-    if genes is True:
-        if not genome.has_genes:
-            return nothing, None
-        genes = genome.genes
-    missing = [name for name in GENE_COLUMNS if name not in genes]
-    if missing:
-        msg = f"genes lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, genes.columns))}."
-        raise ValueError(msg)
-    here = genome.resolve(genes["chrom"].astype(str)) == genome.code(region.chrom)
-    inside = here & (genes["end"] > region.start) & (genes["start"] < region.end)
-    genes = genes[inside]
-    if "part" not in genes:
-        return genes.sort_values("start"), None
-    exons = genes[genes["part"] != "transcript"]
-    spans = {"start": ("start", "min"), "end": ("end", "max"), "strand": ("strand", "first")}
-    return genes.groupby("name", as_index=False).agg(**spans).sort_values("start"), exons
