@@ -248,7 +248,7 @@ class Tracks:
         parts = [self.runs(code, chrom) for code in codes]
         starts, values = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
         if self.lengths is None:
-            return _sum_sites(starts, values)
+            return kernels.sum_sites(starts, values)
         lengths = np.concatenate([part[1] for part in parts])
         starts, lengths, values = kernels.sum_runs(starts, lengths, values)
         return starts, lengths, values.astype(np.float32)
@@ -461,13 +461,6 @@ def is_whole(array: zarr.Array, folder: Path) -> bool:
     The files are counted: zarr itself looks for one chunk after the other.
     """
     return sum(name.isdigit() for _, _, files in os.walk(folder / "c") for name in files) >= array.nchunks
-
-
-def _sum_sites(starts: np.ndarray, values: np.ndarray) -> Runs:
-    """Add counts that fall on the same base."""
-    unique, inverse = np.unique(starts, return_inverse=True)
-    total = np.bincount(inverse, weights=values, minlength=len(unique))
-    return unique.astype(np.int32), None, total.astype(np.uint32)
 
 
 def _bisect(array: Any, position: int, low: int, high: int) -> int:

@@ -129,6 +129,13 @@ def sum_runs(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> tup
     return out_starts[:run].copy(), out_lengths[:run].copy(), out_values[:run].copy()
 
 
+def sum_sites(starts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, None, np.ndarray]:
+    """Add counts of cut sites, in any order, that fall on the same base; int32, `None` and uint32."""
+    unique, inverse = np.unique(starts, return_inverse=True)
+    total = np.bincount(inverse, weights=values, minlength=len(unique))
+    return unique.astype(np.int32), None, total.astype(np.uint32)
+
+
 def join_equal(
     starts: np.ndarray, lengths: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

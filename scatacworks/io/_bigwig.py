@@ -15,7 +15,7 @@ from scatacworks._core import bigwig as format_
 from scatacworks._core import interpolate, pileup
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
-from scatacworks.get import tracks
+from scatacworks.get import tracks as get_tracks
 from scatacworks.io._names import file_stems
 from scatacworks.tracks import Runs, Tracks
 
@@ -101,7 +101,7 @@ def write_bigwig(
     array([1.5, 1.5, 0. ], dtype=float32)
     """
     extend = None if extend is None else whole(extend, "extend", least=0)
-    tracks = data if isinstance(data, Tracks) else _stored_tracks(data, key, layer, mod)
+    tracks = data if isinstance(data, Tracks) else get_tracks(data, key=key, layer=layer, mod=mod)
     names = chosen_groups(groups, tracks.groups)
     codes = [tracks.group_code(name) for name in names]
     files = _files_for(names, Path(path).expanduser(), ending)
@@ -119,10 +119,6 @@ def write_bigwig(
                     bar.update()
                 writer.close()
     return files
-
-
-def _stored_tracks(data: AnnData | MuData, key: str, layer: str | None, mod: str) -> Tracks:
-    return tracks(data, key=key, layer=layer, mod=mod)
 
 
 def _extended(runs: Runs, size: int, extend: int | None) -> Runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -96,14 +97,17 @@ def _lines(path: Path) -> pd.DataFrame:
     return table
 
 
-def _value(attributes: pd.Series, *keys: str) -> pd.Series:
-    """Return the value of the first key that a GTF attribute string has, empty where it has none."""
+def _value(attributes: pd.Series, *keys: str, form: str = r' "?([^";]*)"?') -> pd.Series:
+    """Return the value of the first key that an attribute string has, empty where it has none.
+
+    `form` is what follows the key, by default that of GTF.
+    """
     found = pd.Series("", index=attributes.index, dtype=object)
     for key in keys:
         missing = found == ""
         if not missing.any():
             break
-        values = attributes[missing].str.extract(rf'(?:^|;)\s*{key} "?([^";]*)"?', expand=False)
+        values = attributes[missing].str.extract(rf"(?:^|;)\s*{key}{form}", expand=False)
         found[missing] = values.fillna("")
     return found
 
@@ -122,13 +126,7 @@ def _gff3_attributes(table: pd.DataFrame) -> pd.DataFrame:
     """Follow exon -> transcript -> gene by `Parent`, where the exon does not say it itself."""
     attributes = table.pop("attributes")
 
-    def value(*keys: str) -> pd.Series:
-        found = pd.Series("", index=attributes.index, dtype=object)
-        for key in keys:
-            missing = found == ""
-            found[missing] = attributes[missing].str.extract(rf"(?:^|;)\s*{key}=([^;]*)", expand=False).fillna("")
-        return found
-
+    value = partial(_value, attributes, form="=([^;]*)")
     named = value("gene_name", "gene_symbol", "symbol", "gene")
     table = table.assign(id=value("ID"), parent=value("Parent"), own_name=named, biotype=value(*_BIOTYPE))
     table["name"] = named.where(named != "", value("Name"))  # of a gene; an exon's own is that of the exon

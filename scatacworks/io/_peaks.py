@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, peaks_of
 from scatacworks._arguments import one_of
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
@@ -127,12 +127,7 @@ def rows_by_group(group: pd.Series) -> dict[str, np.ndarray]:
 
 def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.DataFrame:
     if not isinstance(data, pd.DataFrame):
-        stored = atac(data, mod=mod).uns.get(key)
-        if not isinstance(stored, pd.DataFrame):
-            way_out = "run scatacworks.tl.call_peaks first, or name its key_added as key"
-            msg = f"There are no peaks in .uns[{key!r}]; {way_out}."
-            raise KeyError(msg)
-        data = stored
+        data = peaks_of(atac(data, mod=mod), key)
     return with_positions(data, "The table of peaks")
 
 

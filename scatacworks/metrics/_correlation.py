@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy.stats import rankdata
 
 from scatacworks._arguments import one_of
 from scatacworks._core.scoring import PairMoments, undefined
@@ -99,15 +100,8 @@ def spearman(truth: ArrayLike, prediction: ArrayLike) -> float:
     if len(truth) < 2 or any((values == values[0]).all() for values in (truth, prediction)):
         return undefined("Spearman's correlation", "fewer than two values, or all of them equal")
     moments = PairMoments()
-    moments.update(average_ranks(truth), average_ranks(prediction))
+    moments.update(rankdata(truth), rankdata(prediction))
     return moments.pearson()
-
-
-def average_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ties averaged; float64, the length of `values`."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def checked(truth: ArrayLike, prediction: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
-from scatacworks._anndata import atac
 from scatacworks._core.deviations import deviations
 from scatacworks._core.intervals import any_overlap
 from scatacworks.tl._annotation._elements import elements_of, on_chromosomes, read_bed
@@ -134,8 +133,7 @@ def motif_deviations(
     >>> bool(z[:20].min() > z[20:].max())
     True
     """
-    data = _step.own(adata, copy=copy)
-    adata = atac(data, mod)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(adata, key_added, "annotations", obsm=key_added != _keys.MOTIF_DEVIATIONS)
     counts = cell_counts(adata, layer)
     sets, names, gc = _sets(adata, annotations, sequences, bias=bias, p_value=p_value, n_jobs=n_jobs)

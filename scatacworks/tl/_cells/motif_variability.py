@@ -9,7 +9,6 @@ import pandas as pd
 from scipy import stats
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac
 from scatacworks._arguments import share, whole
 from scatacworks._core.deviations import variability
 from scatacworks._core.fdr import benjamini_hochberg
@@ -80,8 +79,7 @@ def motif_variability(
     >>> adata.uns["motif_variability"]["name"].tolist()
     ['GATA1', 'flat']
     """
-    data = _step.own(adata, copy=copy)
-    adata = atac(data, mod)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(adata, key_added, "variability")
     if f"{key}_z" not in adata.obsm:
         msg = f"No .obsm[{key + '_z'!r}]; run sca.tl.motif_deviations(adata, ...) first."

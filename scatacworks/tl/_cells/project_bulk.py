@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac
 from scatacworks._arguments import one_of, whole
 from scatacworks.tl._cells._reference import common_peaks
 
@@ -90,8 +89,7 @@ def project_bulk(
     >>> cells.obsm["X_bulk"].shape
     (5, 3)
     """
-    data = _step.own(adata, copy=copy)
-    adata = atac(data, mod)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(adata, key_added, "n_common", obsm=key_added != _keys.X_BULK)
     common = common_peaks(adata, reference, layer=layer, raw=normalize is not None)
     names, present = common.names, common.present

@@ -9,7 +9,6 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac
 from scatacworks._arguments import whole
 from scatacworks._arrays import embedding_of, in_memory, layer_names, matrix_of
 from scatacworks._neighbors import all_neighbors, with_themselves
@@ -74,8 +73,7 @@ def smooth(
     >>> adata.layers["X_smooth"].ravel().tolist()
     [2.0, 2.0, 15.0, 15.0]
     """
-    data = _step.own(adata, copy=copy)
-    adata = atac(data, mod)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     points = embedding_of(adata, use_rep, data)
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(points), of="the number of cells")
     found = {key: _find(adata, key) for key in ([keys] if isinstance(keys, str) else keys)}

@@ -11,7 +11,6 @@ from scipy import sparse, stats
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
-from scatacworks._anndata import atac
 from scatacworks._arguments import share, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
@@ -154,8 +153,7 @@ def trait_scores(
     >>> adata.uns["trait_scores"]["groups"][["group", "p_value"]].round(3).values.tolist()
     [['Mono', 0.001], ['T', 1.0]]
     """
-    data = _step.own(adata, copy=copy)
-    adata = atac(data, mod)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(adata, key_added, "restart", obsm=key_added != _keys.TRAIT_SCORES)
     n_permutations, n_neighbors = whole(n_permutations, "n_permutations"), whole(n_neighbors, "n_neighbors")
     if not isinstance(variants, Mapping):

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac
 from scatacworks._arguments import one_of, share
 from scatacworks.tl._cells._reference import common_peaks
 
@@ -103,8 +102,7 @@ def transfer_labels(
     >>> cells.obs["label"].tolist()
     ['B', 'NK']
     """
-    data = _step.own(adata, copy=copy)
-    adata = atac(data, mod)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
     if one_of(method, "method", ("correlation", "likelihood")) == "correlation":
         names, values = _correlations(adata, reference, use_rep)
     else:

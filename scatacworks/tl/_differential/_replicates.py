@@ -10,6 +10,7 @@ import numpy as np
 from scatacworks._core.region_test import many_against_many, normalize
 from scatacworks._membership import Membership, groupby_of, membership_matrix, resolve_groups
 from scatacworks._regions import as_spans
+from scatacworks._text import listed
 from scatacworks.io._source import open_fragments
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._differential import _stream
@@ -70,7 +71,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     if len(empty):
         msg = (
             f"{len(empty)} of {len(source.groups)} replicates have no cut site in the regions: "
-            f"{_inputs.listed(empty)}. Give more regions, or fewer and larger replicates"
+            f"{listed(empty)}. Give more regions, or fewer and larger replicates"
         )
         column = isinstance(what.replicates, str) and what.replicates in adata.obs
         msg += f", by a missing value in .obs[{what.replicates!r}] for cells to leave out." if column else "."

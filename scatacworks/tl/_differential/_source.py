@@ -10,6 +10,7 @@ import numpy as np
 
 from scatacworks import _keys, _step
 from scatacworks._core.pileup import group_cut_sites
+from scatacworks._core.runs import sum_sites
 from scatacworks._core.spans import between
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
@@ -79,11 +80,7 @@ class GroupSource(ABC):
     def pooled(self, code: int, start: int, end: int) -> Runs:
         """Return the cut sites of all groups together in a window."""
         parts = self.runs(code, start, end)
-        position = np.concatenate([starts for starts, _, _ in parts])
-        count = np.concatenate([values for _, _, values in parts])
-        unique, inverse = np.unique(position, return_inverse=True)
-        total = np.bincount(inverse, weights=count, minlength=len(unique))
-        return unique.astype(np.int32), None, total.astype(np.uint32)
+        return sum_sites(*(np.concatenate([part[i] for part in parts]) for i in (0, 2)))
 
     @property
     def pooled_depth(self) -> float:
