@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from scatacworks._text import listed
+
 __all__ = ["chosen_groups", "group_name", "group_names"]
 
 
@@ -32,21 +34,29 @@ def group_names(groups: Iterable[Any] | str | float) -> list[str]:
 
 
 def chosen_groups(
-    groups: Iterable[Any] | str | float | None, known: Iterable[Any], *, unique: bool = True
+    groups: Iterable[Any] | str | float | None, known: Iterable[Any], *, unique: bool = True, within: str | None = None
 ) -> list[str]:
     """Return the names asked for, by default all that are known.
 
     Raises
     ------
+    KeyError
+        If one is not known, where it is said what has the groups, `within`; others look the names up themselves.
     ValueError
         If none is asked for, as a selection that found nothing does: that is not meant to be no work, or all. If one is
         named twice, where they have to be `unique`.
     """
-    names = group_names(known if groups is None else groups)
+    known = group_names(known)
+    names = known if groups is None else group_names(groups)
     if groups is not None and not names:
         msg = "groups is empty; name at least one group, or leave it out for all."
         raise ValueError(msg)
     if unique and len(set(names)) < len(names):
         msg = f"groups names {next(name for name in names if names.count(name) > 1)!r} more than once."
         raise ValueError(msg)
+    unknown = set() if within is None else set(names).difference(known)
+    if unknown:
+        first = next(name for name in names if name in unknown)
+        msg = f"There is no group {first!r} {within}; the groups are {listed(map(repr, known))}."
+        raise KeyError(msg)
     return names

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scatacworks import _keys
 from scatacworks._anndata import atac, peaks_of
-from scatacworks._groups import chosen_groups
+from scatacworks._groups import chosen_groups, group_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +58,6 @@ def peaks(
     stored = peaks_of(atac(adata, mod=mod), key, *([] if group is None else ["group"]))
     if group is None:
         return stored.reset_index(drop=True)
-    wanted = chosen_groups(group, [])
-    column = stored["group"].astype("category")
-    unknown = [name for name in wanted if name not in column.cat.categories]
-    if unknown:
-        known = ", ".join(map(repr, column.cat.categories[:8]))
-        msg = f"There is no group {unknown[0]!r} among the peaks of .uns[{key!r}]; the groups are {known}."
-        raise KeyError(msg)
+    column = stored["group"].astype("category").cat.rename_categories(group_name)
+    wanted = chosen_groups(group, column.cat.categories, within=f"among the peaks of .uns[{key!r}]")
     return pd.concat([stored[column == name] for name in wanted], ignore_index=True)

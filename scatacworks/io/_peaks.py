@@ -150,12 +150,7 @@ def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] |
         return None
     column = table["group"]
     known = group_names(column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.unique())
-    names = chosen_groups(groups, known)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        msg = f"There are no peaks of group {unknown[0]!r}; the groups are {', '.join(map(repr, known[:8]))}."
-        raise KeyError(msg)
-    return names
+    return chosen_groups(groups, known, within="among the peaks")
 
 
 def target(path: Path, format: str | None = None, *, compress: bool | None = None) -> tuple[Format, bool, bool]:

@@ -100,11 +100,7 @@ def footprint(
         raise ValueError(msg)
     names, labels = list(map(str, stored["motifs"])), list(map(str, stored["groups"]))
     shown = names[:12] if motifs is None else _named(motifs, stored["table"], names, key)
-    wanted = chosen_groups(groups, labels)
-    unknown = [name for name in wanted if name not in labels]
-    if unknown:
-        msg = f"There is no group {unknown[0]!r} in .uns[{key!r}]; it has {listed(labels)}."
-        raise KeyError(msg)
+    wanted = chosen_groups(groups, labels, within=f"in .uns[{key!r}]")
     colors = colors_by(adata, groupby, str(stored[_keys.PARAMS]["key"]), labels)
     n_columns = min(n_columns, len(shown))
     n_rows = -(-len(shown) // n_columns)

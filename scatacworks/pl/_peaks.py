@@ -100,11 +100,7 @@ def peaks(
 def _table(adata: AnnData, key: str, groups: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
     table = peaks_of(adata, key, "group", "start", "end", "max")
     known = list(map(str, pd.Categorical(table["group"]).categories))
-    names = chosen_groups(groups, known)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        msg = f"There are no peaks of group {unknown[0]!r}; the groups are {', '.join(map(repr, known[:8]))}."
-        raise KeyError(msg)
+    names = chosen_groups(groups, known, within=f"among the peaks of .uns[{key!r}]")
     return table[table["group"].isin(names)], names
 
 

@@ -173,7 +173,7 @@ def test_names_are_taken_as_they_are_and_longer_lines_cut(tmp_path):
 def test_bad_input_is_explained(adata, tmp_path):
     with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
         sca.io.write_peaks(adata, tmp_path, key="no")
-    with pytest.raises(KeyError, match="no peaks of group 'T'"):
+    with pytest.raises(KeyError, match="no group 'T' among the peaks"):
         sca.io.write_peaks(adata, tmp_path, groups=["T"])
     with pytest.raises(KeyError, match="The table of peaks lacks the column"):
         sca.io.write_peaks(PEAKS[["chrom", "start"]], tmp_path)

@@ -31,7 +31,7 @@ def test_medians_are_those_of_the_table(adata):
 
 
 def test_bad_input_is_explained(adata):
-    with pytest.raises(KeyError, match="no peaks of group 'Z'"):
+    with pytest.raises(KeyError, match="no group 'Z' among the peaks"):
         sca.pl.peaks(adata, groups=["Z"], show=False)
     with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
         sca.pl.peaks(adata, key="none", show=False)
