@@ -122,6 +122,13 @@ def test_cut_sites_in_regions_are_numbers_of_cut_sites(toy):
     assert halves.obs["n_fragments"].tolist() == toy.uns["pseudobulk"]["n_fragments"].tolist()
 
 
+def test_numbers_are_names_of_groups_of_peaks_too():
+    table = pd.DataFrame({"group": [10, 3], "chrom": ["chr1"] * 2, "start": [1, 5], "end": [2, 6]})
+    adata = ad.AnnData(uns={"peaks": table})
+    for group in (3, "3", 3.0):
+        assert sca.get.peaks(adata, group)["start"].tolist() == [5]
+
+
 def test_peaks_of_one_several_and_all_groups():
     groups = pd.Categorical(["a", "a", "b"], ["a", "b", "c"])
     table = pd.DataFrame({"group": groups, "chrom": ["chr1"] * 3, "start": [1, 5, 3], "end": [2, 6, 9]})
