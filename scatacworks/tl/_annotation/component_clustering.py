@@ -104,7 +104,7 @@ def component_clustering(
             "expected": float(together.mean() / max(len(order) - 1, 1)),
             "p_value": float((1 + (together >= adjacent).sum()) / (n_permutations + 1)),
         },
-        _keys.PARAMS: {"n_permutations": n_permutations, "component_key": component_key},
+        _keys.PARAMS: _step.params(n_permutations=n_permutations, component_key=component_key),
     }
     return index if copy else None
 

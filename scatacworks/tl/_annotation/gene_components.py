@@ -154,7 +154,7 @@ def gene_components(
         "counts": counts,
         **result,
         "summary": _summary(table, state),
-        _keys.PARAMS: params | {"component_key": component_key},
+        _keys.PARAMS: _step.params(**params, component_key=component_key),
     }
     return index if copy else None
 

@@ -140,7 +140,7 @@ def motif_enrichment(
         "table": table,
         "motifs": np.array(names, dtype=object),
         "factors": np.array(factors, dtype=object),
-        _keys.PARAMS: {"p_value": p_value, "component_key": component_key, "sequences": str(sequences), "width": width},
+        _keys.PARAMS: _step.params(p_value=p_value, component_key=component_key, sequences=str(sequences), width=width),
     }
     return index if copy else None
 

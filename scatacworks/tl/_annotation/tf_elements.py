@@ -124,7 +124,7 @@ def tf_elements(
     index.uns[key_added] = {
         "table": table.set_index(table.index.astype(str)),
         "factors": factors.set_index(factors.index.astype(str)),
-        _keys.PARAMS: {"exclusive": exclusive, "footprints": footprints is not None, "genes_key": genes_key},
+        _keys.PARAMS: _step.params(exclusive=exclusive, footprints=footprints is not None, genes_key=genes_key),
     }
     return index if copy else None
 

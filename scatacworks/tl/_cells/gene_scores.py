@@ -123,6 +123,6 @@ def gene_scores(
     cells.obsm[key_added] = sparse.csr_matrix(total, dtype=np.float32)
     cells.uns[key_added] = {
         "genes": table.set_index(table.index.astype(str))[["chrom", "start", "end", "name", "strand"]],
-        _keys.PARAMS: {"reach": reach, "decay": decay, "target_sum": target_sum},
+        _keys.PARAMS: _step.params(reach=reach, decay=decay, target_sum=target_sum),
     }
     return adata if copy else None

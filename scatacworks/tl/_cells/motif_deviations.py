@@ -154,13 +154,13 @@ def motif_deviations(
         adata.obsm[key] = pd.DataFrame(values.astype(np.float32), index=adata.obs_names, columns=names)
     adata.uns[key_added] = {
         "annotations": _about(sets, partners, names),
-        _keys.PARAMS: {
-            "n_background": partners.shape[1],
-            "width": width,
-            "n_bins": n_bins,
-            "minimum": minimum,
-            "bias": bias or "",
-        },
+        _keys.PARAMS: _step.params(
+            n_background=partners.shape[1],
+            width=width,
+            n_bins=n_bins,
+            minimum=minimum,
+            bias=bias or "",
+        ),
     }
     return data if copy else None
 

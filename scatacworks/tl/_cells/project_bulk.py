@@ -118,7 +118,7 @@ def project_bulk(
         "loadings": loadings,
         "explained": (size**2 / (size**2).sum())[:n_components],
         "n_common": bulk.shape[1],
-        _keys.PARAMS: {"n_components": n_components, "normalize": normalize or "none"},
+        _keys.PARAMS: _step.params(n_components=n_components, normalize=normalize or "none"),
     }
     return data if copy else None
 

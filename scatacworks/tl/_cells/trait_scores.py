@@ -191,8 +191,9 @@ def trait_scores(
         with tqdm(total=n_permutations * z.shape[1], desc="random walks", disable=not progress) as bar:
             visits, p = _propagate(graph, z, restart, n_permutations=n_permutations, rng=rng, bar=bar)
         adata.obsm[f"{key_added}_propagated"], adata.obsm[f"{key_added}_p"] = table(visits), table(p)
-    result[_keys.PARAMS] = {"n_background": partners.shape[1], "bias": bias or ""}
-    result[_keys.PARAMS] |= {"n_permutations": n_permutations, "restart": restart}
+    result[_keys.PARAMS] = _step.params(
+        n_background=partners.shape[1], bias=bias or "", n_permutations=n_permutations, restart=restart
+    )
     adata.uns[key_added] = result
     return data if copy else None
 

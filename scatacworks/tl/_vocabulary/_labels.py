@@ -61,7 +61,7 @@ def label_components(
     KeyError
         If a column is missing or there is no vocabulary.
     ValueError
-        If a column has no category, or holds numbers; if `.uns[key_added]` holds another kind of result.
+        If a column has no category, or holds measurements; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
