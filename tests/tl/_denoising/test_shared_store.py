@@ -81,8 +81,8 @@ def check(adata, model_file, tmp_path):
 
 
 def test_processes_share_the_units_of_one_run(adata, model_file, tmp_path, start):
-    names = ["one", "two", "three"]
-    processes = [start(name, n_others=3) for name in names]
+    names = ["one", "two"]
+    processes = [start(name, n_others=2) for name in names]
     for process in processes:
         out, error = process.communicate(timeout=300)
         assert process.returncode == 0, error
