@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Iterable
 from functools import partial
@@ -16,6 +15,7 @@ import pandas as pd
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import merge
 from scatacworks._files import is_peak_file
+from scatacworks.genome import REGION
 from scatacworks.io import read_peaks
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _SPELLINGS = {
     "start": ("start", "chromstart"),
     "end": ("end", "chromend", "stop"),
 }
-_NAMED = r"^(?P<chrom>\S+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$"
 
 
 def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | None = None) -> Region:
@@ -40,7 +39,7 @@ def flanked(genome: Genome, region: str | tuple[str, int, int], flank: int | Non
     found = genome.region(region)
     size = genome.length(found.chrom)
     if flank is None:
-        is_gene = isinstance(region, str) and not re.match(_NAMED, region.strip()) and found.end - found.start < size
+        is_gene = isinstance(region, str) and not REGION.match(region.strip()) and found.end - found.start < size
         flank = max(_LEAST_FLANK, int(_FLANK * (found.end - found.start))) if is_gene else 0
     flank = whole(flank, "flank", least=0)
     return genome.region((found.chrom, max(0, found.start - flank), min(size, found.end + flank)))
@@ -160,7 +159,7 @@ def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
     missing = [name for name, column in columns.items() if column is None]
     if not missing:
         return table.rename(columns={column: name for name, column in columns.items()})
-    named = table.index.to_series().astype(str).str.extract(_NAMED)
+    named = table.index.to_series().astype(str).str.extract(REGION.pattern)
     if len(table) == 0 or named.isna().to_numpy().any():
         msg = (
             f"{what} lacks the column(s) {', '.join(missing)}, and its names are not chrom:start-end; it has "

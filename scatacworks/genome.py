@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Genome", "Region"]
 
 _MAX_LENGTH = 2**31 - 1  # positions are stored as int32
-_REGION = re.compile(r"^(?P<chrom>\S+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$")  # the name may have colons: HLA-A*01:01
+REGION = re.compile(r"^(?P<chrom>\S+):(?P<start>[\d,]+)-(?P<end>[\d,]+)$")  # the name may have colons: HLA-A*01:01
 GENE_COLUMNS = ("chrom", "start", "end", "name", "strand")
 _PREFIXES = ("chr", "", "Chr")
 _MITO = ("M", "MT", "Mt", "mt", "Mito", "MtDNA")
@@ -217,7 +217,7 @@ class Genome:
             code = self._codes.get(region.strip())
             if code is not None:
                 return Region(self.chroms[code], 0, int(self.lengths[code]))
-            match = _REGION.match(region.strip())
+            match = REGION.match(region.strip())
             if match is None:
                 return self.gene(region)
             code = self._chrom_of(match["chrom"], region)
