@@ -115,7 +115,7 @@ def gene_set_components(
         "components": components,
         "counts": counts,
         **result,
-        _keys.PARAMS: {"fdr": fdr, "exact": exact, "min_genes": min_genes, "genes_key": genes_key},
+        _keys.PARAMS: _step.params(fdr=fdr, exact=exact, min_genes=min_genes, genes_key=genes_key),
     }
     return index if copy else None
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import genome_of
-from scatacworks._arguments import share, whole
+from scatacworks._arguments import one_of, share, whole
 from scatacworks._core.enrichment import log_binomial_sf
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import overlap_pairs, point_in
@@ -117,9 +117,7 @@ def trait_enrichment(
     if not thresholds or not all(thresholds):
         msg = f"thresholds is {thresholds}; expected values of p above 0."
         raise ValueError(msg)
-    if background not in ("elements", "blocks"):
-        msg = f"background is {background!r}; expected 'elements' or 'blocks'."
-        raise ValueError(msg)
+    one_of(background, "background", ("elements", "blocks"))
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "variants")
     elements = elements_of(index.var)
@@ -156,11 +154,9 @@ def trait_enrichment(
         "table": _text_index(table[order]),
         "variants": _text_index(variants[shown]),
         "traits": _text_index(summary),
-        _keys.PARAMS: {
-            "thresholds": np.asarray(thresholds, np.float64),
-            "background": background,
-            "component_key": component_key,
-        },
+        _keys.PARAMS: _step.params(
+            thresholds=np.asarray(thresholds, np.float64), background=background, component_key=component_key
+        ),
     }
     return index if copy else None
 
