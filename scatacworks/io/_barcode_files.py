@@ -12,7 +12,8 @@ from scatacworks._anndata import is_anndata
 from scatacworks._files import open_text
 from scatacworks.io._barcodes import BASES
 
-BARCODE_COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", "index", "")
+_ROW_NAMES = ("index", "")
+BARCODE_COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", *_ROW_NAMES)
 _CALLED_CELLS = ("is__cell_barcode", "is_cell")  # Cell Ranger ATAC's singlecell.csv, ARC's per_barcode_metrics.csv
 
 
@@ -72,7 +73,7 @@ def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFr
         first = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0]
         separator = "," if len(first) == 1 and "," in str(first[0]) else "\t"
         first = pd.read_csv(StringIO(text), sep=separator, header=None, nrows=1, dtype=str).iloc[0]
-        is_one_barcode = len(first) == 1 and str(first[0]).lower() not in BARCODE_COLUMNS
+        is_one_barcode = len(first) == 1 and str(first[0]).lower() not in BARCODE_COLUMNS and separator not in text
         if is_one_barcode or any(BASES.search(str(value)) for value in first):
             table = pd.read_csv(StringIO(text), sep=separator, header=None, **{"dtype": str, **how})
             names = ["barcode", "group", *(f"column_{i + 1}" for i in range(2, table.shape[1]))]
@@ -87,8 +88,11 @@ def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFr
 
 
 def barcode_column(table: pd.DataFrame) -> str:
-    """Return the column with a usual name of barcodes, else the first."""
-    return next((name for name in table.columns if str(name).lower() in BARCODE_COLUMNS), table.columns[0])
+    """Return the column with a usual name of barcodes, else the first; of several one with barcodes, not numbers."""
+    named = [name for name in table.columns if str(name).lower() in BARCODE_COLUMNS]
+    named.sort(key=lambda name: str(name).lower() in _ROW_NAMES)  # names of rows may be numbers of rows
+    like_barcodes = (name for name in named if table[name].astype(str).str.contains(BASES).any())
+    return next(like_barcodes, named[0] if named else table.columns[0])
 
 
 def _without_comments(path: str | os.PathLike[str], what: str) -> str:

@@ -135,6 +135,25 @@ def test_row_names_and_columns_without_names_are_those_of_cells(tmp_path):
     ad.AnnData(obs=table).write_h5ad(tmp_path / "cells.h5ad")
 
 
+def test_numbers_of_rows_are_no_barcodes(tmp_path):
+    expected = {"cell_type": {"AAACGGGT-1": "B", "TTTGAAAC-1": "T"}}
+    files = {
+        "pandas.csv": ",barcode,cell_type\n0,AAACGGGT-1,B\n1,TTTGAAAC-1,T\n",
+        "r.tsv": "barcode\tcell_type\n1\tAAACGGGT-1\tB\n2\tTTTGAAAC-1\tT\n",
+        "numbered_cells.csv": ",cell,cell_type\nAAACGGGT-1,1,B\nTTTGAAAC-1,2,T\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        assert read_cell_table(tmp_path / name)[["cell_type"]].to_dict() == expected, name
+        assert read_groups(tmp_path / name)[["cell_type"]].to_dict() == expected, name
+
+
+def test_one_column_beside_row_names_is_no_list_of_barcodes(tmp_path):
+    (tmp_path / "r.tsv").write_text("cell_type\nAAACGGGT-1\tB\n")  # of R's write.table
+    for read in (read_cell_table, read_groups):
+        assert read(tmp_path / "r.tsv").to_dict() == {"cell_type": {"AAACGGGT-1": "B"}}
+
+
 def test_lines_that_end_with_cr_alone_are_not_one_line(tmp_path):
     (tmp_path / "f.tsv").write_bytes(_READERS["fragments.tsv"][1].encode().replace(b"\n", b"\r"))
     with pytest.raises(ValueError, match="lines that end with CR alone"):
