@@ -15,7 +15,7 @@ from scatacworks._anndata import atac, peaks_of
 from scatacworks._arguments import one_of
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
-from scatacworks._groups import chosen_groups, group_names
+from scatacworks._groups import chosen_groups, group_name, group_names
 from scatacworks._palette import GAIN, GREY, LOSS, rgb
 from scatacworks._regions import with_positions
 from scatacworks.io._names import file_stems
@@ -105,7 +105,7 @@ def write_peaks(
     top = top_height(table)
     if is_file:
         if names is not None:
-            lines = _by_position(table[table["group"].astype(str).isin(names)], format, top)
+            lines = _by_position(table[table["group"].map(group_name).isin(names)], format, top)
         else:
             lines = _lines(table, format, top)
         _write(path, lines, compress=compress)
@@ -122,7 +122,7 @@ def write_peaks(
 
 def rows_by_group(group: pd.Series) -> dict[str, np.ndarray]:
     """Return the positions of every group's rows; one pass, however many groups there are."""
-    return pd.Series(range(len(group))).groupby(group.astype(str).to_numpy()).indices
+    return pd.Series(range(len(group))).groupby(group.map(group_name).to_numpy()).indices
 
 
 def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.DataFrame:

@@ -170,6 +170,15 @@ def test_names_are_taken_as_they_are_and_longer_lines_cut(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("names", [[1, 2], [1.0, 2.0]])
+def test_numbers_are_names_of_groups(tmp_path, names):
+    table = pd.DataFrame({"chrom": "chr1", "start": [5, 7], "end": [6, 9], "group": names})
+    files = sca.io.write_peaks(table, tmp_path, format="bed")
+    assert {name: sca.io.read_peaks(file)["start"].tolist() for name, file in files.items()} == {"1": [5], "2": [7]}
+    files = sca.io.write_peaks(table, tmp_path / "one.bed", groups=2)
+    assert sca.io.read_peaks(files["2"])["start"].tolist() == [7]
+
+
 def test_bad_input_is_explained(adata, tmp_path):
     with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
         sca.io.write_peaks(adata, tmp_path, key="no")

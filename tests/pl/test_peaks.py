@@ -23,6 +23,15 @@ def test_bars_are_the_numbers_of_peaks(adata):
     plt.close(figure)
 
 
+@pytest.mark.parametrize("kind", [int, float, "category"])
+def test_numbers_are_names_of_groups(adata, kind):
+    adata.uns["peaks"]["group"] = pd.Series([1, 1, 1, 2]).astype(kind)
+    figure = sca.pl.peaks(adata, groups=[1, "2"], show=False)
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [3, 1]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "2"]
+    plt.close(figure)
+
+
 def test_medians_are_those_of_the_table(adata):
     figure = sca.pl.peaks(adata, groups=["A"], show=False)
     medians = [line.get_xdata()[0] for line in figure.axes[1].lines if line.get_color() == "white"]
