@@ -99,7 +99,7 @@ class TrainConfig:
         flag(self.tiled, "tiled")
         for name, known in _CHOICES.items():
             one_of(getattr(self, name), name, known)
-        if not callable(self.loss) and self.loss not in LOSSES:
+        if not callable(self.loss) and self.loss not in list(LOSSES):
             msg = f"loss is {self.loss!r}; expected {' or '.join(map(repr, LOSSES))}, or a function."
             raise ValueError(msg)
         if self.steps < self.epochs:

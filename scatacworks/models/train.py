@@ -94,8 +94,8 @@ def fit(
     num_nodes: int = 1,
     precision: str = "32-true",
     tensorboard: bool = False,
-    callbacks: Sequence[Callback] | Callback = (),
-    loggers: Sequence[Logger] | Logger = (),
+    callbacks: Sequence[Callback] | Callback | None = None,
+    loggers: Sequence[Logger] | Logger | None = None,
     n_jobs: int | None = 1,
     progress: bool = True,
 ) -> TrainResult:
@@ -345,8 +345,8 @@ def start(model: str | PathLike[str] | Model, seed: int = 0, *, extra_channels: 
 
 
 def _listed(given: Any) -> list:
-    """Return one or several as a list."""
-    return list(given) if isinstance(given, Iterable) else [given]
+    """Return none, one or several as a list."""
+    return [] if given is None else list(given) if isinstance(given, Iterable) else [given]
 
 
 def _trainer(

@@ -257,6 +257,12 @@ def test_callbacks_and_loggers_of_the_user_take_part(samples, tmp_path, listed):
     assert (tmp_path / "run" / "logs" / "version_0" / "metrics.csv").read_text() == mine.read_text()
 
 
+def test_no_callbacks_and_loggers_may_be_none(samples):
+    config = recipe(steps=2, epochs=1, core_bp=4096, batch_size=2)
+    result = fit(models.Linear(), samples[:1], config=config, callbacks=None, loggers=None, progress=False)
+    assert result.stopped is None
+
+
 def shifted_loss(signal, logit, batch, *, by=0.0):
     loss, terms = poisson_loss(signal, logit, batch)
     return loss + by, terms
@@ -274,8 +280,9 @@ def test_a_loss_of_the_users_takes_the_place_of_ours(samples, tmp_path):
         run(samples, tmp_path / "mine", loss=functools.partial(shifted_loss, by=9.0), resume=True)
     with pytest.raises(TypeError, match=r"returned a Tensor; expected the loss and a dict of its terms\."):
         run(samples, loss=lambda *given: poisson_loss(*given)[0])
-    with pytest.raises(ValueError, match=r"loss is 'mse'; expected 'poisson' or 'paper', or a function\."):
-        recipe(loss="mse")
+    for wrong in ("mse", ["poisson"]):
+        with pytest.raises(ValueError, match=r"; expected 'poisson' or 'paper', or a function\."):
+            recipe(loss=wrong)
 
 
 def test_a_run_that_is_overwritten_leaves_nothing(samples, tmp_path):

@@ -69,8 +69,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     num_nodes: int = 1,
     precision: str = "32-true",
     tensorboard: bool = False,
-    callbacks: Sequence[Callback] | Callback = (),
-    loggers: Sequence[Logger] | Logger = (),
+    callbacks: Sequence[Callback] | Callback | None = None,
+    loggers: Sequence[Logger] | Logger | None = None,
     n_jobs: int | None = 1,
     progress: bool = True,
 ) -> TrainResult:
