@@ -9,8 +9,7 @@ import pandas as pd
 from scatacworks._files import require_file
 from scatacworks._logging import logger
 from scatacworks._text import listed
-from scatacworks.io._barcode_files import barcode_column as usual_barcode_column
-from scatacworks.io._barcode_files import read_table
+from scatacworks.io._barcode_files import by_barcode, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,11 +129,10 @@ def _from_text(path: Path, barcode_column: str | None) -> pd.DataFrame:
     if barcode_column is None and table.shape[1] < 2:
         msg = f"{path} has one column; expected at least barcodes and groups, separated by tabs or commas."
         raise ValueError(msg)
-    barcodes = usual_barcode_column(table) if barcode_column is None else barcode_column
-    if barcodes not in table.columns:
-        msg = f"{path} has no column {barcodes!r}; it has {', '.join(map(repr, table.columns))}."
+    if barcode_column is not None and barcode_column not in table.columns:
+        msg = f"{path} has no column {barcode_column!r}; it has {', '.join(map(repr, table.columns))}."
         raise KeyError(msg)
-    return table.set_index(barcodes)
+    return by_barcode(table, barcode_column)
 
 
 def _guess_column(table: pd.DataFrame, path: Path) -> str:

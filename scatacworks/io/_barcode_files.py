@@ -12,8 +12,7 @@ from scatacworks._anndata import is_anndata
 from scatacworks._files import open_text
 from scatacworks.io._barcodes import BASES
 
-_ROW_NAMES = ("index", "")
-BARCODE_COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", *_ROW_NAMES)
+BARCODE_COLUMNS = ("barcode", "barcodes", "cell", "cellbarcode", "cell_barcode", "cell_id", "bc", "index", "")
 _CALLED_CELLS = ("is__cell_barcode", "is_cell")  # Cell Ranger ATAC's singlecell.csv, ARC's per_barcode_metrics.csv
 
 
@@ -87,12 +86,15 @@ def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFr
     return table.rename(columns={table.columns[0]: ""}) if str(table.columns[0]).startswith("Unnamed") else table
 
 
-def barcode_column(table: pd.DataFrame) -> str:
-    """Return the column with a usual name of barcodes, else the first; of several one with barcodes, not numbers."""
-    named = [name for name in table.columns if str(name).lower() in BARCODE_COLUMNS]
-    named.sort(key=lambda name: str(name).lower() in _ROW_NAMES)  # names of rows may be numbers of rows
-    like_barcodes = (name for name in named if table[name].astype(str).str.contains(BASES).any())
-    return next(like_barcodes, named[0] if named else table.columns[0])
+def by_barcode(table: pd.DataFrame, column: str | None = None) -> pd.DataFrame:
+    """Index a table by a column, else by the one with a usual name of barcodes, else the first; without row names.
+
+    Columns of numbers only, as those of rows are, are taken where there is no other.
+    """
+    if column is None:
+        named = [name for name in table.columns if str(name).lower() in BARCODE_COLUMNS] or [table.columns[0]]
+        column = next((name for name in named if not table[name].astype(str).str.isdigit().all()), named[0])
+    return table.set_index(column).drop(columns="", errors="ignore")
 
 
 def _without_comments(path: str | os.PathLike[str], what: str) -> str:
@@ -109,8 +111,7 @@ def _without_comments(path: str | os.PathLike[str], what: str) -> str:
 
 def read_cell_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read cells as :func:`read_table` does, indexed by barcode; of 10x Genomics' tables those called cells."""
-    table = read_table(path, "file of barcodes")
-    table = table.set_index(barcode_column(table)).rename_axis(None)
+    table = by_barcode(read_table(path, "file of barcodes")).rename_axis(None)
     for called in _CALLED_CELLS:
         if called in table:
             table = table[table[called] == 1]

@@ -140,12 +140,16 @@ def test_numbers_of_rows_are_no_barcodes(tmp_path):
     files = {
         "pandas.csv": ",barcode,cell_type\n0,AAACGGGT-1,B\n1,TTTGAAAC-1,T\n",
         "r.tsv": "barcode\tcell_type\n1\tAAACGGGT-1\tB\n2\tTTTGAAAC-1\tT\n",
-        "numbered_cells.csv": ",cell,cell_type\nAAACGGGT-1,1,B\nTTTGAAAC-1,2,T\n",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-        assert read_cell_table(tmp_path / name)[["cell_type"]].to_dict() == expected, name
-        assert read_groups(tmp_path / name)[["cell_type"]].to_dict() == expected, name
+        for read in (read_cell_table, read_groups):
+            assert read(tmp_path / name).to_dict() == expected, name
+    (tmp_path / "numbered_cells.csv").write_text(",cell,cell_type\nAAACGGGT-1,1,B\nTTTGAAAC-1,2,T\n")
+    for read in (read_cell_table, read_groups):
+        assert read(tmp_path / "numbered_cells.csv")[["cell_type"]].to_dict() == expected
+    (tmp_path / "signac.csv").write_text('"","cell_id","cluster"\n"a","_cell_0","5"\n"b","None","7"\n')
+    assert read_cell_table(tmp_path / "signac.csv").index.tolist() == ["a", "b"]
 
 
 def test_one_column_beside_row_names_is_no_list_of_barcodes(tmp_path):
