@@ -64,9 +64,9 @@ def read_fragments(
         file are skipped and counted.
     barcodes
         The cells: a list, a DataFrame indexed by barcode (its columns go to `.obs`), an AnnData (likewise), or the path
-        of a text file with one barcode per line or a table (TSV or CSV with column names, barcodes in its first column
-        or in one named `barcode`; of 10x's tables of all barcodes, those called cells). For several samples, a dict of
-        sample -> any of these, or names such as `sample:barcode`.
+        of a text file with one barcode per line or a table (TSV or CSV, with column names or without; barcodes in a
+        column named `barcode`, as row names or in the first column; of 10x's tables of all barcodes, those called
+        cells). For several samples, a dict of sample -> any of these, or names such as `sample:barcode`.
         By default, every barcode with at least `min_fragments`.
     min_fragments
         Cells with fewer fragments are left out, and counted in the log. By default 200 without `barcodes`, and 0 with:
