@@ -76,7 +76,8 @@ def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFr
         if is_one_barcode or any(BASES.search(str(value)) for value in first):
             table = pd.read_csv(StringIO(text), sep=separator, header=None, **{"dtype": str, **how})
             names = ["barcode", "group", *(f"column_{i + 1}" for i in range(2, table.shape[1]))]
-            return table.set_axis(names[: table.shape[1]], axis=1)
+            table = table.set_axis(names[: table.shape[1]], axis=1)
+            return table.dropna(axis="columns", how="all")  # what separators at the ends of lines make
         table = pd.read_csv(StringIO(text), sep=separator, **how)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         msg = f"{path} is not a {what} ({error}); expected a TSV or CSV table with a barcode in every line."

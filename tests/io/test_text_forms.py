@@ -129,7 +129,7 @@ def test_row_names_and_columns_without_names_are_those_of_cells(tmp_path):
         "n": {"AAACGGGT-1": 5, "TTTGAAAC-1": 7},
         "cell_type": {"AAACGGGT-1": "B", "TTTGAAAC-1": "T"},
     }
-    (tmp_path / "nameless.csv").write_text("AAACGGGT-1,B,7\n")
+    (tmp_path / "nameless.csv").write_text("AAACGGGT-1,B,7,\n")
     table = read_cell_table(tmp_path / "nameless.csv")
     assert table.to_dict() == {"group": {"AAACGGGT-1": "B"}, "column_3": {"AAACGGGT-1": "7"}}
     ad.AnnData(obs=table).write_h5ad(tmp_path / "cells.h5ad")
