@@ -99,9 +99,8 @@ class TrainConfig:
         flag(self.tiled, "tiled")
         for name, known in _CHOICES.items():
             one_of(getattr(self, name), name, known)
-        if not callable(self.loss) and self.loss not in list(LOSSES):
-            msg = f"loss is {self.loss!r}; expected {' or '.join(map(repr, LOSSES))}, or a function."
-            raise ValueError(msg)
+        if not callable(self.loss):
+            one_of(self.loss, "loss", LOSSES)
         if self.steps < self.epochs:
             msg = (
                 f"steps is {self.steps} and epochs {self.epochs}; every epoch needs at least one step. "

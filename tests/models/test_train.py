@@ -281,7 +281,7 @@ def test_a_loss_of_the_users_takes_the_place_of_ours(samples, tmp_path):
     with pytest.raises(TypeError, match=r"returned a Tensor; expected the loss and a dict of its terms\."):
         run(samples, loss=lambda *given: poisson_loss(*given)[0])
     for wrong in ("mse", ["poisson"]):
-        with pytest.raises(ValueError, match=r"; expected 'poisson' or 'paper', or a function\."):
+        with pytest.raises(ValueError, match=r"^loss=.* is unknown; expected 'poisson' or 'paper'\."):
             recipe(loss=wrong)
 
 
