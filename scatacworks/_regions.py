@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks._arguments import whole
+from scatacworks._columns import whole_numbers
 from scatacworks._core.intervals import merge
 from scatacworks._files import is_peak_file
 from scatacworks.genome import REGION
@@ -100,7 +101,7 @@ def as_regions(
     if not known.all():
         _report_unknown(table, known, genome, stacklevel + 1)
         table, codes = table[known], codes[known]
-    start, end = (_whole(table[name]) for name in ("start", "end"))
+    start, end = (whole_numbers(table[name], "regions") for name in ("start", "end"))
     wrong = (start < 0) | (end <= start) | (end > genome.lengths[codes])
     if wrong.any():
         first = table.iloc[int(np.argmax(wrong))]
@@ -208,17 +209,6 @@ def _is_position(part: Any, genome: Genome) -> bool:
 
 def _names_a_file(text: str) -> bool:
     return is_peak_file(text) or Path(text).name != text or Path(text).is_file()
-
-
-def _whole(column: pd.Series) -> np.ndarray:
-    """Return positions as int64."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    broken = ~(numbers % 1 == 0)
-    if broken.any():
-        found = column.iloc[int(np.argmax(broken))]
-        msg = f"A region has the {column.name} {found}; expected a whole number of bp."
-        raise ValueError(msg)
-    return numbers.astype(np.int64)
 
 
 def _report_unknown(table: pd.DataFrame, known: np.ndarray, genome: Genome, stacklevel: int) -> None:

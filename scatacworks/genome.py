@@ -352,6 +352,8 @@ class Genome:
         KeyError
             If one of the columns `reference_seq_name` and `reference_seq_length` is missing.
         """
+        from scatacworks._columns import whole_numbers
+
         slot = f".uns[{_keys.REFERENCE_SEQUENCES!r}]"
         if not hasattr(frame, "columns"):
             msg = f"{slot} is a {type(frame).__name__}; expected a table such as scatacworks.Genome('hg38').to_frame()."
@@ -360,9 +362,8 @@ class Genome:
         if missing:
             msg = f"{slot} lacks the column(s) {sorted(missing)}; it has {list(frame.columns)}."
             raise KeyError(msg)
-        sizes = dict(
-            zip(frame[_keys.REFERENCE_NAME].astype(str), frame[_keys.REFERENCE_LENGTH].astype(int), strict=True)
-        )
+        lengths = whole_numbers(frame[_keys.REFERENCE_LENGTH], slot).tolist()
+        sizes = dict(zip(frame[_keys.REFERENCE_NAME].astype(str), lengths, strict=True))
         nuclear = frame.get(_keys.REFERENCE_NUCLEAR)
         organelles = None if nuclear is None else frame.loc[~nuclear.astype(bool), _keys.REFERENCE_NAME]
         return cls(sizes, name=name or guess_assembly(sizes) or "custom", organelles=organelles)

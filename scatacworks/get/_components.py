@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import component_names
+from scatacworks._columns import whole_numbers
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import atomic_path
 from scatacworks._palette import GREY, component_colors, rgb
@@ -135,9 +136,9 @@ def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
     stored = index.uns[_keys.GENE_COMPONENTS]
     genes, var = stored["genes"], index.var
     chroms = named_chromosomes(var["chrom"].unique())
-    start, end = var["start"].to_numpy(np.int64), var["end"].to_numpy(np.int64)
+    start, end = (whole_numbers(var[name], ".var") for name in ("start", "end"))
     if stored[_keys.PARAMS]["at"] == "summit":
-        start = np.clip(var["summit"].to_numpy(np.int64) if "summit" in var else (start + end) // 2, start, end - 1)
+        start = np.clip(whole_numbers(var["summit"], ".var") if "summit" in var else (start + end) // 2, start, end - 1)
         end = start + 1
     windows = (
         chroms.resolve(genes["chrom"]),
@@ -170,7 +171,7 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
     labels = table[key].astype("category")
     names = [str(name) for name in labels.cat.categories]
     chosen = component_colors(index.uns, names, key=key) | dict(colors or {})
-    start, end = table["start"].astype(np.int64), table["end"].astype(np.int64)
+    start, end = (pd.Series(whole_numbers(table[name], ".var"), table.index) for name in ("start", "end"))
     summit = table["summit"] if "summit" in table else (start + end) // 2
     core = (
         table.get("core_start", pd.Series(np.nan, table.index)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scatacworks._columns import intervals, whole_numbers
 from scatacworks._files import open_text, require_file
 
 if TYPE_CHECKING:
@@ -64,10 +65,14 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
         raise ValueError(msg)
     for name in (*_POSITIONS, "n_samples", "summit", *_CORE):
         if name in table:
-            table[name] = _whole(table[name], name, path)
-    wrong = (table["start"] < 0) | (table["end"] <= table["start"]) | (table["n_samples"] < 1)
-    if wrong.any():
-        _fail(path, int(np.argmax(wrong.to_numpy())), "0 <= start < end and at least one sample")
+            given = table[name].dropna() if name in _CORE else table[name]  # not every element has a core
+            numbers = pd.Series(whole_numbers(given, path, _line), given.index)
+            table[name] = numbers.astype("Int32").reindex(table.index) if name in _CORE else numbers.astype(np.int32)
+    intervals(table, path, _line)
+    without = table.index[table["n_samples"] < 1]
+    if len(without):
+        msg = f"{path}, {_line(without[0])}: numsamples is below 1; an element is in at least one sample."
+        raise ValueError(msg)
     table["chrom"] = pd.Categorical(table["chrom"], categories=table["chrom"].unique())
     if "component" in table:
         table["component"] = table["component"].astype("category")
@@ -80,17 +85,5 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(handle, sep="\t", dtype=texts).rename(columns=lambda name: name.lstrip("#"))
 
 
-def _whole(column: pd.Series, name: str, path: Path) -> pd.Series:
-    """Column of whole numbers as int32, nullable for cores, which may be missing."""
-    values = pd.to_numeric(column, errors="coerce")
-    wrong = ~(values % 1 == 0) | (values.abs() > np.iinfo(np.int32).max)
-    if name in _CORE:
-        wrong &= column.notna()
-    if wrong.any():
-        _fail(path, int(np.argmax(wrong.to_numpy())), f"a whole number in the column {name}")
-    return values.astype("Int32" if name in _CORE else np.int32)
-
-
-def _fail(path: Path, row: int, expected: str) -> None:
-    msg = f"{path}, line {row + 2}: expected {expected}."
-    raise ValueError(msg)
+def _line(row: int) -> str:
+    return f"line {row + 2}"  # behind the names of the columns

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scatacworks._columns import intervals, whole_numbers
 from scatacworks._files import open_text, require_file
 from scatacworks._logging import logger
 from scatacworks._strands import strands_of
@@ -121,10 +122,8 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     if missing:
         msg = f"The gene table lacks the column(s) {missing}; it has {list(table.columns)}."
         raise ValueError(msg)
-    positions = _integers(table[["start", "end"]], "The gene table")
-    table = table.assign(
-        chrom=table["chrom"].astype(str), start=positions["start"], end=positions["end"], name=_names_of(table)
-    )
+    start, end = (whole_numbers(table[name], "The gene table") for name in ("start", "end"))
+    table = table.assign(chrom=table["chrom"].astype(str), start=start, end=end, name=_names_of(table))
     if "gene_id" not in table:  # tables of symbols list a gene once; rows of one symbol are separate loci
         repeat = table.groupby(["name", "chrom"]).cumcount()
         table["gene_id"] = table["name"].where(repeat == 0, table["name"] + "." + repeat.astype(str))
@@ -152,14 +151,7 @@ def _names_of(table: pd.DataFrame) -> pd.Series:
 
 def _checked(transcripts: pd.DataFrame, what: str) -> pd.DataFrame:
     """Return transcripts with strands in one spelling, each of them somewhere."""
-    wrong = ((transcripts["start"] < 0) | (transcripts["end"] <= transcripts["start"])).to_numpy()
-    if wrong.any():
-        row = transcripts.iloc[int(np.argmax(wrong))]
-        msg = (
-            f"{what}: {row['name']} lies at {row['chrom']}, {row['start']} to {row['end']} (0-based, half-open); "
-            "expected 0 <= start < end."
-        )
-        raise ValueError(msg)
+    intervals(transcripts, what, lambda row: transcripts["name"][row])
     return transcripts.assign(strand=strands_of(transcripts["strand"], what))
 
 
@@ -181,7 +173,7 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
         raise ValueError(msg)
     table = raw.iloc[:, [0, 1, 2, 3, strand]].set_axis(["chrom", "start", "end", "name", "strand"], axis=1)
-    table[["start", "end"]] = _integers(table[["start", "end"]], path)
+    table["start"], table["end"] = (whole_numbers(table[name], path, _entry) for name in ("start", "end"))
     if raw.shape[1] >= 12:
         return _from_bed12(raw, table, path)
     return _complete(table), pd.DataFrame({"transcript": np.empty(0, np.int64), "start": [], "end": []})
@@ -195,19 +187,14 @@ def _strand_column(raw: pd.DataFrame) -> int | None:
     return next(signs, next(others, None))
 
 
-def _integers(columns: pd.DataFrame, what: Path | str) -> pd.DataFrame:
-    """Convert to int64, naming the first line that is no number."""
-    numbers = columns.astype(object).apply(pd.to_numeric, errors="coerce")
-    bad = np.flatnonzero((numbers % 1 != 0).any(axis=1))  # nor is what is missing
-    if len(bad):
-        msg = f"{what}, entry {bad[0] + 1}: expected whole numbers, found {columns.iloc[bad[0]].tolist()}."
-        raise ValueError(msg)
-    return numbers.astype(np.int64)
+def _entry(row: int) -> str:
+    return f"entry {row + 1}"
 
 
 def _from_bed12(raw: pd.DataFrame, table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the transcripts and exons of BED12 (thick part = coding)."""
-    table[["coding_start", "coding_end"]] = _integers(raw.iloc[:, [6, 7]], path).to_numpy()
+    for name, column in (("coding_start", 6), ("coding_end", 7)):
+        table[name] = whole_numbers(raw.iloc[:, column].rename(name), path, _entry)
     exons = _exons(raw.iloc[:, [11, 10]], path)  # offsets and sizes
     exons["start"] += table["start"].to_numpy()[exons["transcript"]]
     exons["end"] += exons["start"]
@@ -217,28 +204,24 @@ def _from_bed12(raw: pd.DataFrame, table: pd.DataFrame, path: Path) -> tuple[pd.
 def _exons(lists: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the numbers of two columns of lists, one row per exon, with the row of its transcript."""
     first, second = (lists.iloc[:, column].str.rstrip(",").str.split(",") for column in (0, 1))
-    owner = np.repeat(np.arange(len(lists)), first.str.len())
-    uneven = (first.str.len() != second.str.len()).to_numpy()
-    bad = np.flatnonzero(uneven)
-    if not uneven.any():
-        columns = pd.DataFrame({"start": first.explode().to_numpy(), "end": second.explode().to_numpy()})
-        numbers = columns.apply(pd.to_numeric, errors="coerce")
-        bad = owner[(numbers % 1 != 0).any(axis=1)]
-    if len(bad):
-        found = lists.iloc[bad[0]].tolist()
-        msg = f"{path}, entry {bad[0] + 1}: expected two lists of as many whole numbers for its exons, found {found}."
+    uneven = np.flatnonzero(first.str.len() != second.str.len())
+    if len(uneven):
+        found = lists.iloc[uneven[0]].tolist()
+        msg = f"{path}, {_entry(uneven[0])}: expected two lists of as many numbers for its exons, found {found}."
         raise ValueError(msg)
-    return pd.DataFrame({"transcript": owner, **numbers.astype(np.int64)})
+    owner = np.repeat(np.arange(len(lists)), first.str.len())
+    start, end = (whole_numbers(one.explode().rename("a number of its exons"), path, _entry) for one in (first, second))
+    return pd.DataFrame({"transcript": owner, "start": start, "end": end})
 
 
 def _from_genepred(raw: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the transcripts and exons of genePred columns (name, chrom, strand, tx, cds, exons, …, name2)."""
-    numbers = _integers(raw.iloc[:, [3, 4, 5, 6]], path).to_numpy()
     symbol = raw.iloc[:, 11] if raw.shape[1] >= _GENEPRED_BIN - 4 else raw.iloc[:, 0]
-    table = pd.DataFrame({"chrom": raw.iloc[:, 1], "start": numbers[:, 0], "end": numbers[:, 1], "name": symbol})
-    table["strand"], table["transcript_id"], table["gene_id"] = raw.iloc[:, 2], raw.iloc[:, 0], symbol
-    table["coding_start"], table["coding_end"] = numbers[:, 2], numbers[:, 3]
-    table["biotype"] = np.where(numbers[:, 3] > numbers[:, 2], "protein_coding", "non_coding")
+    table = pd.DataFrame({"chrom": raw.iloc[:, 1], "name": symbol, "strand": raw.iloc[:, 2]})
+    table["transcript_id"], table["gene_id"] = raw.iloc[:, 0], symbol
+    for column, name in enumerate(("start", "end", "coding_start", "coding_end"), 3):
+        table[name] = whole_numbers(raw.iloc[:, column].rename(name), path, _entry)
+    table["biotype"] = np.where(table["coding_end"] > table["coding_start"], "protein_coding", "non_coding")
     return _complete(table), _exons(raw.iloc[:, [8, 9]], path)
 
 

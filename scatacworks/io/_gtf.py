@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
+from scatacworks._columns import whole_numbers
 from scatacworks._files import open_text
 from scatacworks._logging import logger
 
@@ -85,16 +86,12 @@ def _lines(path: Path) -> pd.DataFrame:
             raise ValueError(msg) from error
     table = table.rename(columns=columns)
     table = table[~table["feature"].isin({"chromosome", "region"})]
-    numbers = table[["start", "end"]].apply(pd.to_numeric, errors="coerce")
-    bad = np.flatnonzero(numbers.isna().any(axis=1))
-    if len(bad):
-        row = table.iloc[bad[0]]
-        found = f"({row['start']!r}, {row['end']!r})"
-        msg = f"{path}: the {row['feature']} on {row['chrom']} has no numeric position {found}."
-        raise ValueError(msg)
-    table[["start", "end"]] = numbers.astype(np.int64)
-    table["start"] -= 1  # the file counts from 1 and includes the end
-    return table
+
+    def entry(row: int) -> str:
+        return f"entry {row + 1} ({table['feature'][row]} on {table['chrom'][row]})"
+
+    start, end = (whole_numbers(table[name], path, entry) for name in ("start", "end"))
+    return table.assign(start=start - 1, end=end)  # the file counts from 1 and includes the end
 
 
 def _value(attributes: pd.Series, *keys: str, form: str = r' "?([^";]*)"?') -> pd.Series:

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from scatacworks import _keys
+from scatacworks._columns import whole_numbers
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import any_overlap, merge
 from scatacworks._files import atomic_path, open_text, require_file, require_writable
@@ -128,9 +129,10 @@ def _elements(index: AnnData, component_key: str, *, core: bool) -> pd.DataFrame
     if missing:
         msg = f".var lacks the column(s) {missing}; it has {list(index.var.columns)}."
         raise KeyError(msg)
-    table = index.var[["chrom", start, end, component_key]].set_axis(["chrom", "start", "end", "label"], axis=1)
-    table = table.dropna().astype({"start": np.int64, "end": np.int64, "chrom": str})
-    table["label"] = table["label"].astype(str).astype("category")
+    found = index.var[["chrom", start, end, component_key]].dropna()
+    table = pd.DataFrame({"chrom": found["chrom"].astype(str), "label": found[component_key].astype(str)})
+    table["start"], table["end"] = (whole_numbers(found[name], ".var") for name in (start, end))
+    table["label"] = table["label"].astype("category")
     if isinstance(index.var[component_key].dtype, pd.CategoricalDtype):
         used = set(table["label"].cat.categories)
         order = [str(x) for x in index.var[component_key].cat.categories if str(x) in used]

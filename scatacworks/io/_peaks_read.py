@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks._arguments import one_of
+from scatacworks._columns import intervals
 from scatacworks._files import is_peak_file, open_text, require_file, visible
 from scatacworks._text import listed
 from scatacworks.genome import Genome
@@ -219,11 +220,8 @@ def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str
 
 def _positioned(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path) -> pd.DataFrame:
     """Return the table with start and end as int64, checked."""
-    start, end = (pd.to_numeric(table[name], errors="coerce") for name in ("start", "end"))
-    valid = (start >= 0) & (end > start) & (end < 2**31) & (start % 1 == 0) & (end % 1 == 0)
-    if not valid.all():
-        _fail(path, lines[int(np.argmin(valid.to_numpy()))], "chromosome, start and end with 0 <= start < end < 2^31")
-    return table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
+    start, end = intervals(table, path, lambda row: f"line {lines[row][0]}")
+    return table.assign(start=start, end=end)
 
 
 def _typed(table: pd.DataFrame, lines: list[tuple[int, str]], path: Path, *, is_bed: bool) -> pd.DataFrame:

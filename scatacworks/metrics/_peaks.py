@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks._arguments import whole
+from scatacworks._columns import whole_numbers
 from scatacworks._core.intervals import covered, merge, overlap_pairs
 from scatacworks._core.scoring import undefined
 from scatacworks._regions import with_positions
@@ -74,8 +75,10 @@ def _coded(*tables: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarr
     chroms = [table["chrom"].astype(str).to_numpy() for table in tables]
     codes = np.unique(np.concatenate(chroms), return_inverse=True)[1]
     parts = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
-    positions = (table[["start", "end"]].to_numpy(np.int64).T for table in tables)
-    return [(chrom, *ends) for chrom, ends in zip(parts, positions, strict=True)]
+    return [
+        (chrom, *(whole_numbers(table[name], "The peaks") for name in ("start", "end")))
+        for chrom, table in zip(parts, tables, strict=True)
+    ]
 
 
 def _n_bases(peaks: tuple[np.ndarray, np.ndarray, np.ndarray]) -> int:

@@ -60,9 +60,9 @@ def test_only_coordinates_and_counts_are_needed(tmp_path):
         ([*ROWS[:1], ROWS[1].replace("51868", "52868")], 3, "start < end"),
         ([ROWS[0].replace("16140", "-5")], 2, "0 <= start"),
         ([ROWS[0].replace("\t1\t16170", "\t0\t16170")], 2, "at least one sample"),
-        ([*ROWS[:2], ROWS[2].replace("57280", "5e.1")], 4, "whole number in the column start"),
-        ([*ROWS[:2], ROWS[2].replace("733", "7.5")], 4, "whole number in the column n_samples"),
-        ([ROWS[0].replace("16170\tTissue", "far\tTissue")], 2, "whole number in the column core_end"),
+        ([*ROWS[:2], ROWS[2].replace("57280", "5e.1")], 4, "start is '5e.1'; expected a whole number"),
+        ([*ROWS[:2], ROWS[2].replace("733", "7.5")], 4, "n_samples is 7.5; expected a whole number"),
+        ([ROWS[0].replace("16170\tTissue", "far\tTissue")], 2, "core_end is 'far'; expected a whole number"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, rows, line, what):
@@ -91,7 +91,7 @@ def test_damaged_and_missing_files(tmp_path):
 def test_a_number_that_no_position_can_be_is_told_and_not_wrapped(tmp_path):
     large = ROWS[1].split("\t")
     large[1:3] = str(2**32 + 1), str(2**32 + 100)
-    with pytest.raises(ValueError, match="index.txt, line 3: expected a whole number in the column start"):
+    with pytest.raises(ValueError, match="index.txt, line 3: start is 4294967297; expected a whole number below"):
         io.read_dhs_index(written(tmp_path / "index.txt", [ROWS[0], "\t".join(large)]))
 
 

@@ -110,7 +110,7 @@ def test_built_in_and_shared_gene_tables(shared_data):
     ("name", "text", "message"),
     [
         ("a.gtf", 'chr1\tx\tgene\t1\t5\t.\t+\t.\tgene_id "G";\n', "no exon"),
-        ("a.gtf", 'chr1\tx\texon\tone\t5\t.\t+\t.\tgene_id "G"; transcript_id "T";\n', "no numeric position"),
+        ("a.gtf", 'chr1\tx\texon\tone\t5\t.\t+\t.\tgene_id "G"; transcript_id "T";\n', "exon on chr1.: start is 'one'"),
         ("a.gtf", "just text\n", "nine columns"),
         ("a.bed", "chr1\t5\n", "neither GTF"),
     ],
@@ -277,10 +277,10 @@ def test_what_is_no_strand_is_not_taken_for_the_forward_one(tmp_path):
 
 @pytest.mark.parametrize(("start", "end"), [(300, 100), (100, 100), (-1, 100), (float("nan"), 100), (100.5, 300)])
 def test_a_gene_that_is_nowhere_is_named(start, end, tmp_path):
-    with pytest.raises(ValueError, match="gene table(: A lies at|, entry 1: expected whole numbers)"):
+    with pytest.raises(ValueError, match="gene table, (A: found chr1, |row 0: .* expected a whole number)"):
         read_genes(TABLE.assign(start=[start, 500], end=[end, 900]))
     (tmp_path / "g.bed").write_text(f"chr1\t5\t90\tB\t0\t-\nchr1\t{start}\t{end}\tA\t0\t-\n")
-    with pytest.raises(ValueError, match="g.bed(: A lies at|, entry 2: expected whole numbers)"):
+    with pytest.raises(ValueError, match="g.bed, (A: found chr1, |entry 2: .* expected a whole number)"):
         read_genes(tmp_path / "g.bed")
 
 
@@ -292,11 +292,18 @@ def test_genes_without_name_or_biotype():
     assert genes[["name", "biotype"]].values.tolist() == [["ENSG1", "lncRNA"], ["B", "unknown"]]
 
 
-@pytest.mark.parametrize("lists", ["100,800,\t200,", "100,x,\t200,900,", "\t200,900,"])
-def test_exons_that_cannot_be_read_are_told_with_their_line(lists, tmp_path):
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ("100,800,\t200,", "expected two lists of as many numbers for its exons"),
+        ("100,x,\t200,900,", "a number of its exons is 'x'; expected a whole number"),
+        ("\t200,900,", "expected two lists of as many numbers for its exons"),
+    ],
+)
+def test_exons_that_cannot_be_read_are_told_with_their_line(lists, message, tmp_path):
     row = "NM_1\tchr1\t-\t100\t900\t150\t850\t2\t100,800,\t200,900,\t0\tAAA\tcmpl\tcmpl\t0,1,\n"
     (tmp_path / "genePred.txt").write_text(row + row.replace("100,800,\t200,900,", lists))
-    with pytest.raises(ValueError, match=r"genePred\.txt, entry 2: expected two lists of as many whole numbers"):
+    with pytest.raises(ValueError, match=rf"genePred\.txt, entry 2: {message}"):
         read_genes(tmp_path / "genePred.txt")
 
 

@@ -139,12 +139,12 @@ def test_a_genome_sorts_renames_and_reports(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("chr1\t5\t10\nchr1\t9\t9\n", "line 2: expected chromosome, start and end"),
-        ("chr1\t-5\t10\n", "line 1: expected"),
+        ("chr1\t5\t10\nchr1\t9\t9\n", "line 2: found chr1, 9 to 9; expected a chromosome and 0 <= start < end"),
+        ("chr1\t-5\t10\n", "line 1: found chr1, -5 to 10; expected"),
         ("chr1 5 10\n", "line 1: expected at least 3 columns separated by tabs"),
-        ("chr1\tx\t10\n", "line 1: expected chromosome, start and end"),
-        ("chr1\t5\t10\nchr1\t5\t1e10\n", r"line 2: .* end < 2\^31"),
-        ("chr1\t5\t99999999999999999999\n", r"line 1: .* end < 2\^31"),
+        ("chr1\tx\t10\n", "line 1: start is 'x'; expected a whole number"),
+        ("chr1\t5\t10\nchr1\t5\t1e10\n", r"line 2: end is 10000000000; expected a whole number below 2\^31"),
+        ("chr1\t5\t99999999999999999999\n", r"line 1: end is .*; expected a whole number below 2\^31"),
     ],
 )
 def test_a_line_that_is_no_region_is_named(tmp_path, text, message):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from scatacworks._columns import intervals
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
 from scatacworks.genome import Genome, named_chromosomes
@@ -73,19 +74,8 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
 def _with_intervals(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """Return a table under our names of its positions, with start and end as int64, and a region in every row."""
     table = with_positions(table, what)
-    start, end = (
-        pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64, na_value=np.nan) for name in ("start", "end")
-    )
-    sound = table["chrom"].notna().to_numpy() & (start >= 0) & (end > start) & (start % 1 == 0) & (end % 1 == 0)
-    if not sound.all():
-        row = table.iloc[int(np.argmin(sound))]
-        msg = (
-            f"{int((~sound).sum()):,} of {len(table):,} rows of {what} are no regions, the first: chromosome "
-            f"{row['chrom']}, start {row['start']}, end {row['end']}; expected a chromosome and whole numbers with "
-            "0 <= start < end. Leave such rows out."
-        )
-        raise ValueError(msg)
-    return table.assign(start=start.astype(np.int64), end=end.astype(np.int64))
+    start, end = intervals(table, what)
+    return table.assign(start=start, end=end)
 
 
 def labels_of(index: AnnData, component_key: str) -> tuple[np.ndarray, np.ndarray]:

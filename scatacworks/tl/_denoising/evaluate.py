@@ -9,6 +9,7 @@ import numpy as np
 
 from scatacworks import _keys, metrics
 from scatacworks._arguments import whole
+from scatacworks._columns import whole_numbers
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import chosen_groups
@@ -307,7 +308,7 @@ def peaks_of_one(peaks: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
         msg = "To score peaks that differ between two groups, peaks needs a column 'group'."
         raise KeyError(msg)
     codes = pd.factorize(peaks["chrom"].astype(str))[0]
-    columns = codes, peaks["start"].to_numpy(np.int64), peaks["end"].to_numpy(np.int64)
+    columns = codes, *(whole_numbers(peaks[name], "The peaks") for name in ("start", "end"))
     own = [(peaks["group"].astype(str) == name).to_numpy() for name in pair]
     empty = [name for name, mask in zip(pair, own, strict=True) if not mask.any()]
     if empty:

@@ -15,6 +15,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly, require_no_mudata
+from scatacworks._columns import whole_numbers
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
@@ -179,7 +180,7 @@ def _from_frame(frame: pd.DataFrame, genome: Genome | None, named: Sequence[str]
     frame = _positioned(frame)
     samples, sample_names = _codes(frame[sample], "sample")
     chrom, chroms = _chrom_codes(frame["chrom"], genome)
-    start, end = _positions(frame["start"], "start"), _positions(frame["end"], "end")
+    start, end = _positions(frame["start"]), _positions(frame["end"])
     _check_intervals(start, end)
     if genome is not None:
         _check_lengths(end, chrom, chroms, genome)
@@ -235,18 +236,9 @@ def _chrom_codes(column: pd.Series, genome: Genome | None) -> tuple[np.ndarray, 
     return place[codes], names[order]
 
 
-def _positions(column: pd.Series, what: str) -> np.ndarray:
+def _positions(column: pd.Series) -> np.ndarray:
     """A column of positions as int32."""
-    values = column.to_numpy()
-    if values.dtype == np.int32:
-        return values
-    if values.dtype.kind not in "iu" and not (values.dtype.kind == "f" and np.array_equal(values, np.rint(values))):
-        msg = f"Column {what!r} of the peaks is {values.dtype}; expected whole numbers (bp, 0-based)."
-        raise TypeError(msg)
-    if len(values) and values.max() >= 2**31 - 64:
-        msg = f"Column {what!r} of the peaks holds {values.max()}; positions must fit in 32 bits."
-        raise ValueError(msg)
-    return values.astype(np.int32)
+    return column.to_numpy() if column.dtype == np.int32 else whole_numbers(column, "The peaks").astype(np.int32)
 
 
 def _check_intervals(start: np.ndarray, end: np.ndarray) -> None:
@@ -284,7 +276,7 @@ def _summits(frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> np.ndar
     if absent.any():
         logger.warning("%d of %d peaks have no summit; their centres are used.", int(absent.sum()), len(values))
         values = np.where(absent, start + (end - start) // 2, values)
-    return _positions(pd.Series(values), column)
+    return _positions(pd.Series(values, name=column))
 
 
 def _signal(frame: pd.DataFrame) -> np.ndarray:

@@ -12,6 +12,7 @@ from anndata import AnnData
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
 from scatacworks._arrays import in_memory, matrix_of
+from scatacworks._columns import whole_numbers
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
 from scatacworks._text import listed
@@ -114,7 +115,7 @@ def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnDat
     chroms = named_chromosomes(index.var["chrom"].unique(), "the index")
     of_element, names = pd.factorize(index.var["chrom"].astype(str))
     chrom = chroms.resolve(names)[of_element]
-    start, end = (index.var[name].to_numpy(np.int64) for name in ("start", "end"))
+    start, end = (whole_numbers(index.var[name], ".var of the index") for name in ("start", "end"))
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     codes = chroms.resolve(table.chroms)
     if (codes < 0).all():
@@ -186,7 +187,7 @@ def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> Ann
 def _centroids(index: AnnData, tracks: Tracks) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield chromosomes that the tracks know, the elements on each and their centroids."""
     codes, names = pd.factorize(index.var["chrom"].astype(str))
-    summit = index.var["summit"].to_numpy(np.int64)
+    summit = whole_numbers(index.var["summit"], ".var of the index")
     known = tracks.genome.resolve(names) >= 0
     if not known.all():
         msg = "The tracks' genome has no chromosome %s; elements there count as far from any signal."

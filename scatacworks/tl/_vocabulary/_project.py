@@ -14,6 +14,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import component_names
 from scatacworks._arguments import one_of
 from scatacworks._arrays import in_memory, matrix_of
+from scatacworks._columns import whole_numbers
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
@@ -180,7 +181,7 @@ def _region_loadings(var: pd.DataFrame, reference: AnnData) -> tuple[np.ndarray,
     for frame in (var, reference.var):
         codes, names = pd.factorize(frame["chrom"].astype(str))
         chrom = chroms.resolve(names)[codes]
-        sides.append((chrom, frame["start"].to_numpy(np.int64), frame["end"].to_numpy(np.int64)))
+        sides.append((chrom, *(whole_numbers(frame[name], ".var") for name in ("start", "end"))))
     known = np.flatnonzero(sides[0][0] >= 0)
     region, element, _ = overlap_pairs(tuple(part[known] for part in sides[0]), sides[1])
     if len(region) == 0:

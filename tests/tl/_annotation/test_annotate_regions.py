@@ -138,7 +138,7 @@ def test_bed_files_are_read_as_peaks_are(tmp_path):
     table = sca.tl.annotate_regions(regions((100, 140), (800, 820)), classes={"repeat": path})
     assert table["repeat"].tolist() == ['the "one"', "LINE"]
     path.write_text("#made up\nchr1\t100\t200\tSINE\nchr1\t900\t150\tLINE\n")
-    with pytest.raises(ValueError, match=r"repeats\.bed, line 3: expected chromosome, start and end .*900"):
+    with pytest.raises(ValueError, match=r"repeats\.bed, line 3: found chr1, 900 to 150; expected"):
         sca.tl.annotate_regions(regions((100, 140)), classes={"repeat": path})
     path.write_text("chr1 100 200 SINE\n")
     with pytest.raises(ValueError, match="line 1: expected at least 3 columns separated by tabs"):
@@ -231,7 +231,7 @@ def test_rows_that_are_no_regions_are_refused_wherever_a_table_is_given(column, 
         lambda: sca.tl.annotate_regions(good, classes={"repeat": bad}),
         lambda: sca.tl.annotate_regions(good, traits={"count": variants.assign(**{column: bad[column]})}),
     ):
-        with pytest.raises(ValueError, match="1 of 2 rows of .* are no regions, the first: chromosome"):
+        with pytest.raises(ValueError, match="row 0: .*; expected a (chromosome and 0 <= start < end|whole number)"):
             call()
 
 
