@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._text import listed
 from scatacworks.genome import Genome, built_in_sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
 
 
@@ -69,6 +72,22 @@ def genome_of(adata: AnnData) -> Genome | None:
     return genome.with_genes(adata.uns.get(_keys.REFERENCE_GENES))
 
 
+def params_of(adata: AnnData, key: str) -> Mapping[str, Any]:
+    """Return the parameters of what `.uns[key]` holds, empty where they are not known.
+
+    They are in the slot, or beside it in `.uns["scatacworks"]`, where those of tables and of the fragments are.
+    """
+    slot = adata.uns.get(key)
+    own = slot.get(_keys.PARAMS) if hasattr(slot, "get") else None
+    found = adata.uns.get(_keys.PROVENANCE, {}).get(key) if own is None else own
+    return found if hasattr(found, "get") else {}
+
+
+def fragment_files(adata: AnnData) -> Any:
+    """Return the path of the fragments, or a dict of sample -> path; `None` where the object names none."""
+    return adata.uns.get(_keys.FILES, {}).get(_keys.FRAGMENTS)
+
+
 def slot_of(adata: AnnData, key: str, call: str, *holds: str) -> Any:
     """Return what a function of scatacworks wrote to `.uns[key]`, with all that it `holds`.
 
@@ -78,35 +97,38 @@ def slot_of(adata: AnnData, key: str, call: str, *holds: str) -> Any:
         If it has not run; `call` is what to run.
     """
     if key not in adata.uns:
-        msg = f"There is no .uns[{key!r}]; run {call} first."
+        there = listed(map(repr, adata.uns))
+        msg = f"There is no .uns[{key!r}] (there are: {there}); run {call} first, or name the key_added that it had."
         raise KeyError(msg)
-    missing = [name for name in holds if not hasattr(adata.uns[key], "keys") or name not in adata.uns[key]]
-    if missing:
-        msg = f".uns[{key!r}] is no result of {call}: it lacks {', '.join(map(repr, missing))}."
-        raise KeyError(msg)
-    return adata.uns[key]
+    slot = adata.uns[key]
+    if not hasattr(slot, "keys"):
+        fault = f"it is a {type(slot).__name__}"
+    elif missing := [repr(name) for name in holds if name not in slot]:
+        fault = f"it lacks {', '.join(missing)} (it has {listed(slot)})"
+    else:
+        return slot
+    msg = f".uns[{key!r}] is no result of {call}: {fault}."
+    raise KeyError(msg)
 
 
-def peaks_of(adata: AnnData, key: str, *columns: str) -> pd.DataFrame:
-    """Return the table of peaks in `.uns[key]`, which has these columns.
+def table_of(adata: AnnData, key: str, call: str, *columns: str) -> pd.DataFrame:
+    """Return the table that a function of scatacworks wrote to `.uns[key]`, with these columns.
 
     Raises
     ------
     KeyError
-        If there is none, or it lacks a column.
+        If there is none, or it lacks a column; `call` is what to run.
     """
-    table = adata.uns.get(key)
+    table = slot_of(adata, key, call, *columns)
     if not isinstance(table, pd.DataFrame):
-        msg = f"There are no peaks in .uns[{key!r}]; run scatacworks.tl.call_peaks first, or name its key_added as key."
-        raise KeyError(msg)
-    missing = [column for column in columns if column not in table]
-    if missing:
-        msg = (
-            f".uns[{key!r}] lacks the column(s) {', '.join(missing)}, which those of scatacworks.tl.call_peaks have; "
-            f"it has {', '.join(map(str, table.columns))}."
-        )
+        msg = f".uns[{key!r}] is no result of {call}: it is a {type(table).__name__}."
         raise KeyError(msg)
     return table
+
+
+def peaks_of(adata: AnnData, key: str, *columns: str) -> pd.DataFrame:
+    """Return the table of peaks in `.uns[key]`, as :func:`table_of`."""
+    return table_of(adata, key, "sca.tl.call_peaks(adata)", *columns)
 
 
 def component_names(index: AnnData, k: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, params_of
 from scatacworks._arguments import real
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import group_name
@@ -42,7 +42,7 @@ def depths(adata: AnnData | MuData, key: str = _keys.PSEUDOBULK, *, mod: str = "
     float64, `(n_groups,)`.
     """
     sites = tracks(adata, key=key, layer=_keys.CUT_SITES, mod=mod)
-    known = atac(adata, mod=mod).uns[key].get(_keys.PARAMS, {}).get("territory_bp")
+    known = params_of(atac(adata, mod=mod), key).get("territory_bp")
     territory_bp = float(sites.genome.lengths[sites.genome.nuclear].sum() if known is None else known)
     return REFERENCE_BP * nuclear_sums(sites) / territory_bp
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks import _keys
+from scatacworks._anndata import params_of
 from scatacworks._arrays import require_sound
 from scatacworks._groups import chosen_groups, group_name, group_names
 from scatacworks._text import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -65,13 +65,8 @@ def groupby_of(adata: AnnData, key: str) -> str:
 
     A slot made from another one, as denoised tracks are, names that as its `key`.
     """
-    own = _params(adata, key)
-    return str(own.get("groupby") or _params(adata, str(own.get("key", ""))).get("groupby") or "")
-
-
-def _params(adata: AnnData, key: str) -> Mapping[str, Any]:
-    slot = adata.uns.get(key)
-    return slot.get(_keys.PARAMS, {}) if hasattr(slot, "get") else {}
+    own = params_of(adata, key)
+    return str(own.get("groupby") or params_of(adata, str(own.get("key", ""))).get("groupby") or "")
 
 
 def resolve_groups(

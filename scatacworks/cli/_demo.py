@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._anndata import params_of
 from scatacworks._files import require_writable
 from scatacworks._palette import GREY
 from scatacworks._strands import start_sites
@@ -225,7 +226,7 @@ def _factors(adata: AnnData, key: str) -> dict[str, float]:
     from scatacworks._depth import depths
     from scatacworks.get import tracks
 
-    target = float(np.atleast_1d(adata.uns[_keys.DENOISED][_keys.PARAMS]["target_depth"])[0])
+    target = float(np.atleast_1d(params_of(adata, _keys.DENOISED)["target_depth"])[0])
     return dict(zip(map(str, tracks(adata, key=key).groups), target / depths(adata, key), strict=True))
 
 

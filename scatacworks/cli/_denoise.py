@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac, genome_of, is_mudata
+from scatacworks._anndata import atac, genome_of, is_mudata, params_of
 from scatacworks._files import atomic_path, require_file, require_replaceable, require_writable
 from scatacworks.cli._common import note, say, warn
 from scatacworks.cli._groups import open_anndata, read_groups
@@ -354,7 +354,7 @@ def _what_to_show(adata: AnnData) -> dict[str, Any]:
     """Leave out lines, then the groups with fewest fragments, where a figure would be too long."""
     from scatacworks.get import tracks
 
-    names = list(map(str, adata.uns[_keys.DENOISED][_keys.PARAMS]["groups"]))
+    names = list(map(str, params_of(adata, _keys.DENOISED)["groups"]))
     if len(names) <= _FULL_GROUPS:
         return {"groups": names}
     counted = tracks(adata, key=_keys.PSEUDOBULK)

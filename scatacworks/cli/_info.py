@@ -61,7 +61,7 @@ def _installation() -> None:
 
 
 def _anndata(path: Path) -> None:
-    from scatacworks._anndata import atac
+    from scatacworks._anndata import atac, fragment_files, params_of
     from scatacworks._text import counted
     from scatacworks.get import tracks
 
@@ -72,11 +72,11 @@ def _anndata(path: Path) -> None:
             kept = tracks(adata, key=key)
             names = ", ".join(map(str, kept.groups[:5])) + (", …" if len(kept.groups) > 5 else "")
             rows[key] = f"{counted(len(kept.groups), 'group')} ({names}), {counted(kept.n_runs, 'run')}"
-    params = adata.uns.get(_keys.DENOISED, {}).get(_keys.PARAMS, {})
+    params = params_of(adata, _keys.DENOISED)
     rows |= {name: params[name] for name in ("model", "genome", "version") if name in params}
     if _keys.PEAKS in adata.uns:
         rows["peaks"] = f"{len(adata.uns[_keys.PEAKS]):,}"
-    rows["fragments"] = adata.uns.get(_keys.FILES, {}).get(_keys.FRAGMENTS, "not known")
+    rows["fragments"] = fragment_files(adata) or "not known"
     _lines(rows)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 from datetime import datetime
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from scatacworks import __version__, _keys
+from scatacworks._anndata import fragment_files, params_of
 from scatacworks._files import atomic_path
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def write(
     """Write `report.html` from what the object holds and these figures; `notes` are captions by figure name."""
     from jinja2 import Environment, StrictUndefined
 
-    params = adata.uns[_keys.DENOISED][_keys.PARAMS]
+    params = params_of(adata, _keys.DENOISED)
     source = resources.files("scatacworks.cli") / "report.html.j2"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(source.read_text(encoding="utf-8")).render(
@@ -67,14 +68,14 @@ def write(
 
 def _numbers(adata: AnnData) -> dict[str, str]:
     """Return the numbers on top of the page."""
-    provenance = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.FRAGMENTS, {})
+    provenance = params_of(adata, _keys.FRAGMENTS)
     out = {"cells": f"{adata.n_obs:,}"}
     if "n_cells_matched" in provenance:
         out["barcodes with fragments"] = f"{int(provenance['n_cells_matched']):,}"
     if _keys.N_FRAGMENTS in adata.obs:
         out["fragments of cells"] = f"{int(adata.obs[_keys.N_FRAGMENTS].sum()):,}"
         out["fragments per cell (median)"] = f"{adata.obs[_keys.N_FRAGMENTS].median():,.0f}"
-    out["groups"] = f"{len(adata.uns[_keys.DENOISED][_keys.PARAMS]['groups']):,}"
+    out["groups"] = f"{len(params_of(adata, _keys.DENOISED)['groups']):,}"
     out["peaks"] = f"{len(adata.uns[_keys.PEAKS]):,}"
     return out
 
@@ -83,7 +84,7 @@ def _groups(adata: AnnData) -> list[dict[str, str]]:
     """Return one row per denoised group."""
     from scatacworks.get import tracks
 
-    pseudobulk, params = adata.uns[_keys.PSEUDOBULK], adata.uns[_keys.DENOISED][_keys.PARAMS]
+    pseudobulk, params = adata.uns[_keys.PSEUDOBULK], params_of(adata, _keys.DENOISED)
     counted = tracks(adata, key=_keys.PSEUDOBULK)
     peaks = adata.uns[_keys.PEAKS]
     widths = (peaks["end"] - peaks["start"]).groupby(peaks["group"], observed=False).agg(["size", "median"])
@@ -118,13 +119,13 @@ def _figures(paths: Sequence[Path], notes: Mapping[str, str], signal: str) -> li
 
 def _fragments(adata: AnnData) -> dict[str, str]:
     """Return what reading the fragments met."""
-    files = adata.uns.get(_keys.FILES, {}).get(_keys.FRAGMENTS)
+    files = fragment_files(adata)
     out = {}
     if isinstance(files, str):
         out["file"] = files
     elif files is not None:
         out["files"] = ", ".join(map(str, dict(files).values()))
-    stored = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.FRAGMENTS, {})
+    stored = params_of(adata, _keys.FRAGMENTS)
     names = {
         "n_lines": "lines",
         "n_fragments": "fragments of the cells",
@@ -134,7 +135,7 @@ def _fragments(adata: AnnData) -> dict[str, str]:
         "n_malformed": "malformed lines, left out",
     }
     out |= {label: f"{int(stored[name]):,}" for name, label in names.items() if name in stored}
-    params = adata.uns[_keys.PSEUDOBULK].get(_keys.PARAMS, {})
+    params = params_of(adata, _keys.PSEUDOBULK)
     if "territory_bp" in params:
         out["territory that the fragments cover"] = f"{float(params['territory_bp']) / 1e6:,.2f} Mb"
     return out | ({"genome": str(params["genome"])} if "genome" in params else {})
@@ -144,7 +145,7 @@ def _model(adata: AnnData) -> dict[str, str]:
     """Return the essentials of the model's card."""
     from scatacworks.models import list_models
 
-    params = adata.uns[_keys.DENOISED][_keys.PARAMS]
+    params = params_of(adata, _keys.DENOISED)
     out = {"model": str(params["model"]), "hash": str(params["model_hash"])}
     out |= {"extra channels": ", ".join(params["extra"])} if "extra" in params else {}
     cards = list_models()
@@ -159,14 +160,10 @@ def _model(adata: AnnData) -> dict[str, str]:
 
 def _settings(adata: AnnData) -> dict[str, str]:
     """Return the parameters of all steps."""
-    slots: Sequence[tuple[str, Mapping[str, Any]]] = [
-        ("pseudobulk", adata.uns[_keys.PSEUDOBULK].get(_keys.PARAMS, {})),
-        ("denoise", adata.uns[_keys.DENOISED].get(_keys.PARAMS, {})),
-        ("call_peaks", adata.uns[_keys.PROVENANCE][_keys.PEAKS]),
-    ]
+    steps = {"pseudobulk": _keys.PSEUDOBULK, "denoise": _keys.DENOISED, "call_peaks": _keys.PEAKS}
     return {
         f"{step}.{name}": str(value)
-        for step, params in slots
-        for name, value in params.items()
+        for step, key in steps.items()
+        for name, value in params_of(adata, key).items()
         if not isinstance(value, np.ndarray | dict | pd.DataFrame)
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, params_of, slot_of
 from scatacworks._arguments import whole
 from scatacworks._core.pileup import box_coverage, run_length_coverage
 from scatacworks._core.runs import highest_in_bins
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from scatacworks.genome import Region
 
 _LAYERS = (_keys.CUT_SITES, _keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)
-_WRITERS = {_keys.DENOISED: "tl.denoise"}
 
 
 def tracks(
@@ -153,18 +152,14 @@ def track_bins(
 
 def is_made_of(adata: AnnData, key: str, source: str) -> bool:
     """Tell whether tracks were made of the cut sites that `source` holds now; true where that is not known."""
-    made = adata.uns.get(key, {}).get(_keys.PARAMS, {}).get("cut_sites_digest")
-    now = adata.uns.get(source, {}).get(_keys.PARAMS, {}).get("digest")
+    made = params_of(adata, key).get("cut_sites_digest")
+    now = params_of(adata, source).get("digest")
     return not made or not now or str(made) == str(now)
 
 
 def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
     """Return the tracks of a slot, and which layer they are."""
-    stored = adata.uns.get(key)
-    if not hasattr(stored, "keys"):
-        writer = _WRITERS.get(key, "pp.pseudobulk")
-        msg = f"There are no tracks in .uns[{key!r}]; run scatacworks.{writer} first, or name its key_added as key."
-        raise KeyError(msg)
+    stored = slot_of(adata, key, "sca.tl.denoise(adata)" if key == _keys.DENOISED else "sca.pp.pseudobulk(adata, ...)")
     folder = Path(str(stored["path"])) if "path" in stored else None
     if folder is not None and not folder.exists():
         msg = f"The track store {folder} of .uns[{key!r}] is gone; put it back, or run the step that wrote it again."

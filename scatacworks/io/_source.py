@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _anndata, _keys, _threads
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import fragment_files, genome_of, params_of
 from scatacworks._arrays import require_sound
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
 from scatacworks._core.paired import from_rows
@@ -340,8 +340,8 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> F
                 raise KeyError(msg)
             matrix = matrix.tocsr()[rows]
         return PairedSource(matrix, own, genome, names if cells is None else list(cells))
-    files = adata.uns.get(_keys.FILES, {})
-    if _keys.FRAGMENTS not in files:
+    files = fragment_files(adata)
+    if files is None:
         msg = (
             f"The AnnData knows no fragments: neither .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}] (a path, or a dict of "
             f"sample -> path) nor .obsm[{_keys.FRAGMENT_PAIRED!r}]. Set the first, or make the object with "
@@ -354,15 +354,15 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> F
             "sca.Genome('hg38').to_frame(), with a chromosome sizes file for any genome that is not built in."
         )
         raise KeyError(msg)
-    stored = adata.uns.get(_keys.PROVENANCE, {}).get(_keys.FRAGMENTS, {})
+    stored = params_of(adata, _keys.FRAGMENTS)
     options = {
         "bulk": bool(stored.get("bulk", False)),
         "malformed": str(stored.get("malformed", "error")),
         "grouped": stored.get("grouped"),
     }
-    _warn_if_replaced(files[_keys.FRAGMENTS], stored.get("n_bytes"))
+    _warn_if_replaced(files, stored.get("n_bytes"))
     try:
-        return _from_paths(files[_keys.FRAGMENTS], genome, names if cells is None else cells, options)
+        return _from_paths(files, genome, names if cells is None else cells, options)
     except FileNotFoundError as error:
         msg = f"{error} Where it has moved, give its place in .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}]."
         raise FileNotFoundError(msg) from error

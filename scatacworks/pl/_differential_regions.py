@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, params_of, table_of
 from scatacworks._core.differential import z_scores
 from scatacworks._palette import GAIN, GREY, LOSS
 from scatacworks.genome import Region
@@ -19,6 +18,7 @@ from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -99,7 +99,7 @@ def differential_regions(
     ['coverage', 'z', 'called']
     """
     adata = atac(adata, mod=mod)
-    table, note = _result(adata, key)
+    table, note = table_of(adata, key, "sca.tl.differential_regions(adata, ...)"), params_of(adata, key)
     if background is None and "reference" in note:
         compared = f"compares {str(note['group'])!r} with {str(note['reference'])!r}"
         msg = (
@@ -125,14 +125,6 @@ def differential_regions(
         axes[3].set_yticks([])
         _browser.draw_genes(axes[3], gene_table, None, place, SMALL + 0.5)
     return finish(figure, show=show, return_fig=return_fig, given=False)
-
-
-def _result(adata: AnnData, key: str) -> tuple[pd.DataFrame, dict]:
-    table = adata.uns.get(key)
-    if not isinstance(table, pd.DataFrame):
-        msg = f"There is no table in .uns[{key!r}]; run scatacworks.tl.differential_regions first."
-        raise KeyError(msg)
-    return table, dict(adata.uns.get(_keys.PROVENANCE, {}).get(key, {}))
 
 
 def _default_region(table: pd.DataFrame, moments: Background) -> Region:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import slot_of
 from scatacworks._membership import column_groups
 from scatacworks._palette import GREY
 from scatacworks.pl._annotation import name_points
@@ -77,13 +78,14 @@ def projection(
     >>> sca.tl.project_bulk(cells, bulk)
     >>> figure = sca.pl.projection(cells, return_fig=True)
     """
-    if key not in adata.obsm or key not in adata.uns:
+    stored = slot_of(adata, key, "sca.tl.project_bulk(adata, reference)", "scores", "names", "explained")
+    if key not in adata.obsm:
         msg = f"No projection in .obsm[{key!r}]; run sca.tl.project_bulk(adata, reference) first."
         raise KeyError(msg)
     if color is not None and color not in adata.obs:
         msg = f"No column {color!r} in .obs; it has {list(adata.obs.columns)}."
         raise KeyError(msg)
-    points, reference = np.asarray(adata.obsm[key]), np.asarray(adata.uns[key]["scores"])
+    points, reference = np.asarray(adata.obsm[key]), np.asarray(stored["scores"])
     if min(components) < 1 or max(components) > points.shape[1]:
         msg = f"components is {components}; the projection has components 1 to {points.shape[1]}."
         raise ValueError(msg)
@@ -103,8 +105,7 @@ def projection(
             axes.scatter(*points[codes == code][:, shown].T, s=size, **look)
         legend_beside(axes, markerscale=3)
     axes.scatter(*reference[:, shown].T, s=14, facecolor="white", edgecolor=INK, linewidths=0.8, zorder=3)
-    name_points(axes, adata.uns[key]["names"], reference[:, shown])
-    explained = adata.uns[key]["explained"]
-    x, y = (f"component {i + 1} ({explained[i]:.0%} of the reference's variance)" for i in shown)
+    name_points(axes, stored["names"], reference[:, shown])
+    x, y = (f"component {i + 1} ({stored['explained'][i]:.0%} of the reference's variance)" for i in shown)
     dress(axes, x=x, y=y)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac, genome_of, peaks_of
+from scatacworks._anndata import atac, genome_of, params_of, peaks_of
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks._regions import flanked, one_or_more
 from scatacworks._text import listed
@@ -291,7 +291,7 @@ class _Source:
 
     def raw_factor(self, group: str) -> float:
         """Return what brings a group's raw coverage to its denoised one's depth, or a million nuclear fragments."""
-        stored = self.adata.uns.get(self.keys[0], {}).get(_keys.PARAMS, {})
+        stored = params_of(self.adata, self.keys[0])
         names = list(map(str, np.atleast_1d(stored.get("groups", ()))))
         if "target_depth" in stored and group in names:
             i = names.index(group)
@@ -305,7 +305,7 @@ class _Source:
 
     def unit(self) -> str:
         """Return the label of the y axis."""
-        stored = self.adata.uns.get(self.keys[0], {}).get(_keys.PARAMS, {})
+        stored = params_of(self.adata, self.keys[0])
         depths = np.unique(np.atleast_1d(stored.get("target_depth", ())))
         if stored.get("signal") == "target":
             return "signal in the unit of the model's target; raw: coverage per million nuclear fragments"

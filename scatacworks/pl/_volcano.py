@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, table_of
 from scatacworks._arguments import whole
 from scatacworks._palette import GAIN, LOSS
 from scatacworks.pl._annotation import name_points
 from scatacworks.pl._figure import INK, LINE, SMALL, create_axes, dress, finish
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -99,14 +99,8 @@ def volcano(
 
 
 def _table(adata: AnnData, key: str, family: str | None) -> pd.DataFrame:
-    table = adata.uns.get(key)
-    if not isinstance(table, pd.DataFrame):
-        msg = f"There is no table in .uns[{key!r}]; run scatacworks.tl.differential_regions first."
-        raise KeyError(msg)
-    missing = [name for name in ("p_value", "log2fc", "direction", "significant") if name not in table]
-    if missing:
-        msg = f".uns[{key!r}] is no result of tl.differential_regions: it lacks the column(s) {', '.join(missing)}."
-        raise KeyError(msg)
+    needed = ("p_value", "log2fc", "direction", "significant")
+    table = table_of(adata, key, "sca.tl.differential_regions(adata, ...)", *needed)
     if family is None:
         return table
     known = sorted(set(table["family"].astype(str)))

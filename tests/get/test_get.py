@@ -66,8 +66,8 @@ def test_regions_over_the_ends_of_what_is_stored_are_zero(toy):
         (lambda a: sca.get.track(a, "A", "chr9:1-9"), ValueError, "outside the genome"),
         (lambda a: sca.get.track(a, "A", "chr1", extend=-1), ValueError, "extend is -1; expected a whole number"),
         (lambda a: sca.get.track(a, "A", "chr1", layer="signal"), KeyError, "no layer 'signal'; it has cut_sites"),
-        (lambda a: sca.get.tracks(a, key="denoised"), KeyError, "run scatacworks.tl.denoise first"),
-        (sca.get.peaks, KeyError, "run scatacworks.tl.call_peaks first"),
+        (lambda a: sca.get.tracks(a, key="denoised"), KeyError, "run sca.tl.denoise.* first"),
+        (sca.get.peaks, KeyError, "run sca.tl.call_peaks.* first"),
         (lambda a: sca.get.regions_matrix(a, ["chr1:1-9"], statistic="median"), ValueError, "'sum', 'mean' or 'max'"),
     ],
 )

@@ -192,7 +192,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     adata = make_adata()
     with pytest.raises(KeyError, match="no group 'B'"):
         sca.io.write_hub(adata, tmp_path / "hub", groups=["B"], progress=False)
-    with pytest.raises(KeyError, match="no tracks"):
+    with pytest.raises(KeyError, match="run sca.pp.pseudobulk"):
         sca.io.write_hub(adata, tmp_path / "hub", key="other", progress=False)
     with pytest.raises(KeyError, match="'cells' is no column of .obs"):
         sca.io.write_hub(adata, tmp_path / "hub", groupby="cells", progress=False)

@@ -180,7 +180,7 @@ def test_numbers_are_names_of_groups(tmp_path, names):
 
 
 def test_bad_input_is_explained(adata, tmp_path):
-    with pytest.raises(KeyError, match="run scatacworks.tl.call_peaks first"):
+    with pytest.raises(KeyError, match="run sca.tl.call_peaks.* first"):
         sca.io.write_peaks(adata, tmp_path, key="no")
     with pytest.raises(KeyError, match="no group 'T' among the peaks"):
         sca.io.write_peaks(adata, tmp_path, groups=["T"])

@@ -164,5 +164,5 @@ def test_exactly_one_possible_size_is_asked_for(cells, arguments, told):
 def test_groupby_and_missing_pseudobulk_are_named(cells):
     with pytest.raises(ValueError, match="groupby='type' goes with n_cells"):
         sca.pp.subsample(cells, fraction=0.5, groupby="type")
-    with pytest.raises(KeyError, match="run scatacworks.pp.pseudobulk first"):
+    with pytest.raises(KeyError, match="run sca.pp.pseudobulk.* first"):
         sca.pp.subsample(cells, fraction=0.5)

@@ -94,8 +94,8 @@ def tf_elements(
     [['GATA1', 'Myeloid', 40, 11]]
     """
     exclusive = flag(exclusive, "exclusive")
-    for key, function in ((genes_key, "gene_components"), (_keys.MOTIF_ENRICHMENT, "motif_enrichment")):
-        slot_of(index, key, f"sca.tl.{function}(index, ...)")
+    genes = slot_of(index, genes_key, "sca.tl.gene_components(index, genes=...)", "genes")["genes"]
+    factors = slot_of(index, _keys.MOTIF_ENRICHMENT, "sca.tl.motif_enrichment(index, motifs=...)", "factors")["factors"]
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "footprints")
     labels, components = labels_of(index, component_key)
@@ -104,8 +104,7 @@ def tf_elements(
         allowed &= _exclusive(index)
     if footprints is not None:
         allowed &= _with_footprint(index, footprints, labels, components)
-    motifs = _motifs_of_factors(index.uns[_keys.MOTIF_ENRICHMENT]["factors"])
-    genes = index.uns[genes_key]["genes"]
+    motifs = _motifs_of_factors(factors)
     genes = genes[(genes["component"] != "") & genes["name"].str.upper().isin(set(motifs))].drop_duplicates("name")
     if genes.empty:
         logger.warning("No factor with a motif has a gene with a label of .uns[%r]; none drives an element.", genes_key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, fragment_files, params_of
 from scatacworks._arguments import one_of
 from scatacworks._core.pileup import CONVENTIONS
 from scatacworks._membership import groupby_of, has_groups, resolve_groups
@@ -48,7 +48,7 @@ def _missing(data: Any, key: str) -> str | None:
         return f".uns[{key!r}] was not made from an .obs column or .obsm membership that is still there"
     if _keys.FRAGMENT_PAIRED in adata.obsm:
         return None
-    files = adata.uns.get(_keys.FILES, {}).get(_keys.FRAGMENTS)
+    files = fragment_files(adata)
     if files is None:
         return "the object names no fragment file"
     paths = files.values() if hasattr(files, "values") else [files]
@@ -70,7 +70,7 @@ def read_cells(
     membership = resolve_groups(adata, groupby_of(adata, key), groups=groups)
     source = open_fragments(adata)
     wanted = {source.genome.code(chrom): chrom for chrom in chroms}
-    shifts = CONVENTIONS[str(adata.uns[key][_keys.PARAMS].get("convention", "10x"))]
+    shifts = CONVENTIONS[str(params_of(adata, key).get("convention", "10x"))]
     gathered = [_Gathered(membership.matrix[:, [i]].toarray()[:, 0]) for i in range(len(groups))]
     for block in source.chromosomes(n_jobs=n_jobs, progress=progress):
         if block.chrom in wanted:

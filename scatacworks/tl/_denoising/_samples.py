@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, params_of
 from scatacworks._core import spans
 from scatacworks._core.territory import (
     FINEST_TILE_BP,
@@ -100,7 +100,7 @@ def windows(data: Any, key: str) -> Intervals | None:
     if isinstance(data, Tracks):
         covered = _territory_of(sites)
     else:
-        covered = float(atac(data).uns[key].get(_keys.PARAMS, {}).get("territory_bp", np.inf))
+        covered = float(params_of(atac(data), key).get("territory_bp", np.inf))
     if covered >= _nuclear_bp(sites.genome) / 2:
         return None
     counts = _tile_counts(sites)

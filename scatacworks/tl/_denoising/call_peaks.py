@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
+from scatacworks._anndata import params_of, slot_of
 from scatacworks._arguments import real, whole
 from scatacworks._core.calling import call_runs, summarize_runs
 from scatacworks._groups import chosen_groups, group_names
@@ -169,10 +170,7 @@ def _check_known(tracks: Tracks, groups: Sequence[str], chroms: Sequence[str], k
 
 def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tuple[Tracks, Tracks]:
     """Return the track to call on and the one that summits and heights are taken from."""
-    slot = adata.uns.get(key)
-    if slot is None:
-        msg = f"There are no tracks in .uns[{key!r}]; run scatacworks.tl.denoise first, or name its key_added as key."
-        raise KeyError(msg)
+    slot_of(adata, key, "sca.tl.denoise(adata)")
     if layer is not None:
         called = get_tracks(adata, key=key, layer=layer)
     else:
@@ -197,7 +195,7 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tu
 
 def _guided(adata: AnnData, key: str) -> tuple[Tracks, Tracks] | None:
     """Return the probability with and without the prior, where there was one."""
-    params = adata.uns[key].get(_keys.PARAMS, {})
+    params = params_of(adata, key)
     if _keys.PRIOR not in params:
         return None
     return tuple(get_tracks(adata, key=key, layer=layer) for layer in (_keys.PROBABILITY, _keys.UNGUIDED))

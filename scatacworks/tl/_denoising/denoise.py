@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import params_of
 from scatacworks._arguments import flag
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
@@ -194,7 +195,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     network, name = _inputs.resolve_model(model)
     everything = get_tracks(target, key=key, layer=_keys.CUT_SITES)
     cut_sites = everything if groups is None else everything.select(chosen_groups(groups, everything.groups))
-    _inputs.check_convention(network, target.uns[key].get(_keys.PARAMS, {}), key)
+    _inputs.check_convention(network, params_of(target, key), key)
     depths = _inputs.resolve_depth(target, key, cut_sites, depth)
     _inputs.warn_about(network, cut_sites, depths)
     _inputs.warn_if_other_cells(target, key)
@@ -220,7 +221,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     what = {"regions": wanted, "guidance": guidance, "extra": channels}
     predictor = Predictor(network, cut_sites, depth=depths, rounding=rounding, **what, **how)
     params = {"key": key, "model": name, "model_hash": fingerprint(network)}
-    params |= _describe(predictor, depths, scale, target.uns[key].get(_keys.PARAMS, {}))
+    params |= _describe(predictor, depths, scale, params_of(target, key))
     params |= {} if guidance is None else _guidance.describe(guidance, match=prior_match)
     params |= {} if not channels else {"extra": list(network.extra_channels), "extra_hash": _extra.digest(channels)}
     stored = _run(predictor, scale, params, path, progress=progress)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import params_of
 from scatacworks._core.pileup import group_cut_sites
 from scatacworks._core.runs import sum_sites
 from scatacworks._core.spans import between
@@ -232,7 +233,7 @@ def open_groups(
 
 def _counted(adata: AnnData, key: str) -> CountedSource:
     cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
-    params = adata.uns[key].get(_keys.PARAMS, {})
+    params = params_of(adata, key)
     convention, territory_bp = str(params.get("convention", "")), float(params.get("territory_bp", np.inf))
     provenance = {"groupby": groupby_of(adata, key), "convention": convention}
     depth = resolve_depth(adata, key, cut_sites, None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scatacworks import _keys
+from scatacworks._anndata import params_of
 from scatacworks._core.differential import z_scores
 from scatacworks._core.runs import encode
 from scatacworks._membership import groupby_of, has_groups, resolve_groups
@@ -75,7 +76,7 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
     if cells is not None and cells.all():
         msg = f"The group {group!r} holds all {len(cells):,} cells; there are no others to compare it with."
         raise ValueError(msg)
-    check_provenance(adata.uns[key].get(_keys.PARAMS, {}), background, tracks, key)
+    check_provenance(params_of(adata, key), background, tracks, key)
     target = Target(tracks, group)
     total = sum(_total(target, *place, key) for place in _places(background))
     if total <= 0:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import params_of
 from scatacworks._arguments import one_of, real, share, whole
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
@@ -246,8 +247,7 @@ def _ensure_background(
             f'tl.background(adata, key="{name}", regions=...) first.'
         )
         raise ValueError(msg)
-    tracks = adata.uns[key]
-    params = tracks.get(_keys.PARAMS, {})
+    tracks, params = adata.uns[key], params_of(adata, key)
     if isinstance(model, str) and model == "default":
         model = str(params.get("model", model))
     check_equal_weights(params, key)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, slot_of
 from scatacworks._core.identifiers import renumber
 from scatacworks._text import listed
 from scatacworks.tl._vocabulary._index import build_index, prefix
@@ -71,7 +71,7 @@ def extend_index(
     >>> mapping[["old", "new"]].values.tolist()
     [['1.4', '1.4'], ['1.6', '1.6']]
     """
-    stored = _stored(index)
+    stored = slot_of(index, _keys.DHS_INDEX, "sca.tl.dhs_index(peaks)", "peaks")
     identifiers = checked_identifiers(index)
     before = _own_peaks(index, stored["peaks"])
     genome = genome_of(index)
@@ -85,15 +85,6 @@ def extend_index(
     extended = build_index(table, stored["params"], genome, n_jobs=n_jobs)
     _keep_names(extended, index, identifiers)
     return extended, _mapping(before["element"].to_numpy(), identifiers, extended)
-
-
-def _stored(index: AnnData) -> Mapping:
-    """What an index keeps of its making."""
-    stored = index.uns.get(_keys.DHS_INDEX, {})
-    if "peaks" not in stored:
-        msg = f"The index does not hold its peaks (.uns[{_keys.DHS_INDEX!r}]['peaks']); build it with tl.dhs_index."
-        raise KeyError(msg)
-    return stored
 
 
 def _own_peaks(index: AnnData, peaks: pd.DataFrame) -> pd.DataFrame:

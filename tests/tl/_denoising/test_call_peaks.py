@@ -96,7 +96,7 @@ def test_bases_without_a_run_count_with_their_value():
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"key": "smooth"}, KeyError, "scatacworks.tl.denoise first"),
+        ({"key": "smooth"}, KeyError, "run sca.tl.denoise.* first"),
         ({"layer": "cut_sites"}, KeyError, "cut_sites"),
         ({"threshold": np.nan}, ValueError, "finite"),
         ({"threshold": 7}, ValueError, "threshold is 7; expected a probability"),
