@@ -225,6 +225,11 @@ def is_peak_file(path: str | os.PathLike[str]) -> bool:
     return name.endswith((".bed", ".narrowpeak", ".broadpeak"))
 
 
+def is_bigwig_file(path: str | os.PathLike[str]) -> bool:
+    """Tell a bigWig file by its name."""
+    return Path(path).suffix.lower() in (".bw", ".bigwig")
+
+
 def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
     """Return `path` as a :class:`~pathlib.Path`, or raise one clear sentence when it is missing, a folder or empty.
 

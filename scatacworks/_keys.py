@@ -32,6 +32,7 @@ CUT_SITES: Final = "cut_sites"
 SIGNAL: Final = "signal"
 PROBABILITY: Final = "probability"
 UNGUIDED: Final = "probability_unguided"  # without the prior, where there was one
+DENOISED_STORE: Final = f"{SIGNAL}/zarr.json"  # the file by which a zarr store of denoised tracks is known
 
 # .obs
 N_FRAGMENTS: Final = "n_fragments"

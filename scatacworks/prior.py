@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scatacworks._arguments import share
 from scatacworks._core import prior as kernels
 from scatacworks._core.runs import highest_in_bins
 from scatacworks._files import atomic_path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from scatacworks._core.prior import Segments
     from scatacworks.genome import Genome
+    from scatacworks.models.base import Model
 
 __all__ = ["Guidance", "Prior"]
 
@@ -36,11 +38,23 @@ group's cut sites that the samples so weighted explain; and the weight of the co
 N_MAPS = 3
 """How many of them vary along the genome; they come first."""
 
+SELF = "self"  # in the place of a prior: that of the other groups
 NOTE = "prior.json"  # what is written beside the tracks of a stored prior
 UNMATCHED = 0.3  # share of cut sites that rows are said to explain where they are not weighed
 _KEPT = 4  # chromosomes whose segments are kept
 _MANY = 125  # samples beyond which more tell the network nothing
 _TRUSTED = (0.05, 0.15)  # explained shares between which the correction fades in
+
+
+def require_guide(model: Model, weight: float) -> None:
+    """Refuse a model that cannot use a prior, and a weight of it (`prior_weight`) out of range."""
+    if not model.has_guide:
+        msg = (
+            f"The model {model.card['name']!r} has no guide, so it cannot use a prior; take a bundled model that has "
+            "one, teach it (models.guide_training.fit_guide), or prior=None."
+        )
+        raise ValueError(msg)
+    share(weight, "prior_weight")
 
 
 class Prior:

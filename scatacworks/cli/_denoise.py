@@ -137,18 +137,19 @@ def check(settings: Settings, genome: Genome, uns: Mapping[str, Any] | None = No
     """Raise now what would otherwise be found only after the fragments are read: model, store, regions to show."""
     from scatacworks._regions import as_spans
     from scatacworks.models import load
-    from scatacworks.tl._denoising import _extra, _guidance, _store
+    from scatacworks.models._extra import in_order
+    from scatacworks.prior import require_guide
 
     network = load(settings.model)
-    _extra.in_order(settings.extra, network)
+    in_order(settings.extra, network)
     if settings.prior is None and (settings.prior_exclude or settings.prior_weight != 1):
         msg = "--prior-exclude and --prior-weight need --prior."
         raise ValueError(msg)
     if settings.prior is not None:
-        _guidance.check(network, settings.prior_weight)
+        require_guide(network, settings.prior_weight)
         read_prior(settings, genome)
-    if settings.path is not None and not (settings.path / _store.KNOWN_BY).exists():
-        require_replaceable(settings.path, _store.KNOWN_BY)
+    if settings.path is not None and not (settings.path / _keys.DENOISED_STORE).exists():
+        require_replaceable(settings.path, _keys.DENOISED_STORE)
     try:
         if settings.regions is not None:
             with warnings.catch_warnings(action="ignore"):  # told when they are denoised
@@ -201,7 +202,7 @@ def pseudobulk(
 ) -> None:
     """Count the cut sites of every group."""
     from scatacworks import pp
-    from scatacworks.tl._denoising._guidance import SELF
+    from scatacworks.prior import SELF
 
     options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
     settings.groupby = groupby
@@ -258,7 +259,7 @@ def _prior(source: str, exclude: tuple[str, ...], genome: Genome) -> Prior:
 
 def read_prior(settings: Settings, genome: Genome) -> Prior | str:
     """Return the prior that is named on the command line, read once; `self` for the other groups."""
-    from scatacworks.tl._denoising._guidance import SELF
+    from scatacworks.prior import SELF
 
     if settings.prior != SELF:
         return _prior(settings.prior, settings.prior_exclude, genome)

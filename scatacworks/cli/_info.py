@@ -7,10 +7,9 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from scatacworks import __version__, _keys, _threads
-from scatacworks._files import require_file
+from scatacworks._files import is_bigwig_file, require_file
 from scatacworks.cli._common import say
 from scatacworks.cli._groups import open_anndata
-from scatacworks.io._bigwig import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +21,7 @@ def run(path: Path | None) -> None:
         _installation()
     elif path.suffix.lower() in (".h5ad", ".h5mu"):
         _anndata(path)
-    elif path.is_dir() or path.suffix.lower() in SUFFIXES:
+    elif path.is_dir() or is_bigwig_file(path):
         _bigwig(path)
     else:
         require_file(path)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._files import require_file, require_place, visible
+from scatacworks._files import is_bigwig_file, require_file, require_place, visible
 from scatacworks.cli._common import note, say
 from scatacworks.cli._groups import open_anndata
-from scatacworks.io._bigwig import SUFFIXES
 from scatacworks.io._peaks import target
 
 if TYPE_CHECKING:
@@ -28,7 +27,8 @@ def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None
 
     from scatacworks import io, tl
 
-    if not source.is_dir() and source.suffix.lower() not in (".h5ad", ".h5mu", *SUFFIXES):
+    is_anndata = source.suffix.lower() in (".h5ad", ".h5mu")
+    if not source.is_dir() and not is_anndata and not is_bigwig_file(source):
         require_file(source, "file of tracks")
         msg = (
             f"{source} holds no tracks by its name; expected an .h5ad or .h5mu of `scatacworks denoise`, a bigWig file "
@@ -37,7 +37,7 @@ def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None
         raise ValueError(msg)
     _, _, is_file = target(out)
     require_place(out.parent if is_file else out)
-    if source.suffix.lower() in (".h5ad", ".h5mu"):
+    if is_anndata:
         data = open_anndata(source)
     else:
         tracks = _read_bigwig(source)

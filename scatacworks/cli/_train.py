@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scatacworks._files import require_writable
+from scatacworks._files import is_bigwig_file, require_writable
 from scatacworks.cli._common import say
 from scatacworks.cli._denoise import save
 from scatacworks.cli._groups import open_anndata
-from scatacworks.io._bigwig import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,4 +41,4 @@ def run(source: Path, out: Path, options: dict[str, Any]) -> None:
 
 def _opened(path: Path) -> Any:
     """A bigWig file or folder as its path, anything else as the object in it."""
-    return path if path.is_dir() or path.suffix.lower() in SUFFIXES else open_anndata(path)
+    return path if path.is_dir() or is_bigwig_file(path) else open_anndata(path)

@@ -13,7 +13,7 @@ from scatacworks import _keys, _threads
 from scatacworks._arguments import whole
 from scatacworks._core import bigwig as format_
 from scatacworks._core import interpolate, pileup
-from scatacworks._files import atomic_path
+from scatacworks._files import atomic_path, is_bigwig_file
 from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
 from scatacworks.io._names import file_stems
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
-
-SUFFIXES = (".bw", ".bigwig")
 
 
 def write_bigwig(
@@ -143,7 +141,7 @@ def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
 
 
 def _files_for(names: Sequence[str], path: Path, ending: str) -> dict[str, Path]:
-    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+    if is_bigwig_file(path) and not path.is_dir():
         if len(names) != 1:
             msg = (
                 f"{path} is one bigWig file but there are {len(names)} groups; "

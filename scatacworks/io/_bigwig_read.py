@@ -15,9 +15,8 @@ from tqdm.auto import tqdm
 from scatacworks import _threads
 from scatacworks._core.bigwig_reader import Reader
 from scatacworks._core.runs import are_in_order, join_equal
-from scatacworks._files import require_file, visible
+from scatacworks._files import is_bigwig_file, require_file, visible
 from scatacworks.genome import Genome, guess_assembly
-from scatacworks.io._bigwig import SUFFIXES
 from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def _group_files(path: str | PathLike[str] | Mapping[str, str | PathLike[str]]) 
     path = Path(path).expanduser()
     if not path.is_dir():
         return {path.stem: require_file(path, "bigWig file")}
-    files = {file.stem: file for file in visible(path) if file.suffix.lower() in SUFFIXES}
+    files = {file.stem: file for file in visible(path) if is_bigwig_file(file)}
     if not files:
         msg = f"There is no bigWig file (.bw, .bigWig) in the folder {path}."
         raise FileNotFoundError(msg)

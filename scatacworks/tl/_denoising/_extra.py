@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from scatacworks._files import is_bigwig_file
 from scatacworks._regions import as_spans
 from scatacworks._text import listed
-from scatacworks.io._bigwig import SUFFIXES
 from scatacworks.io._bigwig_read import read_complete
 from scatacworks.tracks import Tracks
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scatacworks.genome import Genome
-    from scatacworks.models.base import Model
 
 
 class Reader(NamedTuple):
@@ -147,25 +146,7 @@ def _are_bigwigs(source: Any) -> bool:
         return True
     if not isinstance(source, str | os.PathLike):
         return False
-    return Path(source).suffix.lower() in SUFFIXES or Path(source).expanduser().is_dir()
-
-
-def in_order(extra: Mapping[str, Tracks], model: Model) -> list[Tracks]:
-    """Return the tracks of a model's extra channels in its order.
-
-    Raises
-    ------
-    ValueError
-        If a channel is missing, or one is given that the model does not read.
-    """
-    wanted = model.extra_channels
-    missing, unknown = [name for name in wanted if name not in extra], [name for name in extra if name not in wanted]
-    if not missing and not unknown:
-        return [extra[name] for name in wanted]
-    reads = f"reads the extra channels {listed(wanted)}" if wanted else "reads no extra channels"
-    found = f"extra= lacks {listed(missing)}" if missing else f"extra= has {listed(unknown)}"
-    msg = f"The model {model.card['name']!r} {reads}; {found}."
-    raise ValueError(msg)
+    return is_bigwig_file(source) or Path(source).expanduser().is_dir()
 
 
 def digest(tracks: Iterable[Tracks]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from scatacworks._depth import nuclear_sums
 from scatacworks._logging import logger
 from scatacworks._membership import groupby_of, resolve_groups
 from scatacworks._text import listed
-from scatacworks.prior import Guidance, Prior
+from scatacworks.prior import SELF, Guidance, Prior
 from scatacworks.tl._denoising.call_peaks import LIMITS, with_lengths
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tracks import Tracks
@@ -24,24 +23,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from scatacworks.models.base import Model
-
-SELF = "self"
 _ROOM = 2_048  # bp around regions in which the other groups' peaks are called: further than a prior is seen
 _MOST, _LEAST_ROWS = 0.5, 5  # share of the weight that one row should not exceed, of so many rows
-
-
-def check(model: Model, strength: float) -> None:
-    """Refuse a model without a guide, and a weight out of range."""
-    if not model.has_guide:
-        msg = (
-            f"The model {model.card['name']!r} has no guide, so it cannot use a prior; take a bundled model that has "
-            "one, teach it (models.guide_training.fit_guide), or prior=None."
-        )
-        raise ValueError(msg)
-    if not isinstance(strength, Real) or not 0 <= strength <= 1:
-        msg = f"prior_weight is {strength!r}; expected a number from 0 (unguided) to 1."
-        raise ValueError(msg)
 
 
 def external(source: Any, everything: Tracks, groups: np.ndarray, *, strength: float, match: bool) -> Guidance:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 LAYERS = (_keys.SIGNAL, _keys.PROBABILITY, _keys.UNGUIDED)  # of a predictor's outputs, in order
 _COLUMNS = ("starts", "lengths", "levels")
 _DIGEST = "digest.txt"
-KNOWN_BY = f"{_keys.SIGNAL}/zarr.json"  # a store of denoised tracks
 
 
 class Parts:
@@ -61,8 +60,8 @@ class Parts:
         self._claims: dict[Unit, FileLock] = {}
         self._digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         if not self.is_finished:
-            require_replaceable(path, KNOWN_BY)
-            if (path / KNOWN_BY).exists():
+            require_replaceable(path, _keys.DENOISED_STORE)
+            if (path / _keys.DENOISED_STORE).exists():
                 logger.warning("%s holds the tracks of another run, which are replaced at the end.", path)
             self.folder = unfinished_folder(path, description)
             if done := len(list(self.folder.glob(f"{self._digest[:12]}-*.npz"))):
@@ -232,7 +231,7 @@ def finish(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
 def _write(predictor: Predictor, parts: Parts, scale: np.ndarray) -> None:
     """Write the store, chromosome by chromosome."""
     genome = predictor.cut_sites.genome
-    with atomic_path(parts.path, holds=KNOWN_BY, folder=parts.folder) as aside:
+    with atomic_path(parts.path, holds=_keys.DENOISED_STORE, folder=parts.folder) as aside:
         aside.mkdir()
         for output, layer in enumerate(LAYERS[: len(predictor.kinds)]):
             chromosomes = ((c, _Chromosome(parts, predictor, output, c, scale)) for c in range(len(genome)))

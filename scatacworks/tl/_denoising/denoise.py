@@ -14,6 +14,8 @@ from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._regions import as_spans, nuclear_spans, spans_frame
 from scatacworks.get import tracks as get_tracks
+from scatacworks.models._extra import in_order
+from scatacworks.prior import SELF, require_guide
 from scatacworks.tl._denoising import _extra, _guidance, _inputs
 
 if TYPE_CHECKING:
@@ -203,13 +205,13 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     _inputs.warn_if_untouched(network, cut_sites, wanted)
     how = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
     scale = _inputs.resolve_scale(network, target_depth, depths)
-    guides_itself = isinstance(prior, str) and prior == _guidance.SELF
+    guides_itself = isinstance(prior, str) and prior == SELF
     reader = _extra.Reader((everything if guides_itself else cut_sites).groups, cut_sites.genome, n_jobs, target.uns)
     computed = [cut_sites.genome.chroms[c] for c in (nuclear_spans(cut_sites.genome) if wanted is None else wanted)]
-    channels = _extra.in_order(reader.channels(extra, computed), network)
+    channels = in_order(reader.channels(extra, computed), network)
     guidance = None
     if prior is not None:
-        _guidance.check(network, prior_weight)
+        require_guide(network, prior_weight)
         options = {"strength": prior_weight, "match": flag(prior_match, "prior_match")}
         if guides_itself:
             depth_of_all = _inputs.resolve_depth_of_all(target, key, everything, cut_sites.groups, depth)

@@ -13,6 +13,7 @@ from scatacworks._arguments import whole
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._text import listed
+from scatacworks.models._extra import in_order
 from scatacworks.tl._denoising import _extra, _samples
 from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
@@ -216,7 +217,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     reader = _extra.Reader(names, clean.genome, n_jobs, {} if adata is clean else atac(adata).uns)
     used = list(dict.fromkeys([*where[0], *where[1]]))
     pairs["extra"] = reader.channels(extra, used)
-    _extra.in_order(pairs["extra"], network)
+    in_order(pairs["extra"], network)
     pairs["target"] = None if target is None else reader.target(target)
     if target is not None:
         _check_target(pairs["target"], names, peaks, used)

@@ -15,7 +15,8 @@ from scatacworks._arguments import whole
 from scatacworks._files import only_process, require_replaceable, unfinished_folder
 from scatacworks._logging import logger
 from scatacworks._regions import as_regions, as_spans, spans_frame
-from scatacworks.tl._denoising import _guidance, _inputs
+from scatacworks.prior import SELF, require_guide
+from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._denoising.prior import prior as make_prior
 from scatacworks.tl._differential import _stream, _universe
 from scatacworks.tl._differential._source import default_spans, genome_for, open_groups, take_groups
@@ -210,10 +211,10 @@ def _open_prior(prior: Any, network: Model, source: GroupSource, strength: float
     """Return the prior on the genome of the groups."""
     if prior is None:
         return None
-    if isinstance(prior, str) and prior == _guidance.SELF:
+    if isinstance(prior, str) and prior == SELF:
         msg = 'prior="self" would be another prior for every group; make one for all with tl.prior.'
         raise ValueError(msg)
-    _guidance.check(network, strength)
+    require_guide(network, strength)
     return make_prior(prior, genome=source.genome)
 
 
