@@ -10,20 +10,15 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scatacworks.genome import Genome
+
 _BOUND = 2**31  # positions are stored as int32
 
 
 def whole_numbers(column: pd.Series, table: object, where: Callable[[Any], str] = "row {}".format) -> np.ndarray:
     """Return a column as int64: integers of any type, floats that are whole, and text of such numbers.
 
-    Parameters
-    ----------
-    column
-        The column.
-    table
-        What holds it, as the error calls it: a path or words.
-    where
-        What the error calls a row, such as `"line 3"`, by its label in the index; `"row 1"` by default.
+    `table` is what errors call the table, a path or words, and `where` what they call a row by its label in the index.
 
     Raises
     ------
@@ -44,6 +39,14 @@ def whole_numbers(column: pd.Series, table: object, where: Callable[[Any], str] 
         )
         raise ValueError(msg)
     return numbers.astype(np.int64, copy=False)
+
+
+def placed(
+    table: pd.DataFrame, genome: Genome, name: object = "the table of regions"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return chromosome codes, -1 where the genome lacks it, starts and ends of a table, which errors call `name`."""
+    start, end = (whole_numbers(table[column], name) for column in ("start", "end"))
+    return genome.resolve(table["chrom"]), start, end
 
 
 def intervals(

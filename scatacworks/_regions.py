@@ -96,7 +96,7 @@ def as_regions(
         If some of a table or file lie on chromosomes that the genome lacks; they are left out.
     """
     table = with_positions(_as_table(regions, genome, {} if uns is None else uns, gene_flanks=gene_flanks), "regions")
-    codes = genome.resolve(table["chrom"].astype(str))
+    codes = genome.resolve(table["chrom"])
     known = codes >= 0
     if not known.all():
         _report_unknown(table, known, genome, stacklevel + 1)

@@ -203,6 +203,9 @@ class Genome:
     def resolve(self, names: Iterable[str] | str) -> np.ndarray:
         """Return the code of every name (or of one), -1 where it is unknown; int32, one per name."""
         names = [names] if isinstance(names, str) else names
+        if hasattr(names, "factorize"):  # a column, in which few names stand often
+            places, names = names.factorize(use_na_sentinel=False)
+            return self.resolve(list(names))[places]
         return np.fromiter((self._codes.get(str(name), -1) for name in names), np.int32)
 
     def region(self, region: str | tuple[str, int, int]) -> Region:

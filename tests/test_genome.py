@@ -331,3 +331,11 @@ def test_sequences_are_found_under_every_spelling(tmp_path):
             3,
         ]
         assert "2" not in sequences
+
+
+def test_a_column_is_resolved_row_by_row():
+    genome = Genome({"chr1": 10, "chr2": 20})
+    for kind in ("object", "string", "category"):
+        column = pd.Series(["2", "chr1", None, "chrX", "2"], dtype=kind)
+        assert genome.resolve(column).tolist() == [1, 0, -1, -1, 1]
+        assert genome.resolve(column[:0]).dtype == np.int32

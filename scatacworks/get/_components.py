@@ -10,7 +10,7 @@ from scipy import sparse
 
 from scatacworks import _keys
 from scatacworks._anndata import component_names
-from scatacworks._columns import whole_numbers
+from scatacworks._columns import placed, whole_numbers
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import atomic_path
 from scatacworks._palette import GREY, component_colors, rgb
@@ -136,7 +136,7 @@ def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
     stored = index.uns[_keys.GENE_COMPONENTS]
     genes, var = stored["genes"], index.var
     chroms = named_chromosomes(var["chrom"].unique())
-    start, end = (whole_numbers(var[name], ".var") for name in ("start", "end"))
+    codes, start, end = placed(var, chroms, ".var")
     if stored[_keys.PARAMS]["at"] == "summit":
         start = np.clip(whole_numbers(var["summit"], ".var") if "summit" in var else (start + end) // 2, start, end - 1)
         end = start + 1
@@ -145,7 +145,7 @@ def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
         genes["landscape_start"].to_numpy(np.int64),
         genes["landscape_end"].to_numpy(np.int64),
     )
-    element, gene, _ = overlap_pairs((chroms.resolve(var["chrom"].astype(str)), start, end), windows)
+    element, gene, _ = overlap_pairs((codes, start, end), windows)
     names = index.var_names.to_numpy(dtype=object)[element]
     of_gene, of_label = (genes[column].to_numpy(dtype=object)[gene] for column in ("name", "component"))
     labelled = of_label != ""

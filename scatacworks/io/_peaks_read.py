@@ -262,15 +262,14 @@ def _fail(path: Path, line: tuple[int, str], expected: str) -> None:
 
 
 def _on_genome(table: pd.DataFrame, genome: Genome, path: object) -> pd.DataFrame:
-    names, inverse = np.unique(table["chrom"].to_numpy(str), return_inverse=True)
-    codes = genome.resolve(names)[inverse] if len(table) else np.empty(0, np.int32)
+    codes = genome.resolve(table["chrom"])
     kept = codes >= 0
+    lost = listed(table["chrom"][~kept].unique())
     if len(table) and not kept.any():
-        has = f"it has {names[0]}, the genome {genome.chroms[0]}, …"
-        msg = f"No region of {path} is on a chromosome of {genome.name!r}; {has}"
+        has = f"it has {lost}, the genome {listed(genome.chroms)}"
+        msg = f"No region of {path} is on a chromosome of {genome.name!r}; {has}."
         raise ValueError(msg)
     if not kept.all():
-        lost = ", ".join(names[genome.resolve(names) < 0][:3])
         msg = f"{path}: {(~kept).sum():,} regions on chromosomes that {genome.name!r} lacks are left out ({lost})."
         warnings.warn(msg, stacklevel=3)
     table, codes = table[kept], codes[kept]

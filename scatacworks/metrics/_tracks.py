@@ -286,7 +286,7 @@ def _of_group(peaks: pd.DataFrame, group: str) -> pd.DataFrame:
 def _intervals(table: pd.DataFrame, genome: Genome) -> dict[str, np.ndarray]:
     """Starts and ends per chromosome under the genome's names, (n, 2) int64; unknown chromosomes are left out."""
     table = with_positions(table, "The table of intervals")
-    codes = genome.resolve(table["chrom"].astype(str))
+    codes = genome.resolve(table["chrom"])
     ends = np.column_stack([whole_numbers(table[name], "The table of intervals") for name in ("start", "end")])
     return {genome.chroms[code]: ends[codes == code] for code in np.unique(codes) if code >= 0}
 

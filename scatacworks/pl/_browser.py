@@ -82,7 +82,7 @@ def genes_in(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> t
     if missing:
         msg = f"genes lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, genes.columns))}."
         raise ValueError(msg)
-    here = genome.resolve(genes["chrom"].astype(str)) == genome.code(region.chrom)
+    here = genome.resolve(genes["chrom"]) == genome.code(region.chrom)
     inside = here & (genes["end"] > region.start) & (genes["start"] < region.end)
     genes = genes[inside]
     if "part" not in genes:

@@ -212,7 +212,7 @@ def _transcription_starts(
         msg = f"genes {found}; expected a table with chrom, start, end and strand, or a file of genes."
         raise (ValueError if hasattr(table, "columns") else TypeError)(msg)
     table = table.assign(strand=strands_of(table["strand"], "genes"))
-    codes, direction = genome.resolve(table["chrom"].astype(str)), np.where(table["strand"] == "-", -1, 1)
+    codes, direction = genome.resolve(table["chrom"]), np.where(table["strand"] == "-", -1, 1)
     sites = np.unique(np.stack([codes, start_sites(table), direction]), axis=1)
     return _by_chromosome(sites[0], sites[1], sites[2])
 

@@ -10,6 +10,7 @@ import pandas as pd
 from scatacworks._columns import intervals
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
+from scatacworks._text import listed
 from scatacworks.genome import Genome, named_chromosomes
 from scatacworks.io._peaks_read import read_bed as bed_columns
 
@@ -54,14 +55,14 @@ def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what
         If the table is empty, a row is no region, or none of its chromosomes is in the genome.
     """
     table = _with_intervals(table, what)
-    chrom = table["chrom"].astype("category")
     if len(table) == 0:
         msg = f"{what} has no rows; expected regions with chrom, start and end."
         raise ValueError(msg)
-    chroms = named_chromosomes(chrom.cat.categories, what) if genome is None else Genome(genome)
-    codes = chroms.resolve(map(str, chrom.cat.categories))[chrom.cat.codes]
+    names = table["chrom"].astype("category").cat.categories
+    chroms = named_chromosomes(names, what) if genome is None else Genome(genome)
+    codes = chroms.resolve(table["chrom"])
     if (codes < 0).all():
-        msg = f"No chromosome of {what} ({', '.join(map(str, chrom.cat.categories[:3]))}, …) is in {chroms!r}."
+        msg = f"No chromosome of {what} ({listed(names)}) is in {chroms!r}."
         raise ValueError(msg)
     start, end = table["start"].to_numpy(), table["end"].to_numpy()
     summit = (start + end) // 2
@@ -113,12 +114,10 @@ def on_chromosomes(table: pd.DataFrame, chroms: Genome, *, what: str) -> tuple[p
     ValueError
         If no row is left.
     """
-    chrom = table["chrom"].astype("category")
-    codes = chroms.resolve(map(str, chrom.cat.categories))[chrom.cat.codes] if len(table) else np.empty(0, np.int32)
+    codes = chroms.resolve(table["chrom"])
     known = codes >= 0
     if not known.any():
-        seen = ", ".join(map(str, chrom.cat.categories[:3]))
-        found = f"({seen or 'no rows'} against {', '.join(chroms.chroms[:3])})"
+        found = f"({listed(table['chrom'].unique())} against {listed(chroms.chroms)})"
         msg = f"{what} and the regions have no chromosome in common {found}."
         raise ValueError(msg)
     if not known.all():

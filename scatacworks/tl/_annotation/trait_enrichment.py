@@ -165,8 +165,7 @@ def _check_lengths(variants: pd.DataFrame, genome: Genome | None, trait: str) ->
     """Refuse variants beyond the end of their chromosome, where the index knows its genome."""
     if genome is None:
         return
-    chrom, names = pd.factorize(variants["chrom"])
-    codes = genome.resolve(names)[chrom]
+    codes = genome.resolve(variants["chrom"])
     beyond = np.flatnonzero((codes >= 0) & (variants["position"].to_numpy() >= genome.lengths[codes]))
     if len(beyond):
         row = variants.iloc[beyond[0]]

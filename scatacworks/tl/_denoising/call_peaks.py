@@ -148,7 +148,7 @@ def _chosen(genome: Genome, chroms: Sequence[str] | str | None, regions: pd.Data
     if chroms is not None:
         codes = sorted({genome.code(chrom) for chrom in group_names(chroms)})
     else:
-        named = set() if regions is None else set(genome.resolve(regions["chrom"].astype(str)).tolist())
+        named = set() if regions is None else set(genome.resolve(regions["chrom"]).tolist())
         codes = [code for code, nuclear in enumerate(genome.nuclear) if nuclear or code in named]
     if not codes:
         msg = "There is no chromosome to call peaks on: name some by chroms=, organelles too."

@@ -9,7 +9,7 @@ import numpy as np
 
 from scatacworks import _keys, metrics
 from scatacworks._arguments import whole
-from scatacworks._columns import whole_numbers
+from scatacworks._columns import placed, whole_numbers
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._groups import chosen_groups
@@ -197,9 +197,7 @@ def evaluate(
 def _tuning(tune_regions: Any, scored: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     """Return the regions to tune on as a table, and say where they are scored as well."""
     tune = _frame(_samples.intervals(tune_regions, genome))
-    codes = [genome.resolve(table["chrom"]) for table in (tune, scored)]
-    columns = ((c, t["start"].to_numpy(), t["end"].to_numpy()) for c, t in zip(codes, (tune, scored), strict=True))
-    both = np.unique(overlap_pairs(*columns)[0])
+    both = np.unique(overlap_pairs(placed(tune, genome), placed(scored, genome))[0])
     if len(both):
         msg = (
             f"{len(both):,} of {len(tune):,} tune_regions overlap what is scored, on {listed(tune['chrom'][both])}, "

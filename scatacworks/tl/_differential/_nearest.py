@@ -21,7 +21,7 @@ def add_nearest_gene(table: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         return table
     genes = genome.genes
     middle = (table["start"].to_numpy(np.int64) + table["end"].to_numpy(np.int64)) // 2
-    query, target = (genome.resolve(one["chrom"].astype(str)) for one in (table, genes))
+    query, target = (genome.resolve(one["chrom"]) for one in (table, genes))
     index, distance = intervals.nearest(query, middle, target, start_sites(genes))
     names = genes["name"].to_numpy(dtype=object)
     found = names[np.maximum(index, 0)] if len(names) else np.full(len(index), "", dtype=object)

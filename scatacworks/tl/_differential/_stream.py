@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from scatacworks._columns import placed
 from scatacworks._core.calling import call_dense
 from scatacworks._core.intervals import pack
 from scatacworks._files import atomic_path
 from scatacworks._logging import logger
 from scatacworks.prior import Guidance
 from scatacworks.tl._denoising.call_peaks import LIMITS
-from scatacworks.tl._differential._universe import as_arrays, as_columns
+from scatacworks.tl._differential._universe import as_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,7 +198,7 @@ class Stream:
 
     def _flat(self, tested: pd.DataFrame) -> np.ndarray:
         """Return start and end of tested intervals, each wholly in one region, in flat coordinates."""
-        codes, start, end = as_arrays(tested, self.source.genome)
+        codes, start, end = placed(tested, self.source.genome)
         span_codes, low, high = as_columns(self.regions)
         span = np.searchsorted(pack(span_codes, low), pack(codes, start), side="right") - 1
         shift = (np.cumsum(high - low) - high)[span]  # bases of the regions before, less where this one starts

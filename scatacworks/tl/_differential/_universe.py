@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scatacworks._columns import placed
 from scatacworks._core import intervals
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def clip_to(table: pd.DataFrame, regions: Mapping[int, np.ndarray], genome: Geno
     A column `family` is kept, others are not. Overlapping intervals are kept apart; those that reach out of the regions
     are left out.
     """
-    codes = genome.resolve(table["chrom"].astype(str))
-    start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+    codes, start, end = placed(table, genome)
     span_codes, low, high = as_columns(regions)
     span = np.searchsorted(intervals.pack(span_codes, low), intervals.pack(codes, start), side="right") - 1
     inside = (span >= 0) & (span_codes[span] == codes) & (end <= high[span])
@@ -43,7 +43,7 @@ def tiles_between(peaks: pd.DataFrame, regions: Mapping[int, np.ndarray], genome
     index = np.arange(n.sum()) + np.repeat(first - np.cumsum(n) + n, n)
     chroms = np.asarray(genome.chroms, dtype=object)[np.repeat(codes, n)]
     tiles = pd.DataFrame({"chrom": chroms, "start": index * tile, "end": (index + 1) * tile})
-    free = ~intervals.any_overlap(as_arrays(tiles, genome), as_arrays(peaks, genome))
+    free = ~intervals.any_overlap(placed(tiles, genome), placed(peaks, genome))
     return tiles[free].reset_index(drop=True)
 
 
@@ -54,15 +54,9 @@ def as_columns(regions: Mapping[int, np.ndarray]) -> tuple[np.ndarray, np.ndarra
     return codes, *np.concatenate([spans for _, spans in found]).T
 
 
-def as_arrays(table: pd.DataFrame, genome: Genome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return chromosome codes, starts and ends."""
-    codes = genome.resolve(table["chrom"].astype(str))
-    return codes, table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
-
-
 def merged(table: pd.DataFrame, genome: Genome, gap: int = 0) -> pd.DataFrame:
     """Return the union of the intervals of a table, sorted."""
-    codes, start, end = intervals.merge(*as_arrays(table, genome), gap=gap)
+    codes, start, end = intervals.merge(*placed(table, genome), gap=gap)
     return pd.DataFrame({"chrom": np.asarray(genome.chroms, dtype=object)[codes], "start": start, "end": end})
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from scatacworks import _keys, _step
 from scatacworks._anndata import params_of
 from scatacworks._arguments import one_of, real, share, whole
+from scatacworks._columns import placed
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._groups import group_name
@@ -23,7 +24,6 @@ from scatacworks.tl._differential._replicates import Comparison, replicate_test
 from scatacworks.tl._differential._source import take_groups
 from scatacworks.tl._differential._store import Background, get_background, is_background
 from scatacworks.tl._differential._target import check_equal_weights, open_target, z_tracks
-from scatacworks.tl._differential._universe import as_arrays
 from scatacworks.tl._differential.background import background as make_background
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def _check_steps(adata: AnnData, key: str, name: str, *, made: bool) -> None:
 
 
 def _touching(table: pd.DataFrame, regions: pd.DataFrame, genome: Genome) -> pd.DataFrame:
-    kept = intervals.any_overlap(as_arrays(table, genome), as_arrays(regions, genome))
+    kept = intervals.any_overlap(placed(table, genome), placed(regions, genome))
     if not kept.any():
         msg = f"regions= touches none of the {len(table):,} regions tested; name places within those of the background."
         raise ValueError(msg)
@@ -298,7 +298,7 @@ def _finished(table: pd.DataFrame, genome: Genome, level: float, min_coverage: f
     family = pd.Categorical(table["family"].astype(str))
     table = table.assign(q_value=q, significant=q < fdr, log2fc=log2fc, family=family)
     table = add_nearest_gene(table, genome)
-    order = np.lexsort((table["start"], genome.resolve(table["chrom"].astype(str))))
+    order = np.lexsort((table["start"], genome.resolve(table["chrom"])))
     table = table.iloc[order].reset_index(drop=True)
     tested = set(table["chrom"])
     chroms = [chrom for chrom in genome.chroms if chrom in tested]

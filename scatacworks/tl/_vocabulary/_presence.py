@@ -12,7 +12,7 @@ from anndata import AnnData
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
 from scatacworks._arrays import in_memory, matrix_of
-from scatacworks._columns import whole_numbers
+from scatacworks._columns import placed, whole_numbers
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
 from scatacworks._text import listed
@@ -113,9 +113,7 @@ def presence(
 def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnData:
     """Presence by the overlap with peaks."""
     chroms = named_chromosomes(index.var["chrom"].unique(), "the index")
-    of_element, names = pd.factorize(index.var["chrom"].astype(str))
-    chrom = chroms.resolve(names)[of_element]
-    start, end = (whole_numbers(index.var[name], ".var of the index") for name in ("start", "end"))
+    chrom, start, end = placed(index.var, chroms, ".var of the index")
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     codes = chroms.resolve(table.chroms)
     if (codes < 0).all():
@@ -127,7 +125,7 @@ def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnDat
         msg = "The index has no element on %s; %d peaks there are not used."
         logger.warning(msg, listed(table.chroms[codes < 0]), unknown)
     order = np.lexsort((start, chrom))
-    bounds = np.searchsorted(chrom[order], np.arange(len(names) + 1))
+    bounds = np.searchsorted(chrom[order], np.arange(len(chroms.chroms) + 1))
     for code, of in zip(codes, table.by_chromosome(), strict=True):
         if code < 0:
             continue

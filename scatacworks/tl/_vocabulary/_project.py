@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from tqdm.auto import tqdm
 
@@ -14,7 +13,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import component_names
 from scatacworks._arguments import one_of
 from scatacworks._arrays import in_memory, matrix_of
-from scatacworks._columns import whole_numbers
+from scatacworks._columns import placed
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
@@ -24,6 +23,7 @@ from scatacworks.tl._vocabulary._matrix import dominant, loadings_of, row_blocks
 from scatacworks.tl._vocabulary._shared import shared_elements
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -177,11 +177,7 @@ def element_loadings(adata: AnnData, reference: AnnData) -> tuple[np.ndarray, np
 def _region_loadings(var: pd.DataFrame, reference: AnnData) -> tuple[np.ndarray, np.ndarray]:
     """Loadings of regions, from the reference samples in which they overlap an element."""
     chroms = named_chromosomes(reference.var["chrom"].unique(), "the index")
-    sides = []
-    for frame in (var, reference.var):
-        codes, names = pd.factorize(frame["chrom"].astype(str))
-        chrom = chroms.resolve(names)[codes]
-        sides.append((chrom, *(whole_numbers(frame[name], ".var") for name in ("start", "end"))))
+    sides = [placed(frame, chroms, ".var") for frame in (var, reference.var)]
     known = np.flatnonzero(sides[0][0] >= 0)
     region, element, _ = overlap_pairs(tuple(part[known] for part in sides[0]), sides[1])
     if len(region) == 0:
