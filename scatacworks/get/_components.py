@@ -107,7 +107,7 @@ def components(
     if _keys.GENE_COMPONENTS in index.uns:
         table["genes"], table["gene_labels"] = _genes(index)
     if _keys.MOTIF_MATCHES in index.varm and _keys.MOTIF_ENRICHMENT in index.uns:
-        table["motifs"] = _motifs(index)
+        table["motifs"] = motif_words(index, np.arange(index.n_vars))
     for column, key, source, name in (
         ("driven_by", _keys.TF_ELEMENTS, "table", "factor"),
         ("traits", _keys.TRAIT_ENRICHMENT, "variants", "trait"),
@@ -155,12 +155,12 @@ def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _motifs(index: AnnData) -> np.ndarray:
-    """Return the factors with a motif in each element."""
-    matches = sparse.coo_matrix(index.varm[_keys.MOTIF_MATCHES])
+def motif_words(index: AnnData, elements: np.ndarray) -> np.ndarray:
+    """Return the factors with a motif in each of some elements, joined by `;`."""
+    matches = sparse.csr_matrix(index.varm[_keys.MOTIF_MATCHES])[elements].tocoo()
     factors = np.asarray(index.uns[_keys.MOTIF_ENRICHMENT]["factors"], dtype=object)[matches.col]
     known = factors != ""
-    return _joined(index.var_names.to_numpy(dtype=object)[matches.row[known]], factors[known], index.var_names)
+    return _joined(matches.row[known], factors[known], pd.RangeIndex(len(elements)))
 
 
 def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors: Mapping[str, str] | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tqdm.auto import tqdm
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, peaks_of
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
@@ -144,13 +144,8 @@ def write_hub(
     names = chosen_groups(groups, tracks.groups)
     for group in names:
         tracks.group_code(group)
-    if peaks_key not in (None, _keys.PEAKS) and peaks_key not in adata.uns:
-        msg = f"There is no .uns[{peaks_key!r}] with peaks; name that of tl.call_peaks (key_added), or peaks_key=None."
-        raise KeyError(msg)
-    peaks = None if peaks_key is None else adata.uns.get(peaks_key)
-    if peaks is not None and "group" not in peaks:
-        msg = f"The peaks in .uns[{peaks_key!r}] have no column 'group'; name those of the groups, or peaks_key=None."
-        raise ValueError(msg)
+    no_peaks = peaks_key is None or (peaks_key == _keys.PEAKS and peaks_key not in adata.uns)
+    peaks = None if no_peaks else peaks_of(adata, peaks_key, "group")
     writer = None if peaks is None else _bigbed_writer()
     genome = _line(genome or tracks.genome.name)
     if genome not in built_in_sizes():

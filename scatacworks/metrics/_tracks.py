@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scatacworks._arguments import one_of
-from scatacworks._columns import whole_numbers
+from scatacworks._columns import placed
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._core.spans import painted
 from scatacworks._groups import chosen_groups
@@ -286,8 +286,8 @@ def _of_group(peaks: pd.DataFrame, group: str) -> pd.DataFrame:
 def _intervals(table: pd.DataFrame, genome: Genome) -> dict[str, np.ndarray]:
     """Starts and ends per chromosome under the genome's names, (n, 2) int64; unknown chromosomes are left out."""
     table = with_positions(table, "The table of intervals")
-    codes = genome.resolve(table["chrom"])
-    ends = np.column_stack([whole_numbers(table[name], "The table of intervals") for name in ("start", "end")])
+    codes, *ends = placed(table, genome, "The table of intervals")
+    ends = np.column_stack(ends)
     return {genome.chroms[code]: ends[codes == code] for code in np.unique(codes) if code >= 0}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._anndata import atac
+from scatacworks._anndata import atac, slot_of
 from scatacworks._palette import GREY, PALETTE
 from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, finish, size_of
 
@@ -74,10 +74,7 @@ def qc(
     import matplotlib.pyplot as plt
 
     adata = atac(adata, mod=mod)
-    stored = adata.uns.get(key)
-    if not hasattr(stored, "get") or stored.get("fragment_lengths") is None or _keys.N_FRAGMENTS not in adata.obs:
-        msg = f"There are no quality profiles in .uns[{key!r}]; run scatacworks.pp.qc_metrics first."
-        raise KeyError(msg)
+    stored = slot_of(adata, key, "sca.pp.qc_metrics(adata)", "fragment_lengths")
     profile = stored.get("tss_profile")
     figure, axes = plt.subplots(1, 2 + (profile is not None), figsize=size_of(figsize, _SIZE), layout="constrained")
     _lengths(axes[0], np.asarray(stored["fragment_lengths"]))

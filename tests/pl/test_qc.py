@@ -52,7 +52,7 @@ def test_without_genes_there_are_two_panels(cells):
 
 
 def test_what_is_missing_is_named():
-    with pytest.raises(KeyError, match="run scatacworks.pp.qc_metrics first"):
+    with pytest.raises(KeyError, match="run sca.pp.qc_metrics.* first"):
         sca.pl.qc(sca.datasets.toy(n_cells=3))
 
 

@@ -11,6 +11,7 @@ from scatacworks import _keys
 from scatacworks._core.enrichment import log_hypergeometric_sf, odds_ratio
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import largest_overlap, overlap_pairs, point_in
+from scatacworks.get._components import motif_words
 from scatacworks.tl._annotation._elements import Elements, Intervals, elements_of, labels_of, on_chromosomes, read_bed
 
 if TYPE_CHECKING:
@@ -40,20 +41,13 @@ def component_columns(elements: Elements, index: AnnData, component_key: str) ->
 
 def motif_column(elements: Elements, index: AnnData, *, own: bool) -> dict[str, Any]:
     """Return the factors with a motif in the element under each region, if motifs have been matched there."""
-    matches = index.varm.get(_keys.MOTIF_MATCHES)
-    stored = index.uns.get(_keys.MOTIF_ENRICHMENT)
-    if matches is None or stored is None:
+    if _keys.MOTIF_MATCHES not in index.varm or _keys.MOTIF_ENRICHMENT not in index.uns:
         return {}
-    factors = np.asarray(stored["factors"], dtype=object)
     hit = np.arange(index.n_vars) if own else largest_overlap(elements.intervals, _of_index(elements, index))[0]
-    matches = matches.tocsr()
     rows, place = np.unique(hit, return_inverse=True)  # of an index with millions of elements, only those met
-
-    def words(row: int) -> str:
-        own = matches.indices[matches.indptr[row] : matches.indptr[row + 1]]
-        return ";".join(dict.fromkeys(word for word in factors[own] if word))
-
-    return {"motifs": np.array(["" if row < 0 else words(row) for row in rows], dtype=object)[place]}
+    words = motif_words(index, rows)
+    words[rows < 0] = ""
+    return {"motifs": words[place]}
 
 
 def region_components(elements: Elements, table: pd.DataFrame, index: AnnData, component_key: str) -> pd.DataFrame:

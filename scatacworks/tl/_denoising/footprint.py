@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import peaks_of
 from scatacworks._arguments import whole
 from scatacworks._core import footprint as kernels
 from scatacworks._fasta import open_fasta
@@ -192,9 +193,8 @@ def footprint(
     if motifs is None:
         found = on_chromosomes(read_sites(sites, kept.genome), known)
     else:
-        if isinstance(regions, str) and regions == _keys.PEAKS and regions not in target.uns:
-            msg = f"There are no peaks in .uns[{regions!r}] to look for motifs in; run tl.call_peaks, or give regions=."
-            raise KeyError(msg)
+        if isinstance(regions, str) and regions == _keys.PEAKS:
+            regions = peaks_of(target, regions)
         table = as_regions(regions, kept.genome, uns=target.uns)
         table = table[table["code"].isin(known)]
         found = find_matches(motifs, table, fasta, p_value=p_value, n_jobs=n_jobs, progress=progress)

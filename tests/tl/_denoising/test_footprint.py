@@ -403,7 +403,7 @@ def test_a_copy_leaves_the_object_alone(adata, world):
     [
         ({}, TypeError, "Give either sites"),
         ({"motifs": "x.pfm"}, TypeError, "needs the genome's sequence"),
-        ({"motifs": "x.pfm", "fasta": True}, KeyError, "no peaks in .* run tl.call_peaks, or give regions="),
+        ({"motifs": "x.pfm", "fasta": True}, KeyError, "no .uns.*peaks.*; run sca.tl.call_peaks.* first"),
         ({"sites": 5}, TypeError, "sites is a int; expected a table"),
         ({"sites": {}}, ValueError, "empty mapping"),
         ({"sites": dict.fromkeys([1, "1"], ONE_SITE)}, ValueError, "Two motifs of sites are called '1'"),
