@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _BOUND = 2**31  # positions are stored as int32
 
 
-def whole_numbers(column: pd.Series, table: object, where: Callable[[Any], str] = "row {}".format) -> np.ndarray:
+def whole_numbers(
+    column: pd.Series, table: object, where: Callable[[Any], str] = "row {}".format, *, least: int = 1 - _BOUND
+) -> np.ndarray:
     """Return a column as int64: integers of any type, floats that are whole, and text of such numbers.
 
     `table` is what errors call the table, a path or words, and `where` what they call a row by its label in the index.
@@ -23,19 +25,20 @@ def whole_numbers(column: pd.Series, table: object, where: Callable[[Any], str] 
     Raises
     ------
     ValueError
-        If a value is missing, no whole number or beyond 32 bits; the first is named.
+        If a value is missing, no whole number, below `least` or beyond 32 bits; the first is named.
     """
     numbers = pd.to_numeric(column, errors="coerce")
     of_numpy = isinstance(numbers.dtype, np.dtype)
     numbers = numbers.to_numpy() if of_numpy else numbers.to_numpy(np.float64, na_value=np.nan)
-    wrong = (numbers <= -_BOUND) | (numbers >= _BOUND)
+    wrong = (numbers < least) | (numbers >= _BOUND)
     if numbers.dtype.kind == "f":
         wrong |= numbers != np.rint(numbers)  # nor is what is missing
     if wrong.any():
         row = int(np.argmax(wrong))
+        bounds = "below 2^31" if least == 1 - _BOUND else f"of {least} or more, below 2^31"
         msg = (
             f"{table}, {where(column.index[row])}: {column.name} is {column.iloc[[row]].tolist()[0]!r}; expected a "
-            "whole number below 2^31. Correct it, or leave the row out."
+            f"whole number {bounds}. Correct it, or leave the row out."
         )
         raise ValueError(msg)
     return numbers.astype(np.int64, copy=False)

@@ -305,6 +305,8 @@ class Genome:
         """
         import pandas as pd
 
+        from scatacworks._columns import whole_numbers
+
         if isinstance(self._genes, pd.DataFrame):
             table = self._genes
         elif self._genes is not None:
@@ -330,8 +332,10 @@ class Genome:
             msg = f"No gene of the table lies on a chromosome of {self!r}; it has {names}. Is it of another genome?"
             raise ValueError(msg)
         table = table.loc[codes >= 0, list(GENE_COLUMNS)].reset_index(drop=True)
-        strand = strands_of(table["strand"], f"the gene table of {self.name}")
-        return table.assign(chrom=np.asarray(self.chroms, dtype=object)[codes[codes >= 0]], strand=strand)
+        what = f"the gene table of {self.name}"
+        start, end = (whole_numbers(table[name], what) for name in ("start", "end"))
+        chrom = np.asarray(self.chroms, dtype=object)[codes[codes >= 0]]
+        return table.assign(chrom=chrom, start=start, end=end, strand=strands_of(table["strand"], what))
 
     def to_frame(self) -> pd.DataFrame:
         """Return names and lengths under SnapATAC2's columns, the form kept in `.uns["reference_sequences"]`.

@@ -57,3 +57,9 @@ def test_a_row_that_is_no_interval_is_named(chrom, start, end):
     with pytest.raises(ValueError, match=found):
         intervals(table, "peaks")
     assert [column.tolist() for column in intervals(table[:1], "peaks")] == [[0], [9]]
+
+
+def test_counts_have_a_least_value():
+    assert whole_numbers(pd.Series([1, 2]), "the table", least=1).tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"row 1: n is 0; expected a whole number of 1 or more, below 2\^31"):
+        whole_numbers(pd.Series([1, 0], name="n"), "the table", least=1)

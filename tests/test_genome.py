@@ -339,3 +339,10 @@ def test_a_column_is_resolved_row_by_row():
         column = pd.Series(["2", "chr1", None, "chrX", "2"], dtype=kind)
         assert genome.resolve(column).tolist() == [1, 0, -1, -1, 1]
         assert genome.resolve(column[:0]).dtype == np.int32
+
+
+@pytest.mark.parametrize("start", [10.5, "ten", None])
+def test_genes_begin_and_end_at_whole_numbers(start):
+    row = {"chrom": ["chr1"], "start": [start], "end": [90], "name": ["A"], "strand": ["+"]}
+    with pytest.raises(ValueError, match="the gene table of .*, row 0: start is .*; expected a whole number"):
+        _ = Genome({"chr1": 100}, genes=pd.DataFrame(row)).genes

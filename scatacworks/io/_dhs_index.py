@@ -63,16 +63,13 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
         wanted = ", ".join(reverse.get(name, name) for name in missing)
         msg = f"{path} has no column {wanted}; expected the header of the published index (seqname, start, end, …)."
         raise ValueError(msg)
-    for name in (*_POSITIONS, "n_samples", "summit", *_CORE):
+    table["n_samples"] = whole_numbers(table["n_samples"], path, _line, least=1).astype(np.int32)
+    for name in (*_POSITIONS, "summit", *_CORE):
         if name in table:
             given = table[name].dropna() if name in _CORE else table[name]  # not every element has a core
             numbers = pd.Series(whole_numbers(given, path, _line), given.index)
             table[name] = numbers.astype("Int32").reindex(table.index) if name in _CORE else numbers.astype(np.int32)
     intervals(table, path, _line)
-    without = table.index[table["n_samples"] < 1]
-    if len(without):
-        msg = f"{path}, {_line(without[0])}: numsamples is below 1; an element is in at least one sample."
-        raise ValueError(msg)
     table["chrom"] = pd.Categorical(table["chrom"], categories=table["chrom"].unique())
     if "component" in table:
         table["component"] = table["component"].astype("category")

@@ -59,7 +59,7 @@ def test_only_coordinates_and_counts_are_needed(tmp_path):
     [
         ([*ROWS[:1], ROWS[1].replace("51868", "52868")], 3, "start < end"),
         ([ROWS[0].replace("16140", "-5")], 2, "0 <= start"),
-        ([ROWS[0].replace("\t1\t16170", "\t0\t16170")], 2, "at least one sample"),
+        ([ROWS[0].replace("\t1\t16170", "\t0\t16170")], 2, "n_samples is 0; expected a whole number of 1 or more"),
         ([*ROWS[:2], ROWS[2].replace("57280", "5e.1")], 4, "start is '5e.1'; expected a whole number"),
         ([*ROWS[:2], ROWS[2].replace("733", "7.5")], 4, "n_samples is 7.5; expected a whole number"),
         ([ROWS[0].replace("16170\tTissue", "far\tTissue")], 2, "core_end is 'far'; expected a whole number"),

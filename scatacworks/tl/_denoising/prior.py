@@ -15,6 +15,7 @@ from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_no_mudata
 from scatacworks._arguments import whole
 from scatacworks._arrays import in_memory
+from scatacworks._columns import intervals, whole_numbers
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._files import is_peak_file
 from scatacworks._logging import logger
@@ -177,14 +178,15 @@ def _from_elements(table: pd.DataFrame, n_samples: int | None, source: str) -> P
     """One row per component, the fraction of samples in its elements."""
     _check_elements(table, source)
     total = PUBLISHED_SAMPLES if n_samples is None else whole(n_samples, "n_samples")
-    if table["n_samples"].max() > total:
-        msg = f"{source} has elements in {table['n_samples'].max()} samples, more than {total}; give n_samples."
+    start, end = intervals(table, source)
+    counts = whole_numbers(table["n_samples"], source, least=1)
+    if (counts > total).any():
+        msg = f"{source} has elements in {counts.max()} samples, more than {total}; give n_samples."
         raise ValueError(msg)
     component = table["component"] if "component" in table else pd.Series("all", index=table.index)
     component, chrom = component.astype(str).astype("category"), table["chrom"].astype(str).astype("category")
     chrom = chrom.cat.reorder_categories(sorted(chrom.cat.categories, key=natural))
-    fraction = (table["n_samples"] / total).to_numpy(np.float32)
-    start, end = table["start"].to_numpy(), table["end"].to_numpy()
+    fraction = (counts / total).astype(np.float32)
     parts = (chrom.cat.codes.to_numpy(), start, end, component.cat.codes.to_numpy(np.int64), fraction)
     tracks = _tracks(parts, list(chrom.cat.categories), list(component.cat.categories), None)
     return Prior(tracks, n_samples=total, provenance={"source": source})
@@ -200,9 +202,6 @@ def _check_elements(table: pd.DataFrame, source: str) -> None:
         msg = (
             f"{source} lacks the column(s) {', '.join(missing)} ({hint}); it has {', '.join(map(str, table.columns))}."
         )
-        raise ValueError(msg)
-    if not ((table["start"] >= 0) & (table["end"] > table["start"]) & (table["n_samples"] > 0)).all():
-        msg = f"{source} has rows without 0 <= start < end and at least one sample."
         raise ValueError(msg)
 
 
