@@ -14,7 +14,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata, params_of
 from scatacworks._files import atomic_path, require_file, require_replaceable, require_writable
 from scatacworks.cli._common import note, say, warn
-from scatacworks.cli._groups import open_anndata, read_groups
+from scatacworks.cli._groups import ANNDATA_FILES, open_anndata, read_groups
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def read(
         raise ValueError(msg)
     _require_text(fragments, settings.model, settings.prior, settings.path)
     require_writable(settings.out)
-    if fragments.suffix.lower() in (".h5ad", ".h5mu"):
+    if fragments.suffix.lower() in ANNDATA_FILES:
         data, groupby = _from_anndata(fragments, groups, column, barcode_column)
         if genes is not None:
             atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))

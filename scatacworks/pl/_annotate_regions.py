@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
+from scatacworks._anndata import table_of
 from scatacworks._palette import cycle
 from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
 
@@ -109,10 +110,7 @@ def annotate_regions(
 def _table(data: AnnData | pd.DataFrame, key: str | None, column: str) -> pd.DataFrame:
     """Return the annotated table."""
     if isinstance(data, AnnData):
-        if key is not None and key not in data.uns:
-            msg = f".uns[{key!r}] is missing; it has {sorted(data.uns)}."
-            raise KeyError(msg)
-        data = data.var if key is None else data.uns[key]
+        data = data.var if key is None else table_of(data, key, "sca.tl.annotate_regions(adata, key=...)")
     if column not in data:
         msg = f"The regions have no column {column!r}; run sca.tl.annotate_regions first (it has {list(data.columns)})."
         raise KeyError(msg)
