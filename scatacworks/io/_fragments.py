@@ -85,7 +85,8 @@ def read_fragments(
 
     Returns
     -------
-    :class:`~anndata.AnnData` of `n_cells` × 0, cells in the order of `barcodes` or else of their first fragment. Sets:
+    :class:`~anndata.AnnData` of `n_cells` × 0, sample by sample, cells in the order of `barcodes` or else of their
+    first fragment. Sets:
 
     `.obs["n_fragments"]` : int64
         Fragments (lines) on the genome's chromosomes but mitochondria and plastids; see

@@ -402,15 +402,16 @@ def check_not_empty(
     found = report.n_fragments if on_genome is None else on_genome
     if found or (report.n_fragments and not report.skipped_contigs):
         return
+    if cells is not None and len(cells) == 0:  # none was asked for, as where all are of other samples
+        return
     if report.n_unmatched and cells and not report.n_fragments:
         raise ValueError(explain_no_match(path, cells, report.unmatched_barcodes))
     if report.skipped_contigs:
         shown = ", ".join(map(repr, list(report.skipped_contigs)[:5]))
         msg = f"No fragment of {path} lies on a chromosome of {genome.name}; the file has {shown}. Another genome?"
         raise ValueError(msg)
-    if cells is None or len(cells):
-        msg = f"{path} holds no fragment ({report.n_lines:,} lines, {report.n_comments:,} of them comments)."
-        raise ValueError(msg)
+    msg = f"{path} holds no fragment ({report.n_lines:,} lines, {report.n_comments:,} of them comments)."
+    raise ValueError(msg)
 
 
 @njit

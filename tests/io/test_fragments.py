@@ -465,3 +465,10 @@ def test_names_that_would_be_several_columns_or_lines_are_not_written(tmp_path, 
     with pytest.raises(ValueError, match=r"The cell 'a.*' has a tab or a line end in its name"):
         sca.io.write_fragments(adata, tmp_path / "out.tsv", progress=False)
     assert not (tmp_path / "out.tsv").exists()
+
+
+def test_a_sample_of_which_no_cell_is_wanted_is_read_without_complaint(tmp_path):
+    rows = [*ROWS, ("chrUn_1", 5, 60, "AAAC-1", 1)]  # on no chromosome of the genome
+    paths = {name: write(tmp_path / f"{name}.tsv", rows) for name in ("a", "b")}
+    adata = read(paths, barcodes=["b:TTTG-1", "b:AAAC-1"])
+    assert adata.obs["n_fragments"].to_dict() == {"b:TTTG-1": 1, "b:AAAC-1": 3}
