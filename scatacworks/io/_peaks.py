@@ -86,7 +86,8 @@ def write_peaks(
     KeyError
         If there are no peaks or no such group, or the table lacks a column.
     ValueError
-        If the format is unknown, or a peak has no chromosome, start, end or (where others have one) group.
+        If the format is unknown, or a peak has no chromosome, start, end or (where others have one) group, or is
+        no region.
 
     Examples
     --------
@@ -98,7 +99,7 @@ def write_peaks(
     'chr1\t100\t300\tpeak_1\t1000\t.\t7.5\t-1\t-1\t80\n'
     """
     table = _table_of(data, key, mod)
-    _require_filled(table)
+    _require_sound(table)
     names = _groups_of(table, groups)
     path = Path(path).expanduser()
     format, compress, is_file = target(path, format, compress=compress)
@@ -131,14 +132,23 @@ def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.D
     return with_positions(data, "The table of peaks")
 
 
-def _require_filled(table: pd.DataFrame) -> None:
-    """Refuse peaks that are nowhere, or of no group while others are of one."""
+def _require_sound(table: pd.DataFrame) -> None:
+    """Refuse peaks that are nowhere or no region, or of no group while others are of one."""
     for name in [column for column in ("chrom", "start", "end", "group") if column in table]:
         missing = table[name].isna().to_numpy()
         if missing.any():
             where = f"{int(missing.sum()):,} of {len(table):,} peaks have no {name}, the first in row"
             msg = f"{where} {int(np.argmax(missing))}; leave these rows out: table.dropna(subset={name!r})."
             raise ValueError(msg)
+    start, end = (pd.to_numeric(table[name]) for name in ("start", "end"))
+    sound = ((start >= 0) & (end > start)).to_numpy()
+    if not sound.all():
+        row = int(np.argmin(sound))
+        msg = (
+            f"{int((~sound).sum()):,} of {len(table):,} peaks are no regions, the first in row {row}: start "
+            f"{start.iloc[row]}, end {end.iloc[row]}; expected 0 <= start < end. Leave these rows out."
+        )
+        raise ValueError(msg)
 
 
 def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] | None:

@@ -329,3 +329,13 @@ def test_many_groups_are_parted_in_one_pass(tmp_path, monkeypatch):
     for name, file in files.items():
         starts = [int(line.split("\t")[1]) for line in file.read_text().splitlines()]
         assert starts == np.flatnonzero(group == int(name)).tolist()
+
+
+@pytest.mark.parametrize(("start", "end"), [(-5, 45), (45, 45), (50, 45)])
+def test_peaks_that_are_no_regions_are_not_written(start, end, tmp_path):
+    peaks = PEAKS.assign(start=[100, start, 90], end=[300, end, 210])
+    with pytest.raises(
+        ValueError, match=rf"1 of 3 peaks .* row 1: start {start}, end {end}; expected 0 <= start < end"
+    ):
+        sca.io.write_peaks(peaks, tmp_path / "peaks.bed")
+    assert not (tmp_path / "peaks.bed").exists()
