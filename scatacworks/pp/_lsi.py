@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import real, whole
+from scatacworks._arguments import real, share, whole
 from scatacworks._arrays import counts_of
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def lsi(
     Raises
     ------
     ValueError
-        If counts are negative, not finite or all zero, or the matrix is too small for so many components; if
-        `.uns[key_added]` holds another kind of result.
+        If counts are negative, not finite or all zero, the matrix is too small for so many components, or all of them
+        follow the depth; if an argument is out of range, or `.uns[key_added]` holds another kind of result.
 
     Warns
     -----
@@ -101,6 +101,11 @@ def lsi(
     from scipy.sparse.linalg import svds
 
     n_components, scale_factor = whole(n_components, "n_components"), real(scale_factor, "scale_factor")
+    if not scale_factor > 0:
+        msg = f"scale_factor is {scale_factor:g}; expected a number above 0."
+        raise ValueError(msg)
+    if max_depth_correlation is not None:
+        max_depth_correlation = share(max_depth_correlation, "max_depth_correlation")
     result, target = _step.begin(adata, mod=mod, copy=copy)
     slot = _keys.LSI if key_added == _keys.X_LSI else key_added
     _step.claim(target, slot, "depth_correlation", obsm=slot == key_added)
@@ -121,6 +126,12 @@ def lsi(
     correlation = _correlations(left, np.log1p(per_cell))
     kept = np.abs(correlation) <= (np.inf if max_depth_correlation is None else max_depth_correlation)
     kept &= np.cumsum(kept) <= n_components
+    if not kept.any():
+        msg = (
+            f"All {n_computed} components correlate with the cells' depth by more than {max_depth_correlation:g} "
+            f"({np.abs(correlation).min():.2f} at least); raise max_depth_correlation, or None keeps all."
+        )
+        raise ValueError(msg)
     embedding = left[:, kept] - left[:, kept].mean(0)
     embedding *= 1 / embedding.std(0, ddof=1) if unit_variance else values[kept]
     target.obsm[key_added] = embedding.astype(np.float32)

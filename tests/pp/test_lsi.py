@@ -137,3 +137,17 @@ def test_the_counts_are_held_once_more_and_left_alone():
     tracemalloc.stop()
     assert peak < 30 * matrix.nnz  # a copy takes 12 bytes a count, one factor for each of them another 8
     assert (matrix != adata.X).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale_factor": -1}, "scale_factor is -1; expected a number above 0"),
+        ({"max_depth_correlation": 2}, "max_depth_correlation is 2; expected a number from 0 to 1"),
+        ({"max_depth_correlation": 0.0}, "All 5 components correlate with the cells' depth by more than 0"),
+    ],
+)
+def test_arguments_that_leave_no_embedding_are_explained(two_kinds, options, message):
+    with pytest.raises(ValueError, match=message):
+        sca.pp.lsi(two_kinds, n_components=4, **options)
+    assert "X_lsi" not in two_kinds.obsm
