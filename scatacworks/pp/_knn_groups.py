@@ -104,7 +104,7 @@ def knn_groups(
     Raises
     ------
     KeyError
-        If the embedding is missing.
+        If the embedding, a cell, or what `exclude` names is missing.
     ValueError
         If there are fewer cells than `n_neighbors`, the embedding has missing values, arguments contradict each other,
         or `key_added` names another kind of result.
@@ -126,6 +126,7 @@ def knn_groups(
     rng = np.random.default_rng(seed)
     begin_with = centers if isinstance(centers, str) else _given(target, centers, cells)
     if flag(shared_cells, "shared_cells"):
+        _require_choice(begin_with, n_groups)
         own = _centers(begin_with, n_groups, points, rng)
         members = _neighbors(points, own, n_neighbors, method, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
     else:
@@ -221,6 +222,14 @@ def _positions(adata: AnnData, cells: np.ndarray) -> np.ndarray:
         msg = f"{int(outside.sum()):,} of {len(cells):,} cells are not in the AnnData, such as {example!r}."
         raise KeyError(msg)
     return positions
+
+
+def _require_choice(centers: str | np.ndarray, n_groups: int | None) -> None:
+    """Refuse a number of groups where the centres say how many there are."""
+    if n_groups is not None and not (isinstance(centers, str) and centers != "all"):
+        named = "centers='all' makes a group of every cell" if isinstance(centers, str) else "the centers are given"
+        msg = f"n_groups={n_groups:,}, but {named}; give n_groups with centers='random' or 'farthest'."
+        raise ValueError(msg)
 
 
 def _centers(

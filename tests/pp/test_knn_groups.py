@@ -170,3 +170,11 @@ def test_no_more_threads_are_asked_for_than_numba_has(cells, monkeypatch):
 def test_cells_may_be_a_set(cells):
     sca.pp.knn_groups(cells, n_neighbors=10, exclude=set(cells.obs_names[:50]))
     assert cells.obsm["knn_groups"][:50].nnz == 0
+
+
+@pytest.mark.parametrize("centers", ["all", ["cell3", "cell5"]])
+def test_a_number_of_groups_that_the_centres_contradict_is_refused(cells, centers):
+    with pytest.raises(ValueError, match="n_groups=20, but .*; give n_groups with centers='random' or 'farthest'"):
+        sca.pp.knn_groups(cells, n_neighbors=10, centers=centers, n_groups=20)
+    sca.pp.knn_groups(cells, n_neighbors=10, centers="all", n_groups=20, shared_cells=False)
+    assert cells.obsm["knn_groups"].shape == (300, 20)
