@@ -88,7 +88,7 @@ def components(
     Raises
     ------
     KeyError
-        If positions or, with `bed`, labels are missing.
+        If positions or, with `loadings`, these or, with `bed`, labels are missing.
 
     Examples
     --------
@@ -115,7 +115,10 @@ def components(
         if key in index.uns:
             pairs = index.uns[key][source]
             table[column] = _joined(pairs["element"], pairs[name], table.index)
-    if loadings and _keys.X_VOCABULARY in index.varm:
+    if loadings:
+        if _keys.X_VOCABULARY not in index.varm:
+            msg = f"There are no loadings in .varm[{_keys.X_VOCABULARY!r}]; run sca.tl.vocabulary(index) first."
+            raise KeyError(msg)
         values = np.asarray(index.varm[_keys.X_VOCABULARY])
         names = component_names(index, values.shape[1])
         table = pd.concat([table, pd.DataFrame(values, table.index, [f"loading {name}" for name in names])], axis=1)

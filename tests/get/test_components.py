@@ -91,3 +91,9 @@ def test_colours_are_any_that_matplotlib_knows(index, tmp_path):
     with pytest.raises(ValueError, match="redd"):
         sca.get.components(index, bed=tmp_path / "d.bed", colors={"B": "redd"})
     assert not (tmp_path / "d.bed").exists()
+
+
+def test_loadings_that_are_not_there_are_asked_for_in_vain(index):
+    del index.varm["X_vocabulary"]
+    with pytest.raises(KeyError, match=r"no loadings in \.varm\['X_vocabulary'\]; run sca\.tl\.vocabulary"):
+        sca.get.components(index, loadings=True)
