@@ -107,8 +107,8 @@ def annotate_regions(
     KeyError
         If `key` is no table in `.uns`, or positions or labels are missing.
     ValueError
-        If a row of a table is no region, regions and an annotation share no chromosome, or `genes`, as a built-in
-        genome's, or `index` are of another assembly.
+        If there is nothing to annotate with, a row of a table is no region, regions and an annotation share no
+        chromosome, or `genes`, as a built-in genome's, or `index` are of another assembly.
 
     Examples
     --------
@@ -143,6 +143,9 @@ def annotate_regions(
         enriched = region_components(elements, table, index, component_key)
     if traits is not None:
         columns["traits"] = trait_column(elements, traits)
+    if not columns:
+        msg = "There is nothing to annotate the regions with; give genes=, classes=, index= or traits=."
+        raise ValueError(msg)
     return _write(data, table, columns, enriched, key=key, copy=copy)
 
 

@@ -245,3 +245,8 @@ def test_a_slot_that_is_no_table_is_said():
     adata = anndata.AnnData(np.ones((1, 1), np.float32), uns={"peaks": {"start": 1}})
     with pytest.raises(KeyError, match=r"\.uns\['peaks'\] is no table; expected a table of regions"):
         sca.tl.annotate_regions(adata, key="peaks", genes=GENE)
+
+
+def test_nothing_to_annotate_with_is_said():
+    with pytest.raises(ValueError, match="nothing to annotate the regions with; give genes="):
+        sca.tl.annotate_regions(regions((100, 200)))
