@@ -143,6 +143,7 @@ def trait_enrichment(
         counts.append((trait, len(variants), n_in_elements, len(hits)))
         tables.append(_test(hits, labels, components, shares, thresholds).assign(trait=trait))
         hits = hits.assign(trait=trait, component=components[labels[hits["row"]]])
+        hits["chrom"] = np.asarray(elements.chroms.chroms, dtype=object)[hits["code"]]  # as the index spells it
         chosen.append(hits.assign(element=np.asarray(index.var_names, dtype=object)[hits["row"]]))
     table = pd.concat(tables, ignore_index=True)
     table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())

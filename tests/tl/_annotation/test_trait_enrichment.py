@@ -56,7 +56,7 @@ def test_one_variant_per_block_equals_a_loop(make_index, background):
         k, n = (passed["component"] == row.component).sum(), len(passed)
         share = (var["component"] == row.component).mean()
         if background == "blocks":
-            own = zip("chr" + passed["chrom"], passed["position"] // 20_000 * 20_000, strict=True)
+            own = zip(passed["chrom"], passed["position"] // 20_000 * 20_000, strict=True)
             share = np.mean([np.mean(np.array(within[block]) == row.component) for block in own])
         assert (row.n_component, row.n_blocks) == (k, n)
         np.testing.assert_allclose(row.ratio, k / n / share)
@@ -230,3 +230,11 @@ def test_of_several_columns_of_positions_the_one_taken_is_said(caplog):
     table = pd.DataFrame({"CHR": [1], "BP_hg38": [200], "BP_hg19": [100], "P": [0.1]})
     assert read_sumstats(table)["position"].tolist() == [99]
     assert "several columns of positions, BP_hg19, BP_hg38; BP_hg19 is taken" in caplog.text
+
+
+def test_variants_are_on_the_chromosomes_as_the_index_spells_them(make_index):
+    index = make_index(n=400)
+    sca.tl.trait_enrichment(index, sumstats={"t": gwas(index)})
+    variants = index.uns["trait_enrichment"]["variants"]
+    assert set(variants["chrom"]) == {"chr1", "chr2"}
+    assert variants["chrom"].tolist() == index.var.loc[variants["element"], "chrom"].tolist()
