@@ -47,9 +47,12 @@ def sequences_of(var: pd.DataFrame, source: str | os.PathLike[str], *, width: in
     KeyError
         If `source` is neither a column nor a file.
     ValueError
-        If no chromosome of the regions is in the FASTA file, or a column holds no text.
+        If no chromosome of the regions is in the FASTA file, a column holds no text, or a width is asked of one.
     """
     if isinstance(source, str) and source in var:
+        if width is not None:
+            msg = f"width={width} needs a FASTA file; the sequences in .var[{source!r}] are taken as they are."
+            raise ValueError(msg)
         column = var[source]
         missing = int(column.isna().sum())
         if missing == len(column) or not pd.api.types.is_string_dtype(column.dropna()):

@@ -93,9 +93,9 @@ def motif_enrichment(
     KeyError
         If labels, sequences or stored matches are missing.
     ValueError
-        If sequences are empty or the motif file is of another form; if `.uns[key_added]` holds another kind of result;
-        if `key_added` is another name and the motifs are others than those of `.uns["motif_enrichment"]`, whose matches
-        they would replace.
+        If sequences are empty, the motif file is of another form, or `width` comes without a FASTA file; if
+        `.uns[key_added]` holds another kind of result; if `key_added` is another name and the motifs are others than
+        those of `.uns["motif_enrichment"]`, whose matches they would replace.
 
     Examples
     --------

@@ -159,3 +159,8 @@ def test_factors_without_a_labelled_gene_are_said(index, caplog):
     sca.tl.motif_enrichment(index, motifs=[GATA], progress=False)
     sca.tl.tf_elements(index, exclusive=False)
     assert "No factor with a motif has a gene with a label" in caplog.text
+
+
+def test_a_width_is_of_no_use_to_sequences_that_are_given(index):
+    with pytest.raises(ValueError, match=r"width=20 needs a FASTA file; the sequences in \.var\['sequence'\]"):
+        sca.tl.motif_enrichment(index, motifs=[GATA], width=20, progress=False)
