@@ -108,7 +108,7 @@ def variant_weights(elements: Elements, source: Any, name: str) -> np.ndarray:
     bad = ~((posterior >= 0) & (posterior <= 1))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        msg = f"Variant {row + 1} of {name!r}: its posterior {table['posterior'].iloc[row]!r} is not between 0 and 1."
+        msg = f"Variant {row + 1} of {name!r}: its posterior {table['posterior'].iloc[row]} is not between 0 and 1."
         raise ValueError(msg)
     table, codes = on_chromosomes(table.assign(posterior=posterior), elements.chroms, what=f"The trait {name!r}")
     variant, region = point_in(codes, table["start"].to_numpy(), elements.intervals)

@@ -81,8 +81,8 @@ def gene_scores(
     KeyError
         If the object has no fragments.
     ValueError
-        If there is no gene on the genome, `genes` are a built-in genome's of another assembly, or `reach` or `decay`
-        is not positive; if `.uns[key_added]` holds another kind of result.
+        If there is no gene on the genome, `genes` are a built-in genome's of another assembly, or an argument is out of
+        range; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -100,6 +100,9 @@ def gene_scores(
     reach = whole(reach, "reach", least=0)
     if not real(decay, "decay") > 0:
         msg = f"decay is {decay}; expected a number above 0 (bp)."
+        raise ValueError(msg)
+    if target_sum is not None and not real(target_sum, "target_sum") > 0:
+        msg = f"target_sum is {target_sum}; expected a number above 0, or None."
         raise ValueError(msg)
     adata, cells = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(cells, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)

@@ -133,8 +133,8 @@ def trait_scores(
     TypeError
         If `variants` is no dict.
     ValueError
-        If no peak holds a variant of a trait, or variants lack posteriors between 0 and 1; if `.uns[key_added]` holds
-        another kind of result.
+        If there is no trait, no peak holds a variant of one, or variants lack posteriors between 0 and 1; if
+        `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -164,6 +164,9 @@ def trait_scores(
         msg = f"No column {groupby!r} in .obs; it has {list(adata.obs.columns)}."
         raise KeyError(msg)
     restart = share(restart, "restart", inside=True)
+    if not variants:
+        msg = "variants is empty; expected a dict of trait -> fine-mapped variants."
+        raise ValueError(msg)
     points = embedding_of(adata, use_rep, data) if propagate else None
     counts = cell_counts(adata, layer)
     rng = np.random.default_rng(seed)

@@ -59,3 +59,9 @@ def test_genes_of_another_assembly_are_refused():
     with pytest.raises(ValueError, match=r"of 'hg38', whose chr1 .* not of 'hg19'"):
         sca.tl.gene_scores(adata, genes="hg19", progress=False)
     assert "gene_scores" not in adata.obsm
+
+
+def test_a_sum_that_is_not_positive_is_refused(made):
+    adata, _, genes = made
+    with pytest.raises(ValueError, match="target_sum is -1; expected a number above 0"):
+        sca.tl.gene_scores(adata, genes=genes, target_sum=-1, progress=False)

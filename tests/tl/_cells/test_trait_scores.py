@@ -136,3 +136,8 @@ def test_nothing_is_written_on_an_error(cells, variants, arguments, error, messa
     with pytest.raises(error, match=message):
         sca.tl.trait_scores(cells, **{"variants": {"t": variants}, "progress": False} | arguments)
     assert not set(cells.obsm) | set(cells.uns)
+
+
+def test_no_trait_at_all_is_refused(cells):
+    with pytest.raises(ValueError, match="variants is empty; expected a dict"):
+        sca.tl.trait_scores(cells, variants={}, progress=False)
