@@ -72,7 +72,7 @@ class Genome:
         the first two columns), or of a FASTA file that has its index (`.fai`) beside it; a mapping from name to
         length; or another `Genome`.
     name
-        Name of the assembly; by default the built-in name, or the stem of the file.
+        Name of the assembly; by default the built-in name, that of the file up to its first dot, or `"custom"`.
     genes
         Gene table for a genome that has none built in: a BED file (chrom, start, end, name, score, strand; plain or
         gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`, such as
@@ -83,10 +83,12 @@ class Genome:
 
     Raises
     ------
+    TypeError
+        If `source` is none of these.
     KeyError
         If the genome has no such organelle.
     ValueError
-        If the name is not a built-in genome, or a size is not a positive 32-bit number.
+        If the name is not a built-in genome, or a size is not a positive whole 32-bit number.
     FileNotFoundError
         If the sizes file, or the index of a FASTA file, is missing.
 
@@ -479,8 +481,12 @@ def _check_sizes(sizes: Mapping[str, int], source: object) -> None:
         msg = f"The genome {source!r} has no chromosomes."
         raise ValueError(msg)
     for chrom, size in sizes.items():
-        if not 0 < int(size) <= _MAX_LENGTH:
-            msg = f"Chromosome {chrom!r} has length {size}; expected 1 to {_MAX_LENGTH:,} bp."
+        try:
+            fits = 0 < int(size) <= _MAX_LENGTH and int(size) == float(size)
+        except (TypeError, ValueError, OverflowError):  # text, None, NaN, infinity
+            fits = False
+        if not fits:
+            msg = f"Chromosome {chrom!r} has length {size}; expected a whole number, 1 to {_MAX_LENGTH:,} bp."
             raise ValueError(msg)
 
 

@@ -346,3 +346,9 @@ def test_genes_begin_and_end_at_whole_numbers(start):
     row = {"chrom": ["chr1"], "start": [start], "end": [90], "name": ["A"], "strand": ["+"]}
     with pytest.raises(ValueError, match="the gene table of .*, row 0: start is .*; expected a whole number"):
         _ = Genome({"chr1": 100}, genes=pd.DataFrame(row)).genes
+
+
+@pytest.mark.parametrize("size", [1000.5, "x", None, float("nan"), float("inf")])
+def test_a_length_that_is_no_whole_number_is_named(size):
+    with pytest.raises(ValueError, match=f"Chromosome 'chr2' has length {size}; expected a whole number"):
+        Genome({"chr1": 1000.0, "chr2": size})
