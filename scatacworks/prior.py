@@ -78,7 +78,7 @@ class Prior:
     Raises
     ------
     ValueError
-        If there is no row, or a value is not in (0, 1].
+        If there is no row, a value is not in (0, 1], or the fill is not 0.
 
     Examples
     --------
@@ -101,6 +101,9 @@ class Prior:
         self.provenance = dict(provenance or {})
         if len(tracks.groups) == 0 or self.n_samples < 1:
             msg = "A prior needs at least one sample."
+            raise ValueError(msg)
+        if np.any(tracks.fill != 0):
+            msg = "A prior is 0 where a row has no run; these tracks are not (fill), as denoised ones. Give peaks."
             raise ValueError(msg)
         values = np.asarray(tracks.values[:])
         if len(values) and not (values.min() > 0 and values.max() <= 1):

@@ -16,7 +16,7 @@ NAMESPACES = ("io", "pp", "tl", "pl", "get", "models", "metrics", "datasets")
 
 
 def things():
-    yield from ((f"sca.{name}", getattr(sca, name)) for name in ("Genome", "Region", "Tracks"))
+    yield from ((f"sca.{name}", getattr(sca, name)) for name in ("Genome", "Prior", "Region", "Tracks"))
     for namespace in NAMESPACES:
         module = importlib.import_module(f"scatacworks.{namespace}")
         yield from ((f"{namespace}.{name}", getattr(module, name)) for name in module.__all__)

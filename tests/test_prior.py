@@ -300,3 +300,11 @@ def test_a_prior_can_be_sent_to_another_process():
     assert again.digest == prior.digest
     for own, sent in zip(prior.segments(1), again.segments(1), strict=True):
         np.testing.assert_array_equal(own, sent)
+
+
+@pytest.mark.parametrize("fill", [0.1, np.nan])
+def test_tracks_that_have_a_value_everywhere_are_no_prior(fill):
+    run = (np.array([100]), np.array([50]), np.ones(1, np.float32))
+    tracks = sca.Tracks.from_chromosomes(["denoised"], GENOME, [("chr1", [run])], fill=fill)
+    with pytest.raises(ValueError, match="A prior is 0 where a row has no run"):
+        sca.Prior(tracks)
