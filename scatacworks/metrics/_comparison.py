@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scatacworks._arguments import share, whole
 from scatacworks._core.scoring import undefined
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def paired_bootstrap(
     Raises
     ------
     ValueError
-        If the numbers of blocks differ.
+        If the numbers of blocks differ, or an argument is out of range.
 
     Examples
     --------
@@ -64,6 +65,7 @@ def paired_bootstrap(
     if n < 2:
         nan = undefined("The interval", "fewer than two blocks have both scores")
         return {"difference": nan, "low": nan, "high": nan, "n_blocks": n, "n_better": int((differences > 0).sum())}
+    n_draws, level = whole(n_draws, "n_draws"), share(level, "level", inside=True)
     rng = np.random.default_rng(seed)
     means = np.concatenate(
         [differences[rng.integers(n, size=(1000, n))].mean(axis=1) for _ in range(-(-n_draws // 1000))]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from scatacworks._arguments import whole
 from scatacworks._columns import whole_numbers
 from scatacworks._core.intervals import covered, merge, overlap_pairs
 from scatacworks._core.scoring import undefined
 from scatacworks._regions import with_positions
-
-if TYPE_CHECKING:
-    import pandas as pd
+from scatacworks.genome import aliases
 
 
 def peak_overlap(truth: pd.DataFrame, called: pd.DataFrame, *, min_overlap: int = 1) -> dict[str, float]:
@@ -26,7 +23,8 @@ def peak_overlap(truth: pd.DataFrame, called: pd.DataFrame, *, min_overlap: int 
     Parameters
     ----------
     truth, called
-        Peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open, bp); other columns are ignored.
+        Peaks with columns ``chrom``, ``start``, ``end`` (0-based, half-open, bp); other columns are ignored, and `chr1`
+        and `1` are the same.
     min_overlap
         Bases that have to be shared.
 
@@ -72,8 +70,9 @@ def peak_overlap(truth: pd.DataFrame, called: pd.DataFrame, *, min_overlap: int 
 
 def _coded(*tables: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Chromosome codes that the tables have in common, starts and ends."""
-    chroms = [table["chrom"].astype(str).to_numpy() for table in tables]
-    codes = np.unique(np.concatenate(chroms), return_inverse=True)[1]
+    chroms = pd.concat([table["chrom"] for table in tables]).astype(str)
+    same = {name: min(aliases(name)) for name in chroms.unique()}  # chr1 and 1
+    codes = np.unique(chroms.map(same).to_numpy(str), return_inverse=True)[1]
     parts = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
     return [
         (chrom, *(whole_numbers(table[name], "The peaks") for name in ("start", "end")))

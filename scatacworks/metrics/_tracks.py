@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scatacworks._arguments import one_of
+from scatacworks._arguments import one_of, whole
 from scatacworks._columns import placed
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, best_f1, roc_area, undefined
 from scatacworks._core.spans import painted
@@ -92,7 +92,7 @@ def evaluate_tracks(
     Raises
     ------
     ValueError
-        If the genomes differ.
+        If the genomes differ, or an argument is out of range.
     KeyError
         If a group or column is missing.
 
@@ -115,7 +115,8 @@ def evaluate_tracks(
     _check(prediction, truth, by)
     genome = prediction.genome
     left_out = {} if exclude is None else _intervals(exclude, genome)
-    blocks = _blocks(genome, regions, block_bp)
+    extend = None if extend is None else whole(extend, "extend", least=0)
+    blocks = _blocks(genome, regions, whole(block_bp, "block_bp"))
     rows = []
     for group in chosen_groups(groups, prediction.groups):
         own = None if peaks is None else _intervals(_of_group(peaks, group), genome)

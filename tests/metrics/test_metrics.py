@@ -248,3 +248,25 @@ def test_equivalent_reads_reads_the_raw_curve():
     assert metrics.equivalent_reads(0.82, depths, raw) == pytest.approx(1e7)
     assert 1e7 < metrics.equivalent_reads(0.85, depths, raw) < 2e7
     assert metrics.equivalent_reads(0.99, depths, raw) == pytest.approx(2e7)
+
+
+def test_peaks_meet_whichever_way_their_chromosomes_are_spelled():
+    truth = pd.DataFrame({"chrom": ["chr1", "chrM", "chr2"], "start": 0, "end": 100})
+    called = pd.DataFrame({"chrom": ["1", "MT", "3"], "start": 50, "end": 150})
+    found = metrics.peak_overlap(truth, called)
+    assert (found["recall"], found["precision"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert found["jaccard"] == pytest.approx(100 / 500)
+
+
+@pytest.mark.parametrize(("name", "value"), [("level", 95), ("n_draws", 0)])
+def test_arguments_of_the_bootstrap_are_explained(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected"):
+        metrics.paired_bootstrap([0.8, 0.9], [0.7, 0.8], **{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("extend", -1), ("block_bp", 0)])
+def test_arguments_of_the_scores_are_explained(name, value):
+    runs = (np.array([1, 3], np.int32), None, np.array([2, 1], np.uint16))
+    tracks = sca.Tracks.from_chromosomes(["B"], sca.Genome({"chr1": 6}), [("chr1", [runs])])
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected a whole number"):
+        metrics.evaluate_tracks(tracks, tracks, **{name: value})
