@@ -45,7 +45,7 @@ def evaluate(
     pseudobulk_key: str = _keys.PSEUDOBULK,
     groups: Sequence[str] | None = None,
     peaks: pd.DataFrame | str | PathLike[str] | None = None,
-    differential: tuple[str, str] | pd.DataFrame | None = None,
+    differential: Sequence[str] | pd.DataFrame | None = None,
     regions: str | Sequence[str] | pd.DataFrame | PathLike[str] | None = None,
     exclude: pd.DataFrame | None = None,
     baselines: Sequence[Literal["raw", "gaussian", "linear"]] = ("raw", "gaussian", "linear"),
@@ -152,13 +152,13 @@ def evaluate(
     extend = whole(extend, "extend", least=0)
     models = _loaded(models)
     baselines = (baselines,) if isinstance(baselines, str) else baselines
-    if isinstance(differential, str):
+    if not (differential is None or hasattr(differential, "columns") or _is_pair(differential)):
         msg = f"differential is {differential!r}; expected a pair of groups, or a table of peaks."
         raise TypeError(msg)
     bars = {"n_jobs": n_jobs, "progress": progress}
     truth, adata, unsolved, absent = open_pair(truth, adata, pseudobulk_key, kind=bigwig, extend=extend, **bars)
     full, shallow = _samples.cut_sites_of(truth, pseudobulk_key), _samples.cut_sites_of(adata, pseudobulk_key)
-    pair = differential if isinstance(differential, tuple) else None
+    pair = tuple(differential) if _is_pair(differential) else None
     names = chosen_groups(groups, pair or shallow.groups)
     _samples.require_groups(full, names, "The truth")
     depths = _samples.depths_of(adata, pseudobulk_key, names, depth)
@@ -205,6 +205,10 @@ def _tuning(tune_regions: Any, scored: pd.DataFrame, genome: Genome) -> pd.DataF
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
     return tune
+
+
+def _is_pair(differential: Any) -> bool:
+    return isinstance(differential, tuple | list) and len(differential) == 2
 
 
 def _loaded(models: Any) -> dict[str, Model]:

@@ -255,7 +255,7 @@ def test_differential_peaks_show_a_track_that_is_an_average(deep):
     options = {"differential": ("A", "B"), "regions": ["chr10"], "baselines": ["raw"], "progress": False}
     with pytest.warns(UserWarning, match="the very cut sites of the input.*: A, B\\."):
         own = sca.tl.evaluate(both, both, **options).set_index("group")
-    mixed = sca.tl.evaluate(average, both, **options).set_index("group")
+    mixed = sca.tl.evaluate(average, both, **options | {"differential": ["A", "B"]}).set_index("group")
     assert own.loc["A", "n_differential_bases"] > 1000
     assert own.loc["A", "pearson_differential"] == pytest.approx(1)
     assert (own["auprc_differential"] > 0.95).all()
@@ -335,6 +335,8 @@ def test_peaks_per_group_are_told_apart(deep):
         ({"models": "default"}, TypeError, "models is 'default'; expected a dict"),
         ({"models": {"own": "nowhere"}}, FileNotFoundError, "no model 'nowhere'"),
         ({"differential": "A"}, TypeError, "differential is 'A'; expected a pair"),
+        ({"differential": 5}, TypeError, "differential is 5; expected a pair"),
+        ({"differential": ["A"]}, TypeError, r"differential is \['A'\]; expected a pair"),
         ({"baselines": "mean"}, ValueError, "no baseline 'mean'"),
     ],
 )
