@@ -105,7 +105,7 @@ def differential_regions(
         Limit the test to the tested regions that touch these; in any form that :func:`~scatacworks.tl.denoise` takes.
         With `reference`, where to work; by default as in :func:`~scatacworks.tl.background`.
     method
-        Which test, see above.
+        Which test against a background, see above.
     key
         Slot of `.uns` with the denoised tracks (`"denoised"`); with `reference`, the pseudobulk or grouping that
         defines the groups (`"pseudobulk"`).
@@ -141,12 +141,11 @@ def differential_regions(
     `.uns[key_added]` : DataFrame
         One row per tested region, sorted by position: `chrom`, `start`, `end` (0-based, half-open); `summit`, the base
         with the largest `|z|`; `direction` (+1: more accessible in the group); `top_z`, the z there; `z`, of the region
-        (default only); `p_value`; `p_value_normal`, from the normal distribution; `q_value`; `significant`; `log2fc` of
-        the mean signal, with a tenth of the average signal added to both; `mean` and `mean_background`, normalised
-        signal per base;
-        `family`, the kind of region (`"peak"`, `"tile"`, `"given"` or your own; `"joined"` with `method="paper"`);
-        `gene` and `gene_distance` (bp from the middle of the region to the start site) where the genome has a gene
-        table.
+        (default only); `p_value`; `p_value_normal`, from the normal distribution (default only); `q_value`;
+        `significant`; `log2fc` of the mean signal, with a tenth of the average signal added to both; `mean` and
+        `mean_background`, normalised signal per base; `family`, the kind of region (`"peak"`, `"tile"`, `"given"` or
+        your own; `"joined"` with `method="paper"`); `gene` and `gene_distance` (bp from the middle of the region to the
+        start site) where the genome has a gene table.
     `.uns[f"{key_added}_z"]` : dict
         Against a background: z of every base as tracks (in steps of 0.25, 0 below 1), for
         :func:`~scatacworks.get.track`, and for a bigWig file by
@@ -175,7 +174,9 @@ def differential_regions(
     ['chrom', 'start', 'end', 'summit', 'direction']
     """
     group, reference = group_name(group), None if reference is None else group_name(reference)
-    one_of(method, "method", ("default", "paper"))
+    if one_of(method, "method", ("default", "paper")) == "paper" and reference is not None:
+        msg = "method='paper' compares with a background; leave out reference=, or the method for its replicates."
+        raise ValueError(msg)
     share(fdr, "fdr", inside=True)
     _check_joining(z_threshold)
     max_gap = whole(max_gap, "max_gap", least=0)
@@ -207,7 +208,7 @@ def differential_regions(
         if regions is not None:
             table = _touching(table, as_regions(regions, genome, uns=target.uns, gene_flanks=True), genome)
     if min_coverage is None:
-        min_coverage = level if method == "paper" and reference is None else 0.0
+        min_coverage = level if method == "paper" else 0.0
     target.uns[key_added] = _finished(table, genome, level, min_coverage, fdr)
     note = _step.params(group=group, method=method, fdr=fdr, min_coverage=float(min_coverage), **notes)
     note |= {"background": background} if reference is None else {"reference": reference}

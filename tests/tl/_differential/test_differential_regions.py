@@ -221,6 +221,7 @@ def test_what_was_not_run_is_named_in_order(adata, gone, told, steps):
         ({"method": "paper", "max_gap": -1}, ValueError, "max_gap is -1"),
         ({"background": "nothing"}, KeyError, "there are: 'background_moments'"),
         ({"reference": "primed"}, ValueError, "cells are in both"),
+        ({"reference": "usual", "method": "paper"}, ValueError, "method='paper' compares with a background"),
         ({"reference": "usual", "replicates": 1}, ValueError, "replicates is 1"),
         ({"reference": "usual", "replicates": "kind"}, ValueError, "at least 2 are needed"),
         ({"reference": "usual", "replicates": 31}, ValueError, "30 cells cannot be divided into 31"),
