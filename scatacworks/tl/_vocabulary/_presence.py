@@ -70,6 +70,8 @@ def presence(
     ------
     TypeError
         If `index` is no AnnData, or `signal` no :class:`~scatacworks.Tracks`.
+    KeyError
+        If the index lacks positions.
     ValueError
         If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], or no peak lies on a
         chromosome of the index.
@@ -98,6 +100,11 @@ def presence(
     if (peaks is None) == (signal is None):
         msg = "Give either peaks or signal, not both and not neither."
         raise ValueError(msg)
+    needed = ("chrom", "start", "end") if signal is None else ("chrom", "summit")
+    missing = [name for name in needed if name not in index.var]
+    if missing:
+        msg = f".var of the index lacks the column(s) {', '.join(missing)}; expected an index of tl.dhs_index."
+        raise KeyError(msg)
     if not 0 < min_fraction <= 1:
         msg = f"min_fraction is {min_fraction}; expected a share of the peak above 0 and at most 1."
         raise ValueError(msg)

@@ -298,3 +298,8 @@ def test_peaks_in_another_spelling_are_found(peaks):
 def test_peaks_on_other_chromosomes_only_are_refused(peaks):
     with pytest.raises(ValueError, match=r"no element \(scaffold_9, not chr1, chr2\)"):
         sca.tl.presence(sca.tl.dhs_index(peaks), peaks.assign(chrom="scaffold_9"))
+
+
+def test_an_index_without_positions_is_named(peaks):
+    with pytest.raises(KeyError, match=r"\.var of the index lacks the column\(s\) chrom, start, end;"):
+        sca.tl.presence(anndata.AnnData(np.ones((1, 2))), peaks)
