@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scatacworks._arguments import real
 from scatacworks._core import interpolate
 
 Encoded = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -28,6 +29,11 @@ class Rounding:
     lowest
         Probabilities below this, and above one minus it, are stored alike.
 
+    Raises
+    ------
+    ValueError
+        If a step is not above 0, or `lowest` not between 0 and 0.5.
+
     Examples
     --------
     >>> from scatacworks.models import Rounding
@@ -38,6 +44,14 @@ class Rounding:
     signal: float = 0.1
     logit: float = 0.02
     lowest: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse steps that no value can be stored in."""
+        for name in ("signal", "logit", "lowest"):
+            value = real(getattr(self, name), name)
+            if not 0 < value < (0.5 if name == "lowest" else np.inf):
+                msg = f"{name} is {value:g}; expected a number above 0{' and below 0.5' if name == 'lowest' else ''}."
+                raise ValueError(msg)
 
     @property
     def steps(self) -> tuple[float, float]:

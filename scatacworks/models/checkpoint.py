@@ -56,8 +56,8 @@ def load(
 
     Raises
     ------
-    FileNotFoundError
-        If there is neither a bundled model nor a file of that name.
+    FileNotFoundError, IsADirectoryError
+        If there is neither a bundled model nor a file of that name, or it is a folder without a model.
     ValueError
         If the file holds no weights, weights of another architecture, or a tensor does not fit.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scatacworks._arguments import one_of
 from scatacworks.models import _blocked, _framed
 from scatacworks.models.base import Model, in_double, new_card, round_up
 from scatacworks.models.conv import conv1d_same
@@ -88,6 +89,7 @@ class ResNet(Model):
 
     def __init__(self, config: ResNetConfig | None = None, card: dict[str, Any] | None = None) -> None:
         config = config or ResNetConfig()
+        one_of(config.transform, "transform", ("none", "sqrt"))
         default = new_card(extension=config.extension, input_depth=5e6, convention="atacworks")
         super().__init__(config, default if card is None else card)
         self.res_blocks = _branch(self.n_channels, config.n_filters, config.n_blocks, config.width, config.dilation)

@@ -200,3 +200,8 @@ def test_float64_is_made_in_one_place(model, monkeypatch):
         model(counts, depth)
     assert doubles.found == allowed
     assert bool(allowed) == (type(model).__name__ in {"Gaussian", "ResNet", "UNet"})
+
+
+def test_a_transform_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="transform='log' is unknown; expected 'none' or 'sqrt'"):
+        models.ResNet(models.ResNetConfig(transform="log"))

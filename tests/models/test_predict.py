@@ -421,3 +421,9 @@ def test_the_way_of_a_gpu_gives_the_same_guided_tracks(genome, device_way):
     ours, truth = predict(model, sites, **options, **how), on_the_cpu(model, sites, **options)
     assert len(ours) == 3
     assert same(truth, ours, tolerance=0.11) < allowed
+
+
+@pytest.mark.parametrize(("name", "value"), [("signal", 0), ("signal", -1), ("logit", 0), ("lowest", 2)])
+def test_steps_that_nothing_can_be_stored_in_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected a number above 0"):
+        Rounding(**{name: value})
