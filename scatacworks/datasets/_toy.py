@@ -25,8 +25,8 @@ def toy(
 ) -> AnnData:
     """Make cells with fragments on a genome of 300 kb, with peaks that are known.
 
-    Every 5 kb lies a summit that is open in a random choice of groups (at least one); six of ten fragments lie around
-    open summits, the others anywhere. The fragments are kept in the object, no file is written.
+    Every 5 kb lies a summit that is open in a random choice of groups, or in none; one is open in all. Six of ten
+    fragments lie around open summits, the others anywhere. The fragments are kept in the object, no file is written.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class Motif:
     factors
         Symbols of the transcription factors that bind it, as far as the file says.
     n_sites
-        Number of sites behind the matrix (the largest row sum of a count matrix), 0 where unknown.
+        Number of sites behind a matrix of counts (its largest row sum), 0 for one of probabilities.
 
     Raises
     ------

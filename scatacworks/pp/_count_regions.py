@@ -74,6 +74,8 @@ def count_regions(
 
     Raises
     ------
+    KeyError
+        If the object knows no fragments.
     ValueError
         If the regions do not fit the genome, or `counting` or `convention` is unknown.
 

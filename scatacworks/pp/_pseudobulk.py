@@ -102,7 +102,7 @@ def pseudobulk(
     Raises
     ------
     KeyError
-        If `groupby`, or one of `groups`, does not exist.
+        If `groupby`, or one of `groups`, does not exist, or the object knows no fragments.
     ValueError
         If `groupby` holds measurements, or differs between a MuData and its modality, no fragment belongs to any group,
         another slot shows the store at `path`, or `.uns[key_added]` holds another kind of result.

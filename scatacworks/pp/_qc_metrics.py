@@ -93,6 +93,8 @@ def qc_metrics(
 
     Raises
     ------
+    KeyError
+        If the object knows no fragments.
     TypeError
         If `genes` is neither a table nor a file of them.
     ValueError

@@ -91,10 +91,10 @@ def gene_components(
     `None`, or the changed copy. Sets:
 
     `.uns[key_added]["genes"]` : DataFrame, one row per gene
-        `chrom`, `start`, `end`, `name`, `strand`, `biotype`, `landscape_start`, `landscape_end` (bp from 0,
-        half-open), `n_elements`, `component` (label, empty where none is significant), `enrichment`, `p_value`,
-        `q_value` (of the label, or of the most significant component), `concordant` (share of the gene's elements
-        with its label, NaN without one).
+        `chrom`, `start`, `end`, `name`, `strand`, `biotype`, `gene_id`, `transcript_id`, `landscape_start`,
+        `landscape_end` (bp from 0, half-open), `n_elements`, `component` (label, empty where none is significant),
+        `enrichment`, `p_value`, `q_value` (of the label, or of the most significant component), `concordant` (share of
+        the gene's elements with its label, NaN without one).
     `.uns[key_added]["counts"]`, `["enrichment"]`, `["log10_p"]`, `["q_value"]` : arrays, n_genes × n_components
         In the order of `.uns[key_added]["components"]`. NaN for genes without elements.
     `.uns[key_added]["summary"]` : dict

@@ -54,7 +54,7 @@ def vocabulary_scan(
     n_components
         Sizes to try.
     thresholds
-        Thresholds on the product of the loadings, ascending.
+        Thresholds on the product of the loadings.
     boundary
         Threshold whose F1, precision and recall go into the summary; one of `thresholds`.
     layer
