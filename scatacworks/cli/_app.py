@@ -202,7 +202,7 @@ def train(  # noqa: PLR0913 - one for each option
     ] = None,
     draw: Annotated[
         Literal["sites", "fragments", "cells"] | None,
-        typer.Option(help="What is drawn as a whole: sites, fragments or cells; by default fragments."),
+        typer.Option(help="What is drawn as a whole: sites, fragments or cells; by default fragments, if known."),
     ] = None,
     model: Annotated[str, typer.Option(help="Architecture, or a bundled model or path to start from.")] = "BinnedUNet",
     recipe: Annotated[Literal["default", "paper"], typer.Option(help="default or paper.")] = "default",

@@ -25,7 +25,8 @@ def paired_bootstrap(
 
     Blocks of the genome differ far more from each other than methods do, so only paired differences tell methods
     apart. Blocks are drawn with replacement; blocks where a score is NaN are left out. Few blocks give too narrow an
-    interval: of those at 0.95 over 5, 10 and 20 blocks, 84, 90 and 94 % hold the true mean of normal differences.
+    interval: at 0.95, and with normal differences, it holds the true mean in 84, 90 and 94 % of cases for 5, 10 and 20
+    blocks.
 
     Parameters
     ----------

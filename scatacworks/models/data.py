@@ -61,6 +61,8 @@ class Sample:
 
     Raises
     ------
+    KeyError
+        If there is no such group.
     ValueError
         If the clean track is empty, shallower than the noisy one or on another genome.
     """

@@ -45,7 +45,8 @@ def lsi(
         Cells x regions, `(n_cells, n_regions)`, as of :func:`~scatacworks.pp.count_regions`; counts in `.X`, dense or
         sparse.
     n_components
-        Components to compute beyond the first one; so many are kept, less what is dropped but the first.
+        Components to keep. One more is computed, in place of the first that follows depth; for each further one that is
+        dropped, one fewer is kept.
     layer
         Layer of the counts rather than `.X`.
     scale_factor

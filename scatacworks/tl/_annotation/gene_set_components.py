@@ -41,8 +41,9 @@ def gene_set_components(
 
     The landscapes are those of :func:`~scatacworks.tl.gene_components`, which must have run; an element in the
     landscapes of several genes of a set counts once. Test, q-values and label are as for genes (Meuleman et al. 2020,
-    pathways). The binomial takes the share outside for known: of sets with 10, 20 and 40 % of all elements in their
-    landscapes it gives 6, 7 and 10 % a p below 0.05 by chance. Fisher's exact test (`exact`) gives no more than 5 %.
+    pathways). The binomial test takes the share outside as known without error, which is wrong for large sets: of sets
+    with 10, 20 and 40 % of all elements in their landscapes 6, 7 and 10 % have a p below 0.05 by chance. Fisher's exact
+    test (`exact`) gives no more than 5 %.
 
     Parameters
     ----------

@@ -46,11 +46,11 @@ def trait_enrichment(
     In every block the variant of lowest p that lies in an element is chosen (ties go to the element of highest
     `mean_signal`, where `.var` has it, then to the first). For each threshold, n blocks have a chosen variant with p
     at or below it, in k of them its element is of component c, and p is P(Bin(n, expected share of c) >= k). Method of
-    Meuleman et al. 2020 (trait-associated variation). Their expected share, that among all labelled elements, finds
-    components of wide elements, which hold more variants, and those frequent in blocks of few elements, which count as
-    much as the others, for any trait: on an index of 16 blood populations 10 % of p were below 0.05 by chance (of one
-    component 35 %), and 5 % (8 %) with ``background="blocks"``, which is to be preferred where the statistics hold all
-    variants tested.
+    Meuleman et al. 2020 (trait-associated variation). Their expected share, that among all labelled elements, lets
+    some components stand out for any trait: those of wide elements, which hold more variants, and those frequent in
+    blocks with few elements, which count as much as other blocks. On an index of 16 blood populations 10 % of p were
+    below 0.05 by chance (of one component 35 %). With ``background="blocks"``, to be preferred where the statistics
+    hold all variants tested, 5 % (8 %) were.
 
     Parameters
     ----------

@@ -88,8 +88,9 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
         tracks are NaN. By default the nuclear genome: mitochondria and plastids, which have no nucleosomes and many
         copies, are computed only where named (`"chrM"`).
     depth
-        Cut sites per 3.1e9 bp of territory of each group: one number, one per group, or a mapping. By default
-        measured from the data, as is with `prior="self"` that of groups which are not denoised and not stated here.
+        Cut sites per 3.1e9 bp of territory of each group: one number, one per group, or a mapping. By default measured
+        from the data, as with `prior="self"` for the groups that only guide and are not in the mapping. Groups deeper
+        than the model's training are scaled down to its deepest, as the log says.
     target_depth
         Depth (same unit) that the signal is scaled to; `"input"` for each group's own. By default the model's.
     prior
@@ -173,11 +174,9 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     -----
     UserWarning
         If groups have no cut sites, fewer than the model was trained on, or more cells by now than were counted, or
-        none has any within `regions`; if a
-        channel of `extra` has no value on a whole chromosome.
-        Deeper groups are scaled down to the deepest training depth. Also if a group seems to be in its own prior: by
-        its name, or because one sample explains it nearly alone; and if a prior explains so little of the cut sites
-        that it is not followed.
+        none has any within `regions`; if a channel of `extra` has no value on a whole chromosome; if a group seems to
+        be in its own prior, by its name or because one sample explains it nearly alone; if a prior explains so little
+        of the cut sites that it is not followed.
 
     Examples
     --------

@@ -83,8 +83,8 @@ def background(
         What the default test of :func:`~scatacworks.tl.differential_regions` tests: a table or BED file of peaks or of
         an index, or a key of `.uns` such as `"peaks"`. By default the peaks of all groups denoised together, and tiles
         in the gaps between them. It must not depend on the group that will be tested. Regions of different kinds (a
-        column `family`, say promoters and others) each get the same share of what may be called falsely. Counted groups
-        that share cells are better named as a membership here: pooled, their cells would be counted many times.
+        column `family`, say promoters and others) each get the same share of what may be called falsely. Where groups
+        share cells, give `key` as a membership, not a pseudobulk, in which pooled groups count shared cells many times.
     tile
         Length of these tiles in bp; `None` for none. Ignored with `universe`.
     model

@@ -64,8 +64,8 @@ def saturation(
 
     `table` : DataFrame, one row per k from 1 to n - 1
         `n_samples` (k), `mean` (new elements, exact), and, where sampled, `median`, `min`, `max`, `ci_low` and
-        `ci_high` (95 % interval of the median by order statistics: of as many counts as samples, for subsets share
-        them; wide rather than narrow between the smallest and the largest size).
+        `ci_high` (95 % interval of the median by order statistics, as of no more subsets than samples, since subsets
+        share these; rather too wide between the smallest and the largest size).
     `total` : float64 (n,)
         Expected number of elements of 1 to n samples.
     `slope`, `intercept` : float
