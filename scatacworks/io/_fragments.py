@@ -109,6 +109,8 @@ def read_fragments(
     ------
     FileNotFoundError, IsADirectoryError
         If a file is missing or a folder.
+    KeyError
+        If `barcodes` is a dict that lacks a sample.
     ValueError
         If a file is empty, truncated, damaged or not one of fragments, such as one of read pairs (BEDPE); a line is
         malformed or lies beyond its chromosome (wrong genome?); no barcode matches; or no cell is left.

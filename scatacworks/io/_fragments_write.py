@@ -74,6 +74,8 @@ def write_fragments(
         If the object knows no fragments.
     ValueError
         If a file is damaged, no barcode matches, or the name of a cell has a tab or a line end in it.
+    FileNotFoundError
+        If a fragment file is missing.
     IsADirectoryError, PermissionError, NotADirectoryError
         If `path` is a folder, or its folder cannot be written to.
 

@@ -159,7 +159,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     Raises
     ------
     KeyError
-        If there is no pseudobulk under `key`, or no such group.
+        If there is no pseudobulk under `key`, no such group, or `depth` lacks one.
     FileNotFoundError
         If there is no such model.
     ValueError
