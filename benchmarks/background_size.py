@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks._priming import EDGE_BP, Setting, knn_members, read_peaks, simulate, target_members
+from scatacworks._columns import placed
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
 from scatacworks._core.region_test import normalize, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap
-from scatacworks.tl._differential._universe import as_arrays, peaks_and_tiles
+from scatacworks.tl._differential._universe import peaks_and_tiles
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -78,7 +79,7 @@ def compare(folder: Path, setting: Setting, seed: int) -> pd.DataFrame:
             z0, called0 = first.setdefault(t, (z, called))
             planted = cells.planted[t]
             real = planted[planted["kind"] != "control"]
-            truth = intervals.any_overlap(as_arrays(counts.regions, cells.genome), as_arrays(real, cells.genome))
+            truth = intervals.any_overlap(placed(counts.regions, cells.genome), placed(real, cells.genome))
             rows.append(
                 {
                     "background": name,

@@ -33,6 +33,7 @@ import scatacworks as sca
 from benchmarks._priming import Setting, knn_members, read_peaks, read_sites, simulate, to_anndata
 from benchmarks.guided import BLOOD, COMMON, encode_peaks
 from scatacworks import _threads
+from scatacworks._columns import placed
 from scatacworks._core import intervals
 from scatacworks._core.differential import join_z, two_sided_p, z_scores
 from scatacworks._core.fdr import adjust_families, benjamini_hochberg, family_weights
@@ -43,7 +44,7 @@ from scatacworks._core.replication import group_overlap
 from scatacworks.metrics import auprc, auroc
 from scatacworks.tl._differential._store import get_background
 from scatacworks.tl._differential._target import open_target, stretches
-from scatacworks.tl._differential._universe import as_arrays, clip_to, merged, peaks_and_tiles
+from scatacworks.tl._differential._universe import clip_to, merged, peaks_and_tiles
 from scatacworks.tl._differential.background import TILE_BP
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Experiment:
         self.raw = RawCoverage(self.adata, self.regions, self.n_jobs)
         self.counts = RawCounts(self.cells, self.adata, self.universe)
         peaks = read_peaks(folder, self.cells.genome)
-        inside = intervals.covered(as_arrays(peaks, self.cells.genome), as_arrays(self.regions, self.cells.genome))
+        inside = intervals.covered(placed(peaks, self.cells.genome), placed(self.regions, self.cells.genome))
         self.peaks = peaks[inside == peaks["end"] - peaks["start"]].reset_index(drop=True)
         self.pooled_peaks = self.universe[self.universe["family"] == "peak"][["chrom", "start", "end"]]
         sca.tl.call_peaks(self.adata)
@@ -195,9 +196,9 @@ def shared_elements(samples: Prior, fraction: float) -> pd.DataFrame:
 def with_elements(universe: pd.DataFrame, elements: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     """Put elements that touch no peak, as a third family, in the place of the tiles that they touch."""
     is_peak = (universe["family"] == "peak").to_numpy()
-    peaks = as_arrays(universe[is_peak], genome)
-    own = elements[~intervals.any_overlap(as_arrays(elements, genome), peaks)].assign(family="element")
-    kept = is_peak | ~intervals.any_overlap(as_arrays(universe, genome), as_arrays(own, genome))
+    peaks = placed(universe[is_peak], genome)
+    own = elements[~intervals.any_overlap(placed(elements, genome), peaks)].assign(family="element")
+    kept = is_peak | ~intervals.any_overlap(placed(universe, genome), placed(own, genome))
     both = pd.concat([universe[kept], own], ignore_index=True)
     return both.iloc[np.lexsort((both["start"], genome.resolve(both["chrom"])))].reset_index(drop=True)
 
@@ -372,19 +373,19 @@ def places(run: Experiment, target: int) -> pd.DataFrame:
     cells, peaks = run.cells, run.peaks
     planted = cells.planted[target]
     real = planted[planted["kind"] != "control"]
-    untouched = ~intervals.any_overlap(as_arrays(peaks, cells.genome), as_arrays(real, cells.genome))
+    untouched = ~intervals.any_overlap(placed(peaks, cells.genome), placed(real, cells.genome))
     table = pd.concat([planted, peaks[untouched].assign(kind="unchanged", fold=1.0)], ignore_index=True)
-    inside = intervals.covered(as_arrays(table, cells.genome), as_arrays(run.regions, cells.genome))
+    inside = intervals.covered(placed(table, cells.genome), placed(run.regions, cells.genome))
     table = table[inside == table["end"] - table["start"]].reset_index(drop=True)
     if run.elsewhere is not None:
-        at = intervals.any_overlap(as_arrays(table, cells.genome), as_arrays(run.elsewhere, cells.genome))
+        at = intervals.any_overlap(placed(table, cells.genome), placed(run.elsewhere, cells.genome))
         table["place"] = np.where(at, "common elsewhere", "not so")
     return table.assign(truth=table["kind"].isin(["changed", "new"]))
 
 
 def best_p(table: pd.DataFrame, where: pd.DataFrame, cells: Cells) -> np.ndarray:
     """Return the smallest (weighted) p-value of the tested regions that touch each place; highest where none does."""
-    which, hit, _ = intervals.overlap_pairs(as_arrays(where, cells.genome), as_arrays(table, cells.genome))
+    which, hit, _ = intervals.overlap_pairs(placed(where, cells.genome), placed(table, cells.genome))
     out = np.full(len(where), NOWHERE)
     np.minimum.at(out, which, order(table)[hit])
     return out
@@ -397,14 +398,14 @@ def score_regions(table: pd.DataFrame, where: pd.DataFrame, run: Experiment) -> 
     called = table[table["q_value"] < FDR]
     if not truth.any():
         return {"called": len(called)}
-    regions = as_arrays(called, cells.genome)
+    regions = placed(called, cells.genome)
     score = -np.log10(np.maximum(best_p(table, where, cells), 1e-300))
-    right = intervals.any_overlap(regions, as_arrays(where[truth], cells.genome))
-    found = intervals.any_overlap(as_arrays(where, cells.genome), regions)
+    right = intervals.any_overlap(regions, placed(where[truth], cells.genome))
+    found = intervals.any_overlap(placed(where, cells.genome), regions)
     out = {"called": len(called), "false": int((~right).sum()), "recall": found[truth].mean()}
     out |= {"region AUROC": auroc(truth, score), "region AUPRC": auprc(truth, score)}
     if run.elsewhere is not None:
-        common = intervals.any_overlap(regions, as_arrays(run.elsewhere, cells.genome))
+        common = intervals.any_overlap(regions, placed(run.elsewhere, cells.genome))
         out["false, common elsewhere"] = int((~right & common).sum())
     kind, fold = where["kind"].to_numpy(str), where["fold"].to_numpy()
     changed = np.isin(kind, ["changed", "unchanged"])
@@ -483,9 +484,7 @@ def evaluate(run: Experiment, target: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name, (table, bases) in results.items():
         scores = score_regions(table, where, run) | ({} if null else score_bases(bases, run, where))
         rows.append({"method": name, "target": target, "null": null} | scores)
-    truth = intervals.any_overlap(
-        as_arrays(default, run.cells.genome), as_arrays(where[where["truth"]], run.cells.genome)
-    )
+    truth = intervals.any_overlap(placed(default, run.cells.genome), placed(where[where["truth"]], run.cells.genome))
     agreement = [compare(name, default, other, truth) | {"null": null} for name, other in tested.items()]
     return pd.DataFrame(rows), pd.DataFrame(agreement)
 

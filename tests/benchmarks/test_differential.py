@@ -12,8 +12,8 @@ import pytest
 import scatacworks as sca
 from benchmarks import differential
 from benchmarks._priming import Setting, simulate
+from scatacworks._columns import placed
 from scatacworks._core import intervals
-from scatacworks.tl._differential._universe import as_arrays
 
 SIZE, SPACING, PEAK = 440_000, 8_000, 400
 STARTS = np.arange(24_000, SIZE - 24_000, SPACING)
@@ -75,7 +75,7 @@ def test_every_second_new_element_is_one_of_other_samples(folder, samples):
     elements = differential.shared_elements(samples, differential.COMMON)
     cells = simulate(folder, SETTING, elsewhere=elements)
     for table in cells.planted[:2]:
-        of_others = intervals.any_overlap(as_arrays(table, cells.genome), as_arrays(elements, cells.genome))
+        of_others = intervals.any_overlap(placed(table, cells.genome), placed(elements, cells.genome))
         for kind in ("new", "control"):
             assert of_others[table["kind"] == kind].mean() == 0.5
 
