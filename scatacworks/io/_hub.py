@@ -16,6 +16,7 @@ from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._membership import groupby_of
 from scatacworks._palette import category_colors, rgb, with_others
+from scatacworks._regions import as_regions
 from scatacworks._text import counted, listed
 from scatacworks.genome import built_in_sizes
 from scatacworks.get import tracks as get_tracks
@@ -125,7 +126,7 @@ def write_hub(
     FileExistsError
         If the folder holds something else than a hub.
     ValueError
-        If the peaks do not say of which group they are.
+        If the peaks do not say of which group they are, or are not of the tracks' genome.
     ImportError
         If there are peaks and `pybigtools`, which writes bigBed, is not installed.
 
@@ -161,8 +162,9 @@ def write_hub(
     path = _free_folder(Path(path).expanduser(), assembly)
     colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
-    rows = {} if peaks is None else rows_by_group(peaks["group"])
     top = 1.0 if peaks is None else top_height(peaks)
+    rows = {} if peaks is None else rows_by_group(peaks["group"])
+    own = {group: as_regions(peaks.iloc[rows[group]], tracks.genome) for group in names if group in rows}
     with atomic_path(path, holds="hub.txt") as aside:
         folder = aside / assembly
         folder.mkdir(parents=True)
@@ -171,9 +173,9 @@ def write_hub(
             file = folder / f"{_SIGNAL}_{stems[group]}.bw"
             write_bigwig(tracks, file, groups=[group], n_jobs=n_jobs, progress=False)
             files[_SIGNAL].append(group)
-            if group in rows:
-                own = narrow_peaks(peaks.iloc[rows[group]], top=top)
-                _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", own, tracks.genome)
+            if group in own:
+                lines = narrow_peaks(own[group], top=top)
+                _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", lines, tracks.genome)
                 files[_PEAKS].append(group)
         (folder / "trackDb.txt").write_text(
             _track_db(_line(name), files, stems, colors, fixed=layer in (_keys.PROBABILITY, _keys.UNGUIDED)),

@@ -208,6 +208,21 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "hub").exists()
 
 
+def test_peaks_may_spell_chromosomes_in_other_ways(tmp_path):
+    adata = make_adata()
+    sca.io.write_hub(adata, tmp_path / "own", progress=False)
+    peaks = adata.uns["peaks"]
+    adata.uns["peaks"] = peaks.assign(chrom=peaks["chrom"].str.removeprefix("chr"))
+    sca.io.write_hub(adata, tmp_path / "other", progress=False)
+    files = sorted((tmp_path / "own" / "hg38").glob("*.bb"))
+    assert len(files) == 3
+    assert all((tmp_path / "other" / "hg38" / file.name).read_bytes() == file.read_bytes() for file in files)
+    adata.uns["peaks"] = peaks.assign(chrom="elsewhere")
+    with pytest.raises(ValueError, match="lie on chromosomes that hg38 lacks"):
+        sca.io.write_hub(adata, tmp_path / "none", progress=False)
+    assert not (tmp_path / "none").exists()
+
+
 def test_one_bar_tells_of_all_groups_and_one_group_is_singular(tmp_path, capsys):
     adata = make_adata()
     sca.io.write_hub(adata, tmp_path / "all")
