@@ -65,10 +65,11 @@ class Layout:
         if ax is None:
             import matplotlib.pyplot as plt
 
-            size = size_of(figsize, (WIDTH, sum(heights) + TOP + BOTTOM))
+            least = TOP + BOTTOM + 0.2
+            size = size_of(figsize, (WIDTH, max(sum(heights) + TOP + BOTTOM, least)))
             self.figure = plt.figure(figsize=size, layout="none")  # no layout that settings ask for moves the lines
             self._wrap_names(size[0])
-            _require_room(*size, (self.left + RIGHT + 0.3, TOP + BOTTOM + 0.2))
+            _require_room(*size, (self.left + RIGHT + 0.3, least))
             borders = _borders(*size, self.left)
             grid = self.figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0, **borders)
             axes = [self.figure.add_subplot(grid[place]) for place in wanted]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac, genome_of, params_of, peaks_of
-from scatacworks._groups import chosen_groups, group_names
+from scatacworks._groups import chosen_groups, group_name, group_names
 from scatacworks._regions import flanked, one_or_more
 from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
@@ -271,7 +271,10 @@ class _Source:
         """The peaks of all groups in the region."""
         table = peaks_of(self.adata, self.keys[2], "group", "chrom", "start", "end")
         chrom, start, end = self.region
-        return table[(table["chrom"] == chrom) & (table["end"] > start) & (table["start"] < end)]
+        chroms = table["chrom"].astype("category").cat
+        same = np.append(self.genome.resolve(chroms.categories) == self.genome.code(chrom), False)  # -1: none named
+        table = table[same[chroms.codes] & (table["end"] > start) & (table["start"] < end)]
+        return table.assign(group=table["group"].map(group_name).astype(object))
 
     def panel(self, group: str, layer: Layer) -> Panel:
         """Return what one line shows."""

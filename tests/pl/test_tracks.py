@@ -57,6 +57,14 @@ def test_raw_coverage_is_brought_to_the_depth_of_the_denoised_signal(adata):
     assert heights(figure.axes[1]) == 20
 
 
+@pytest.mark.parametrize(("column", "value", "group"), [("chrom", "1", "A"), ("group", 1, "1")])
+def test_peaks_may_spell_chromosomes_and_groups_in_other_ways(adata, column, value, group):
+    adata.uns["peaks"] = adata.uns["peaks"].assign(**{column: [value]})
+    figure = sca.pl.tracks(adata, "chr1:500-2500", groups=[group], layers=["peaks"], genes=False, show=False)
+    ends = [path.vertices[:, 0] for path in figure.axes[0].collections[0].get_paths()]
+    assert [(end.min(), end.max()) for end in ends] == [(1_000, 1_500)]
+
+
 def test_raw_coverage_without_denoised_tracks_is_per_million_nuclear_fragments(adata):
     del adata.uns["denoised"], adata.uns["peaks"]
     figure = sca.pl.tracks(adata, "chr1:500-9000", groups=["A"], show=False)
