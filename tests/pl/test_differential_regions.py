@@ -88,6 +88,13 @@ def test_the_best_region_is_one_that_is_called(adata):
     plt.close(figure)
 
 
+def test_genes_may_spell_chromosomes_in_other_ways(adata):
+    genes = pd.DataFrame({"chrom": ["1", "2"], "start": 1_500, "end": 2_600, "name": ["HERE", "THERE"], "strand": "+"})
+    adata.uns["reference_genes"] = genes
+    figure = sca.pl.differential_regions(adata, "chr1:1000-4500", show=False)
+    assert [text.get_text() for text in figure.axes[-1].texts] == ["HERE"]
+
+
 def test_a_region_outside_the_background_is_refused(adata):
     with pytest.raises(ValueError, match="not within one region of the background; name a part of chr1:1,?000-"):
         sca.pl.differential_regions(adata, "chr1:100-2,600", show=False)
