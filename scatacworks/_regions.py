@@ -95,7 +95,7 @@ def as_regions(
     UserWarning
         If some of a table or file lie on chromosomes that the genome lacks; they are left out.
     """
-    table = with_positions(_as_table(regions, genome, {} if uns is None else uns, gene_flanks=gene_flanks), "regions")
+    table = with_positions(_as_table(regions, genome, uns, gene_flanks=gene_flanks), "regions")
     codes = genome.resolve(table["chrom"])
     known = codes >= 0
     if not known.all():
@@ -171,12 +171,12 @@ def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
     return table.assign(chrom=named["chrom"].to_numpy(), **numbers)
 
 
-def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any], *, gene_flanks: bool) -> pd.DataFrame:
+def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any] | None, *, gene_flanks: bool) -> pd.DataFrame:
     if isinstance(regions, pd.DataFrame):
         return regions
     if hasattr(regions, "var_names"):
         return regions.var
-    if isinstance(regions, str) and isinstance(uns.get(regions), pd.DataFrame):
+    if isinstance(regions, str) and uns is not None and isinstance(uns.get(regions), pd.DataFrame):
         return uns[regions]
     if isinstance(regions, os.PathLike) or (isinstance(regions, str) and _names_a_file(regions)):
         return read_peaks(regions)[["chrom", "start", "end"]]
@@ -188,7 +188,7 @@ def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any], *, gene_flan
         found = [place(region) for region in one_or_more(regions, genome)]
     except ValueError as error:
         if isinstance(regions, str) and ":" not in regions:
-            msg = f"{error} Nor is there such a file, or such a table in .uns."
+            msg = f"{error} Nor is there such a file{'' if uns is None else ', or such a table in .uns'}."
             raise ValueError(msg) from None
         raise
     return pd.DataFrame(found, columns=["chrom", "start", "end"])

@@ -111,7 +111,7 @@ def test_nuclear_intervals_are_the_genome_but_mitochondria(genome):
     ("form", "error", "match"),
     [
         ([], ValueError, "regions is empty"),
-        ("XYZ", ValueError, r"neither a region like .* nor a gene .* Nor is there such a file, or such a table in"),
+        ("XYZ", ValueError, r"neither a region like .* nor a gene .* Nor is there such a file\."),
         ("nowhere.bed.gz", FileNotFoundError, "nowhere.bed.gz does not exist"),
         ("folder/nowhere", FileNotFoundError, "folder/nowhere does not exist"),
         (3, TypeError, "regions is 3; expected a region, gene, BED file or table"),
