@@ -80,7 +80,7 @@ def _with_intervals(table: pd.DataFrame, what: str) -> pd.DataFrame:
 
 
 def labels_of(index: AnnData, component_key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the component of every element as int16 code (-1 where unlabelled) and the components' names.
+    """Return the component of every element as int32 code (-1 where unlabelled) and the components' names.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def labels_of(index: AnnData, component_key: str) -> tuple[np.ndarray, np.ndarra
     if not isinstance(labels.dtype, pd.CategoricalDtype):
         labels = labels.astype("category")
     labels = labels.cat.remove_unused_categories()
-    codes = labels.cat.codes.to_numpy(np.int16)
+    codes = labels.cat.codes.to_numpy(np.int32)
     if (codes < 0).all():
         msg = f".var[{component_key!r}] is empty for all {len(codes)} elements; nothing to test."
         raise ValueError(msg)

@@ -212,6 +212,15 @@ def test_an_index_of_another_assembly_is_refused(make_index):
         sca.tl.annotate_regions(other, index=index)
 
 
+def test_more_components_than_16_bits_tell_apart_keep_their_names():
+    start = np.arange(70_000) * 10
+    var = pd.DataFrame({"chrom": "chr1", "start": start, "end": start + 5}, index=start.astype(str))
+    index = anndata.AnnData(var=var)
+    index.var["component"] = pd.Categorical(index.var_names)
+    found = sca.tl.annotate_regions(index.var[["chrom", "start", "end"]], index=index)
+    assert found["component"].tolist() == list(index.var_names)
+
+
 def test_traits_are_a_dict():
     with pytest.raises(TypeError, match="traits is a str; expected a dict"):
         sca.tl.annotate_regions(regions((5, 100)), traits="MONO.bed")
