@@ -52,6 +52,7 @@ class TrainConfig:
     loss
         ``"poisson"``, ``"paper"``, or a function with the arguments and the results of
         :func:`~scatacworks.models.losses.poisson_loss`, such as ``functools.partial(poisson_loss, peak_weight=2)``.
+        A run that is resumed knows it by its name and bound arguments alone, which two lambdas have in common.
     select
         ``"last"`` keeps the weights at the end, ``"best"`` those of the epoch with the best `monitor`.
     monitor
