@@ -149,6 +149,8 @@ def fit(
         If it was stopped (Ctrl-C), as anywhere else. `resume` takes it up from the last epoch.
     NotADirectoryError, PermissionError
         If `out` is a file, or cannot be written to.
+    TypeError
+        If a callback or logger is none of Lightning's.
     ValueError
         If the output dies, or becomes NaN before any validation, or the run to resume had other data, another network,
         recipe or seed; if logs have no folder, or if the file of a network of one's own could not be read back.
@@ -156,6 +158,7 @@ def fit(
     import pandas as pd
 
     config = config or TrainConfig()
+    more = plugins(callbacks, loggers)
     check_folder(out, resume=resume, overwrite=overwrite)
     if out is not None:
         require_storable(model)
@@ -174,7 +177,6 @@ def fit(
     if path is not None:
         _require_same_run(path, module.description)
     with torch_threads(n_jobs), _quiet():
-        more = {"callbacks": _listed(callbacks), "loggers": _listed(loggers)}
         trainer = _trainer(config, folder, options, progress=progress, tensorboard=tensorboard, **more)
         if folder is not None and overwrite:
             _remove_run(folder)
@@ -344,9 +346,26 @@ def start(model: str | PathLike[str] | Model, seed: int = 0, *, extra_channels: 
     return network.float()  # whatever torch's default type is
 
 
-def _listed(given: Any) -> list:
-    """Return none, one or several as a list."""
-    return [] if given is None else list(given) if isinstance(given, Iterable) else [given]
+def plugins(callbacks: Any, loggers: Any) -> dict[str, list]:
+    """Return what of Lightning's takes part, each none, one or several, as lists.
+
+    Raises
+    ------
+    TypeError
+        If one is something else, such as a name or a class.
+    """
+    found = {}
+    for name, given, method, example in (
+        ("callbacks", callbacks, "on_fit_start", "EarlyStopping"),
+        ("loggers", loggers, "log_metrics", "CSVLogger"),
+    ):
+        several = isinstance(given, Iterable) and not isinstance(given, str)
+        found[name] = [] if given is None else list(given) if several else [given]
+        for one in found[name]:
+            if isinstance(one, type) or not hasattr(one, method):
+                msg = f"{name} holds {one!r}; expected objects of Lightning's {name}, such as {example}(…)."
+                raise TypeError(msg)
+    return found
 
 
 def _trainer(

@@ -263,6 +263,15 @@ def test_no_callbacks_and_loggers_may_be_none(samples):
     assert result.stopped is None
 
 
+@pytest.mark.parametrize("name", ["callbacks", "loggers"])
+def test_what_is_no_callback_or_logger_is_refused(samples, name):
+    for wrong in ("early", 3, object(), object, ["early"]):
+        with pytest.raises(TypeError, match=rf"^{name} holds .*; expected objects of Lightning's {name}, such as"):
+            fit(models.Linear(), samples[:1], **{name: wrong})
+    with pytest.raises(TypeError, match=rf"{name} holds 'early'"):
+        sca.tl.train(None, **{name: "early"})  # before any data are read
+
+
 def shifted_loss(signal, logit, batch, *, by=0.0):
     loss, terms = poisson_loss(signal, logit, batch)
     return loss + by, terms

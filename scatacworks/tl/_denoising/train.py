@@ -160,7 +160,8 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     Raises
     ------
     TypeError
-        If `settings`, `card` or `extra` is no dict, or `target` holds no values per base.
+        If `settings`, `card` or `extra` is no dict, a callback or logger is none of Lightning's, or `target` holds no
+        values per base.
     ValueError
         If nothing is left to train on, a sample has no peak, `target` comes without `peaks`, is negative or NaN
         somewhere or has no value on a chromosome, the network cannot read the `extra` channels or they hold infinite
@@ -194,6 +195,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     from scatacworks.models import train as training
 
     _check_settings(settings, card)
+    taking_part = training.plugins(callbacks, loggers)
     training.check_folder(out, resume=resume, overwrite=overwrite)
     network = training.start(model, seed, extra_channels=_extra.channel_names(extra))
     bar = {"n_jobs": n_jobs, "progress": progress}
@@ -242,7 +244,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     described |= {"genome": clean.genome.name, "signal": "coverage" if target is None else "target"}
     network.card.update(described | dict(card or {}))
     options = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "precision": precision}
-    options |= {"tensorboard": tensorboard, "callbacks": callbacks, "loggers": loggers, **bar}
+    options |= {"tensorboard": tensorboard, **taking_part, **bar}
     options |= {"out": out, "resume": resume, "overwrite": overwrite, "seed": seed}
     return training.fit(network, train_on, validate_on, config=config, **options)
 
