@@ -101,7 +101,8 @@ def project_vocabulary(
     TypeError
         If `adata` is no AnnData.
     ValueError
-        If no element is shared, the two are of different genomes, or a value is negative.
+        If no element is shared, the two are of different genomes, a value is negative, or `.uns["vocabulary"]` holds
+        something else.
 
     Examples
     --------
@@ -119,6 +120,9 @@ def project_vocabulary(
         msg = f"adata is no AnnData but a {type(adata).__name__}; peaks become one by tl.presence(reference, peaks)."
         raise TypeError(msg)
     data, adata = _step.begin(adata, mod=mod, copy=copy)
+    names_them = key_added == _keys.X_VOCABULARY and _keys.PARAMS not in adata.uns.get(_keys.VOCABULARY, {})
+    if names_them:
+        _step.claim(adata, _keys.VOCABULARY, "names")
     columns, loads = element_loadings(adata, reference)
     used = loads.any(axis=1)
     columns, loads = columns[used], loads[used]
@@ -134,7 +138,7 @@ def project_vocabulary(
     names = component_names(reference, loadings.shape[1])
     for name, values in dominant(loadings, names).items():
         adata.obs[name] = values.array
-    if key_added == _keys.X_VOCABULARY and _keys.PARAMS not in adata.uns.get(_keys.VOCABULARY, {}):
+    if names_them:
         adata.uns[_keys.VOCABULARY] = {"names": np.array(names)}
     adata.obs["vocabulary_scale"] = scale
     if normalize:

@@ -394,6 +394,16 @@ def test_missing_elements_are_left_out(index, caplog):
     assert "lacks 300 of 600" in caplog.text
 
 
+def test_what_else_is_called_vocabulary_is_not_lost(index):
+    samples = anndata.AnnData(index.X[:2].copy(), var=index.var[[]])
+    samples.uns["vocabulary"] = words = {"words": 5}
+    with pytest.raises(ValueError, match=r"\.uns\['vocabulary'\] holds something else .* key_added"):
+        sca.tl.project_vocabulary(samples, index)
+    assert not samples.obsm
+    sca.tl.project_vocabulary(samples, index, key_added="X_mine")
+    assert samples.uns["vocabulary"] is words
+
+
 def test_projected_samples_keep_the_names_of_components_also_in_a_selection():
     reference = anndata.AnnData(np.kron(np.eye(2, dtype=int), np.ones((3, 4), int)))
     sca.tl.vocabulary(reference, n_components=2, progress=False)
