@@ -81,6 +81,9 @@ def denoise(  # noqa: PLR0913 - one for each option
     groups_column: Annotated[str | None, typer.Option(help="Column with the groups.")] = None,
     barcode_column: Annotated[str | None, typer.Option(help="Column with the barcodes; by default found.")] = None,
     genome: Annotated[str | None, typer.Option(help="hg38, hg19, mm10, mm39, or a chromosome sizes file.")] = None,
+    organelles: Annotated[
+        str, typer.Option(help="Mitochondria and plastids of --genome, by commas, where their names do not tell.")
+    ] = "",
     genes: Annotated[
         Path | None, typer.Option(help="Genes of a genome that is not built in: GTF, GFF3 or BED.")
     ] = None,
@@ -126,14 +129,14 @@ def denoise(  # noqa: PLR0913 - one for each option
     """Denoise the groups of a fragment file: bigWig tracks, peaks, an .h5ad and a report."""
     from scatacworks._files import without_empty_folders
     from scatacworks.cli import _denoise
-    from scatacworks.cli._common import parse_extra
+    from scatacworks.cli._common import parse_extra, parse_names
 
     settings = _denoise.Settings(
         out=out,
         model=model,
         regions=regions,
         prior=prior,
-        prior_exclude=tuple(name.strip() for name in prior_exclude.split(",") if name.strip()),
+        prior_exclude=parse_names(prior_exclude),
         prior_weight=prior_weight,
         extra=parse_extra(extra),
         path=path,
@@ -148,7 +151,7 @@ def denoise(  # noqa: PLR0913 - one for each option
     )
     columns = {"column": groups_column, "barcode_column": barcode_column}
     with without_empty_folders(out):
-        where = {"genome": genome, "genes": genes}
+        where = {"genome": genome, "organelles": parse_names(organelles), "genes": genes}
         adata, groupby = _denoise.read(fragments, groups, settings, **columns, **where, malformed=malformed)
         _denoise.pseudobulk(adata, groupby, settings, groups=group, min_cells=min_cells, convention=convention)
         _denoise.run(adata, settings)

@@ -28,8 +28,9 @@ DEBUG = "SCATACWORKS_DEBUG"
 FAILED, BROKEN, HUNG_UP, INTERRUPTED, TERMINATED = 1, 70, 129, 130, 143
 _STOPS = {signal.SIGTERM: TERMINATED} | ({signal.SIGHUP: HUNG_UP} if hasattr(signal, "SIGHUP") else {})  # not Windows
 _SAME = (
-    *("genome", "malformed", "regions", "prior", "prior_weight", "min_cells", "device", "n_jobs", "batch_size"),
+    *("genome", "organelles", "malformed", "regions", "prior", "prior_weight", "min_cells", "device", "n_jobs"),
     *("noisy", "draw", "validation", "holdout", "resume", "overwrite", "devices", "extra", "target", "peaks"),
+    "batch_size",
 )
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME}
 _OPTIONS |= {"groups": "--group", "n_cells": "--cells", "exclude": "--prior-exclude"}
@@ -66,6 +67,11 @@ def parse_extra(given: Sequence[str] | None) -> dict[str, Path]:
             raise ValueError(msg)
         found[name] = require_file(path, "file of an extra channel")
     return found
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return names that are separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def note(text: str) -> None:

@@ -83,6 +83,7 @@ def read(
     column: str | None,
     barcode_column: str | None,
     genome: str | None,
+    organelles: tuple[str, ...] = (),
     genes: Path | None = None,
     malformed: Malformed = "error",
 ) -> tuple[AnnData | MuData, str]:
@@ -95,6 +96,9 @@ def read(
     _require_text(fragments, settings.model, settings.prior, settings.path)
     require_writable(settings.out)
     if fragments.suffix.lower() in ANNDATA_FILES:
+        if organelles:
+            msg = "--organelles goes with --genome and a fragment file; the .h5ad says itself what its genome is."
+            raise ValueError(msg)
         data, groupby = _from_anndata(fragments, groups, column, barcode_column)
         if genes is not None:
             atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))
@@ -109,7 +113,7 @@ def read(
         raise ValueError(msg)
     require_file(fragments, "fragment file")
     table = read_groups(groups, column=column, barcode_column=barcode_column)
-    assembly = Genome(genome)
+    assembly = Genome(genome, organelles=organelles or None)
     if genes is not None:
         assembly = assembly.with_genes(read_genes(genes, genome=assembly))
     check(settings, assembly)

@@ -274,8 +274,8 @@ def _warn_of_organelles(source: FileSource, per_chrom: np.ndarray) -> None:
     if full.any():
         names = [genome.chroms[code] for code in np.flatnonzero(full)]
         logger.warning(
-            "%s: %.0f %% of the fragments lie on %s. If it is a mitochondrion or plastid, say so, with "
-            "sca.Genome(..., organelles=%r), or leave it out of the chromosome sizes: else it counts as depth.",
+            "%s: %.0f %% of the fragments lie on %s. If it is a mitochondrion or plastid, say so, with organelles=%r "
+            "of the Genome, or leave it out of the chromosome sizes: else it counts as depth.",
             source.path.name, 100 * counts[full].sum() / counts.sum(), ", ".join(names), [*genome.organelles, *names],
         )  # fmt: skip
 

@@ -149,6 +149,20 @@ def test_genes_of_a_genome_of_ones_own_can_be_named(call, inputs, model, tmp_pat
     assert adata.uns["reference_genes"]["name"].tolist() == ["Alpha"]
 
 
+def test_organelles_can_be_named(call, inputs, model, result, tmp_path):
+    arguments = [
+        "denoise", inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes",
+        "--model", model, "--out", tmp_path / "out", "--bigwig", "none", "--quiet", "--n-jobs", 1,
+    ]  # fmt: skip
+    code, _, err = call(*arguments, "--organelles", "chr2")
+    assert code == 0, err
+    adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")
+    assert sca.get.tracks(adata).genome.organelles == ("chr2",)
+    assert np.isnan(sca.get.track(adata, "B", "chr2:0-20000", key="denoised")).all()
+    code, _, err = call("denoise", result / "scatacworks.h5ad", "--out", tmp_path / "other", "--organelles", "chr2")
+    assert (code, "--organelles goes with --genome" in err) == (1, True)
+
+
 def test_an_h5ad_and_regions_are_taken(call, result, model, tmp_path):
     (tmp_path / "regions.bed").write_text("chr1\t7999\t18000\nchr9\t1\t2\n")
     code, out, err = call(

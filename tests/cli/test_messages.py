@@ -189,6 +189,7 @@ def test_a_device_without_memory_is_no_fault_of_the_program(capsys):
         ("it lies in holdout=, or regions= names others", "it lies in --holdout, or --regions names others"),
         ("by validation=, or none by validation=[].", "by --validation, or none by --validation none."),
         ("validation=['chr2', 'chr3'] is empty", "--validation chr2,chr3 is empty"),
+        ("so, with organelles=['chrM', 'x'] of", "so, with --organelles chrM,x of"),
         ("Give batch_size=3 (--batch-size 3 on the command line).", "Give --batch-size 3."),
         ("or overwrite=True (--overwrite) to delete it", "or --overwrite to delete it"),
         ("Genome(..., genes=...) has model=1, the_prior=2", "Genome(..., genes=...) has model=1, the_prior=2"),
