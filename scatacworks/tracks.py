@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from scatacworks._core.growing import GrowingRuns
 from scatacworks._core.spans import bisect
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_name, group_names
+from scatacworks._stores import open_store
 from scatacworks._text import counted
 from scatacworks.genome import Genome
 
@@ -388,41 +387,33 @@ class Tracks:
         FileNotFoundError
             If there is no such store.
         ValueError
-            If it lacks a part.
+            If it lacks a part, or one cannot be read.
         """
-        import zarr
-
-        try:
-            store = zarr.open_group(path, mode="r", zarr_format=3)  # an older one may name codecs that run code
-        except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
-            msg = f"There is no track store at {path}; it may have been moved. Run the step that wrote it again."
-            raise FileNotFoundError(msg) from error
-        attributes = store.attrs.asdict()
+        again = "run the step that wrote it again"
+        parts = "indptr", "starts", "lengths", "values"
+        attributes, arrays = open_store(path, parts, what="track store", again=again)
         lacking = [name for name in ("groups", "sizes", "genome", "fill") if name not in attributes]
-        lacking += [name for name in ("indptr", "starts", "values") if name not in store]
+        lacking += [name for name in ("indptr", "starts", "values") if name not in arrays]
         if lacking:
-            msg = f"The track store {path} is damaged: it lacks {', '.join(lacking)}. Run the step that wrote it again."
+            msg = f"The track store {path} is damaged: it lacks {', '.join(lacking)}. Delete it and {again}."
             raise ValueError(msg)
         n_slots = len(attributes["groups"]) * len(attributes["sizes"])
-        shape = store["indptr"].shape
-        if shape != (n_slots + 1,):  # what a damaged one claims to have is not read into memory
-            msg = f"The track store {path} is damaged: its indptr has the shape {shape}, not {n_slots + 1}."
+        indptr = arrays.pop("indptr")
+        if indptr.shape != (n_slots + 1,):  # what a damaged one claims to have is not read into memory
+            found = f"its indptr has the shape {indptr.shape}, not {n_slots + 1}"
+            msg = f"The track store {path} is damaged: {found}. Delete it and {again}."
             raise ValueError(msg)
-        runs = {name: store.get(name) for name in ("starts", "lengths", "values")}
-        lost = [name for name, array in runs.items() if array is not None and not is_whole(array, Path(path) / name)]
+        lost = [name for name, array in arrays.items() if not array.is_whole]
         if lost:
-            parts = ", ".join(lost)
-            msg = f"The track store {path} is damaged: a part of {parts} is lost. Run the step that wrote it again."
+            msg = f"The track store {path} is damaged: a part of {', '.join(lost)} is lost. Delete it and {again}."
             raise ValueError(msg)
-        if runs["starts"].shape[0] <= _CHUNK:
-            runs = {name: None if array is None else array[:] for name, array in runs.items()}
-        else:
-            runs = {name: None if array is None else Chunked(array) for name, array in runs.items()}
+        few = arrays["starts"].shape[0] <= _CHUNK
+        runs = {name: array[:] if few else Chunked(array) for name, array in arrays.items()}
         return cls(
             np.asarray(attributes["groups"], dtype=object),
             Genome(attributes["sizes"], name=attributes["genome"], organelles=attributes.get("organelles")),
-            indptr=store["indptr"][:],
-            **runs,
+            indptr=indptr[:],
+            **{"lengths": None} | runs,
             fill=np.asarray(attributes["fill"]),
         )
 
@@ -453,14 +444,6 @@ def _append(
     arrays["values"].append(values)
     if "lengths" in arrays:
         arrays["lengths"].append(np.ones(len(starts), np.int32) if lengths is None else lengths)
-
-
-def is_whole(array: zarr.Array, folder: Path) -> bool:
-    """Tell whether all chunks are there, where those of zeros were written too; a lost one would be read as zeros.
-
-    The files are counted: zarr itself looks for one chunk after the other.
-    """
-    return sum(name.isdigit() for _, _, files in os.walk(folder / "c") for name in files) >= array.nchunks
 
 
 def _bisect(array: Any, position: int, low: int, high: int) -> int:

@@ -211,6 +211,35 @@ def test_a_store_that_lacks_a_part_or_claims_more_than_it_has_is_told(tmp_path):
         Tracks.from_zarr(tmp_path / "large")
 
 
+@pytest.mark.parametrize("part", ["", "indptr", "starts", "values"])
+def test_what_cannot_be_read_of_a_store_is_named(part, tmp_path):
+    Tracks.from_dict(stored_runs()).to_zarr(tmp_path)
+    described = tmp_path / part / "zarr.json"
+    whole = described.read_bytes()
+    for text in (whole[: len(whole) // 2], b"[]"):
+        described.write_bytes(text)
+        with pytest.raises(
+            ValueError, match=f"store at {tmp_path} is damaged: {part}/?zarr.json cannot be read .* again"
+        ):
+            Tracks.from_zarr(tmp_path)
+    described.write_bytes(whole)
+    for chunk in (tmp_path / part / "c").glob("*"):
+        chunk.write_bytes(chunk.read_bytes()[:-3])
+        with pytest.raises(ValueError, match=f"at {tmp_path} is damaged: a part of {part} cannot be read .* again"):
+            Tracks.from_zarr(tmp_path)
+
+
+def test_a_damaged_part_of_a_long_store_is_named_where_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("scatacworks.tracks._CHUNK", 2)
+    tracks = Tracks.from_dict(stored_runs())
+    tracks.to_zarr(tmp_path)
+    last = max((tmp_path / "values" / "c").iterdir(), key=lambda path: int(path.name))
+    last.write_bytes(b"")
+    damaged = Tracks.from_zarr(tmp_path)
+    with pytest.raises(ValueError, match=f"store at {tmp_path} is damaged: a part of values cannot be read"):
+        damaged.sums()
+
+
 class Touch:
     """Makes a file when it is unpickled."""
 

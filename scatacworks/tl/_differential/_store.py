@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scatacworks import _keys
 from scatacworks._files import atomic_path
+from scatacworks._stores import open_store
 from scatacworks.genome import Genome
-from scatacworks.tracks import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import pandas as pd
-    import zarr
     from anndata import AnnData
+
+    from scatacworks._stores import Stored
 
 _ARRAYS = ("mean", "sd", "signal")
 _SLOT = ("regions", "universe", "groups", "total", "genome", "chroms", "chrom_lengths", _keys.PARAMS)
@@ -101,7 +102,7 @@ class Background:
         FileNotFoundError
             If its store is gone.
         ValueError
-            If its store lacks a part, or is of another run.
+            If its store lacks a part, one cannot be read, or it is of another run.
         """
         sizes = dict(zip(map(str, slot["chroms"]), np.asarray(slot["chrom_lengths"]).tolist(), strict=True))
         arrays = slot if slot.get("path") is None else _opened(str(slot["path"]), np.asarray(slot["total"]))
@@ -118,29 +119,23 @@ class Background:
         )
 
 
-def _opened(path: str, total: np.ndarray) -> zarr.Group:
-    """Return a store, checked to be whole and of the run that found these totals of the groups."""
-    import zarr
-
-    try:
-        store = zarr.open_group(path, mode="r", zarr_format=3)  # as for Tracks.from_zarr
-    except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
-        msg = f"There is no background at {path}; it may have been moved. Run tl.background again."
-        raise FileNotFoundError(msg) from error
-    lost = [name for name in (*_ARRAYS, "total") if name not in store or not is_whole(store[name], Path(path) / name)]
+def _opened(path: str, total: np.ndarray) -> dict[str, Stored]:
+    """Return the arrays of a store, checked to be whole and of the run that found these totals of the groups."""
+    names, again = (*_ARRAYS, "total"), "run tl.background again"
+    _, arrays = open_store(path, names, what="background", again=again)
+    lost = [name for name in names if name not in arrays or not arrays[name].is_whole]
     if lost:
-        msg = (
-            f"The background at {path} is damaged, or of an earlier version: it lacks all or part of {', '.join(lost)}."
-        )
-        msg += " Run tl.background again."
+        parts = ", ".join(lost)
+        msg = f"The background at {path} is damaged, or of an earlier version: it lacks all or part of {parts}."
+        msg += f" Delete it and {again}."
         raise ValueError(msg)
-    if not np.array_equal(store["total"][:], total):
+    if not np.array_equal(arrays["total"][:], total):
         msg = (
             f"The background at {path} is of another run than the one that the object has: it was written anew, for "
             "other groups or regions. Run tl.background again, with a path of its own."
         )
         raise ValueError(msg)
-    return store
+    return arrays
 
 
 def is_background(slot: Any) -> bool:
