@@ -165,6 +165,9 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
         msg = f"The track store {folder} of .uns[{key!r}] is gone; put it back, or run the step that wrote it again."
         raise FileNotFoundError(msg)
     available = [name for name in _LAYERS if (name in stored if folder is None else (folder / name).exists())]
+    if folder is not None and layer is None and available and not {_keys.CUT_SITES, _keys.SIGNAL} & set(available):
+        msg = f"The store {folder} of .uns[{key!r}] is damaged: it lacks {_keys.SIGNAL}, as of a copy that was stopped."
+        raise ValueError(msg)
     layer = available[0] if layer is None and available else layer
     if layer not in available:
         found = f"has no layer {layer!r}; it has {', '.join(available)}" if available else "holds no tracks"

@@ -71,7 +71,8 @@ class Parts:
     def is_finished(self) -> bool:
         """Whether the store holds the result of this very run."""
         try:
-            return (self.path / _DIGEST).read_text(encoding="utf-8") == self._digest
+            same = (self.path / _DIGEST).read_text(encoding="utf-8") == self._digest
+            return same and (self.path / KNOWN_BY).exists()  # of a copy that was stopped it may be missing
         except (FileNotFoundError, NotADirectoryError):
             return False
 

@@ -98,6 +98,16 @@ def test_a_store_equals_memory(adata, model_file, tmp_path):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["store"]
 
 
+def test_a_store_without_its_signal_is_not_taken_for_one_of_probabilities(adata, model_file, tmp_path):
+    denoise(adata, model_file, path=tmp_path / "store")
+    shutil.rmtree(tmp_path / "store" / "signal")  # what a stopped copy comes to last
+    with pytest.raises(ValueError, match="store of .*denoised.* is damaged: it lacks signal"):
+        sca.get.tracks(adata, key="denoised")
+    assert sca.get.track(adata, "B", "chr1:0-10", key="denoised", layer="probability").shape == (10,)
+    with pytest.raises(FileExistsError, match="a folder with something else in it"):
+        denoise(adata, model_file, path=tmp_path / "store")
+
+
 def test_a_finished_store_is_computed_again_only_for_other_parameters(adata, model_file, tmp_path, monkeypatch):
     ran, run = [], Predictor.run
     monkeypatch.setattr(Predictor, "run", lambda self, unit, bar=None: (ran.append(unit), run(self, unit, bar))[1])
