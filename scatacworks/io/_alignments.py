@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AlignmentSource"]
 
+_SINGLE = "Of single-end reads no fragments can be made: each tells only one end, and both are counted."
 _COLUMNS = ("mate", "start", "end", "reverse", "cell")
 _KINDS = {"mate": np.uint64, "reverse": np.bool_, "name_at": np.int64, "name_size": np.int64}
 
@@ -208,7 +209,7 @@ class AlignmentSource:
             return (
                 f"None of the {records:,} alignments of {self.path} passes the filters (min_mapq={filters.min_mapq}, "
                 f"require_flags={filters.require:#x}, exclude_flags={filters.exclude:#x}); are the reads paired? "
-                "Pairs that are not marked as proper, as some programs write them, need require_flags=1."
+                f"{_SINGLE} Pairs that are not marked as proper, as some programs write them, need require_flags=1."
             )
         if not named and self.tag is not None:
             return (
@@ -217,7 +218,7 @@ class AlignmentSource:
             )
         if not named:
             return f"barcode_regex {self.pattern.pattern.decode()!r} matches no name of a read of {self.path}."
-        return f"No two of the {named:,} alignments of {self.path} that pass the filters are mates."
+        return f"No two of the {named:,} alignments of {self.path} that pass the filters are mates. {_SINGLE}"
 
     def _read_header(self) -> tuple[str, list[tuple[str, int]]]:
         """Return the header's text, and name and length of the sequences; the buffer then begins with a record."""

@@ -43,8 +43,8 @@ def bam_to_fragments(
 
     A fragment goes from the first base of the forward mate to the last base of the reverse mate, both shifted to the
     centre of the transposition (Buenrostro et al. 2013: +4, -5). Both mates must pass the filters. Fragments of a
-    barcode with the same ends are one fragment; column 5 is their number. The file is sorted, and if its name ends in
-    `.gz` bgzipped and indexed.
+    barcode with the same ends are one fragment; column 5 is their number. Single-end reads are refused: they
+    tell only one end. The file is sorted, and if its name ends in `.gz` bgzipped and indexed.
 
     Parameters
     ----------

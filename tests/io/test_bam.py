@@ -177,6 +177,8 @@ def test_it_is_indexed_and_read_back(tmp_path):
         (pair("a", 1000, 1200), {"barcode_regex": "^x"}, "matches no name of a read"),
         (pair("a", 1000, 1200), {"barcode_regex": "("}, "is not a regular expression"),
         (pair("a", 1000, 1200)[:1], {}, "No two of the 1 alignments .* are mates"),
+        ([pair("a", 1000, 1200)[0] | {"flag": 0}], {}, "Of single-end reads no fragments can be made"),
+        ([pair("a", 1000, 1200)[0] | {"flag": 0}], {"require_flags": 0}, "Of single-end reads no fragments can be"),
         (pair("a", 1000, 1200, barcode=""), {}, "has the tag 'CB'.* a file of one sample has bulk=True"),
         (pair("a", 1000, 1200), {"bulk": True, "barcode_regex": "^x"}, "give one of them"),
         (pair("a", 1000, 1200), {"genome": {"1": 90_000}}, "chr1 has 100,000 bp in .* and 90,000 in custom"),
