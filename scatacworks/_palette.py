@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from scatacworks._groups import group_names
+from scatacworks._text import natural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,11 +46,16 @@ def cycle(n: int) -> list[str]:
 def category_colors(uns: Mapping[str, Any], column: pd.Series | None) -> dict[str, str]:
     """Return a colour per category of a column of `.obs`: those of `.uns`, scanpy's convention, where all have one.
 
-    Nothing for what is no column of categories.
+    Text and whole numbers are categories too, in the order in which AnnData writes text. Nothing for other columns.
     """
-    if column is None or not isinstance(column.dtype, pd.CategoricalDtype):
+    if column is None:
         return {}
-    names = group_names(column.cat.categories)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        names = group_names(column.cat.categories)
+    elif pd.api.types.infer_dtype(column) in ("string", "integer"):
+        names = sorted(group_names(column.dropna().unique()), key=natural)
+    else:
+        return {}
     stored = [str(color) for color in uns.get(f"{column.name}_colors", ())]
     return dict(zip(names, stored if len(stored) >= len(names) else cycle(len(names)), strict=False))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,3 +22,8 @@ def listed(names: Iterable[Any]) -> str:
     if not names:
         return "none"
     return ", ".join(names[:_SHOWN]) + (f", … ({len(names)} in all)" if len(names) > _SHOWN else "")
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key by which chr2 comes before chr10."""
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in re.findall(r"\d+|\D+", name))

@@ -57,6 +57,26 @@ def test_raw_coverage_is_brought_to_the_depth_of_the_denoised_signal(adata):
     assert heights(figure.axes[1]) == 20
 
 
+@pytest.mark.parametrize("names", [["CD14", "CD4", "NK"], [2, 10, 33]])
+def test_groups_keep_their_colours_in_a_part_and_in_a_file(names):
+    adata = sca.datasets.toy(n_cells=30)
+    adata.obs["kind"] = [names[i % 3] for i in range(30)]
+    sca.pp.pseudobulk(adata, "kind", progress=False)
+    labels = list(map(str, names))
+
+    def colors(data, groups=None):
+        figure = sca.pl.tracks(data, "chr1:500-2500", groups=groups, layers=["raw"], genes=False, show=False)
+        return {
+            text.get_text(): text.get_color() for ax in figure.axes for text in ax.texts if text.get_text() in labels
+        }
+
+    whole = colors(adata[:])  # a view, to which no colours are written
+    assert len(set(whole.values())) == 3
+    assert colors(adata[:], labels[1:]) == {name: whole[name] for name in labels[1:]}
+    adata.strings_to_categoricals()  # as when it is written
+    assert colors(adata) == whole
+
+
 @pytest.mark.parametrize(("column", "value", "group"), [("chrom", "1", "A"), ("group", 1, "1")])
 def test_peaks_may_spell_chromosomes_and_groups_in_other_ways(adata, column, value, group):
     adata.uns["peaks"] = adata.uns["peaks"].assign(**{column: [value]})

@@ -19,11 +19,11 @@ from scatacworks._columns import intervals, whole_numbers
 from scatacworks._core.runs import join_equal, sum_runs
 from scatacworks._files import is_peak_file
 from scatacworks._logging import logger
-from scatacworks._text import listed
+from scatacworks._text import listed, natural
 from scatacworks.genome import Genome
 from scatacworks.io import read_dhs_index
 from scatacworks.prior import NOTE, Prior
-from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, natural, read_samples
+from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks, read_samples
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:

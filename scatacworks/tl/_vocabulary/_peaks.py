@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -19,7 +18,7 @@ from scatacworks._columns import whole_numbers
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
 from scatacworks._regions import with_positions
-from scatacworks._text import counted, listed
+from scatacworks._text import counted, listed, natural
 from scatacworks.genome import aliases
 from scatacworks.io import read_peaks
 from scatacworks.io._peaks_read import files_of
@@ -201,11 +200,6 @@ def _codes(column: pd.Series, what: str) -> tuple[np.ndarray, np.ndarray]:
     names = np.asarray(pd.Index(names).astype(str), dtype=object)
     unique, place = np.unique(names.astype(str), return_inverse=True)
     return place.astype(np.int32)[codes], unique
-
-
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Sort key by which chr2 comes before chr10."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"\d+|\D+", name))
 
 
 def _chrom_codes(column: pd.Series, genome: Genome | None) -> tuple[np.ndarray, np.ndarray]:
