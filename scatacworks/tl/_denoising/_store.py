@@ -72,7 +72,7 @@ class Parts:
         """Whether the store holds the result of this very run."""
         try:
             same = (self.path / _DIGEST).read_text(encoding="utf-8") == self._digest
-            return same and (self.path / KNOWN_BY).exists()  # of a copy that was stopped it may be missing
+            return same and (self.path / _keys.DENOISED_STORE).exists()  # of a copy that was stopped it may be missing
         except (FileNotFoundError, NotADirectoryError):
             return False
 
