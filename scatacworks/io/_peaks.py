@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Format = Literal["bed", "narrowPeak"]
 _MISSING = "."  # as in the columns of BED
+_OWN_HEIGHTS = ("max", "top_z", "z")  # of peaks and of tests, the first that there is
 _SUFFIX = {"bed": ".bed", "narrowPeak": ".narrowPeak"}
 _NOT_WRITTEN = (".broadpeak", ".bigbed", ".bb", ".tsv", ".txt", ".csv")  # names of files, and not of a folder
 
@@ -57,12 +58,15 @@ def write_peaks(
     it: nothing is lost. Its narrowPeak file has -log10 of `p_value` and `q_value` where the format has them. Without
     `max`, `|top_z|` (or `|z|`) stands for the height.
 
+    Peaks that :func:`~scatacworks.io.read_peaks` read keep their `signal` and `score`.
+
     Parameters
     ----------
     data
         Annotated data after :func:`~scatacworks.tl.call_peaks`, or a table with the columns `chrom`, `start`, `end`
         (0-based, half-open; names of other packages, such as `Chromosome`, are understood, and so is an index of
-        `chrom:start-end`) and, where there are any, `group`, `name`, `summit`, `max`, and those of tests.
+        `chrom:start-end`) and, where there are any, `group`, `name`, `summit`, `max`, those of tests, and `signal` and
+        `score`.
     path
         A file, to hold the peaks of all groups; or a folder, which then gets one file per group.
     key
@@ -190,8 +194,17 @@ def top_height(table: pd.DataFrame) -> float:
 
 def _heights(table: pd.DataFrame) -> np.ndarray:
     """Return how high every peak is, or how far from its background."""
-    name = next((name for name in ("max", "top_z", "z") if name in table), None)
+    name = next((name for name in (*_OWN_HEIGHTS, "signal") if name in table), None)
     return np.zeros(len(table)) if name is None else np.abs(table[name].to_numpy(float))
+
+
+def _scores(table: pd.DataFrame, top: float) -> np.ndarray:
+    """Return whole numbers from 0 to 1000."""
+    if "score" in table and not any(name in table for name in _OWN_HEIGHTS):
+        scores = pd.to_numeric(table["score"], errors="coerce").to_numpy(float)
+    else:
+        scores = 1000 * _heights(table) / (top if top > 0 else 1)
+    return np.clip(np.rint(np.nan_to_num(scores)), 0, 1000).astype(int)
 
 
 def _by_position(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
@@ -203,13 +216,12 @@ def _by_position(table: pd.DataFrame, format: Format, top: float) -> pd.DataFram
 
 def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
     """Return the columns of the file."""
-    highest = _heights(table)
     out = pd.DataFrame({name: table[name].to_numpy() for name in ("chrom", "start", "end")})
     out["name"] = table["name"].to_numpy() if "name" in table else _names(table)
-    out["score"] = np.clip(np.rint(1000 * np.nan_to_num(highest) / (top if top > 0 else 1)), 0, 1000).astype(int)
+    out["score"] = _scores(table, top)
     out["strand"] = table["strand"].to_numpy() if "strand" in table else "."
     if format == "narrowPeak":
-        out["signal"] = [f"{value:.6g}" for value in highest]
+        out["signal"] = [f"{value:.6g}" for value in _heights(table)]
         out["p_value"], out["q_value"] = (_minus_log10(table.get(name)) for name in ("p_value", "q_value"))
         out["summit"] = (table["summit"] - table["start"]).to_numpy() if "summit" in table else -1
     elif _are_tests(table):

@@ -106,6 +106,16 @@ def test_a_table_without_groups_is_written(tmp_path):
     assert path.read_text().splitlines()[1] == "chr2\t5\t45\tpeak_2\t0\t."
 
 
+def test_peaks_of_other_programs_keep_signal_and_score(tmp_path):
+    lines = ["chr1\t100\t300\tpeak_7\t500\t+\t7.25\t12.5\t10.1\t80", "chr1\t500\t900\tpeak_9\t1000\t.\t3.5\t4\t2\t9"]
+    narrow, bed = tmp_path / "macs.narrowPeak", tmp_path / "macs.bed"
+    narrow.write_text("\n".join(lines) + "\n")
+    bed.write_text("\n".join(line.rsplit("\t", 4)[0] for line in lines) + "\n")
+    for path in (narrow, bed):
+        written = sca.io.write_peaks(sca.io.read_peaks(path), tmp_path / f"again{path.suffix}")["peaks"]
+        assert written.read_text() == path.read_text()
+
+
 def test_files_of_other_programs_are_read(tmp_path):
     bed = tmp_path / "a.bed"
     bed.write_bytes(b"track name=x\nbrowser position chr1\n#c\n1\t5\t10\r\nchr2\t0\t3\textra\n")
