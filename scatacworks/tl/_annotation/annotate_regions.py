@@ -87,9 +87,9 @@ def annotate_regions(
     `None`, or the changed copy; the annotated table for a DataFrame. Columns, as far as asked for:
 
     `annotation`, `exon_class`, `gene_class` : categorical
-    `nearest_gene` : str, `tss_distance` : int64
+    `nearest_gene` : str, `tss_distance` : nullable Int64
         Gene with the nearest transcription start, and the distance of the summit (or middle) to it in bp, positive
-        downstream.
+        downstream; empty and missing on a chromosome without genes.
     one per entry of `classes`, and `<name>_family` where it has families : str
     `component`, `element` : str, `motifs` : str (factors joined by `;`)
         For an index annotated with itself only `motifs` is added.
@@ -206,7 +206,7 @@ def _gene_columns(elements: Elements, genes: Any, promoter: int) -> dict[str, An
         "annotation": pd.Categorical.from_codes(annotation, list(_CLASSES)),
         **_subclasses(elements, parts, codes, annotation, promoters),
         "nearest_gene": np.where(gene >= 0, names[gene], ""),
-        "tss_distance": np.where(minus[body][gene], distance, -distance),
+        "tss_distance": pd.arrays.IntegerArray(np.where(minus[body][gene], distance, -distance), gene < 0),
     }
 
 

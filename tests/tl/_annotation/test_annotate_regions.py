@@ -61,6 +61,16 @@ def test_nearest_gene_and_signed_distance():
     assert table["tss_distance"].tolist() == [-1000, 100, -1001, 99]
 
 
+def test_no_distance_on_a_chromosome_without_genes(tmp_path):
+    table = pd.concat([regions((10_100, 10_101)), regions((10_100, 10_101), chrom="chr2")], ignore_index=True)
+    annotated = sca.tl.annotate_regions(table, genes=GENE)
+    assert annotated["nearest_gene"].tolist() == ["AAA", ""]
+    assert annotated["tss_distance"].tolist() == [100, pd.NA]
+    annotated.index = annotated.index.astype(str)
+    anndata.AnnData(np.ones((1, 2), np.float32), var=annotated).write_h5ad(tmp_path / "a.h5ad")
+    assert anndata.read_h5ad(tmp_path / "a.h5ad").var["tss_distance"].tolist() == [100, pd.NA]
+
+
 def test_classes_equal_a_count_per_base():
     rng = np.random.default_rng(0)
     start = rng.integers(7_000, 47_000, 300)
