@@ -238,7 +238,9 @@ def _call_one(
     """Call one group on one chromosome: starts, ends, summits, means and heights."""
     size = called.genome.length(chrom)
     fill = float(called.fill[called.group_code(group)])
-    starts, ends = call_runs(*with_lengths(called, group, chrom), fill, size, *limits)
+    runs = with_lengths(called, group, chrom)
+    threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
+    starts, ends = call_runs(*runs, fill, size, threshold, *limits[1:])
     fill = float(signal.fill[signal.group_code(group)])
     summit, mean, highest = summarize_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
     return starts, ends, summit, mean, highest

@@ -67,6 +67,15 @@ def test_limits_are_those_of_bdgpeakcall():
     assert len(adata.uns["peaks"]) == 0
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.7, 0.9])  # the last two are more than their float32
+def test_values_that_equal_the_threshold_are_in_a_peak(threshold):
+    track = np.zeros(500)
+    track[100:300] = threshold
+    adata = with_tracks([[track], [np.zeros(10)]], groups=["a"])
+    sca.tl.call_peaks(adata, threshold=threshold)
+    assert adata.uns["peaks"][["start", "end"]].to_numpy().tolist() == [[100, 300]]
+
+
 def test_groups_can_be_chosen(adata):
     sca.tl.call_peaks(adata, groups=["b"], key_added="some")
     assert set(adata.uns["some"]["group"]) == {"b"}
