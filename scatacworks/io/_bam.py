@@ -64,7 +64,8 @@ def bam_to_fragments(
     min_mapq
         Smallest mapping quality of each mate.
     require_flags, exclude_flags
-        SAM flags that all must be set, and that must not be set.
+        SAM flags that all must be set, and that must not be set. Alignments that are marked as duplicates count, as
+        repeats become one fragment here; `0xF0C` leaves them out, as SnapATAC2 does.
     shift
         Added to start and end, in bp; `(0, 0)` for alignments that are shifted already.
     n_jobs
