@@ -408,7 +408,7 @@ def precision_rows(bench: Bench) -> None:
         return [np.concatenate([t.window(0, c, 0, end) for c in sites.genome.chroms]) for t in found]
 
     def peaks(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        starts, ends, *_ = call_dense(probability, *LIMITS)
+        starts, ends = call_dense(probability, *LIMITS)
         inside = np.zeros(len(probability) + 1, np.int8)
         inside[starts] += 1
         inside[ends] -= 1

@@ -34,7 +34,7 @@ def rows(size: str) -> list[Row]:
     macs3 = _macs3(runs)
 
     def dense() -> list[tuple[int, int]]:
-        starts, ends, *_ = call_dense(track, CUTOFF, MIN_LENGTH, MAX_GAP)
+        starts, ends = call_dense(track, CUTOFF, MIN_LENGTH, MAX_GAP)
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def sparse() -> list[tuple[int, int]]:

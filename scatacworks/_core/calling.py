@@ -29,10 +29,9 @@ def call_runs(
     n = len(starts)
     peak_starts, peak_ends = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
     n_peaks, left, right, cursor = 0, _NO_PEAK, _NO_PEAK, 0
-    constant = len(lengths) == 1
     for i in range(n + 1):
         start = starts[i] if i < n else size
-        end = size if i == n else start + (lengths[0] if constant else lengths[i])
+        end = size if i == n else start + lengths[i]
         # the uncovered stretch before this run, then the run itself
         for part in range(2):
             low, high = (cursor, start) if part == 0 else (start, end)
@@ -69,11 +68,10 @@ def summarize_runs(
     n_peaks, n = len(peak_starts), len(starts)
     summit = np.empty(n_peaks, np.int64)
     mean, highest = np.empty(n_peaks, np.float64), np.empty(n_peaks, np.float64)
-    constant = len(lengths) == 1
     first = 0
     for p in range(n_peaks):
         low, high = peak_starts[p], peak_ends[p]
-        while first < n and starts[first] + (lengths[0] if constant else lengths[first]) <= low:
+        while first < n and starts[first] + lengths[first] <= low:
             first += 1
         best, n_best, total = _scan(starts, lengths, values, fill, low, high, first)
         mean[p], highest[p] = total / (high - low), best
@@ -90,7 +88,7 @@ def _piece(
         return high, fill, i
     if starts[i] > cursor:
         return int(starts[i]), fill, i
-    end = starts[i] + (lengths[0] if len(lengths) == 1 else lengths[i])
+    end = starts[i] + lengths[i]
     return min(int(end), high), float(values[i]), i + 1
 
 
@@ -152,10 +150,8 @@ def _next_above(track: np.ndarray, i: int, cutoff: float) -> int:
 
 
 @njit
-def call_dense(
-    track: np.ndarray, cutoff: float, min_length: int, max_gap: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return starts, ends, summits (int64), means and maxima of the peaks of a dense track, as :func:`call_runs`."""
+def call_dense(track: np.ndarray, cutoff: float, min_length: int, max_gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return starts and ends (int64) of the peaks of a dense track, as :func:`call_runs`."""
     capacity = 1024
     bounds = np.empty((capacity, 2), np.int64)
     n, n_peaks, i = len(track), 0, 0
@@ -179,38 +175,4 @@ def call_dense(
         while i < n and track[i] >= cutoff:
             i += 1
         right = i
-    starts, ends = bounds[:n_peaks, 0].copy(), bounds[:n_peaks, 1].copy()
-    summit, mean, highest = _summarize_dense(track, starts, ends)
-    return starts, ends, summit, mean, highest
-
-
-@njit
-def _summarize_dense(
-    track: np.ndarray, starts: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    summit = np.empty(len(starts), np.int64)
-    mean, highest = np.empty(len(starts), np.float64), np.empty(len(starts), np.float64)
-    for p in range(len(starts)):
-        low, high = starts[p], ends[p]
-        best, n_best, total, previous = -np.inf, 0, 0.0, np.nan
-        for i in range(low, high):
-            value = track[i]
-            total += value
-            if value > best:
-                best, n_best = value, 1
-            elif value == best and previous != best:
-                n_best += 1
-            previous = value
-        mean[p], highest[p] = total / (high - low), best
-        wanted, i = (n_best + 1) // 2, low
-        while True:
-            while track[i] != best:
-                i += 1
-            begin = i
-            while i < high and track[i] == best:
-                i += 1
-            wanted -= 1
-            if wanted == 0:
-                break
-        summit[p] = (begin + i) // 2
-    return summit, mean, highest
+    return bounds[:n_peaks, 0].copy(), bounds[:n_peaks, 1].copy()

@@ -36,11 +36,13 @@ def middle_of_the_highest(track, start, end):
     return (a + b) // 2
 
 
-def call_both(track, cutoff, min_length, max_gap, fill=0.0):
-    dense = call_dense(track, cutoff, min_length, max_gap)
+def call(track, cutoff, min_length, max_gap, fill=0.0):
+    """Peaks of a track, which must be the same from its bases and its runs, and their summits, means and maxima."""
     runs = encode(track, 0, fill)
     called = call_runs(*runs, fill, len(track), cutoff, min_length, max_gap)
-    return dense, (*called, *summarize_runs(*runs, fill, *called))
+    for own, dense in zip(called, call_dense(track, cutoff, min_length, max_gap), strict=True):
+        np.testing.assert_array_equal(own, dense)
+    return *called, *summarize_runs(*runs, fill, *called)
 
 
 @given(
@@ -51,14 +53,23 @@ def call_both(track, cutoff, min_length, max_gap, fill=0.0):
     fill=st.integers(0, 4),
 )
 def test_dense_and_run_kernels_equal_a_loop_over_bases(steps, cutoff, min_length, max_gap, fill):
-    track = np.repeat(*np.array(steps).T).astype(np.float32)
-    dense, runs = call_both(track, cutoff, min_length, max_gap, float(fill))
+    check(np.repeat(*np.array(steps).T).astype(np.float32), cutoff, min_length, max_gap, float(fill))
+
+
+@pytest.mark.parametrize(("cutoff", "min_length", "max_gap"), [(2, 1, 0), (9, 1, 0), (4, 20, 100)])
+def test_many_peaks_far_apart_equal_a_loop_over_bases(cutoff, min_length, max_gap):
+    rng = np.random.default_rng(0)
+    track = np.repeat(rng.geometric(0.5, 6_000) - 1, rng.integers(1, 30, 6_000)).astype(np.float32)
+    check(track, cutoff, min_length, max_gap)
+
+
+def check(track, cutoff, min_length, max_gap, fill=0.0):
+    starts, ends, summits, means, highest = call(track, cutoff, min_length, max_gap, fill)
     expected = brute_force(track, cutoff, min_length, max_gap)
-    for starts, ends, summits, means, highest in (dense, runs):
-        assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == expected
-        assert summits.tolist() == [middle_of_the_highest(track, a, b) for a, b in expected]
-        np.testing.assert_allclose(means, [track[a:b].mean(dtype=float) for a, b in expected])
-        np.testing.assert_array_equal(highest, [track[a:b].max() for a, b in expected])
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == expected
+    assert summits.tolist() == [middle_of_the_highest(track, a, b) for a, b in expected]
+    np.testing.assert_allclose(means, [track[a:b].mean(dtype=float) for a, b in expected])
+    np.testing.assert_array_equal(highest, [track[a:b].max() for a, b in expected])
 
 
 # Called with macs3 3.0.4 bdgpeakcall, cutoff 0.5, min length 5, max gap 3: start, end, summit.
@@ -70,8 +81,7 @@ STORED_PEAKS = [(4, 13, 8), (17, 24, 19), (33, 38, 35)]
 def test_a_stored_case_of_macs3():
     values, lengths = zip(*STORED_STEPS, strict=True)
     track = np.repeat(np.array(values, np.float32), lengths)
-    for starts, ends, summits, *_ in call_both(track, 0.5, 5, 3):
-        assert list(zip(starts.tolist(), ends.tolist(), summits.tolist(), strict=True)) == STORED_PEAKS
+    assert list(zip(*(column.tolist() for column in call(track, 0.5, 5, 3)[:3]), strict=True)) == STORED_PEAKS
 
 
 @pytest.mark.parametrize(("cutoff", "min_length", "max_gap"), [(0.5, 200, 30), (0.5, 1, 0), (0.9, 20, 100)])
@@ -86,16 +96,15 @@ def test_intervals_and_summits_equal_macs3(cutoff, min_length, max_gap):
     called = bedgraph.call_peaks(cutoff=cutoff, min_length=min_length, max_gap=max_gap, call_summits=False)
     expected = [(p["start"], p["end"], p["summit"]) for p in called.get_data_from_chrom(b"chr1")]
     assert len(expected) > 10
-    for ours in call_both(track, cutoff, min_length, max_gap):
-        assert list(zip(*(column.tolist() for column in ours[:3]), strict=True)) == expected
+    ours = call(track, cutoff, min_length, max_gap)
+    assert list(zip(*(column.tolist() for column in ours[:3]), strict=True)) == expected
 
 
 def test_nothing_above_the_cutoff_gives_no_peak():
-    dense, runs = call_both(np.zeros(100, np.float32), 0.5, 1, 0)
-    assert [len(column) for column in (*dense, *runs)] == [0] * 10
+    assert [len(column) for column in call(np.zeros(100, np.float32), 0.5, 1, 0)] == [0] * 5
 
 
 def test_values_that_are_not_numbers_are_below_every_cutoff():
     track = np.array([np.nan, 1, 1, np.nan, np.nan, 1], np.float32)
-    starts, ends, *_ = call_dense(track, 0.5, 1, 0)
+    starts, ends = call_dense(track, 0.5, 1, 0)
     assert list(zip(starts, ends, strict=True)) == [(1, 3), (5, 6)]

@@ -143,7 +143,7 @@ class Stream:
                     found = []
                     for low, high in intervals.tolist():
                         values = probability.window(0, code, low, high)
-                        starts, ends, *_ = call_dense(values, *LIMITS)
+                        starts, ends = call_dense(values, *LIMITS)
                         found.append(np.column_stack([starts + low, ends + low]))
                     bar.update(int(np.diff(intervals).sum()))
                     yield code, np.concatenate(found)
