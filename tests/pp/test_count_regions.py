@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 import scatacworks as sca
 from scatacworks._core.counting import FRAGMENT, INSERTION, PAIRED_INSERTION, cells_in_regions
+from scatacworks._core.pileup import CONVENTIONS
 
 MODES = {"insertion": INSERTION, "fragment": FRAGMENT, "paired-insertion": PAIRED_INSERTION}
 
 
-def count(fragment, region, counting):
+def count(fragment, region, counting, convention):
     (start, end), (low, high) = fragment, region
-    inside = [low <= site < high for site in (start, end - 1)]
+    inside = [low <= site < high for site in np.add(fragment, CONVENTIONS[convention])]
     return {
         "insertion": sum(inside),
         "fragment": int(start < high and end > low),
@@ -27,17 +28,16 @@ intervals = st.lists(st.tuples(st.integers(0, 90), st.integers(1, 40)).map(lambd
 
 
 @pytest.mark.parametrize("counting", MODES)
-@given(fragments=intervals, regions=intervals)
-def test_counts_equal_a_double_loop(counting, fragments, regions):
+@given(fragments=intervals, regions=intervals, convention=st.sampled_from(list(CONVENTIONS)))
+def test_counts_equal_a_double_loop(counting, fragments, regions, convention):
     fragments, regions = sorted(fragments), sorted(regions)
     start, end = (np.array([f[i] for f in fragments], np.int32) for i in (0, 1))
     low, high = (np.array([r[i] for r in regions], np.int64) for i in (0, 1))
-    cells, columns = cells_in_regions(
-        start, end, np.arange(len(start), dtype=np.int32), low, high, mode=MODES[counting]
-    )
+    own = {"mode": MODES[counting], "shifts": CONVENTIONS[convention]}
+    cells, columns = cells_in_regions(start, end, np.arange(len(start), dtype=np.int32), low, high, **own)
     found = np.zeros((len(fragments), len(regions)), int)
     np.add.at(found, (cells, columns), 1)
-    expected = [[count(fragment, region, counting) for region in regions] for fragment in fragments]
+    expected = [[count(fragment, region, counting, convention) for region in regions] for fragment in fragments]
     np.testing.assert_array_equal(found, np.array(expected).reshape(found.shape))
 
 
@@ -62,10 +62,11 @@ def test_real_windows_equal_pandas(pbmc, pbmc_fragments, shared_data, counting):
         np.testing.assert_array_equal(counts.X[:, [column]].toarray().ravel(), expected)
 
 
-def test_insertions_of_disjoint_regions_equal_the_pseudobulk(pbmc, shared_data):
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_insertions_of_disjoint_regions_equal_the_pseudobulk(pbmc, shared_data, convention):
     bed = shared_data / "pbmc10k_windows" / "windows.bed"
-    counts = sca.pp.count_regions(pbmc, bed, progress=False)
-    sca.pp.pseudobulk(pbmc, "celltype", progress=False)
+    counts = sca.pp.count_regions(pbmc, bed, convention=convention, progress=False)
+    sca.pp.pseudobulk(pbmc, "celltype", convention=convention, progress=False)
     by_group = sca.get.regions_matrix(pbmc, bed)
     assert by_group.var_names.equals(counts.var_names)
     for celltype, own in pbmc.obs.groupby("celltype", observed=True).indices.items():
