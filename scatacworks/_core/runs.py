@@ -100,10 +100,9 @@ def sum_runs(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> tup
     n = len(starts)
     position = np.empty(2 * n, np.int64)
     change = np.empty(2 * n, np.float64)
-    constant = len(lengths) == 1
     for i in range(n):
         position[2 * i] = starts[i]
-        position[2 * i + 1] = starts[i] + (lengths[0] if constant else lengths[i])
+        position[2 * i + 1] = starts[i] + lengths[i]
         change[2 * i] = values[i]
         change[2 * i + 1] = -float(values[i])
     order = np.argsort(position, kind="mergesort")
