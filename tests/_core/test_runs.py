@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scatacworks._core.runs import fill_window, highest_in_bins
+from scatacworks._core.runs import encode, fill_window, highest_in_bins, join_equal, sum_runs
 
 LENGTH = 60
 
@@ -30,3 +32,20 @@ def test_highest_in_bins_is_the_maximum_over_the_bases(runs, start, size, width,
 def test_one_length_for_all_runs_and_counts_will_do():
     starts, one, counts = np.array([3, 9], np.int32), np.ones(1, np.int32), np.array([2, 5], np.uint16)
     assert highest_in_bins(starts, one, counts, 0, 10, 0.0, 4).tolist() == [2, 0, 5]
+
+
+@given(st.lists(st.tuples(st.integers(0, LENGTH - 9), st.integers(1, 9), st.integers(-2, 3)), max_size=16))
+def test_runs_of_a_sum_are_those_of_its_bases(rows):
+    dense, expected = np.zeros(LENGTH), []
+    for start, length, value in rows:
+        dense[start : start + length] += value
+    for value, own in itertools.groupby(range(LENGTH), dense.__getitem__):
+        first, *rest = own
+        expected += [(first, 1 + len(rest), value)] if value else []
+    starts, lengths, values = (
+        (np.array(column) for column in zip(*rows, strict=True)) if rows else np.empty((3, 0), int)
+    )
+    bases = np.flatnonzero(dense)
+    by_base = bases, np.ones(len(bases), np.int32), dense[bases]
+    for found in (sum_runs(starts, lengths, values), join_equal(*by_base), encode(dense, 0, 0.0)):
+        assert list(zip(*(column.tolist() for column in found), strict=True)) == expected
