@@ -48,7 +48,8 @@ def test_ranking_scores_equal_scikit_learn(pairs):
     precision, recall, _ = sk.precision_recall_curve(label, score)
     best = max(2 * p * r / (p + r) for p, r in zip(precision, recall, strict=True) if p + r)
     assert metrics.f1(label, score, threshold=None) == pytest.approx(best)
-    assert metrics.f1(label, score, threshold=2.5) == pytest.approx(sk.f1_score(label, score > 2.5, zero_division=0.0))
+    assert metrics.f1(label, score, threshold=2) == pytest.approx(sk.f1_score(label, score > 2, zero_division=0.0))
+    assert metrics.f1(label, score / 6) == pytest.approx(sk.f1_score(label, score / 6 > 0.5, zero_division=0.0))
 
 
 @settings(max_examples=15, deadline=None)
@@ -133,22 +134,28 @@ def test_values_that_are_not_known_do_not_count_as_known(name):
     assert score(np.ma.masked_array([0, 1, 0, 1], False), known) == score([0, 1, 0, 1], known)
 
 
+PEAK = st.tuples(st.sampled_from(["chr1", "chr2"]), st.integers(0, 60), st.integers(1, 20))
+
+
 def intervals(rows):
     return pd.DataFrame(rows, columns=["chrom", "start", "end"])
 
 
 @settings(max_examples=30, deadline=None)
-@given(*[st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=8)] * 2, st.integers(1, 5))
+@given(*[st.lists(PEAK, min_size=1, max_size=8)] * 2, st.integers(1, 5))
 def test_peak_overlap_equals_a_double_loop(a, b, least):
-    a, b = [("chr1", s, s + n) for s, n in a], [("chr1", s, s + n) for s, n in b]
+    a, b = ([(chrom, start, start + size) for chrom, start, size in peaks] for peaks in (a, b))
     result = metrics.peak_overlap(intervals(a), intervals(b), min_overlap=least)
 
     def met(x, ys):
-        return any(min(x[2], y[2]) - max(x[1], y[1]) >= least for y in ys)
+        return any(x[0] == y[0] and min(x[2], y[2]) - max(x[1], y[1]) >= least for y in ys)
 
-    assert result["recall"] == pytest.approx(np.mean([met(x, b) for x in a]))
-    assert result["precision"] == pytest.approx(np.mean([met(x, a) for x in b]))
-    bases = [{p for _, s, e in peaks for p in range(s, e)} for peaks in (a, b)]
+    found, right = [met(x, b) for x in a], [met(x, a) for x in b]
+    assert (result["n_truth"], result["n_called"]) == (len(a), len(b))
+    assert result["recall"] == pytest.approx(np.mean(found))
+    assert result["precision"] == pytest.approx(np.mean(right))
+    assert result["f1"] == pytest.approx(stats.hmean([np.mean(found), np.mean(right)]))
+    bases = [{(chrom, p) for chrom, s, e in peaks for p in range(s, e)} for peaks in (a, b)]
     assert result["jaccard"] == pytest.approx(len(bases[0] & bases[1]) / len(bases[0] | bases[1]))
 
 
@@ -182,6 +189,15 @@ def test_evaluate_tracks_equals_the_array_functions():
     assert row["mse_scaled"] == pytest.approx(metrics.mse(t, p, scale="best"))
     assert row["auprc"] == pytest.approx(metrics.auprc(y, p))
     assert row["f1_max"] == pytest.approx(metrics.f1(y, p, threshold=None))
+    called = rng.integers(0, 5, 3000).astype(np.float32)
+    row = metrics.evaluate_tracks(
+        tracks(prediction, genome), tracks(sites, genome), peaks=peaks, score=tracks(called, genome), threshold=3
+    ).loc[0]
+    assert row["pearson"] == pytest.approx(metrics.pearson(sites, prediction))
+    assert row["auprc"] == pytest.approx(metrics.auprc(label, called))
+    assert row["auroc"] == pytest.approx(metrics.auroc(label, called))
+    for name, score in (("f1", sk.f1_score), ("precision", sk.precision_score), ("recall", sk.recall_score)):
+        assert row[name] == pytest.approx(score(label, called > 3))
     apart = metrics.evaluate_tracks(
         tracks(prediction, genome), tracks(sites, genome), peaks=peaks, extend=10,
         differential=intervals([("chr1", 800, 1000), ("chr1", 100, 150)]),
@@ -239,6 +255,13 @@ def test_paired_bootstrap_covers_the_difference_and_is_reproducible():
     assert result == metrics.paired_bootstrap(better, base)
     assert result["low"] < 0.02 < result["high"]
     assert result["low"] > 0
+    first, second = np.append(better, [np.nan, 0.5, 0.1]), np.append(base, [0.5, np.nan, 0.9])
+    differences = np.append(better - base, -0.8)
+    result = metrics.paired_bootstrap(first, second, level=0.9)
+    assert (result["n_blocks"], result["n_better"]) == (31, (differences > 0).sum())
+    assert result["difference"] == pytest.approx(differences.mean())
+    draws = rng.choice(differences, (20_000, 31)).mean(axis=1)
+    assert (result["low"], result["high"]) == pytest.approx(tuple(np.quantile(draws, [0.05, 0.95])), abs=0.003)
     with pytest.warns(UserWarning, match="interval is undefined"):
         assert np.isnan(metrics.paired_bootstrap([0.1], [0.2])["low"])
 
@@ -248,6 +271,8 @@ def test_equivalent_reads_reads_the_raw_curve():
     assert metrics.equivalent_reads(0.82, depths, raw) == pytest.approx(1e7)
     assert 1e7 < metrics.equivalent_reads(0.85, depths, raw) < 2e7
     assert metrics.equivalent_reads(0.99, depths, raw) == pytest.approx(2e7)
+    # in any order; where a deeper one scores less, the curve stays level
+    assert metrics.equivalent_reads(0.5, [1e8, 1e6, 1e7], [0.6, 0.4, 0.3]) == pytest.approx(10**7.5)
 
 
 def test_peaks_meet_whichever_way_their_chromosomes_are_spelled():
