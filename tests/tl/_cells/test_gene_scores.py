@@ -22,6 +22,8 @@ def made(tmp_path):
             "strand": rng.choice(["+", "-"], 25),
         }
     )
+    first, last = rows[0][1], rows[299][1]  # two genes as far from a cut site as one may be
+    genes.loc[:1, ["chrom", "strand"]], genes.loc[:1, "start"] = ["chr1", "+"], [first + 10_000, last - 10_000]
     genes["end"] = genes["start"] + 5_000
     return (
         sca.io.read_fragments(path, genome={"chr1": 100_000, "chr2": 100_000}, min_fragments=1, progress=False),
