@@ -86,3 +86,12 @@ def test_rate_of_matches_in_random_sequence():
     lowest, tail = ms.score_tail(scores, UNIFORM)
     expected = 2 * tail[cutoff - lowest]
     assert (position >= 0).mean() == pytest.approx(expected, rel=0.2)
+
+
+def test_log_odds_are_those_of_the_counts_with_the_background_added():
+    matrix, background = np.array([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.5, 0.0]]), np.array([0.3, 0.2, 0.2, 0.3])
+    for n_sites, known in ((20.0, 20), (0.0, 100)):  # unknown: 100 are assumed
+        counts = matrix * known + 2 * background
+        expected = 100 * np.log2(counts / counts.sum(1, keepdims=True) / background)
+        found = ms.log_odds(matrix, background, pseudocount=2.0, n_sites=n_sites)
+        assert np.abs(found - expected).max() <= 0.5
