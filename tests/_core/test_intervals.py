@@ -39,6 +39,13 @@ def test_overlap_pairs_equal_the_double_loop(query, target):
     assert intervals.any_overlap(query, target).tolist() == [
         i in {pair[0] for pair in expected} for i in range(len(query[0]))
     ]
+    points = [
+        (i, j)
+        for i, (c, p) in enumerate(zip(*query[:2], strict=True))
+        for j, (d, t, f) in enumerate(zip(*target, strict=True))
+        if c == d and t <= p < f
+    ]
+    assert list(zip(*(x.tolist() for x in intervals.point_in(*query[:2], target)), strict=True)) == points
     inside = bases(target)
     own = [sum((c, b) in inside for b in range(s, e)) for c, s, e in zip(*query, strict=True)]
     assert intervals.covered(query, target).tolist() == own
