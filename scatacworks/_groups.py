@@ -6,10 +6,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from scatacworks._text import listed
+from scatacworks._text import listed, natural
 
-__all__ = ["chosen_groups", "group_name", "group_names"]
+__all__ = ["as_categories", "chosen_groups", "group_name", "group_names"]
+
+
+def as_categories(column: pd.Series) -> pd.Series:
+    """Return a column as categories, those of text in natural order (CD4 before CD14), as AnnData writes it."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    found = column.astype("category")
+    if pd.api.types.infer_dtype(found.cat.categories) != "string":
+        return found
+    return found.cat.reorder_categories(sorted(found.cat.categories, key=natural))
 
 
 def group_name(value: Any) -> str:

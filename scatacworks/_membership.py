@@ -12,7 +12,7 @@ from scipy import sparse
 
 from scatacworks._anndata import params_of
 from scatacworks._arrays import require_sound
-from scatacworks._groups import chosen_groups, group_name, group_names
+from scatacworks._groups import as_categories, chosen_groups, group_name, group_names
 from scatacworks._text import listed
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def resolve_groups(
     adata
         The cells.
     groupby
-        A column of `.obs` (a category each, in the order of the categories, or sorted; numbers that measure cells are
-        no groups), or a key of `.obsm` with a cells x groups membership, where every non-zero entry makes a member; the
-        column wins where both exist.
+        A column of `.obs` (a category each, in their order, or sorted, text naturally: CD4 before CD14; numbers that
+        measure cells are no groups), or a key of `.obsm` with a cells x groups membership, where every non-zero entry
+        makes a member; the column wins where both exist.
     groups
         Names of the groups to keep, in this order; all by default.
     min_cells
@@ -161,7 +161,7 @@ def column_groups(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         If the column holds measurements.
     """
-    categories = column.astype("category")
+    categories = as_categories(column)
     if not isinstance(column.dtype, pd.CategoricalDtype):
         _check_is_grouping(categories.cat.categories, int(column.notna().sum()), str(column.name))
     return categories.cat.codes.to_numpy(), np.array(group_names(categories.cat.categories), dtype=object)

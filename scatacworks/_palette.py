@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from scatacworks._groups import group_names
-from scatacworks._text import natural
+from scatacworks._groups import as_categories, group_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,16 +45,11 @@ def cycle(n: int) -> list[str]:
 def category_colors(uns: Mapping[str, Any], column: pd.Series | None) -> dict[str, str]:
     """Return a colour per category of a column of `.obs`: those of `.uns`, scanpy's convention, where all have one.
 
-    Text and whole numbers are categories too, in the order in which AnnData writes text. Nothing for other columns.
+    Text and whole numbers are categories too. Nothing for other columns.
     """
-    if column is None:
+    if column is None or pd.api.types.infer_dtype(column) not in ("categorical", "string", "integer"):
         return {}
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        names = group_names(column.cat.categories)
-    elif pd.api.types.infer_dtype(column) in ("string", "integer"):
-        names = sorted(group_names(column.dropna().unique()), key=natural)
-    else:
-        return {}
+    names = group_names(as_categories(column).cat.categories)
     stored = [str(color) for color in uns.get(f"{column.name}_colors", ())]
     return dict(zip(names, stored if len(stored) >= len(names) else cycle(len(names)), strict=False))
 

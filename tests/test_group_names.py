@@ -224,3 +224,11 @@ def test_only_what_the_pseudobulk_told_already_is_not_told_again(clusters, monke
     )
     with pytest.warns(UserWarning, match="another"):
         target_cells(cells, "denoised", "2")
+
+
+def test_groups_of_text_are_in_the_order_in_which_anndata_writes_them(tmp_path):
+    cells = ad.AnnData(obs=pd.DataFrame({"type": ["CD14+", "10", "CD4 b", "2", "CD4 a", "B"]}, index=list("abcdef")))
+    before = _membership.resolve_groups(cells, "type").groups.tolist()
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    assert before == _membership.resolve_groups(ad.read_h5ad(tmp_path / "cells.h5ad"), "type").groups.tolist()
+    assert before == ["2", "10", "B", "CD4 a", "CD4 b", "CD14+"]
