@@ -75,6 +75,9 @@ def qc(
 
     adata = atac(adata, mod=mod)
     stored = slot_of(adata, key, "sca.pp.qc_metrics(adata)", "fragment_lengths")
+    if _keys.N_FRAGMENTS not in adata.obs:
+        msg = f"There is no column {_keys.N_FRAGMENTS!r} in .obs; run sca.pp.qc_metrics(adata) first."
+        raise KeyError(msg)
     profile = stored.get("tss_profile")
     figure, axes = plt.subplots(1, 2 + (profile is not None), figsize=size_of(figsize, _SIZE), layout="constrained")
     _lengths(axes[0], np.asarray(stored["fragment_lengths"]))

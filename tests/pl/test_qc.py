@@ -51,9 +51,12 @@ def test_without_genes_there_are_two_panels(cells):
     assert len(sca.pl.qc(cells, show=False).axes) == 2
 
 
-def test_what_is_missing_is_named():
+def test_what_is_missing_is_named(cells):
     with pytest.raises(KeyError, match="run sca.pp.qc_metrics.* first"):
         sca.pl.qc(sca.datasets.toy(n_cells=3))
+    del cells.obs["n_fragments"]
+    with pytest.raises(KeyError, match="no column 'n_fragments' in .obs; run sca.pp.qc_metrics"):
+        sca.pl.qc(cells)
 
 
 def test_global_settings_stay(cells):
