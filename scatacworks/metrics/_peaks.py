@@ -71,8 +71,8 @@ def peak_overlap(truth: pd.DataFrame, called: pd.DataFrame, *, min_overlap: int 
 def _coded(*tables: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Chromosome codes that the tables have in common, starts and ends."""
     chroms = pd.concat([table["chrom"] for table in tables]).astype(str)
-    same = {name: min(aliases(name)) for name in chroms.unique()}  # chr1 and 1
-    codes = np.unique(chroms.map(same).to_numpy(str), return_inverse=True)[1]
+    same = {name: aliases(name)[1] for name in chroms.unique()}  # the first of the other spellings, whichever it has
+    codes = pd.factorize(chroms.map(same))[0]
     parts = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
     return [
         (chrom, *(whole_numbers(table[name], "The peaks") for name in ("start", "end")))

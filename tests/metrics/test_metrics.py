@@ -279,11 +279,11 @@ def test_equivalent_reads_reads_the_raw_curve():
 
 
 def test_peaks_meet_whichever_way_their_chromosomes_are_spelled():
-    truth = pd.DataFrame({"chrom": ["chr1", "chrM", "chr2"], "start": 0, "end": 100})
-    called = pd.DataFrame({"chrom": ["1", "MT", "3"], "start": 50, "end": 150})
+    truth = pd.DataFrame({"chrom": ["chr1", "chrM", "chrX", "chr2"], "start": 0, "end": 100})
+    called = pd.DataFrame({"chrom": ["1", "MT", "CHRX", "3"], "start": 50, "end": 150})
     found = metrics.peak_overlap(truth, called)
-    assert (found["recall"], found["precision"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
-    assert found["jaccard"] == pytest.approx(100 / 500)
+    assert (found["recall"], found["precision"]) == (pytest.approx(3 / 4), pytest.approx(3 / 4))
+    assert found["jaccard"] == pytest.approx(150 / 650)
 
 
 @pytest.mark.parametrize(("name", "value"), [("level", 95), ("n_draws", 0)])
