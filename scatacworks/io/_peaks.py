@@ -13,6 +13,7 @@ import pandas as pd
 from scatacworks import _keys
 from scatacworks._anndata import atac, peaks_of
 from scatacworks._arguments import one_of
+from scatacworks._columns import intervals, whole_numbers
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_name, group_names
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 Format = Literal["bed", "narrowPeak"]
+_WHAT = "The table of peaks"
 _MISSING = "."  # as in the columns of BED
 _OWN_HEIGHTS = ("max", "top_z", "z")  # of peaks and of tests, the first that there is
 _SUFFIX = {"bed": ".bed", "narrowPeak": ".narrowPeak"}
@@ -102,8 +104,7 @@ def write_peaks(
     >>> files["peaks"].read_text()
     'chr1\t100\t300\tpeak_1\t1000\t.\t7.5\t-1\t-1\t80\n'
     """
-    table = _table_of(data, key, mod)
-    _require_sound(table)
+    table = _checked(_table_of(data, key, mod))
     names = _groups_of(table, groups)
     path = Path(path).expanduser()
     format, compress, is_file = target(path, format, compress=compress)
@@ -133,26 +134,19 @@ def rows_by_group(group: pd.Series) -> dict[str, np.ndarray]:
 def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.DataFrame:
     if not isinstance(data, pd.DataFrame):
         data = peaks_of(atac(data, mod=mod), key)
-    return with_positions(data, "The table of peaks")
+    return with_positions(data, _WHAT)
 
 
-def _require_sound(table: pd.DataFrame) -> None:
-    """Refuse peaks that are nowhere or no region, or of no group while others are of one."""
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return peaks with whole numbers; refuse those that are no regions, or of no group while others are of one."""
     for name in [column for column in ("chrom", "start", "end", "group") if column in table]:
         missing = table[name].isna().to_numpy()
         if missing.any():
             where = f"{int(missing.sum()):,} of {len(table):,} peaks have no {name}, the first in row"
             msg = f"{where} {int(np.argmax(missing))}; leave these rows out: table.dropna(subset={name!r})."
             raise ValueError(msg)
-    start, end = (pd.to_numeric(table[name]) for name in ("start", "end"))
-    sound = ((start >= 0) & (end > start)).to_numpy()
-    if not sound.all():
-        row = int(np.argmin(sound))
-        msg = (
-            f"{int((~sound).sum()):,} of {len(table):,} peaks are no regions, the first in row {row}: start "
-            f"{start.iloc[row]}, end {end.iloc[row]}; expected 0 <= start < end. Leave these rows out."
-        )
-        raise ValueError(msg)
+    start, end = intervals(table, _WHAT)  # columns in which a value was missing are floats: 100 would be written 100.0
+    return table.assign(start=start, end=end)
 
 
 def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] | None:
@@ -223,7 +217,7 @@ def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
     if format == "narrowPeak":
         out["signal"] = [f"{value:.6g}" for value in _heights(table)]
         out["p_value"], out["q_value"] = (_minus_log10(table.get(name)) for name in ("p_value", "q_value"))
-        out["summit"] = (table["summit"] - table["start"]).to_numpy() if "summit" in table else -1
+        out["summit"] = _offsets(table)
     elif _are_tests(table):
         out["thickStart"], out["thickEnd"], out["itemRgb"] = out["start"], out["end"], _colors(table)
         # browsers take columns 10 to 12 for blocks, whatever is in them
@@ -245,6 +239,16 @@ def _colors(table: pd.DataFrame) -> Any:
         return "0"
     colors = np.where(table["direction"].to_numpy() > 0, rgb(GAIN), rgb(LOSS))
     return np.where(table["significant"].to_numpy(bool), colors, rgb(GREY)) if "significant" in table else colors
+
+
+def _offsets(table: pd.DataFrame) -> Any:
+    """Return the summits, counted from the starts of the peaks; -1 where there is none."""
+    if "summit" not in table:
+        return -1
+    known = table["summit"].notna().to_numpy()
+    out = np.full(len(table), -1)
+    out[known] = whole_numbers(table["summit"][known], _WHAT) - table["start"].to_numpy()[known]
+    return out
 
 
 def _minus_log10(column: pd.Series | None) -> Any:

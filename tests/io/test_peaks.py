@@ -106,6 +106,17 @@ def test_a_table_without_groups_is_written(tmp_path):
     assert path.read_text().splitlines()[1] == "chr2\t5\t45\tpeak_2\t0\t."
 
 
+def test_positions_are_written_as_whole_numbers(tmp_path):
+    peaks = pd.DataFrame({"chrom": "chr1", "start": [5, None, 90], "end": [45, 60, 210], "summit": [7, 50, None]})
+    path = sca.io.write_peaks(peaks.dropna(subset="start"), tmp_path / "a.narrowPeak")["peaks"]
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    assert [[line[i] for i in (1, 2, 9)] for line in lines] == [["5", "45", "2"], ["90", "210", "-1"]]
+    for name in ("start", "summit"):
+        with pytest.raises(ValueError, match=f"The table of peaks, row 0: {name} is 7.5; expected a whole number"):
+            sca.io.write_peaks(PEAKS.assign(**{name: [7.5, 8, 99]}), tmp_path / "b.narrowPeak")
+    assert not (tmp_path / "b.narrowPeak").exists()
+
+
 def test_peaks_of_other_programs_keep_signal_and_score(tmp_path):
     lines = ["chr1\t100\t300\tpeak_7\t500\t+\t7.25\t12.5\t10.1\t80", "chr1\t500\t900\tpeak_9\t1000\t.\t3.5\t4\t2\t9"]
     narrow, bed = tmp_path / "macs.narrowPeak", tmp_path / "macs.bed"
@@ -345,7 +356,7 @@ def test_many_groups_are_parted_in_one_pass(tmp_path, monkeypatch):
 def test_peaks_that_are_no_regions_are_not_written(start, end, tmp_path):
     peaks = PEAKS.assign(start=[100, start, 90], end=[300, end, 210])
     with pytest.raises(
-        ValueError, match=rf"1 of 3 peaks .* row 1: start {start}, end {end}; expected 0 <= start < end"
+        ValueError, match=rf"The table of peaks, row 1: found .*, {start} to {end}; expected a .* 0 <= start < end"
     ):
         sca.io.write_peaks(peaks, tmp_path / "peaks.bed")
     assert not (tmp_path / "peaks.bed").exists()
