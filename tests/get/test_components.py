@@ -84,6 +84,14 @@ def test_errors(index, tmp_path):
         sca.get.components(index)
 
 
+def test_regions_have_the_motifs_of_the_element_beneath_them(index):
+    regions = index.var.loc[["2.5", "2.6", "2.7"], ["chrom", "start", "end"]]
+    regions.iloc[2, 1:] += 10**6
+    with pd.option_context("mode.copy_on_write", True):  # by which columns cannot be written to
+        found = sca.tl.annotate_regions(regions, index=index)
+    assert found["motifs"].tolist() == ["AAA", "", ""]
+
+
 def test_colours_are_any_that_matplotlib_knows(index, tmp_path):
     sca.get.components(index, bed=tmp_path / "c.bed", colors={"B": "red"})
     table = pd.read_csv(tmp_path / "c.bed", sep="\t", header=None)

@@ -45,9 +45,7 @@ def motif_column(elements: Elements, index: AnnData, *, own: bool) -> dict[str, 
         return {}
     hit = np.arange(index.n_vars) if own else largest_overlap(elements.intervals, _of_index(elements, index))[0]
     rows, place = np.unique(hit, return_inverse=True)  # of an index with millions of elements, only those met
-    words = motif_words(index, rows)
-    words[rows < 0] = ""
-    return {"motifs": words[place]}
+    return {"motifs": np.where(rows < 0, "", motif_words(index, rows))[place]}
 
 
 def region_components(elements: Elements, table: pd.DataFrame, index: AnnData, component_key: str) -> pd.DataFrame:
