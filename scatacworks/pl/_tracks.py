@@ -271,9 +271,8 @@ class _Source:
         """The peaks of all groups in the region."""
         table = peaks_of(self.adata, self.keys[2], "group", "chrom", "start", "end")
         chrom, start, end = self.region
-        chroms = table["chrom"].astype("category").cat
-        same = np.append(self.genome.resolve(chroms.categories) == self.genome.code(chrom), False)  # -1: none named
-        table = table[same[chroms.codes] & (table["end"] > start) & (table["start"] < end)]
+        here = self.genome.resolve(table["chrom"]) == self.genome.code(chrom)
+        table = table[here & (table["end"] > start) & (table["start"] < end)]
         return table.assign(group=table["group"].map(group_name).astype(object))
 
     def panel(self, group: str, layer: Layer) -> Panel:
