@@ -72,9 +72,8 @@ def footprint(
     Every window is turned into the direction of its motif. With a FASTA file, what Tn5's own preference for the
     sequence would give is computed beside. The preference is how much more often a word of `kmer` bases is cut than the
     50 bp around it, in all groups of `key` together and outside the cores; the cut sites of each window are spread by
-    it. The profile is what was
-    seen over what was expected, scaled to 1 in the outermost 50 bp at either end. Without a FASTA file the same is
-    expected at every base.
+    it. The profile is what was seen over what was expected, scaled to 1 in the outermost 50 bp at either end. Without a
+    FASTA file the same is expected at every base.
 
     Parameters
     ----------
