@@ -16,13 +16,13 @@ from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._membership import groupby_of
 from scatacworks._palette import category_colors, rgb, with_others
-from scatacworks._regions import as_regions
 from scatacworks._text import counted, listed
 from scatacworks.genome import built_in_sizes
 from scatacworks.get import tracks as get_tracks
 from scatacworks.io._bigwig import write_bigwig
 from scatacworks.io._names import safe_names
-from scatacworks.io._peaks import narrow_peaks, rows_by_group, top_height
+from scatacworks.io._peaks import checked, narrow_peaks, rows_by_group, top_height
+from scatacworks.io._peaks_read import on_genome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +130,11 @@ def write_hub(
     ImportError
         If there are peaks and `pybigtools`, which writes bigBed, is not installed.
 
+    Warns
+    -----
+    UserWarning
+        If some peaks lie on chromosomes that the tracks' genome lacks; they are left out.
+
     Examples
     --------
     >>> from tempfile import mkdtemp
@@ -146,7 +151,7 @@ def write_hub(
     for group in names:
         tracks.group_code(group)
     no_peaks = peaks_key is None or (peaks_key == _keys.PEAKS and peaks_key not in adata.uns)
-    peaks = None if no_peaks else peaks_of(adata, peaks_key, "group")
+    peaks = None if no_peaks else peaks_of(adata, peaks_key, "group", "chrom", "start", "end")
     writer = None if peaks is None else _bigbed_writer()
     genome = _line(genome or tracks.genome.name)
     if genome not in built_in_sizes():
@@ -163,8 +168,10 @@ def write_hub(
     colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
     top = 1.0 if peaks is None else top_height(peaks)
-    rows = {} if peaks is None else rows_by_group(peaks["group"])
-    own = {group: as_regions(peaks.iloc[rows[group]], tracks.genome) for group in names if group in rows}
+    rows = {}
+    if peaks is not None:
+        peaks = on_genome(checked(peaks), tracks.genome, f".uns[{peaks_key!r}]")
+        rows = rows_by_group(peaks["group"])
     with atomic_path(path, holds="hub.txt") as aside:
         folder = aside / assembly
         folder.mkdir(parents=True)
@@ -173,8 +180,8 @@ def write_hub(
             file = folder / f"{_SIGNAL}_{stems[group]}.bw"
             write_bigwig(tracks, file, groups=[group], n_jobs=n_jobs, progress=False)
             files[_SIGNAL].append(group)
-            if group in own:
-                lines = narrow_peaks(own[group], top=top)
+            if group in rows:
+                lines = narrow_peaks(peaks.iloc[rows[group]], top=top)
                 _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", lines, tracks.genome)
                 files[_PEAKS].append(group)
         (folder / "trackDb.txt").write_text(

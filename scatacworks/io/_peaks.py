@@ -104,7 +104,7 @@ def write_peaks(
     >>> files["peaks"].read_text()
     'chr1\t100\t300\tpeak_1\t1000\t.\t7.5\t-1\t-1\t80\n'
     """
-    table = _checked(_table_of(data, key, mod))
+    table = checked(_table_of(data, key, mod))
     names = _groups_of(table, groups)
     path = Path(path).expanduser()
     format, compress, is_file = target(path, format, compress=compress)
@@ -137,7 +137,7 @@ def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.D
     return with_positions(data, _WHAT)
 
 
-def _checked(table: pd.DataFrame) -> pd.DataFrame:
+def checked(table: pd.DataFrame) -> pd.DataFrame:
     """Return peaks with whole numbers; refuse those that are no regions, or of no group while others are of one."""
     for name in [column for column in ("chrom", "start", "end", "group") if column in table]:
         missing = table[name].isna().to_numpy()

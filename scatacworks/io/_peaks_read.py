@@ -90,7 +90,7 @@ def read_peaks(
         table.insert(0, "group", pd.Categorical.from_codes(codes, categories=list(files)))
     else:
         table = tables[0]
-    return table if genome is None else _on_genome(table, Genome(genome), path)
+    return table if genome is None else on_genome(table, Genome(genome), path)
 
 
 def _of_one_group(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -261,7 +261,8 @@ def _fail(path: Path, line: tuple[int, str], expected: str) -> None:
     raise ValueError(msg)
 
 
-def _on_genome(table: pd.DataFrame, genome: Genome, path: object) -> pd.DataFrame:
+def on_genome(table: pd.DataFrame, genome: Genome, path: object) -> pd.DataFrame:
+    """Return the regions on the genome's chromosomes, under its spelling and in its order."""
     codes = genome.resolve(table["chrom"])
     kept = codes >= 0
     lost = listed(table["chrom"][~kept].unique())
@@ -277,7 +278,7 @@ def _on_genome(table: pd.DataFrame, genome: Genome, path: object) -> pd.DataFram
     if beyond.any():
         row = table.iloc[int(np.argmax(beyond))]
         where = f"{row['chrom']}:{row['start']}-{row['end']}"
-        msg = f"{path}: {where} ends beyond its chromosome in {genome.name!r}; the file may be of another assembly."
+        msg = f"{path}: {where} ends beyond its chromosome in {genome.name!r}; is it of another assembly?"
         raise ValueError(msg)
     table = table.assign(chrom=np.asarray(genome.chroms, dtype=object)[codes])
     order = np.lexsort((table["end"], table["start"], codes))

@@ -217,8 +217,12 @@ def test_peaks_may_spell_chromosomes_in_other_ways(tmp_path):
     files = sorted((tmp_path / "own" / "hg38").glob("*.bb"))
     assert len(files) == 3
     assert all((tmp_path / "other" / "hg38" / file.name).read_bytes() == file.read_bytes() for file in files)
+    adata.uns["peaks"] = peaks.assign(chrom=peaks["chrom"].where(peaks["group"] != peaks["group"].iloc[0], "elsewhere"))
+    with pytest.warns(UserWarning, match=r"peaks.*regions on chromosomes that 'hg38' lacks are left out \(elsewhere\)"):
+        sca.io.write_hub(adata, tmp_path / "some", progress=False)
+    assert len(list((tmp_path / "some" / "hg38").glob("*.bb"))) == 2
     adata.uns["peaks"] = peaks.assign(chrom="elsewhere")
-    with pytest.raises(ValueError, match="lie on chromosomes that hg38 lacks"):
+    with pytest.raises(ValueError, match="No region of .*peaks.* is on a chromosome of 'hg38'"):
         sca.io.write_hub(adata, tmp_path / "none", progress=False)
     assert not (tmp_path / "none").exists()
 
