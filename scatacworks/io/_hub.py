@@ -151,7 +151,11 @@ def write_hub(
     for group in names:
         tracks.group_code(group)
     no_peaks = peaks_key is None or (peaks_key == _keys.PEAKS and peaks_key not in adata.uns)
-    peaks = None if no_peaks else peaks_of(adata, peaks_key, "group", "chrom", "start", "end")
+    peaks = None if no_peaks else peaks_of(adata, peaks_key, "chrom", "start", "end")
+    if peaks is not None and "group" not in peaks:
+        where = f"The peaks in .uns[{peaks_key!r}] have no column 'group'"
+        msg = f"{where}; name those of the groups by peaks_key, or peaks_key=None."
+        raise ValueError(msg)
     writer = None if peaks is None else _bigbed_writer()
     genome = _line(genome or tracks.genome.name)
     if genome not in built_in_sizes():

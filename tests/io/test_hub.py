@@ -199,7 +199,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     with pytest.raises(KeyError, match="no .uns.*peeks.*; run sca.tl.call_peaks.* first, or name the key_added"):
         sca.io.write_hub(adata, tmp_path / "hub", peaks_key="peeks", progress=False)
     adata.uns["peaks"] = adata.uns["peaks"].drop(columns="group")
-    with pytest.raises(KeyError, match="it lacks 'group'"):
+    with pytest.raises(ValueError, match="no column 'group'; name those of the groups by peaks_key, or peaks_key=None"):
         sca.io.write_hub(adata, tmp_path / "hub", progress=False)
     monkeypatch.setitem(__import__("sys").modules, "pybigtools", None)
     with pytest.raises(ImportError) as caught:
