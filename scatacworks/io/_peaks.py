@@ -189,7 +189,7 @@ def top_height(table: pd.DataFrame) -> float:
 def _heights(table: pd.DataFrame) -> np.ndarray:
     """Return how high every peak is, or how far from its background."""
     name = next((name for name in (*_OWN_HEIGHTS, "signal") if name in table), None)
-    return np.zeros(len(table)) if name is None else np.abs(table[name].to_numpy(float))
+    return np.zeros(len(table)) if name is None else np.abs(pd.to_numeric(table[name], errors="coerce").to_numpy(float))
 
 
 def _scores(table: pd.DataFrame, top: float) -> np.ndarray:
@@ -215,7 +215,8 @@ def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
     out["score"] = _scores(table, top)
     out["strand"] = table["strand"].to_numpy() if "strand" in table else "."
     if format == "narrowPeak":
-        out["signal"] = [f"{value:.6g}" for value in _heights(table)]
+        heights = _heights(table)
+        out["signal"] = [f"{value:.6g}" for value in np.where(np.isnan(heights), 0, heights)]  # "." or text
         out["p_value"], out["q_value"] = (_minus_log10(table.get(name)) for name in ("p_value", "q_value"))
         out["summit"] = _offsets(table)
     elif _are_tests(table):

@@ -127,6 +127,12 @@ def test_peaks_of_other_programs_keep_signal_and_score(tmp_path):
         assert written.read_text() == path.read_text()
 
 
+def test_peaks_whose_signal_or_score_is_no_number_are_written(tmp_path):
+    table = PEAKS[["chrom", "start", "end"]].iloc[:2].assign(signal=["7.5", "."], score=["12", "."])
+    lines = sca.io.write_peaks(table, tmp_path / "a.narrowPeak")["peaks"].read_text().splitlines()
+    assert [line.split("\t")[4:7] for line in lines] == [["12", ".", "7.5"], ["0", ".", "0"]]
+
+
 def test_files_of_other_programs_are_read(tmp_path):
     bed = tmp_path / "a.bed"
     bed.write_bytes(b"track name=x\nbrowser position chr1\n#c\n1\t5\t10\r\nchr2\t0\t3\textra\n")
