@@ -13,7 +13,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of, peaks_of, require_assembly, require_no_mudata
+from scatacworks._anndata import genome_of, require_assembly, require_no_mudata, slot_of
 from scatacworks._columns import whole_numbers
 from scatacworks._core.radix import order_by
 from scatacworks._logging import logger
@@ -83,7 +83,7 @@ def collect_peaks(
     require_no_mudata(peaks, "Peaks")
     if isinstance(peaks, AnnData):
         require_assembly(genome_of(peaks), genome, "The peaks are")
-        peaks = peaks_of(peaks, _keys.PEAKS)
+        peaks = slot_of(peaks, _keys.PEAKS, "sca.tl.call_peaks(adata)")  # or a dict of samples, as below
         named = [*named, *_categories(peaks)]
     if isinstance(peaks, str | PathLike) and Path(peaks).expanduser().is_dir():
         peaks = files_of(peaks)  # of which only the columns in use are kept, file by file

@@ -186,8 +186,9 @@ def test_files_frames_and_empty_samples_give_the_same(peaks, tmp_path):
     whole = sca.tl.dhs_index(peaks)
     assert_same_elements(index.var, whole.var)
     holder = anndata.AnnData(np.zeros((1, 1)))
-    holder.uns["peaks"] = peaks.rename(columns={"sample": "group", "signal": "max"})
-    assert_same_elements(sca.tl.dhs_index(holder).var, whole.var)
+    for stored in (peaks.rename(columns={"sample": "group", "signal": "max"}), by_sample):
+        holder.uns["peaks"] = stored
+        assert_same_elements(sca.tl.dhs_index(holder).var, whole.var)
 
 
 def test_groups_without_peaks_keep_their_row_in_every_form_that_names_them(peaks, caplog, tmp_path):
