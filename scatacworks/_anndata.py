@@ -85,7 +85,8 @@ def params_of(adata: AnnData, key: str) -> Mapping[str, Any]:
 
 def fragment_files(adata: AnnData) -> Any:
     """Return the path of the fragments, or a dict of sample -> path; `None` where the object names none."""
-    return adata.uns.get(_keys.FILES, {}).get(_keys.FRAGMENTS)
+    files = adata.uns.get(_keys.FILES)
+    return files.get(_keys.FRAGMENTS) if hasattr(files, "get") else None
 
 
 def slot_of(adata: AnnData, key: str, call: str, *holds: str) -> Any:

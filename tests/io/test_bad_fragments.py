@@ -314,8 +314,10 @@ def test_barcodes_twice_none_or_not_a_table(tmp_path):
 
 def test_object_without_fragments_or_genome(tmp_path):
     adata = ad.AnnData(np.ones((2, 1), np.float32))
-    with pytest.raises(KeyError, match="knows no fragments"):
-        open_fragments(adata)
+    for files in ({}, "moved.tsv.gz", {"fragments": None}):
+        adata.uns["files"] = files
+        with pytest.raises(KeyError, match="knows no fragments"):
+            open_fragments(adata)
     adata.uns["files"] = {"fragments": str(tmp_path / "moved.tsv.gz")}
     with pytest.raises(KeyError, match="knows its fragment file but not its genome"):
         open_fragments(adata)
