@@ -41,7 +41,7 @@ def whole_numbers(
             f"whole number {bounds}. Correct it, or leave the row out."
         )
         raise ValueError(msg)
-    return numbers.astype(np.int64, copy=False)
+    return numbers.astype(np.int64)  # a copy, so that nothing can write into the caller's table
 
 
 def placed(

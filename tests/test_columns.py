@@ -29,6 +29,12 @@ def test_whole_numbers_of_any_type_are_taken(column):
     assert found.tolist() == [5, 70]
 
 
+def test_the_table_is_not_written_into():
+    column = pd.Series(np.array([5, 70]), name="start")
+    whole_numbers(column, "the table")[:] = 0
+    assert column.tolist() == [5, 70]
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
