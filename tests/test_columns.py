@@ -59,7 +59,8 @@ def test_what_is_no_whole_number_is_named(value, shown):
 @pytest.mark.parametrize(("chrom", "start", "end"), [(None, 1, 2), ("chr1", 2, 2), ("chr1", -1, 2)])
 def test_a_row_that_is_no_interval_is_named(chrom, start, end):
     table = pd.DataFrame({"chrom": ["chr1", chrom], "start": [0, start], "end": [9, end]})
-    found = rf"^peaks, row 1: found {chrom}, {start} to {end}; expected a chromosome and 0 <= start < end"
+    shown = chrom or "(None|nan)"
+    found = rf"^peaks, row 1: found {shown}, {start} to {end}; expected a chromosome and 0 <= start < end"
     with pytest.raises(ValueError, match=found):
         intervals(table, "peaks")
     assert [column.tolist() for column in intervals(table[:1], "peaks")] == [[0], [9]]

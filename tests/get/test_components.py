@@ -87,9 +87,10 @@ def test_errors(index, tmp_path):
 def test_regions_have_the_motifs_of_the_element_beneath_them(index):
     regions = index.var.loc[["2.5", "2.6", "2.7"], ["chrom", "start", "end"]]
     regions.iloc[2, 1:] += 10**6
-    with pd.option_context("mode.copy_on_write", True):  # by which columns cannot be written to
-        found = sca.tl.annotate_regions(regions, index=index)
+    before = regions.copy()
+    found = sca.tl.annotate_regions(regions, index=index)
     assert found["motifs"].tolist() == ["AAA", "", ""]
+    pd.testing.assert_frame_equal(regions, before)
 
 
 def test_colours_are_any_that_matplotlib_knows(index, tmp_path):
