@@ -395,17 +395,17 @@ class Tracks:
         lacking = [name for name in ("groups", "sizes", "genome", "fill") if name not in attributes]
         lacking += [name for name in ("indptr", "starts", "values") if name not in arrays]
         if lacking:
-            msg = f"The track store {path} is damaged: it lacks {', '.join(lacking)}. Delete it and {again}."
+            msg = f"The track store at {path} is damaged: it lacks {', '.join(lacking)}. Delete it and {again}."
             raise ValueError(msg)
         n_slots = len(attributes["groups"]) * len(attributes["sizes"])
         indptr = arrays.pop("indptr")
         if indptr.shape != (n_slots + 1,):  # what a damaged one claims to have is not read into memory
             found = f"its indptr has the shape {indptr.shape}, not {n_slots + 1}"
-            msg = f"The track store {path} is damaged: {found}. Delete it and {again}."
+            msg = f"The track store at {path} is damaged: {found}. Delete it and {again}."
             raise ValueError(msg)
         lost = [name for name, array in arrays.items() if not array.is_whole]
         if lost:
-            msg = f"The track store {path} is damaged: a part of {', '.join(lost)} is lost. Delete it and {again}."
+            msg = f"The track store at {path} is damaged: a part of {', '.join(lost)} is lost. Delete it and {again}."
             raise ValueError(msg)
         few = arrays["starts"].shape[0] <= _CHUNK
         runs = {name: array[:] if few else Chunked(array) for name, array in arrays.items()}

@@ -218,9 +218,8 @@ def test_what_cannot_be_read_of_a_store_is_named(part, tmp_path):
     whole = described.read_bytes()
     for text in (whole[: len(whole) // 2], b"[]"):
         described.write_bytes(text)
-        with pytest.raises(
-            ValueError, match=f"store at {tmp_path} is damaged: {part}/?zarr.json cannot be read .* again"
-        ):
+        found = f"({part}/?zarr.json cannot be read|it lacks {part or 'groups'})"  # older zarr reads [] as nothing
+        with pytest.raises(ValueError, match=f"store at {tmp_path} is damaged: {found}.* again"):
             Tracks.from_zarr(tmp_path)
     described.write_bytes(whole)
     for chunk in (tmp_path / part / "c").glob("*"):
