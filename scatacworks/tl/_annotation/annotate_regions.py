@@ -145,6 +145,8 @@ def annotate_regions(
         columns["traits"] = trait_column(elements, traits)
     if not columns:
         msg = "There is nothing to annotate the regions with; give genes=, classes=, index= or traits=."
+        if index is not None:
+            msg += " An index itself has only its motifs to give, once sca.tl.motif_enrichment has matched them."
         raise ValueError(msg)
     return _write(data, table, columns, enriched, key=key, copy=copy)
 

@@ -269,3 +269,6 @@ def test_a_slot_that_is_no_table_is_said():
 def test_nothing_to_annotate_with_is_said():
     with pytest.raises(ValueError, match="nothing to annotate the regions with; give genes="):
         sca.tl.annotate_regions(regions((100, 200)))
+    index = anndata.AnnData(np.ones((1, 1), np.float32), var=regions((100, 200)).set_axis(["1"]))
+    with pytest.raises(ValueError, match="An index itself has only its motifs to give, once sca.tl.motif_enrichment"):
+        sca.tl.annotate_regions(index, index=index)
