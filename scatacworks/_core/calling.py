@@ -53,6 +53,37 @@ def call_runs(
 
 
 @njit
+def weigh_runs(
+    lengths: np.ndarray, values: np.ndarray, fill: float, size: int, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bases (int64) of a step function between ascending edges, and the sum of their values (float64).
+
+    The first entry is what lies below all edges, the last what is at least the highest. NaN counts nowhere.
+    """
+    bases, sums = np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1, np.float64)
+    uncovered = size
+    for i in range(len(values) + 1):
+        length = lengths[i] if i < len(values) else uncovered
+        value = values[i] if i < len(values) else fill
+        uncovered -= length
+        if not np.isnan(value):
+            k = np.searchsorted(edges, value, side="right")
+            bases[k] += length
+            sums[k] += value * length
+    return bases, sums
+
+
+def expected_f1(bases: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Return the F1 to be expected of all bases from each edge of :func:`weigh_runs` on; float64.
+
+    Values are taken for probabilities: of the called bases their sum is right, and of all bases the sum of all is to
+    be found.
+    """
+    called, right = (np.cumsum(part[::-1])[::-1][1:] for part in (bases, sums))
+    return 2 * right / np.maximum(called + sums.sum(), np.finfo(float).tiny)
+
+
+@njit
 def summarize_runs(
     starts: np.ndarray,
     lengths: np.ndarray,

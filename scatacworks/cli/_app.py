@@ -36,6 +36,30 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def cutoff(text: str) -> float | str:
+    """Take a threshold of peaks: a number, or f1."""
+    if text == "f1":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        msg = f"{text!r} is neither a number of 0 or more nor f1."
+        raise typer.BadParameter(msg)
+    return number
+
+
+def probability(text: str) -> float | str:
+    """Take a threshold of probabilities: a number up to 1, or f1."""
+    found = cutoff(text)
+    if found != "f1" and found > 1:
+        msg = f"{text} is no probability, 0 to 1."
+        raise typer.BadParameter(msg)
+    return found
+
+
+_THRESHOLD_HELP = "Smallest probability in a peak; f1: of each group that of the highest F1 to be expected, 0.1 to 0.5."
 _OUTPUT = {"parser": path}  # whose name the help shows
 Device = Annotated[
     str | None, typer.Option(help="Torch device, such as cpu or cuda:0; by default a GPU if there is one.")
@@ -45,7 +69,7 @@ Batch = Annotated[
 ]
 Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
-Threshold = Annotated[float, typer.Option(min=0, help="Smallest probability in a peak.")]
+Threshold = Annotated[str, typer.Option(parser=cutoff, metavar="NUMBER|f1", help=_THRESHOLD_HELP)]
 MinLength = Annotated[int, typer.Option(min=1, help="Smallest length of a peak, bp.")]
 MaxGap = Annotated[int, typer.Option(min=0, help="Largest stretch below the threshold within a peak, bp.")]
 Extra = Annotated[
@@ -114,7 +138,7 @@ def denoise(  # noqa: PLR0913 - one for each option
             "--tracks-only", help="Only help another run of the same command to fill --path; write nothing else."
         ),
     ] = False,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Smallest probability in a peak.")] = 0.5,
+    threshold: Annotated[str, typer.Option(parser=probability, metavar="NUMBER|f1", help=_THRESHOLD_HELP)] = "0.5",
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
     show: Annotated[list[str] | None, typer.Option(help="Gene or region for a figure; may be repeated.")] = None,
@@ -167,7 +191,7 @@ def peaks(
     out: Annotated[
         Path, typer.Option("--out", "-o", **_OUTPUT, help="A .bed or .narrowPeak file (also .gz), or a folder.")
     ],
-    threshold: Threshold = 0.5,
+    threshold: Threshold = "0.5",
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
     group: Groups = None,

@@ -86,7 +86,7 @@ def _groups(adata: AnnData) -> list[dict[str, str]]:
 
     pseudobulk, params = adata.uns[_keys.PSEUDOBULK], params_of(adata, _keys.DENOISED)
     counted = tracks(adata, key=_keys.PSEUDOBULK)
-    peaks = adata.uns[_keys.PEAKS]
+    peaks, expected = adata.uns[_keys.PEAKS], params_of(adata, _keys.PEAKS)["by_group"]
     widths = (peaks["end"] - peaks["start"]).groupby(peaks["group"], observed=False).agg(["size", "median"])
     rows = []
     for name, depth in zip(map(str, params["groups"]), np.atleast_1d(params["depth"]), strict=True):
@@ -100,9 +100,16 @@ def _groups(adata: AnnData) -> list[dict[str, str]]:
                 "depth (M cut sites per genome)": f"{depth / 1e6:,.3g}",
                 "peaks": f"{int(n_peaks):,}",
                 "median width (bp)": "–" if np.isnan(width) else f"{width:,.0f}",
+                "threshold": f"{expected.loc[name, 'threshold']:.3g}",
+                "expected precision": _percent(expected.loc[name, "expected_precision"]),
+                "expected recall": _percent(expected.loc[name, "expected_recall"]),
             }
         )
     return rows
+
+
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{100 * share:.0f} %"
 
 
 def _figures(paths: Sequence[Path], notes: Mapping[str, str], signal: str) -> list[dict[str, str]]:

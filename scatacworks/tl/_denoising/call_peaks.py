@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,12 @@ from tqdm.auto import tqdm
 from scatacworks import _keys, _step, _threads
 from scatacworks._anndata import params_of, slot_of
 from scatacworks._arguments import real, whole
-from scatacworks._core.calling import call_runs, summarize_runs
+from scatacworks._core.calling import call_runs, expected_f1, summarize_runs, weigh_runs
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from anndata import AnnData
     from mudata import MuData
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
 
 LIMITS = (0.5, 200, 30)  # threshold, least length, largest gap: the defaults, for peaks that are called on the way
+F1 = "f1"
+_CANDIDATES = np.arange(100, 501, dtype=np.float32) / 1000  # the best one is half the F1 that it gives: 0.5 at most
 COLUMNS = ("group", "chrom", "start", "end", "summit", "mean", "max")
 
 
@@ -34,7 +36,7 @@ def call_peaks(
     *,
     key: str = _keys.DENOISED,
     layer: str | None = None,
-    threshold: float = LIMITS[0],
+    threshold: float | Literal["f1"] = LIMITS[0],
     min_length: int = LIMITS[1],
     max_gap: int = LIMITS[2],
     groups: Sequence[str] | None = None,
@@ -61,7 +63,8 @@ def call_peaks(
         Track to call on: by default the probability where there is one, else the slot's own track, such as one read
         from a bigWig file; `threshold` is then in its unit.
     threshold
-        Smallest value in a peak.
+        Smallest value in a peak. `"f1"` chooses one for every group, from 0.1 to 0.5: that of the highest F1 to be
+        expected, if the probabilities of its bases are right. Of few cells it calls far more than 0.5 does.
     min_length
         Smallest length of a peak, bp.
     max_gap
@@ -92,15 +95,18 @@ def call_peaks(
         tracks denoised with a prior also `prior_gain` (float32): the probability at the summit less that without the
         prior. A peak of which little is left when the gain is subtracted rests on other samples.
     `.uns["scatacworks"][key_added]` : dict
-        Parameters and version.
+        Parameters and version, and `by_group`, a DataFrame with one row per group: `n_peaks` (int64), `threshold`
+        (float64), and what the probabilities let expect (float64; NaN where the layer holds none):
+        `expected_precision`, the share of the bases in peaks that deep data would call too (NaN without a peak), and
+        `expected_recall`, the share of the bases deep data would call that is in these peaks.
 
     Raises
     ------
     KeyError
         If there are no tracks under `key`; run :func:`~scatacworks.tl.denoise` first. Or no such group or chromosome.
     ValueError
-        If a limit is out of range, the layer holds cut sites rather than a track, one of `chroms` was not denoised, or
-        `.uns[key_added]` holds another kind of result.
+        If a limit is out of range, `threshold="f1"` is asked of what is no probability, the layer holds cut sites
+        rather than a track, one of `chroms` was not denoised, or `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -111,34 +117,58 @@ def call_peaks(
     >>> sca.tl.call_peaks(adata)
     >>> list(adata.uns["peaks"].columns)
     ['group', 'chrom', 'start', 'end', 'summit', 'mean', 'max']
+
+    How many of the called bases are right, and how much is found, by the model's own account:
+
+    >>> sca.tl.call_peaks(adata, threshold="f1")
+    >>> by_group = adata.uns["scatacworks"]["peaks"]["by_group"]
+    >>> list(by_group.columns)
+    ['n_peaks', 'threshold', 'expected_precision', 'expected_recall']
     """
     min_length, max_gap = whole(min_length, "min_length"), whole(max_gap, "max_gap", least=0)
     _check_threshold(threshold)
     result, target = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(target, key_added, "max")
-    called, signal = _layers(target, key, layer, threshold)
+    called, signal, is_probability = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
     names = chosen_groups(groups, called.groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     if chroms is not None:
         _check_known(called, names, wanted, key)
     jobs = [(name, chrom) for chrom in wanted for name in names]  # as the tracks lie in a store
-
-    def call(job: tuple[str, str]) -> tuple[np.ndarray, ...]:
-        peaks = _call_one(called, signal, *job, (threshold, min_length, max_gap))
-        return peaks if guided is None else (*peaks, _gain(peaks[2], guided, job))
-
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
-        parts = list(tqdm(pool.map(call, jobs), total=len(jobs), desc="peaks", disable=not progress))
-    by_group = [i for first in range(len(names)) for i in range(first, len(jobs), len(names))]
-    target.uns[key_added] = _table([parts[i] for i in by_group], [jobs[i] for i in by_group], names, called.genome)
-    options = {"key": key, "threshold": threshold, "min_length": min_length, "max_gap": max_gap}
-    target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: _step.params(**options)}
+
+        def run(what: Callable, desc: str) -> Iterator:
+            return tqdm(pool.map(what, jobs), total=len(jobs), desc=desc, disable=not progress)
+
+        if isinstance(threshold, str):
+            weighed = run(lambda job: _weigh(called, *job), "thresholds")
+            thresholds = _best_thresholds(weighed, len(names))
+        else:
+            thresholds = [float(threshold)] * len(names)
+        threshold_of = dict(zip(names, thresholds, strict=True))
+
+        def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
+            peaks, expected = _call_one(called, signal, *job, (threshold_of[job[0]], min_length, max_gap))
+            return peaks if guided is None else (*peaks, _gain(peaks[2], guided, job)), expected
+
+        parts, expected = zip(*run(call, "peaks"), strict=True)
+    of_group = [range(first, len(jobs), len(names)) for first in range(len(names))]
+    order = [i for own in of_group for i in own]
+    target.uns[key_added] = _table([parts[i] for i in order], [jobs[i] for i in order], names, called.genome)
+    params = _step.params(key=key, threshold=threshold, min_length=min_length, max_gap=max_gap)
+    sums = np.array([np.sum([expected[i] for i in own], axis=0) for own in of_group])
+    params["by_group"] = _by_group(target.uns[key_added], names, thresholds, sums if is_probability else np.nan * sums)
+    target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: params}
     return result if copy else None
 
 
-def _check_threshold(threshold: float) -> None:
-    if not np.isfinite(real(threshold, "threshold")):
+def _check_threshold(threshold: float | str) -> None:
+    if isinstance(threshold, str):
+        if threshold != F1:
+            msg = f"threshold is {threshold!r}; expected a number or {F1!r}."
+            raise ValueError(msg)
+    elif not np.isfinite(real(threshold, "threshold")):
         msg = f"threshold is {threshold}; expected a finite number."
         raise ValueError(msg)
 
@@ -168,8 +198,8 @@ def _check_known(tracks: Tracks, groups: Sequence[str], chroms: Sequence[str], k
                 raise ValueError(msg)
 
 
-def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tuple[Tracks, Tracks]:
-    """Return the track to call on and the one that summits and heights are taken from."""
+def _layers(adata: AnnData, key: str, layer: str | None, threshold: float | str) -> tuple[Tracks, Tracks, bool]:
+    """Return the track to call on, that of summits and heights, and whether the first is one of probabilities."""
     slot_of(adata, key, "sca.tl.denoise(adata)")
     if layer is not None:
         called = get_tracks(adata, key=key, layer=layer)
@@ -178,7 +208,12 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tu
             called, layer = get_tracks(adata, key=key, layer=_keys.PROBABILITY), _keys.PROBABILITY
         except KeyError:
             called = get_tracks(adata, key=key)
-    if layer == _keys.PROBABILITY and not 0 <= threshold <= 1:
+    is_probability = layer in (_keys.PROBABILITY, _keys.UNGUIDED)
+    if isinstance(threshold, str) and not is_probability:
+        there = "cut sites" if called.lengths is None else "a track in a unit of its own"
+        msg = f"threshold={F1!r} is for probabilities, but .uns[{key!r}] holds {there}; give a number in its unit."
+        raise ValueError(msg)
+    if is_probability and not isinstance(threshold, str) and not 0 <= threshold <= 1:
         msg = f"threshold is {threshold}; expected a probability, 0 to 1, or layer='signal' for a height of the signal."
         raise ValueError(msg)
     if called.lengths is None:
@@ -188,9 +223,9 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float) -> tu
         )
         raise ValueError(msg)
     try:
-        return called, get_tracks(adata, key=key, layer=_keys.SIGNAL)
+        return called, get_tracks(adata, key=key, layer=_keys.SIGNAL), is_probability
     except KeyError:
-        return called, called
+        return called, called, is_probability
 
 
 def _guided(adata: AnnData, key: str) -> tuple[Tracks, Tracks] | None:
@@ -234,16 +269,51 @@ def _table(
 
 def _call_one(
     called: Tracks, signal: Tracks, group: str, chrom: str, limits: tuple[float, int, int]
-) -> tuple[np.ndarray, ...]:
-    """Call one group on one chromosome: starts, ends, summits, means and heights."""
+) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
+    """Call one group on one chromosome: starts, ends, summits, means and heights; and what to expect of them.
+
+    The latter are the sum of the called track in peaks, the bases in peaks, and the sum of the called track everywhere.
+    """
     size = called.genome.length(chrom)
     fill = float(called.fill[called.group_code(group)])
     runs = with_lengths(called, group, chrom)
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
     starts, ends = call_runs(*runs, fill, size, threshold, *limits[1:])
+    in_peaks = np.nansum(summarize_runs(*runs, fill, starts, ends)[1] * (ends - starts))
+    everywhere = weigh_runs(*runs[1:], fill, size, np.empty(0, np.float32))[1][0]
     fill = float(signal.fill[signal.group_code(group)])
-    summit, mean, highest = summarize_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
-    return starts, ends, summit, mean, highest
+    of_signal = summarize_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
+    return (starts, ends, *of_signal), (float(in_peaks), float((ends - starts).sum()), float(everywhere))
+
+
+def _weigh(called: Tracks, group: str, chrom: str) -> np.ndarray:
+    """Return the bases of one group on one chromosome between the candidate thresholds, and the sum of their values."""
+    _, lengths, values = with_lengths(called, group, chrom)
+    fill = float(called.fill[called.group_code(group)])
+    return np.array(weigh_runs(lengths, values, fill, called.genome.length(chrom), _CANDIDATES))
+
+
+def _best_thresholds(weighed: Iterable[np.ndarray], n_groups: int) -> list[float]:
+    """Return the candidate of the highest F1 to be expected of each group, on all its chromosomes together."""
+    of_group = np.zeros((n_groups, 2, len(_CANDIDATES) + 1))
+    for i, part in enumerate(weighed):
+        of_group[i % n_groups] += part
+    return [float(_CANDIDATES[np.argmax(expected_f1(*sums))]) for sums in of_group]
+
+
+def _by_group(
+    peaks: pd.DataFrame, groups: Sequence[str], thresholds: Sequence[float], expected: np.ndarray
+) -> pd.DataFrame:
+    """Return what is known of every group's peaks as a whole."""
+    in_peaks, n_bases, everywhere = expected.T
+    with np.errstate(invalid="ignore"):
+        columns = {
+            "n_peaks": peaks["group"].value_counts().reindex(groups, fill_value=0).to_numpy(np.int64),
+            "threshold": thresholds,
+            "expected_precision": in_peaks / n_bases,
+            "expected_recall": in_peaks / everywhere,
+        }
+    return pd.DataFrame(columns, index=pd.Index(list(groups), name="group", dtype=object))
 
 
 def with_lengths(tracks: Tracks, group: str | int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
