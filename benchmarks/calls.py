@@ -118,9 +118,6 @@ def hsc(model) -> Iterator[dict]:
         yield from ({"input": name, **row} for row in rows(on_chr3, denoised, label, place))
 
 
-NONE = (np.empty(0, np.int32), None, np.empty(0, np.uint16))
-
-
 def blood(model) -> Iterator[dict]:
     """Few cells of four types; the mean over types and draws."""
     data = Blood()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scatacworks._core.calling import call_dense, call_runs, summarize_runs
+from scatacworks._core.calling import call_dense, call_runs, expected_f1, summarize_runs, weigh_runs
 from scatacworks._core.runs import encode
 
 
@@ -108,3 +108,18 @@ def test_values_that_are_not_numbers_are_below_every_cutoff():
     track = np.array([np.nan, 1, 1, np.nan, np.nan, 1], np.float32)
     starts, ends = call_dense(track, 0.5, 1, 0)
     assert list(zip(starts, ends, strict=True)) == [(1, 3), (5, 6)]
+
+
+@given(
+    values=st.lists(st.sampled_from([0.0, 0.05, 0.1, 0.2, 0.25, 0.5, 0.9, np.nan]), min_size=1, max_size=80),
+    fill=st.sampled_from([0.0, 0.1, np.nan]),
+)
+def test_the_f1_to_be_expected_is_that_of_sums_over_bases(values, fill):
+    track, edges = np.array(values, np.float32), np.array([0.1, 0.25, 0.9], np.float32)
+    _, lengths, levels = encode(track, 0, fill)
+    found = expected_f1(*weigh_runs(lengths, levels, fill, len(track), edges))
+    known = track[~np.isnan(track)].astype(float)
+    for edge, score in zip(edges, found, strict=True):
+        called = known[known >= edge]
+        both = len(called) + known.sum()
+        assert score == pytest.approx(2 * called.sum() / both if both else 0, rel=1e-6)

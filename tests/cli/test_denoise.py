@@ -108,6 +108,21 @@ def test_coverage_is_not_taken_for_a_probability(call, result, tmp_path):
     assert len(sca.io.read_peaks(tmp_path / "p.bed")) > 0
 
 
+def test_the_threshold_of_the_highest_f1_is_the_same_of_files(call, result, tmp_path):
+    places = (result / "scatacworks.h5ad", tmp_path / "a.bed"), (result / "bigwig", tmp_path / "b")
+    for source, out in places:
+        code, _, err = call("peaks", source, "--out", out, "--threshold", "f1")
+        assert code == 0, err
+    together = sca.io.read_peaks(tmp_path / "a.bed")
+    for group in ("B", "NK_T"):
+        own = sca.io.read_peaks(tmp_path / "b" / f"{group}.narrowPeak")[["chrom", "start", "end"]]
+        assert len(own)
+        same = together[together["name"].str.startswith(group.replace("_", "/"))][["chrom", "start", "end"]]
+        assert np.array_equal(own.to_numpy(), same.to_numpy())
+    code, _, err = call("peaks", result / "bigwig" / "B.raw.bw", "--out", tmp_path / "c.bed", "--threshold", "f1")
+    assert (code, "is no peak probability" in err) == (1, True)
+
+
 def test_files_of_an_earlier_run_are_not_taken_for_this_ones(call, result, model, tmp_path):
     out = tmp_path / "again"
     shutil.copytree(result, out)

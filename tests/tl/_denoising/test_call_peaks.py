@@ -181,3 +181,74 @@ def test_the_bar_counts_groups_and_chromosomes(adata, capsys):
     sca.tl.call_peaks(adata)
     jobs = 2 * len(sca.get.tracks(adata, key="denoised", layer="probability").groups)
     assert f"{jobs}/{jobs}" in capsys.readouterr().err
+
+
+def drawn(rng, shape, size):
+    """Stretches of a probability from a beta distribution, and whether each of their bases is right, as it says."""
+    probability = np.repeat(rng.beta(*shape, size // 250), 250)
+    return probability, np.repeat(rng.random(size // 250) < probability[::250], 250)
+
+
+def test_f1_chooses_for_each_group_what_would_be_best_for_the_truth():
+    rng = np.random.default_rng(0)
+    shallow, deep = (drawn(rng, shape, 2_000_000) for shape in ((0.3, 3), (0.05, 0.5)))
+    adata = with_tracks([[shallow[0], deep[0]], [np.zeros(10), np.zeros(10)]])
+    sca.tl.call_peaks(adata, threshold="f1", min_length=1, max_gap=0, progress=False)
+    by_group = adata.uns["scatacworks"]["peaks"]["by_group"]
+    assert by_group["threshold"].round(2).is_monotonic_increasing
+    for group, (probability, truth) in zip("ab", (shallow, deep), strict=True):
+        scores = [sca.metrics.f1(truth, probability, threshold=t) for t in (*np.arange(0.05, 0.95, 0.01),)]
+        row = by_group.loc[group]
+        called = np.zeros(len(truth), bool)
+        for start, end in sca.get.peaks(adata, group=group)[["start", "end"]].to_numpy():
+            called[start:end] = True
+        np.testing.assert_array_equal(called, probability.astype(np.float32) >= np.float32(row["threshold"]))
+        assert sca.metrics.f1(truth, called) > max(scores) - 0.01
+        assert row["expected_precision"] == pytest.approx(truth[called].mean(), abs=0.02)
+        assert row["expected_recall"] == pytest.approx(called[truth].mean(), abs=0.02)
+
+
+def test_what_is_expected_is_of_the_peaks_as_they_are_joined(adata):
+    sca.tl.call_peaks(adata, threshold=0.6, min_length=40, max_gap=20)
+    by_group = adata.uns["scatacworks"]["peaks"]["by_group"]
+    for group in ("a", "b"):
+        peaks = sca.get.peaks(adata, group=group)
+        in_peaks = n_bases = total = 0.0
+        for chrom, size in adata_sizes(adata).items():
+            track = sca.get.track(adata, group, (chrom, 0, size), key="denoised", layer="probability").astype(float)
+            total += track.sum()
+            for row in peaks[peaks["chrom"] == chrom].itertuples():
+                in_peaks, n_bases = in_peaks + track[row.start : row.end].sum(), n_bases + row.end - row.start
+        assert by_group.loc[group, "n_peaks"] == len(peaks)
+        assert by_group.loc[group, "threshold"] == 0.6
+        assert by_group.loc[group, "expected_precision"] == pytest.approx(in_peaks / n_bases)
+        assert by_group.loc[group, "expected_recall"] == pytest.approx(in_peaks / total)
+
+
+def adata_sizes(adata):
+    return dict(zip(("chr1", "chr2"), sca.get.tracks(adata, key="denoised").genome.lengths.tolist(), strict=True))
+
+
+def test_a_group_without_a_peak_has_no_precision_and_what_is_not_denoised_counts_nowhere(tmp_path):
+    track = np.full(1000, np.nan)
+    track[:400] = 0.2
+    track[300:400] = 0.8
+    adata = with_tracks([[track, np.full(1000, 0.05)], [np.full(10, np.nan)] * 2])
+    sca.tl.call_peaks(adata, threshold="f1", min_length=50, progress=False)
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    by_group = ad.read_h5ad(tmp_path / "x.h5ad").uns["scatacworks"]["peaks"]["by_group"]
+    assert by_group.index.tolist() == ["a", "b"]
+    assert by_group["n_peaks"].tolist() == [1, 0]
+    assert by_group.loc["a", "expected_precision"] == pytest.approx(0.8)
+    assert by_group.loc["a", "expected_recall"] == pytest.approx(80 / 140)
+    assert np.isnan(by_group.loc["b", "expected_precision"])
+    assert by_group.loc["b", "expected_recall"] == 0
+
+
+def test_f1_is_for_probabilities(adata):
+    with pytest.raises(ValueError, match="'f1' is for probabilities, but .uns.'denoised'. holds a track in a unit"):
+        sca.tl.call_peaks(adata, layer="signal", threshold="f1")
+    with pytest.raises(ValueError, match="threshold is 'auto'; expected a number or 'f1'"):
+        sca.tl.call_peaks(adata, threshold="auto")
+    sca.tl.call_peaks(adata, layer="signal", threshold=5)
+    assert adata.uns["scatacworks"]["peaks"]["by_group"]["expected_recall"].isna().all()
