@@ -108,14 +108,12 @@ def hsc(model) -> Iterator[dict]:
     place = data.region.assign(end=END)
     label = covered(data.peaks, next(place.itertuples(index=False)))
     inputs = {"real 5M": (5e6, data.shallow)} | {f"{d / 1e6:g}M": (d, thinned(data.deep, d / 80e6)) for d in DEPTHS}
+    nothing = (np.empty(0, np.int32), None, np.empty(0, np.uint16))
     for name, (depth, sites) in inputs.items():
         denoised = data.methods(model, "model", sites, depth)["model"]
-        on_chr3 = sca.Tracks.from_chromosomes(
-            sites.groups,
-            sites.genome,
-            ((c, [sites.runs(0, c)] if c == "chr3" else [NONE]) for c in sites.genome.chroms),
-        )
-        yield from ({"input": name, **row} for row in rows(on_chr3, denoised, label, place))
+        runs = ((c, [sites.runs(0, c) if c == data.chrom else nothing]) for c in sites.genome.chroms)
+        own = sca.Tracks.from_chromosomes(sites.groups, sites.genome, runs)
+        yield from ({"input": name, **row} for row in rows(own, denoised, label, place))
 
 
 def blood(model) -> Iterator[dict]:
