@@ -69,7 +69,7 @@ Batch = Annotated[
 ]
 Jobs = Annotated[int | None, typer.Option("--n-jobs", "-j", help="Threads; by default all cores.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
-Threshold = Annotated[str, typer.Option(parser=cutoff, metavar="NUMBER|f1", help=_THRESHOLD_HELP)]
+Threshold = Annotated[float, typer.Option(parser=cutoff, metavar="NUMBER|f1", help=_THRESHOLD_HELP)]
 MinLength = Annotated[int, typer.Option(min=1, help="Smallest length of a peak, bp.")]
 MaxGap = Annotated[int, typer.Option(min=0, help="Largest stretch below the threshold within a peak, bp.")]
 Extra = Annotated[
@@ -138,7 +138,7 @@ def denoise(  # noqa: PLR0913 - one for each option
             "--tracks-only", help="Only help another run of the same command to fill --path; write nothing else."
         ),
     ] = False,
-    threshold: Annotated[str, typer.Option(parser=probability, metavar="NUMBER|f1", help=_THRESHOLD_HELP)] = "0.5",
+    threshold: Annotated[float, typer.Option(parser=probability, metavar="NUMBER|f1", help=_THRESHOLD_HELP)] = 0.5,
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
     show: Annotated[list[str] | None, typer.Option(help="Gene or region for a figure; may be repeated.")] = None,
@@ -191,7 +191,7 @@ def peaks(
     out: Annotated[
         Path, typer.Option("--out", "-o", **_OUTPUT, help="A .bed or .narrowPeak file (also .gz), or a folder.")
     ],
-    threshold: Threshold = "0.5",
+    threshold: Threshold = 0.5,
     min_length: MinLength = 200,
     max_gap: MaxGap = 30,
     group: Groups = None,
