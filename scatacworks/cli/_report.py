@@ -101,8 +101,11 @@ def _groups(adata: AnnData) -> list[dict[str, str]]:
                 "peaks": f"{int(n_peaks):,}",
                 "median width (bp)": "–" if np.isnan(width) else f"{width:,.0f}",
                 "threshold": f"{expected.loc[name, 'threshold']:.3g}",
-                "expected precision": _percent(expected.loc[name, "expected_precision"]),
-                "expected recall": _percent(expected.loc[name, "expected_recall"]),
+                **{
+                    column.replace("_", " "): _percent(share)
+                    for column, share in expected.loc[name].items()
+                    if column.startswith("expected_")
+                },
             }
         )
     return rows

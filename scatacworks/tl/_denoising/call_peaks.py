@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LIMITS = (0.5, 200, 30)  # threshold, least length, largest gap: the defaults, for peaks that are called on the way
 F1 = "f1"
 _CANDIDATES = np.arange(100, 501, dtype=np.float32) / 1000  # the best one is half the F1 that it gives: 0.5 at most
+_EXPECTED = ("expected_precision", "expected_recall")
 COLUMNS = ("group", "chrom", "start", "end", "summit", "mean", "max")
 
 
@@ -92,13 +93,15 @@ def call_peaks(
     `.uns[key_added]` : DataFrame
         One row per peak, by group and position: `group` and `chrom` (categorical), `start`, `end` (int64, 0-based,
         half-open), `summit` (int64, the base of the highest signal), `mean` and `max` (float64, of the signal). Of
-        tracks denoised with a prior also `prior_gain` (float32): the probability at the summit less that without the
-        prior. A peak of which little is left when the gain is subtracted rests on other samples.
+        peaks called on probabilities also `probability` (float64), the mean over its bases: the share of them that
+        deep data would call too, or the chance that the peak is right. Of tracks denoised with a prior also
+        `prior_gain` (float64): that mean less the mean without the prior. A peak of which little is left when the gain
+        is subtracted rests on other samples.
     `.uns["scatacworks"][key_added]` : dict
         Parameters and version, and `by_group`, a DataFrame with one row per group: `n_peaks` (int64), `threshold`
-        (float64), and what the probabilities let expect (float64; NaN where the layer holds none):
-        `expected_precision`, the share of the bases in peaks that deep data would call too (NaN without a peak), and
-        `expected_recall`, the share of the bases deep data would call that is in these peaks.
+        (float64), and of probabilities what they let expect (float64): `expected_precision`, the share of the bases in
+        peaks that deep data would call too (NaN without a peak), and `expected_recall`, the share of the bases that
+        deep data would call that is in these peaks.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def call_peaks(
     >>> sca.tl.denoise(adata, groups=["pDCs"], regions="MS4A1", progress=False)
     >>> sca.tl.call_peaks(adata)
     >>> list(adata.uns["peaks"].columns)
-    ['group', 'chrom', 'start', 'end', 'summit', 'mean', 'max']
+    ['group', 'chrom', 'start', 'end', 'summit', 'mean', 'max', 'probability']
 
     How many of the called bases are right, and how much is found, by the model's own account:
 
@@ -148,17 +151,20 @@ def call_peaks(
             thresholds = [float(threshold)] * len(names)
         threshold_of = dict(zip(names, thresholds, strict=True))
 
-        def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
-            peaks, expected = _call_one(called, signal, *job, (threshold_of[job[0]], min_length, max_gap))
-            return peaks if guided is None else (*peaks, _gain(peaks[2], guided, job)), expected
+        def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], float]:
+            peaks, everywhere = _call_one(called, signal, *job, (threshold_of[job[0]], min_length, max_gap))
+            gain = () if guided is None else (_gain(guided, *job, *peaks[:2]),)
+            return (*peaks, *gain), everywhere
 
-        parts, expected = zip(*run(call, "peaks"), strict=True)
+        parts, everywhere = zip(*run(call, "peaks"), strict=True)
     of_group = [range(first, len(jobs), len(names)) for first in range(len(names))]
     order = [i for own in of_group for i in own]
-    target.uns[key_added] = _table([parts[i] for i in order], [jobs[i] for i in order], names, called.genome)
-    params = _step.params(key=key, threshold=threshold, min_length=min_length, max_gap=max_gap)
-    sums = np.array([np.sum([expected[i] for i in own], axis=0) for own in of_group])
-    params["by_group"] = _by_group(target.uns[key_added], names, thresholds, sums if is_probability else np.nan * sums)
+    peaks = _table([parts[i] for i in order], [jobs[i] for i in order], names, called.genome)
+    by_group = _by_group(peaks, thresholds, [sum(everywhere[i] for i in own) for own in of_group])
+    if not is_probability:
+        peaks, by_group = peaks.drop(columns="probability"), by_group.drop(columns=list(_EXPECTED))
+    target.uns[key_added] = peaks
+    params = _step.params(key=key, threshold=threshold, min_length=min_length, max_gap=max_gap, by_group=by_group)
     target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: params}
     return result if copy else None
 
@@ -236,21 +242,16 @@ def _guided(adata: AnnData, key: str) -> tuple[Tracks, Tracks] | None:
     return tuple(get_tracks(adata, key=key, layer=layer) for layer in (_keys.PROBABILITY, _keys.UNGUIDED))
 
 
-def _gain(summits: np.ndarray, guided: tuple[Tracks, Tracks], where: tuple[str, str]) -> np.ndarray:
-    """Return what the prior adds to the probability at bases; float32."""
-    with_prior, without = (_at(tracks, *where, summits) for tracks in guided)
+def _gain(guided: tuple[Tracks, Tracks], group: str, chrom: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return what the prior adds to the mean probability of peaks; float64."""
+    with_prior, without = (_means(tracks, group, chrom, starts, ends) for tracks in guided)
     return with_prior - without
 
 
-def _at(tracks: Tracks, group: str, chrom: str, bases: np.ndarray) -> np.ndarray:
-    """Return the values at bases; float32."""
-    starts, lengths, values = with_lengths(tracks, group, chrom)
-    out = np.full(len(bases), tracks.fill[tracks.group_code(group)], np.float32)
-    run = np.searchsorted(starts, bases, side="right") - 1
-    inside = run >= 0
-    inside[inside] = bases[inside] < starts[run[inside]] + lengths[run[inside]]
-    out[inside] = values[run[inside]]
-    return out
+def _means(tracks: Tracks, group: str, chrom: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the mean over the bases of each peak; float64."""
+    fill = float(tracks.fill[tracks.group_code(group)])
+    return summarize_runs(*with_lengths(tracks, group, chrom), fill, starts, ends)[1]
 
 
 def _table(
@@ -264,26 +265,27 @@ def _table(
         pd.Categorical(np.repeat(np.array(owner, dtype=object), n_peaks), categories=list(known))
         for owner, known in zip(owners, (groups, genome.chroms), strict=True)
     ]
-    return pd.DataFrame(dict(zip((*COLUMNS, "prior_gain"), (*kinds, *columns), strict=False)))
+    return pd.DataFrame(dict(zip((*COLUMNS, "probability", "prior_gain"), (*kinds, *columns), strict=False)))
 
 
 def _call_one(
     called: Tracks, signal: Tracks, group: str, chrom: str, limits: tuple[float, int, int]
-) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
-    """Call one group on one chromosome: starts, ends, summits, means and heights; and what to expect of them.
+) -> tuple[tuple[np.ndarray, ...], float]:
+    """Call one group on one chromosome.
 
-    The latter are the sum of the called track in peaks, the bases in peaks, and the sum of the called track everywhere.
+    Returns starts, ends, summits, means and heights of the signal and means of the called track; and the sum of the
+    called track everywhere.
     """
     size = called.genome.length(chrom)
     fill = float(called.fill[called.group_code(group)])
     runs = with_lengths(called, group, chrom)
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
     starts, ends = call_runs(*runs, fill, size, threshold, *limits[1:])
-    in_peaks = np.nansum(summarize_runs(*runs, fill, starts, ends)[1] * (ends - starts))
+    mean = summarize_runs(*runs, fill, starts, ends)[1]
     everywhere = weigh_runs(*runs[1:], fill, size, np.empty(0, np.float32))[1][0]
     fill = float(signal.fill[signal.group_code(group)])
     of_signal = summarize_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
-    return (starts, ends, *of_signal), (float(in_peaks), float((ends - starts).sum()), float(everywhere))
+    return (starts, ends, *of_signal, mean), float(everywhere)
 
 
 def _weigh(called: Tracks, group: str, chrom: str) -> np.ndarray:
@@ -301,19 +303,17 @@ def _best_thresholds(weighed: Iterable[np.ndarray], n_groups: int) -> list[float
     return [float(_CANDIDATES[np.argmax(expected_f1(*sums))]) for sums in of_group]
 
 
-def _by_group(
-    peaks: pd.DataFrame, groups: Sequence[str], thresholds: Sequence[float], expected: np.ndarray
-) -> pd.DataFrame:
+def _by_group(peaks: pd.DataFrame, thresholds: Sequence[float], everywhere: Sequence[float]) -> pd.DataFrame:
     """Return what is known of every group's peaks as a whole."""
-    in_peaks, n_bases, everywhere = expected.T
+    n_bases = peaks["end"] - peaks["start"]
+    sums = pd.DataFrame({"n_bases": n_bases, "right": n_bases * peaks["probability"]})
+    by_group = sums.groupby(peaks["group"], observed=False)
+    right, n_bases = (by_group[name].sum().to_numpy() for name in ("right", "n_bases"))
+    columns = {"n_peaks": by_group.size().to_numpy(np.int64), "threshold": thresholds}
     with np.errstate(invalid="ignore"):
-        columns = {
-            "n_peaks": peaks["group"].value_counts().reindex(groups, fill_value=0).to_numpy(np.int64),
-            "threshold": thresholds,
-            "expected_precision": in_peaks / n_bases,
-            "expected_recall": in_peaks / everywhere,
-        }
-    return pd.DataFrame(columns, index=pd.Index(list(groups), name="group", dtype=object))
+        expected = dict(zip(_EXPECTED, (right / n_bases, right / everywhere), strict=True))
+    names = peaks["group"].cat.categories
+    return pd.DataFrame(columns | expected, index=pd.Index(names, name="group"))
 
 
 def with_lengths(tracks: Tracks, group: str | int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

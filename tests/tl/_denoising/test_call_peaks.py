@@ -40,7 +40,7 @@ def adata():
 def test_the_table_has_every_group_and_chromosome(adata):
     assert sca.tl.call_peaks(adata, min_length=20) is None
     peaks = adata.uns["peaks"]
-    assert peaks.columns.tolist() == ["group", "chrom", "start", "end", "summit", "mean", "max"]
+    assert peaks.columns.tolist() == ["group", "chrom", "start", "end", "summit", "mean", "max", "probability"]
     assert list(peaks["group"].cat.categories) == ["a", "b"]
     assert list(peaks["chrom"].cat.categories) == ["chr1", "chr2"]
     assert [str(peaks[c].dtype) for c in ("start", "end", "summit", "mean")] == ["int64", "int64", "int64", "float64"]
@@ -51,6 +51,7 @@ def test_the_table_has_every_group_and_chromosome(adata):
         signal = sca.get.track(adata, row.group, (row.chrom, row.start, row.end), key="denoised", layer="signal")
         assert row.max == signal.max() == signal[row.summit - row.start]
         assert row.mean == pytest.approx(signal.mean(dtype=float))
+        assert row.probability == pytest.approx(signal.mean(dtype=float) / 10)
         assert row.end - row.start >= 20
     assert adata.uns["scatacworks"]["peaks"]["threshold"] == 0.5
 
@@ -251,4 +252,5 @@ def test_f1_is_for_probabilities(adata):
     with pytest.raises(ValueError, match="threshold is 'auto'; expected a number or 'f1'"):
         sca.tl.call_peaks(adata, threshold="auto")
     sca.tl.call_peaks(adata, layer="signal", threshold=5)
-    assert adata.uns["scatacworks"]["peaks"]["by_group"]["expected_recall"].isna().all()
+    assert adata.uns["scatacworks"]["peaks"]["by_group"].columns.tolist() == ["n_peaks", "threshold"]
+    assert "probability" not in adata.uns["peaks"]
