@@ -10,7 +10,7 @@ import pandas as pd
 
 from scatacworks._text import listed, natural
 
-__all__ = ["as_categories", "chosen_groups", "group_name", "group_names"]
+__all__ = ["as_categories", "chosen_groups", "group_name", "group_names", "named"]
 
 
 def as_categories(column: pd.Series) -> pd.Series:
@@ -36,6 +36,12 @@ def group_name(value: Any) -> str:
         msg = f"{value!r} is no name of a group; expected a text or a number, such as 'B' or 3."
         raise TypeError(msg)
     return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
+
+
+def named(column: pd.Series) -> pd.Series:
+    """Return a column with the names that its values stand for, each found once however many rows have it."""
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    return pd.Series(np.array([group_name(value) for value in values], dtype=object)[codes], column.index)
 
 
 def group_names(groups: Iterable[Any] | str | float) -> list[str]:

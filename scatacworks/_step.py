@@ -11,7 +11,7 @@ from scatacworks import _keys
 from scatacworks._anndata import atac, is_mudata
 from scatacworks._arguments import flag
 from scatacworks._files import store_path
-from scatacworks._groups import group_name
+from scatacworks._groups import named
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -148,7 +148,7 @@ def _require_same(joint: pd.Series, own: pd.Series) -> None:
     joint, own = joint.astype(object), own.astype(object)
     both = joint.notna() & own.notna()
     differ = joint.notna() != own.notna()
-    differ |= both & (joint.where(both, "").map(group_name) != own.where(both, "").map(group_name))
+    differ |= both & (named(joint.where(both, "")) != named(own.where(both, "")))
     if differ.any():
         msg = (
             f".obs[{own.name!r}] of the MuData and of its modality differ in {int(differ.sum()):,} of the modality's "

@@ -11,7 +11,7 @@ import pytest
 
 import scatacworks as sca
 from scatacworks import _membership
-from scatacworks._groups import group_names
+from scatacworks._groups import group_name, group_names, named
 from scatacworks.io._barcode_files import cell_table
 from scatacworks.tl._differential._target import target_cells
 
@@ -232,3 +232,15 @@ def test_groups_of_text_are_in_the_order_in_which_anndata_writes_them(tmp_path):
     cells.write_h5ad(tmp_path / "cells.h5ad")
     assert before == _membership.resolve_groups(ad.read_h5ad(tmp_path / "cells.h5ad"), "type").groups.tolist()
     assert before == ["2", "10", "B", "CD4 a", "CD4 b", "CD14+"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["B", "NK", "B"], [1, 2, 1], [1.0, np.nan, 2.0], ["10", 10, 10.0, np.nan], [0.5, 0.5], []],
+)
+def test_a_column_is_named_as_its_values_are(values):
+    for column in (pd.Series(values, dtype=object), pd.Series(values), pd.Series(values).astype("category")):
+        column.index = column.index + 5
+        found = named(column)
+        assert found.tolist() == [group_name(value) for value in column]
+        assert found.index.equals(column.index)

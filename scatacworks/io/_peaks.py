@@ -16,7 +16,7 @@ from scatacworks._arguments import one_of
 from scatacworks._columns import intervals, whole_numbers
 from scatacworks._core import bgzf
 from scatacworks._files import atomic_path
-from scatacworks._groups import chosen_groups, group_name, group_names
+from scatacworks._groups import chosen_groups, group_names, named
 from scatacworks._palette import GAIN, GREY, LOSS, rgb
 from scatacworks._regions import with_positions
 from scatacworks.io._names import file_stems
@@ -111,7 +111,7 @@ def write_peaks(
     top = top_height(table)
     if is_file:
         if names is not None:
-            lines = _by_position(table[table["group"].map(group_name).isin(names)], format, top)
+            lines = _by_position(table[named(table["group"]).isin(names)], format, top)
         else:
             lines = _lines(table, format, top)
         _write(path, lines, compress=compress)
@@ -128,7 +128,7 @@ def write_peaks(
 
 def rows_by_group(group: pd.Series) -> dict[str, np.ndarray]:
     """Return the positions of every group's rows; one pass, however many groups there are."""
-    return pd.Series(range(len(group))).groupby(group.map(group_name).to_numpy()).indices
+    return pd.Series(range(len(group))).groupby(named(group).to_numpy()).indices
 
 
 def _table_of(data: AnnData | MuData | pd.DataFrame, key: str, mod: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac, peaks_of
-from scatacworks._groups import chosen_groups, group_name
+from scatacworks._groups import chosen_groups, named
 from scatacworks.pl._colors import colors_by
 from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish, size_of
 
@@ -101,7 +101,7 @@ def _table(adata: AnnData, key: str, groups: Sequence[str] | None) -> tuple[pd.D
     table = peaks_of(adata, key, "group", "start", "end", "max")
     known = pd.Categorical(table["group"]).categories
     names = chosen_groups(groups, known, within=f"among the peaks of .uns[{key!r}]")
-    table = table.assign(group=table["group"].map(group_name).astype(object))
+    table = table.assign(group=named(table["group"]))
     return table[table["group"].isin(names)], names
 
 

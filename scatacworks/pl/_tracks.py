@@ -13,7 +13,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac, genome_of, params_of, peaks_of
-from scatacworks._groups import chosen_groups, group_name, group_names
+from scatacworks._groups import chosen_groups, group_names, named
 from scatacworks._regions import flanked, one_or_more
 from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
@@ -273,7 +273,7 @@ class _Source:
         chrom, start, end = self.region
         here = self.genome.resolve(table["chrom"]) == self.genome.code(chrom)
         table = table[here & (table["end"] > start) & (table["start"] < end)]
-        return table.assign(group=table["group"].map(group_name).astype(object))
+        return table.assign(group=named(table["group"]))
 
     def panel(self, group: str, layer: Layer) -> Panel:
         """Return what one line shows."""
