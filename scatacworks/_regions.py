@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from functools import partial
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome, Region
 
 _FLANK, _LEAST_FLANK = 0.25, 2_000  # of a gene's length and in bp, to either side
+_NAME = re.compile(r"^(?P<chrom>\S+)[:_-](?P<start>[\d,]+)[-_](?P<end>[\d,]+)$")  # chr1:1-2, of Signac chr1-1-2
 _SPELLINGS = {
     "chrom": ("chrom", "chr", "chromosome", "seqnames"),
     "start": ("start", "chromstart"),
@@ -61,9 +63,9 @@ def as_regions(
     regions
         A table with `chrom`, `start` and `end`, also under the names of other packages (`chr`, `Chromosome`,
         `seqnames`, `chromStart`, `chromEnd`, `stop`; case does not matter), or whose index names them
-        (`"chr1:100-200"`); an AnnData with such a `.var`; a key of `.uns` that holds such a table (`"peaks"`); the path
-        of a BED, narrowPeak or broadPeak file; a region (`"chr1:100-200"`, `"chr1"`, `("chr1", 100, 200)`) or gene; or
-        a list of these.
+        (`"chr1:100-200"`, `"chr1-100-200"`, `"chr1_100_200"`); an AnnData with such a `.var`; a key of `.uns` that
+        holds such a table (`"peaks"`); the path of a BED, narrowPeak or broadPeak file; a region (`"chr1:100-200"`,
+        `"chr1"`, `("chr1", 100, 200)`) or gene; or a list of these.
     genome
         The genome that the regions must lie in, with the genes.
     uns
@@ -87,8 +89,8 @@ def as_regions(
     TypeError
         If it is none of these forms.
     ValueError
-        If a region is empty, reaches over the end of its chromosome or begins or ends within a base, if none lies in
-        the genome, or there is no such gene.
+        If a region is empty, reaches over the end of its chromosome or begins or ends within a base, if positions
+        count from one, none lies in the genome, or there is no such gene.
 
     Warns
     -----
@@ -154,13 +156,17 @@ def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
     ------
     KeyError
         If it has neither; `what` names the table.
+    ValueError
+        If it has a `width` that says that positions count from one.
     """
     lower = {str(name).lower(): name for name in reversed(table.columns)} | {name: name for name in table.columns}
     columns = {wanted: next((lower[a] for a in names if a in lower), None) for wanted, names in _SPELLINGS.items()}
     missing = [name for name, column in columns.items() if column is None]
     if not missing:
+        if "width" in lower:
+            _refuse_one_based(*(table[name] for name in (columns["start"], columns["end"], lower["width"])), what)
         return table.rename(columns={column: name for name, column in columns.items()})
-    named = table.index.to_series().astype(str).str.extract(REGION.pattern)
+    named = table.index.to_series().astype(str).str.extract(_NAME)
     if len(table) == 0 or named.isna().to_numpy().any():
         msg = (
             f"{what} lacks the column(s) {', '.join(missing)}, and its names are not chrom:start-end; it has "
@@ -169,6 +175,17 @@ def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
         raise KeyError(msg)
     numbers = {name: named[name].str.replace(",", "").to_numpy(np.int64) for name in ("start", "end")}
     return table.assign(chrom=named["chrom"].to_numpy(), **numbers)
+
+
+def _refuse_one_based(start: pd.Series, end: pd.Series, width: pd.Series, what: str) -> None:
+    """Refuse positions that count from one, as the widths in a table of R's GRanges say."""
+    start, end, width = (pd.to_numeric(column, errors="coerce") for column in (start, end, width))
+    if len(start) and (end - start + 1 == width).all():
+        msg = (
+            f"{what} counts positions from one, as R's GRanges does: width is end - start + 1. Positions are 0-based "
+            f"here; give start - 1, as by .assign({start.name}=lambda table: table[{start.name!r}] - 1)."
+        )
+        raise ValueError(msg)
 
 
 def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any] | None, *, gene_flanks: bool) -> pd.DataFrame:

@@ -42,10 +42,13 @@ def forms(folder):
         "PyRanges": table.set_axis(["Chromosome", "Start", "End"], axis=1),
         "UCSC": table.set_axis(["chrom", "chromStart", "chromEnd"], axis=1),
         "GRanges": table.set_axis(["seqnames", "start", "end"], axis=1),
+        "0-based, with widths": table.assign(width=table["end"] - table["start"]),
         "chr": table.set_axis(["chr", "start", "stop"], axis=1),
         "names": pd.DataFrame({"score": [1, 2, 3]}, index=named),
         "AnnData": ad.AnnData(np.zeros((1, 3), np.float32), var=table.set_axis(["a", "b", "c"])),
         "AnnData by name": ad.AnnData(np.zeros((1, 3), np.float32), var=pd.DataFrame(index=named)),
+        "names of Signac": pd.DataFrame({"score": [1, 2, 3]}, index=[name.replace(":", "-") for name in named]),
+        "names of epiScanpy": pd.DataFrame(index=[name.replace(":", "_").replace("-", "_") for name in named]),
         "strings": named,
         "tuple of strings": tuple(named),
         "index": pd.Index(named),
@@ -123,6 +126,7 @@ def test_nuclear_intervals_are_the_genome_but_mitochondria(genome):
         (table(chrom="chr1", start=1, end=None), ValueError, "row 0: end is None; expected a whole"),
         (table(chrom="chr1", start=1, end=1), ValueError, "1 of 1 regions are empty"),
         (table(chrom="chr9", start=1, end=2), ValueError, "lie on chromosomes that"),
+        (table(seqnames="chr1", start=1, end=5, width=5), ValueError, r"counts positions from one.*\.assign\(start="),
     ],
 )
 def test_what_is_no_region_is_refused(genome, form, error, match):
