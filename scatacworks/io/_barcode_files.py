@@ -30,10 +30,12 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
         table, where = barcodes.obs.copy(), "the AnnData given as barcodes"
     elif isinstance(barcodes, pd.DataFrame):
         table, where = barcodes.copy(), "the DataFrame given as barcodes"
-        if len(table) and isinstance(table.index, pd.RangeIndex):
-            named = next((column for column in table.columns if str(column).lower() in BARCODE_COLUMNS), "barcode")
-            msg = f"{where} is not indexed by barcode but by row; set the index, such as by .set_index({named!r})."
-            raise ValueError(msg)
+        if len(table) and pd.api.types.is_integer_dtype(table.index):  # of rows, all or those of a choice
+            named = next((name for name in table.columns if _holds_barcodes(table[name])), None)
+            if named is not None or isinstance(table.index, pd.RangeIndex):
+                column = "barcode" if named is None else named
+                msg = f"{where} is not indexed by barcode but by row; set the index, such as by .set_index({column!r})."
+                raise ValueError(msg)
     else:
         table, where = pd.DataFrame(index=pd.Index([str(barcode) for barcode in barcodes], dtype=object)), "barcodes"
     table.index = pd.Index(table.index.astype(str), dtype=object)
@@ -45,6 +47,10 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
         msg = f"{where} names {len(twice):,} barcodes twice, such as {twice[0]!r}; every cell must be named once."
         raise ValueError(msg)
     return table
+
+
+def _holds_barcodes(column: pd.Series) -> bool:
+    return str(column.name).lower() in BARCODE_COLUMNS or BASES.search(str(column.iloc[0])) is not None
 
 
 def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFrame:
@@ -68,6 +74,9 @@ def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFr
         If the file is missing, a folder, empty, or not such a table.
     """
     text = _without_comments(path, what)
+    if '" "' in text.partition("\n")[0]:
+        msg = f"{path} has columns separated by spaces; expected tabs or commas, as R's write.csv makes."
+        raise ValueError(msg)
     try:
         first = pd.read_csv(StringIO(text), sep="\t", header=None, nrows=1, dtype=str).iloc[0]
         separator = "," if len(first) == 1 and "," in str(first[0]) else "\t"

@@ -356,3 +356,14 @@ def test_a_table_that_is_not_indexed_by_barcode_is_told(tmp_path):
     with pytest.raises(ValueError, match=re.escape("is not indexed by barcode but by row; set the index, such as by")):
         read(tmp_path / "good.tsv", barcodes=cells)
     assert read(tmp_path / "good.tsv", barcodes=cells.set_index("Barcode")).obs["kind"].tolist() == ["B"]
+    chosen = pd.concat([cells, cells]).reset_index(drop=True).iloc[1:].loc[[1]]  # rows keep their numbers
+    for name in ("Barcode", "Unnamed: 0"):
+        with pytest.raises(ValueError, match=re.escape(f"set the index, such as by .set_index({name!r})")):
+            read(tmp_path / "good.tsv", barcodes=chosen.rename(columns={"Barcode": name}))
+
+
+def test_a_table_separated_by_spaces_is_told(tmp_path):
+    (tmp_path / "good.tsv").write_text(GOOD)
+    (tmp_path / "r.txt").write_text('"kind" "n"\n"AAACGAAAGACGTCAG-1" "B" 3\n')  # as write.table
+    with pytest.raises(ValueError, match=r"r\.txt has columns separated by spaces; expected tabs or commas"):
+        read(tmp_path / "good.tsv", barcodes=tmp_path / "r.txt")
