@@ -49,8 +49,15 @@ def atac(data: Any, mod: str = "atac") -> AnnData:
     if not isinstance(data.obs, pd.DataFrame):
         msg = (
             f"The table of cells, .obs, is not in memory but a {type(data.obs).__name__}, as in SnapATAC2's objects "
-            "backed by a file and in those of anndata's read_lazy. Load the object first: adata = adata.to_memory()."
+            "backed by a file and in those of anndata's read_lazy. "
         )
+        if hasattr(data, "to_memory"):
+            msg += "Load the object first: adata = adata.to_memory()."
+        else:
+            msg += (
+                f"This one, a {type(data).__name__}, cannot be loaded with its fragments: read the samples' files by "
+                "sca.io.read_fragments({sample: path, …}, genome=…, barcodes={sample: table of its cells, …})."
+            )
         raise TypeError(msg)
     return data
 

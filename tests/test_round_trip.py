@@ -79,6 +79,9 @@ class BackedCells:
 
     obs, uns, obsm, obs_names = object(), {}, {}, []
 
+    def to_memory(self):
+        raise NotImplementedError
+
 
 @pytest.mark.parametrize("kind", ["lazy", "backed by SnapATAC2"])
 def test_cells_that_are_not_in_memory_are_refused_with_the_way_out(done, tmp_path, kind):
@@ -95,3 +98,10 @@ def test_cells_that_are_not_in_memory_are_refused_with_the_way_out(done, tmp_pat
     for function in (sca.pl.tracks, sca.pp.pseudobulk, sca.pp.count_regions, sca.io.write_peaks):
         with pytest.raises(TypeError, match=r"is not in memory .*adata = adata\.to_memory\(\)"):
             function(adata, "group")
+
+
+def test_what_cannot_be_loaded_is_not_told_to_be():
+    """An AnnDataSet of SnapATAC2 has no `to_memory`."""
+    dataset = type("AnnDataSet", (), dict(vars(BackedCells), to_memory=property()))()
+    with pytest.raises(TypeError, match=r"This one, a AnnDataSet, cannot .* sca\.io\.read_fragments\(\{sample: path"):
+        sca.pp.pseudobulk(dataset, "group")
