@@ -104,6 +104,11 @@ def open_anndata(path: Path) -> AnnData | MuData:
         raise
     except Exception as error:  # whatever a damaged file, or HDF5 of another kind, makes of its readers
         msg = f"{path} is not a readable {path.suffix} file ({error})."
+        if "plugin" in str(error):  # HDF5 looks for filters that h5py lacks
+            msg += (
+                " It is compressed in a way that needs a plugin, as SnapATAC2's files are: write it anew by "
+                f"snapatac2.read({str(path)!r}).to_memory().write_h5ad(…)."
+            )
         raise ValueError(msg) from error
 
 

@@ -101,6 +101,25 @@ def test_files_of_another_kind_are_told_in_one_sentence(tmp_path):
             open_anndata(tmp_path / name)
 
 
+def test_a_file_that_needs_a_plugin_has_a_way_out(tmp_path):
+    """As those of SnapATAC2, whose tables are compressed with Blosc."""
+    h5py = pytest.importorskip("h5py")
+    cells = anndata.AnnData(np.zeros((2, 0), np.float32), obs=pd.DataFrame({"x": [1, 2]}, index=[A, B]))
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    with h5py.File(tmp_path / "cells.h5ad", "a") as file:
+        attributes = dict(file["obs/x"].attrs)
+        del file["obs/x"]
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_chunk((2,))
+        how.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, (2, 2, 8, 16))
+        space = h5py.h5s.create_simple((2,))
+        column = h5py.h5d.create(file["obs"].id, b"x", h5py.h5t.NATIVE_INT64, space, how)
+        column.write_direct_chunk((0,), bytes(16))
+        file["obs/x"].attrs.update(attributes)
+    with pytest.raises(ValueError, match=r"needs a plugin.*read\(.*cells\.h5ad'\)\.to_memory\(\)\.write_h5ad"):
+        open_anndata(tmp_path / "cells.h5ad")
+
+
 def test_a_modality_of_another_name_has_a_way_out_on_the_command_line(tmp_path):
     mudata = pytest.importorskip("mudata")
     cells = anndata.AnnData(np.zeros((2, 0), np.float32), obs=pd.DataFrame({"x": ["a", "b"]}, index=[A, B]))
