@@ -75,7 +75,8 @@ def _anndata(path: Path) -> None:
     rows |= {name: params[name] for name in ("model", "genome", "version") if name in params}
     if _keys.PEAKS in adata.uns:
         rows["peaks"] = f"{len(adata.uns[_keys.PEAKS]):,}"
-    rows["fragments"] = fragment_files(adata) or "not known"
+    held = "in the object" if _keys.FRAGMENT_PAIRED in adata.obsm else "not known"
+    rows["fragments"] = fragment_files(adata) or held
     _lines(rows)
 
 

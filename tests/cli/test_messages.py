@@ -14,6 +14,7 @@ import torch
 import typer
 from tqdm.auto import tqdm
 
+import scatacworks as sca
 from scatacworks._files import atomic_path
 from scatacworks._logging import logger
 from scatacworks.cli._common import FAILED, HUNG_UP, INTERRUPTED, TERMINATED, guarded, in_options
@@ -243,6 +244,14 @@ def test_info_says_what_it_describes(call, tmp_path):
     code, out, err = call("info", tmp_path / "fragments.tsv.gz")
     assert (code, out) == (1, "")
     assert re.search(r"fragments\.tsv\.gz is not described; expected an \.h5ad or \.h5mu file, a bigWig file", err)
+
+
+def test_info_knows_fragments_that_an_object_holds(call, tmp_path):
+    (tmp_path / "f.tsv").write_text("chr1\t10\t90\tA\n")
+    adata = sca.io.read_fragments(tmp_path / "f.tsv", genome={"chr1": 100}, barcodes=["A"], in_memory=True)
+    del adata.uns["files"]  # as SnapATAC2 leaves it
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    assert re.search(r"fragments +in the object", call("info", tmp_path / "cells.h5ad")[1])
 
 
 _BARS = """
