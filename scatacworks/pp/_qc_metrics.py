@@ -80,7 +80,8 @@ def qc_metrics(
         Enrichment of cut sites at starts of transcription: `(centre / 101) / ((flank + 20) / 200)`, with `centre` the
         cell's cut sites within 50 bp of a start and `flank` those 1,901 to 2,000 bp away on either side, over all
         starts. As the ENCODE score, a ratio of densities; the 20 (0.1 a base) keeps it low where there are few.
-        SnapATAC2 has a centre of 11 bp rather than 101, so that its thresholds are others.
+        Thresholds of other packages are others: ArchR has these windows, but `max(flank, 20)` in place of `flank + 20`;
+        SnapATAC2 a centre of 11 bp rather than 101; muon counts reads over whole fragments, 1,001 bp at the centre.
     `.obs["nucleosome_signal"]` : float64
         Fragments of 147 to 293 bp over those shorter than 147 bp.
     `.obs["frip"]` : float64

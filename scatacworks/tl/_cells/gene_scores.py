@@ -43,7 +43,9 @@ def gene_scores(
     r"""Score genes in cells by the cut sites around their transcription start.
 
     The score is the sum over cut sites within `reach` bp of the start of exp(-distance / decay), after Lal et al.
-    2021 (gene scores of single cells). It is computed from the fragments, one chromosome at a time.
+    2021 (gene scores of single cells). It is computed from the fragments, one chromosome at a time. Counts without
+    weights, as of SnapATAC2's `make_gene_matrix` or Signac's `GeneActivity`, are those of
+    :func:`~scatacworks.pp.count_regions` in the genes' bodies and 2 kb before them.
 
     Parameters
     ----------

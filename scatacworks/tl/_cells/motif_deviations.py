@@ -58,7 +58,8 @@ def motif_deviations(
 
     As in chromVAR, the background of a set is made of the partners of its peaks. pychromVAR 0.0.4 takes the peaks whose
     partner is in the set instead (and standard deviations with ddof 0), so its z-scores differ also with the same
-    `background`: they correlate at 0.968 for random sets of 300 among 10,000 peaks of bone-marrow cells.
+    `background`: they correlate at 0.968 for random sets of 300 among 10,000 peaks of bone-marrow cells. With its own
+    background, the 50 most similar peaks with the peak itself among them, it is 0.91.
 
     Parameters
     ----------
