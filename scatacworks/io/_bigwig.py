@@ -35,6 +35,7 @@ def write_bigwig(
     layer: str | None = None,
     groups: Sequence[str] | None = None,
     extend: int | None = 100,
+    per_million: bool = False,
     fill_gaps: bool = True,
     ending: str = ".bw",
     n_jobs: int | None = None,
@@ -60,6 +61,9 @@ def write_bigwig(
     extend
         Cut sites only: the coverage of cut sites extended by this many bp to either side is written, as
         :func:`scatacworks.get.track` gives it; `None` writes the counts of cut sites themselves.
+    per_million
+        Cut sites only: divide by the millions of fragments that the group has on chromosomes of the nucleus, as
+        :func:`scatacworks.pl.tracks` does. CPM of other programs counts both ends of a fragment and is half of this.
     fill_gaps
         Write the bases without a run too: zeros between counts, a model's constant far from any cut site. Browsers that
         zoom out show means over the bases written; without the zeros a sparse group would look as deep as a rich one.
@@ -81,7 +85,7 @@ def write_bigwig(
     KeyError
         If there are no such tracks or groups.
     ValueError
-        If several groups are to go into one file.
+        If several groups are to go into one file, or tracks other than cut sites are to be given per million.
     PermissionError, NotADirectoryError
         If the folder cannot be written to.
 
@@ -100,6 +104,9 @@ def write_bigwig(
     """
     extend = None if extend is None else whole(extend, "extend", least=0)
     tracks = data if isinstance(data, Tracks) else get_tracks(data, key=key, layer=layer, mod=mod)
+    if per_million and tracks.lengths is not None:
+        msg = f"per_million is for cut sites, such as key={_keys.PSEUDOBULK!r}; other tracks are written as they are."
+        raise ValueError(msg)
     names = chosen_groups(groups, tracks.groups)
     codes = [tracks.group_code(name) for name in names]
     files = _files_for(names, Path(path).expanduser(), ending)
@@ -109,11 +116,13 @@ def write_bigwig(
     ):
         for name, code in zip(names, codes, strict=True):
             fill = float(tracks.fill[code]) if fill_gaps else np.nan
+            factor = _per_million(tracks, code) if per_million else None
             with atomic_path(files[name]) as aside, aside.open("wb") as handle:
                 writer = format_.Writer(handle, tracks.genome.sizes, pool=pool)
                 for chrom in writer.chroms:
                     length = tracks.genome.length(chrom)
-                    writer.add(chrom, *with_gaps(_extended(tracks.runs(code, chrom), length, extend), length, fill))
+                    runs = _scaled(_extended(tracks.runs(code, chrom), length, extend), factor)
+                    writer.add(chrom, *with_gaps(runs, length, fill))
                     bar.update()
                 writer.close()
     return files
@@ -125,6 +134,18 @@ def _extended(runs: Runs, size: int, extend: int | None) -> Runs:
     if lengths is not None or extend is None or len(starts) == 0:
         return runs
     return pileup.run_length_coverage(starts, values, size, extend)
+
+
+def _per_million(tracks: Tracks, code: int) -> float:
+    """Return what brings a group's cut sites to a million fragments, which have two each, of the nucleus."""
+    nuclear = np.flatnonzero(tracks.genome.nuclear)
+    sites = sum(int(tracks.runs(code, chrom)[2].sum(dtype=np.int64)) for chrom in nuclear)
+    return 2e6 / sites if sites else 0.0
+
+
+def _scaled(runs: Runs, factor: float | None) -> Runs:
+    starts, lengths, values = runs
+    return runs if factor is None else (starts, lengths, (values * factor).astype(np.float32))
 
 
 def with_gaps(runs: Runs, size: int, fill: float) -> Runs:

@@ -323,3 +323,25 @@ def test_an_index_without_end_and_a_section_without_measure_are_refused(tracks, 
     path.write_bytes(nameless)
     with pytest.raises(ValueError, match=r"a.bw: it is damaged: the names of its chromosomes have no measure"):
         sca.io.read_bigwig(path)
+
+
+def test_coverage_per_million_fragments_of_the_nucleus(tmp_path):
+    genome = sca.Genome({"chr1": 1_000, "chrM": 100})
+
+    def sites(at, counts):
+        return np.array(at, np.int32), None, np.array(counts, np.uint16)
+
+    on_chr1 = [sites([100, 300], [3, 1]), sites([], [])]  # 2 fragments
+    on_chrm = [sites([50], [40]), sites([], [])]
+    tracks = sca.Tracks.from_chromosomes(["a", "none"], genome, [("chr1", on_chr1), ("chrM", on_chrm)])
+    files = sca.io.write_bigwig(tracks, tmp_path, extend=2, per_million=True, progress=False)
+    handle = pyBigWig.open(str(files["a"]))
+    assert handle.values("chr1", 97, 104) == [0, 1.5e6, 1.5e6, 1.5e6, 1.5e6, 1.5e6, 0]
+    assert handle.values("chr1", 300, 301) == [0.5e6]
+    assert handle.values("chrM", 50, 51) == [20e6]
+    assert pyBigWig.open(str(files["none"])).header()["maxVal"] == 0
+
+
+def test_only_cut_sites_are_given_per_million(tracks, tmp_path):
+    with pytest.raises(ValueError, match="per_million is for cut sites, such as key='pseudobulk'"):
+        sca.io.write_bigwig(tracks, tmp_path, per_million=True, progress=False)
