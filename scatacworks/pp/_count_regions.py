@@ -69,8 +69,8 @@ def count_regions(
     Returns
     -------
     A new AnnData, `(n_cells, n_regions)`: `.X` counts (float32 CSR), `.obs` as in `adata`, `.var` with `chrom`,
-    `start`, `end` in the order given, `.uns["files"]` and `.uns["reference_sequences"]` so that it knows its
-    fragments too, and `.uns["count_regions"]` with the parameters.
+    `start`, `end` in the order given, `.uns["files"]` (or `.obsm["fragment_paired"]`) and
+    `.uns["reference_sequences"]` so that it knows its fragments too, and `.uns["count_regions"]` with the parameters.
 
     Raises
     ------
@@ -98,7 +98,8 @@ def count_regions(
     matrix = _matrix(blocks, table, cells.n_obs, _MODES[counting], CONVENTIONS[convention])
     kept = {key: cells.uns[key] for key in _KEPT if key in cells.uns}
     kept["count_regions"] = {_keys.PARAMS: _step.params(counting=counting, convention=convention)}
-    return ad.AnnData(matrix, obs=cells.obs.copy(), var=table.drop(columns="code"), uns=kept)
+    held = {key: cells.obsm[key] for key in (_keys.FRAGMENT_PAIRED,) if key in cells.obsm}
+    return ad.AnnData(matrix, obs=cells.obs.copy(), var=table.drop(columns="code"), uns=kept, obsm=held)
 
 
 def _matrix(

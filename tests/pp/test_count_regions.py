@@ -85,6 +85,15 @@ def test_the_result_knows_its_fragments_and_goes_on_to_lsi(pbmc, shared_data, tm
     assert sca.get.tracks(back).groups.tolist() == ["NK"]
 
 
+def test_the_result_keeps_fragments_that_are_held_in_the_object():
+    adata = sca.datasets.toy()
+    assert "files" not in adata.uns
+    counts = sca.pp.count_regions(adata, [f"{adata.uns['reference_sequences'].iloc[0, 0]}:0-1000"], progress=False)
+    for cells in (adata, counts):
+        sca.pp.pseudobulk(cells, "group", progress=False)
+    np.testing.assert_array_equal(sca.get.tracks(counts).sums(), sca.get.tracks(adata).sums())
+
+
 def test_regions_that_do_not_fit_are_named(pbmc):
     with pytest.raises(ValueError, match="1 of 2 regions are empty or reach over the end"):
         sca.pp.count_regions(pbmc, pd.DataFrame({"chr": ["chr1"] * 2, "start": [5, 9], "end": [10, 9]}))
