@@ -18,7 +18,7 @@ N_FIELDS = 11
 
 
 class Peaks(NamedTuple):
-    """Peaks of one chromosome sorted by summit; `score` is float64, the rest are integers."""
+    """Peaks of one chromosome sorted by summit, of one base at least; `score` is float64, the rest are integers."""
 
     start: np.ndarray
     end: np.ndarray
@@ -70,7 +70,7 @@ def _pile_up(peaks: Peaks, following: np.ndarray, row: np.ndarray, closed: int, 
     peak = row[HEAD]
     while peak >= 0:
         pile[peaks.start[peak] - low] += 1
-        pile[max(peaks.end[peak] - 1 + closed, peaks.start[peak]) + 1 - low] -= 1
+        pile[peaks.end[peak] + closed - low] -= 1
         peak = following[peak]
     highest, ties = 0, 0
     for at in range(size):
@@ -145,7 +145,7 @@ def delineate(peaks: Peaks, following: np.ndarray, row: np.ndarray, rules: Rules
     while peak >= 0:
         scratch.summits[n] = peaks.summit[peak]
         low = min(low, peaks.start[peak])
-        high = max(high, peaks.end[peak] - 1 + rules.closed, peaks.start[peak])
+        high = max(high, peaks.end[peak] - 1 + rules.closed)
         n += 1
         peak = following[peak]
     row[LOW], row[HIGH], row[N_PEAKS] = low, high, n

@@ -177,7 +177,7 @@ def _from_frame(frame: pd.DataFrame, genome: Genome | None, named: Sequence[str]
     samples, sample_names = _codes(frame[sample], "sample")
     chrom, chroms = _chrom_codes(frame["chrom"], genome)
     start, end = _positions(frame["start"]), _positions(frame["end"])
-    _check_intervals(start, end)
+    end = _ends(start, end)
     if genome is not None:
         _check_lengths(end, chrom, chroms, genome)
     empty = sorted(set(named) - set(sample_names))
@@ -232,16 +232,18 @@ def _positions(column: pd.Series) -> np.ndarray:
     return column.to_numpy() if column.dtype == np.int32 else whole_numbers(column, "The peaks").astype(np.int32)
 
 
-def _check_intervals(start: np.ndarray, end: np.ndarray) -> None:
-    """Refuse negative positions and ends before starts; say how many have no width."""
+def _ends(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the ends, where a peak without width has one base; refuse negative positions and ends before starts."""
     wrong = np.flatnonzero((start < 0) | (end < start))
     if len(wrong):
         row = int(wrong[0])
         msg = f"Row {row} of the peaks is the interval {start[row]}-{end[row]}; expected 0 <= start <= end."
         raise ValueError(msg)
-    flat = int((start == end).sum())
-    if flat:
-        logger.warning("%d of %d peaks have zero width; each is taken as one base.", flat, len(start))
+    flat = start == end
+    if flat.any():
+        logger.warning("%d of %d peaks have zero width; each is taken as one base.", int(flat.sum()), len(start))
+        end = np.where(flat, end + 1, end)
+    return end
 
 
 def _check_lengths(end: np.ndarray, chrom: np.ndarray, chroms: np.ndarray, genome: Genome) -> None:

@@ -291,11 +291,16 @@ def test_duplicated_peaks_change_no_presence(peaks):
     assert twice.var["n_peaks"].tolist() == (2 * one.var["n_peaks"]).tolist()
 
 
-def test_zero_width_is_one_base(caplog):
-    peaks = pd.DataFrame({"chrom": "chr1", "start": [10, 50], "end": [10, 60], "sample": "a", "signal": 1.0})
+@pytest.mark.parametrize("options", [{}, {"compat": None}, {"method": "union"}])
+def test_zero_width_is_one_base(options, caplog):
+    peaks = pd.DataFrame({"chrom": "chr1", "start": [10, 50], "end": [10, 60], "sample": list("ab"), "signal": 1.0})
     with caplog.at_level(logging.WARNING, logger="scatacworks"):
-        assert sca.tl.dhs_index(peaks, compat=None).var["end"].tolist() == [11, 60]
+        index = sca.tl.dhs_index(peaks, **options)
     assert "1 of 2 peaks have zero width" in caplog.text
+    assert index.var["end"].tolist() == [11, 60]
+    assert sca.tl.presence(index, peaks).X.toarray().tolist() == [[1, 0], [0, 1]]
+    assert sca.tl.prior(peaks).fraction("chr1", 9, 12).tolist() == [0, 0.5, 0]
+    assert peaks["end"].tolist() == [10, 60]
 
 
 @pytest.mark.parametrize(
