@@ -82,13 +82,14 @@ def _rows(
 
 
 def merge_chromosomes(
-    chromosomes: Iterable[Peaks], n_samples: int, *, method: str, half_width: int, rules: Rules
+    chromosomes: Iterable[tuple[Peaks, int]], n_samples: int, *, method: str, half_width: int, rules: Rules
 ) -> Iterator[ChromosomeIndex]:
     """Consensus of each chromosome by `"iterative"` (windows of `2 * half_width + 1` bp) or `"union"`.
 
-    Peaks as for :func:`~scatacworks._core.index.index_chromosomes`. Labels are in the order of the peaks given.
+    Peaks as for :func:`~scatacworks._core.index.index_chromosomes`, each with the length of its chromosome, at which
+    windows are cut. Labels are in the order of the peaks given.
     """
-    for given in chromosomes:
+    for given, length in chromosomes:
         order = order_by(given.summit)
         peaks = Peaks(*(np.ascontiguousarray(field[order]) for field in given[:4]), given.score[order].astype(float))
         if method == "iterative":
@@ -101,7 +102,7 @@ def merge_chromosomes(
             best = winner[rows[:, HEAD]]
             rows[:, SUMMIT] = peaks.summit[best]
             rows[:, START] = np.maximum(peaks.summit[best] - half_width, 0)
-            rows[:, END] = peaks.summit[best] + half_width + 1
+            rows[:, END] = np.minimum(peaks.summit[best] + half_width + 1, length)
         else:
             first, last = np.full(len(rows), 2**31 - 1, np.int32), np.zeros(len(rows), np.int32)
             np.minimum.at(first, label, peaks.start)

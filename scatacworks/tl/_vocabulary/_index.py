@@ -84,7 +84,7 @@ def dhs_index(
         `"meuleman2020"` counts the end of a peak among its bases while piling up, as the published code does; `None`
         treats it as half-open. The difference is a base or two at some edges.
     half_width
-        Of the windows of `method="iterative"`, in bp.
+        Of the windows of `method="iterative"`, in bp; cut at the ends of chromosomes, where `genome` tells them.
     n_jobs
         Threads; changes nothing in the result.
 
@@ -177,7 +177,7 @@ def build_index(
     """Index a checked table of peaks; `params` as stored."""
     mode = params["overlap"] if params["method"] == "index" else "all"
     rows = list(table.by_chromosome())
-    found = list(_index(table, rows, params, resolve(n_jobs)))
+    found = list(_index(table, rows, params, genome, resolve(n_jobs)))
     label = np.empty(len(table.start), np.int32)
     sizes = [len(one.elements[mode].start) for one in found]
     for one, of, base in zip(found, rows, np.cumsum([0, *sizes]), strict=False):
@@ -213,7 +213,7 @@ def build_index(
 
 
 def _index(
-    table: PeakTable, rows: Sequence[np.ndarray], params: Mapping[str, Any], n_jobs: int
+    table: PeakTable, rows: Sequence[np.ndarray], params: Mapping[str, Any], genome: Genome | None, n_jobs: int
 ) -> Iterator[ChromosomeIndex]:
     """Index chromosome by chromosome."""
     rules = Rules(
@@ -228,8 +228,9 @@ def _index(
     if params["method"] == "index":
         modes = MODES if params["overlap"] == "all" else ("all", params["overlap"])
         return index_chromosomes(parts, n_samples, rules=rules, modes=modes, n_jobs=n_jobs)
-    half = params["half_width"]
-    return merge_chromosomes(parts, n_samples, method=params["method"], half_width=half, rules=rules)
+    lengths = [2**31 - 1] * len(rows) if genome is None else genome.lengths[genome.resolve(table.chroms)].tolist()
+    parts = zip(parts, lengths, strict=True)
+    return merge_chromosomes(parts, n_samples, method=params["method"], half_width=params["half_width"], rules=rules)
 
 
 def _elements_frame(found: Sequence[ChromosomeIndex], mode: str, chroms: np.ndarray) -> pd.DataFrame:

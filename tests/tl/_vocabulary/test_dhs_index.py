@@ -368,6 +368,15 @@ def test_iterative_keeps_the_best_of_overlapping_windows(peaks):
         assert mine["end"].tolist() == [summit + 251 for summit in expected]
 
 
+def test_iterative_windows_end_with_their_chromosome():
+    genome = sca.Genome({"chr1": 1000, "chr2": 500})
+    rows = [("chr1", 0, 90, 40), ("chr1", 900, 1000, 990), ("chr2", 200, 300, 250)]
+    peaks = pd.DataFrame(rows, columns=["chrom", "start", "end", "summit"]).assign(sample="a", signal=1.0)
+    index = sca.tl.dhs_index(peaks, method="iterative", genome=genome)
+    windows = [["chr1", 0, 291], ["chr1", 740, 1000], ["chr2", 0, 500]]
+    assert index.var[["chrom", "start", "end"]].to_numpy().tolist() == windows
+
+
 def of_genome(peaks, genome):
     """An object with peaks that states its genome."""
     uns = {"peaks": peaks, "reference_sequences": genome.to_frame(), "scatacworks": {"genome": genome.name}}
