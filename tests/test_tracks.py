@@ -90,6 +90,13 @@ def test_cut_sites_add_up_over_groups():
     assert (starts.tolist(), values.tolist()) == ([3, 9], [1, 7])
 
 
+def test_fractions_of_single_bases_add_up_over_groups():
+    rows = np.random.default_rng(0).random((3, 40)) * np.random.default_rng(1).integers(0, 2, (3, 40))
+    runs = [(np.flatnonzero(row).astype(np.int32), None, row[row > 0].astype(np.float32)) for row in rows]
+    total = Tracks.from_chromosomes(list("abc"), GENOME, [("chr2", runs)]).sum_groups()
+    np.testing.assert_allclose(total.window("sum", "chr2", 0, 40), rows.sum(axis=0), rtol=1e-6)
+
+
 def test_select_keeps_order_and_fill():
     tracks = from_dense({c: np.ones((3, n), np.float32) for c, n in GENOME.sizes.items()})
     tracks = Tracks(

@@ -129,10 +129,13 @@ def sum_runs(starts: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> tup
 
 
 def sum_sites(starts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, None, np.ndarray]:
-    """Add counts of cut sites, in any order, that fall on the same base; int32, `None` and uint32."""
+    """Add counts of cut sites, in any order, that fall on the same base; int32, `None` and uint32.
+
+    Values that are no whole numbers, as of a prior whose elements are one base long, give float32.
+    """
     unique, inverse = np.unique(starts, return_inverse=True)
     total = np.bincount(inverse, weights=values, minlength=len(unique))
-    return unique.astype(np.int32), None, total.astype(np.uint32)
+    return unique.astype(np.int32), None, total.astype(np.float32 if values.dtype.kind == "f" else np.uint32)
 
 
 def join_equal(
