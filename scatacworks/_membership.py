@@ -189,7 +189,7 @@ def _check_is_grouping(values: pd.Index, n_rows: int, column: str) -> None:
 def _from_obsm(adata: AnnData, key: str) -> Membership:
     stored = adata.obsm[key]
     values = stored.to_numpy() if isinstance(stored, pd.DataFrame) else stored
-    matrix = sparse.csr_matrix(values)
+    matrix = sparse.csr_matrix(values, copy=True)  # of which the stored zeros are dropped
     require_sound(matrix, f".obsm[{key!r}]")
     matrix.eliminate_zeros()
     if matrix.nnz and not np.isfinite(matrix.data).all():

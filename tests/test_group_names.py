@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import scatacworks as sca
 from scatacworks import _membership
@@ -184,6 +185,16 @@ def test_whole_numbers_that_measure_cells_are_refused_with_a_way_out(kind):
         _membership.resolve_groups(adata, "x")
     adata.obs["x"] = adata.obs["x"].astype("category")
     assert len(_membership.resolve_groups(adata, "x", tell_missing=False).groups) == pd.Series(column).nunique()
+
+
+def test_stored_zeros_of_a_membership_make_no_members_and_stay_stored():
+    adata = ad.AnnData(obs=pd.DataFrame(index=["a", "b"]))
+    stored = np.array([1.0, 0, 2]), np.array([0, 1, 1]), np.array([0, 2, 3])
+    adata.obsm["sets"] = sparse.csr_matrix(tuple(part.copy() for part in stored), shape=(2, 2))
+    assert _membership.resolve_groups(adata, "sets").matrix.toarray().tolist() == [[True, False], [False, True]]
+    kept = adata.obsm["sets"]
+    for part, before in zip((kept.data, kept.indices, kept.indptr), stored, strict=True):
+        assert part.tolist() == before.tolist()
 
 
 def test_where_groups_came_from_is_told_by_their_slot_or_that_it_was_made_from():
