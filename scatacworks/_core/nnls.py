@@ -131,10 +131,8 @@ def poisson(
     found = np.zeros((len(indptr) - 1, k))
     share, update = np.empty(k), np.empty(k)
     for row in range(len(indptr) - 1):
-        total = 0.0
-        for at in range(indptr[row], indptr[row + 1]):
-            total += data[at]
         share[:] = 1.0 / k  # expected share of the row's counts that each component explains
+        explained = 0.0  # counts where any component is
         for _ in range(n_iter):
             update[:] = 0
             explained = 0.0
@@ -149,7 +147,6 @@ def poisson(
                         if sums[r] > 0:
                             update[r] += data[at] * share[r] / sums[r] * loads[indices[at], r] / mean
             if explained == 0:
-                share[:] = 0
                 break
             change = 0.0
             for r in range(k):
@@ -158,5 +155,5 @@ def poisson(
             if change < tol:
                 break
         for r in range(k):
-            found[row, r] = share[r] * total / sums[r] if sums[r] > 0 else 0.0
+            found[row, r] = share[r] * explained / sums[r] if sums[r] > 0 else 0.0
     return found

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from scatacworks._core.nmf import factorize
 from scatacworks._core.nndsvd import columns_times, nndsvd
-from scatacworks._core.nnls import nnls
+from scatacworks._core.nnls import nnls, poisson
 from scatacworks._core.patterns import Patterns, blocks, pack
 
 
@@ -153,6 +153,23 @@ def test_nnls_is_exact(seed):
     assert (found >= 0).all()
     for row, one in zip(rows, found, strict=True):
         assert np.linalg.norm(loads @ one - row) <= scipy_nnls(loads, row)[1] + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_poisson_loadings_are_most_likely(seed):
+    rng = np.random.default_rng(seed)
+    loads = rng.gamma(0.5, 1, (60, 5))
+    loads[:, 2], loads[:4] = 0, 0  # a component without elements, and elements without any
+    counts = rng.poisson(rng.gamma(0.5, 2, (12, 5)) @ loads.T)
+    counts[0], counts[1], counts[:, 0] = 0, 0, 3  # rows with nothing that can be explained
+    rows = sp.csr_matrix(counts.astype(float))
+    found = poisson(rows.indptr, rows.indices, rows.data, loads, 100_000, 1e-13)
+    assert (found[:2] == 0).all()
+    assert (found[:, 2] == 0).all()
+    mean = found[2:] @ loads[4:].T
+    slope = loads[4:].sum(axis=0) - (counts[2:, 4:] / mean) @ loads[4:]  # of the negative log-likelihood, convex
+    assert (slope > -1e-3).all()
+    np.testing.assert_allclose(found[2:] * slope, 0, atol=1e-6)
 
 
 def test_the_real_immune_matrix(shared_data):
