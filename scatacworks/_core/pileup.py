@@ -118,7 +118,6 @@ def group_cut_sites(
     return [(starts[low:high], None, counts[low:high]) for low, high in zip(first, last, strict=True)]
 
 
-@njit
 def box_coverage(starts: np.ndarray, counts: np.ndarray, start: int, end: int, extend: int) -> np.ndarray:
     """Return how many cut sites lie within `extend` bases of each base of `[start, end)`; float32.
 
@@ -131,7 +130,14 @@ def box_coverage(starts: np.ndarray, counts: np.ndarray, start: int, end: int, e
     extend
         Bases covered to both sides of a cut site: a box of `2 * extend + 1` bp.
     """
-    change = np.zeros(end - start + 1, np.int64)
+    change = np.zeros(end - start + 1, np.float64 if counts.dtype.kind == "f" else np.int64)  # counts may be scaled
+    return _box_coverage(starts, counts, start, end, extend, change)
+
+
+@njit
+def _box_coverage(
+    starts: np.ndarray, counts: np.ndarray, start: int, end: int, extend: int, change: np.ndarray
+) -> np.ndarray:
     for i in range(len(starts)):
         left, right = starts[i] - extend, starts[i] + extend + 1
         if right > start and left < end:
@@ -145,7 +151,6 @@ def box_coverage(starts: np.ndarray, counts: np.ndarray, start: int, end: int, e
     return out
 
 
-@njit
 def run_length_coverage(
     starts: np.ndarray, counts: np.ndarray, length: int, extend: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,12 +169,19 @@ def run_length_coverage(
 
     Returns
     -------
-    Starts (int32), lengths (int32) and values (uint32) of the runs.
+    Starts (int32), lengths (int32) and values (uint32, of scaled counts float32) of the runs.
     """
+    values = np.empty(2 * len(starts), np.float32 if counts.dtype.kind == "f" else np.uint32)
+    return _run_length_coverage(starts, counts, length, extend, values)
+
+
+@njit
+def _run_length_coverage(
+    starts: np.ndarray, counts: np.ndarray, length: int, extend: int, run_values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = len(starts)
     run_starts = np.empty(2 * n, np.int32)
     run_lengths = np.empty(2 * n, np.int32)
-    run_values = np.empty(2 * n, np.uint32)
     run, opened, closed = 0, 0, 0
     level, previous = np.int64(0), np.int64(0)
     while closed < n:
@@ -183,6 +195,8 @@ def run_length_coverage(
         while closed < n and min(starts[closed] + extend + 1, length) == here:
             level -= counts[closed]
             closed += 1
+        if opened == closed:
+            level = 0  # of fractions the rounding would be left
         if level != before:
             if before > 0:
                 run_starts[run], run_lengths[run], run_values[run] = previous, here - previous, before

@@ -121,11 +121,16 @@ def test_largest_positions_and_counts():
     assert sites[0].tolist() == [length - 8, length - 1]
 
 
-def test_kernels_equal_their_python():
-    rng = np.random.default_rng(0)
-    starts = np.unique(rng.integers(0, LENGTH, 30)).astype(np.int32)
-    counts = rng.integers(1, 9, len(starts)).astype(np.uint16)
-    for kernel, arguments in ((box_coverage, (10, 60, 7)), (run_length_coverage, (LENGTH, 7))):
-        compiled = kernel(starts, counts, *arguments)
-        python = kernel.py_func(starts.astype(int), counts.astype(int), *arguments)
-        np.testing.assert_array_equal(np.atleast_2d(compiled), np.atleast_2d(python))
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_scaled_counts_keep_their_fractions(kind):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        sites = (rng.random(LENGTH) * (rng.random(LENGTH) < 0.15)).astype(kind)
+        starts = np.flatnonzero(sites).astype(np.int32)
+        expected = np.convolve(sites.astype(float), np.ones(5))[2:-2]
+        coverage = box_coverage(starts, sites[starts], 0, LENGTH, 2)
+        np.testing.assert_allclose(coverage, expected, rtol=1e-6, atol=1e-12)
+        run_starts, lengths, values = run_length_coverage(starts, sites[starts], LENGTH, 2)
+        covered = np.concatenate([np.arange(s, s + n) for s, n in zip(run_starts, lengths, strict=True)])
+        np.testing.assert_array_equal(covered, np.flatnonzero(expected))
+        np.testing.assert_allclose(np.repeat(values, lengths), expected[covered], rtol=1e-6)
