@@ -308,3 +308,25 @@ def test_tracks_that_have_a_value_everywhere_are_no_prior(fill):
     tracks = sca.Tracks.from_chromosomes(["denoised"], GENOME, [("chr1", [run])], fill=fill)
     with pytest.raises(ValueError, match="A prior is 0 where a row has no run"):
         sca.Prior(tracks)
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.5, np.nan])
+def test_values_that_are_no_fractions_are_no_prior(value):
+    run = (np.array([100, 300]), np.array([50, 50]), np.array([0.5, value], np.float32))
+    tracks = sca.Tracks.from_chromosomes(["a"], GENOME, [("chr1", [run])])
+    with pytest.raises(ValueError, match=r"Values of a prior lie in \(0, 1\]; got"):
+        sca.Prior(tracks)
+
+
+def test_fractions_of_classes_that_overlap_add_up_to_one_at_most():
+    runs = [(np.array([at]), np.array([100]), np.full(1, 0.7, np.float32)) for at in (100, 150)]
+    prior = sca.Prior(sca.Tracks.from_chromosomes(["a", "b"], GENOME, [("chr1", runs)]), n_samples=10)
+    expected = np.repeat(np.array([0, 0.7, 1, 0.7, 0], np.float32), 50)
+    none = (np.empty(0, np.int32), None, np.empty(0, np.uint16))
+    guidance = Guidance.make(prior, sca.Tracks.from_chromosomes(["none"], GENOME, [("chr1", [none])]))
+    steps, values = guidance.channels(0, 0)
+    assert steps[1:5].tolist() == [100, 150, 200, 250]
+    for channel in (0, 1):  # weighted alike
+        np.testing.assert_allclose(values[:5, channel] ** 2, expected[::50], rtol=1e-6)
+    assert prior.fraction("chr1", 50, 300).tolist() == expected.tolist()
+    assert prior.highest("chr1", 50, 300, 50).tolist() == expected[::50].tolist()

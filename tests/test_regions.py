@@ -125,6 +125,7 @@ def test_nuclear_intervals_are_the_genome_but_mitochondria(genome):
         (table(chrom="chr1", start=1.5, end=9), ValueError, "row 0: start is 1.5; expected a whole"),
         (table(chrom="chr1", start=1, end=None), ValueError, "row 0: end is None; expected a whole"),
         (table(chrom="chr1", start=1, end=1), ValueError, "1 of 1 regions are empty"),
+        (table(chrom="chr1", start=-1, end=5), ValueError, "1 of 1 regions .* the first: chr1:-1-5"),
         (table(chrom="chr9", start=1, end=2), ValueError, "lie on chromosomes that"),
         (table(seqnames="chr1", start=1, end=5, width=5), ValueError, r"counts positions from one.*\.assign\(start="),
     ],
