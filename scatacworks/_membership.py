@@ -188,15 +188,19 @@ def _check_is_grouping(values: pd.Index, n_rows: int, column: str) -> None:
 
 def _from_obsm(adata: AnnData, key: str) -> Membership:
     stored = adata.obsm[key]
-    values = stored.to_numpy() if isinstance(stored, pd.DataFrame) else stored
+    expected = "expected a membership (non-zero: the cell is in)"
+    try:
+        values = stored.to_numpy(np.float64, na_value=np.nan) if isinstance(stored, pd.DataFrame) else stored
+    except (TypeError, ValueError) as error:
+        msg = f".obsm[{key!r}] has columns that are no numbers; {expected}."
+        raise ValueError(msg) from error
     matrix = sparse.csr_matrix(values, copy=True)  # of which the stored zeros are dropped
     require_sound(matrix, f".obsm[{key!r}]")
     matrix.eliminate_zeros()
     if matrix.nnz and not np.isfinite(matrix.data).all():
-        msg = f".obsm[{key!r}] has entries that are not finite; expected a membership (non-zero: the cell is in)."
+        msg = f".obsm[{key!r}] has entries that are not finite; {expected}."
         raise ValueError(msg)
     if matrix.nnz and matrix.data.min() < 0:
-        expected = "expected a membership (non-zero: the cell is in)"
         msg = f".obsm[{key!r}] has negative entries, as an embedding has; {expected}."
         raise ValueError(msg)
     kept = adata.uns.get(key)

@@ -197,6 +197,29 @@ def test_stored_zeros_of_a_membership_make_no_members_and_stay_stored():
         assert part.tolist() == before.tolist()
 
 
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        ([True, False], None),
+        (np.array([2, 0], np.int8), None),
+        (pd.array([True, False], "boolean"), None),
+        (pd.array([1, 0], "Int64"), None),
+        (pd.array([True, None], "boolean"), "has entries that are not finite"),
+        (["yes", "no"], "has columns that are no numbers"),
+    ],
+)
+def test_columns_of_a_membership_are_numbers_of_any_types(one, told):
+    adata = ad.AnnData(obs=pd.DataFrame(index=["a", "b"]))
+    adata.obsm["sets"] = pd.DataFrame({"one": one, "two": [0.5, 1.0]}, index=adata.obs_names)
+    if told is None:
+        found = _membership.resolve_groups(adata, "sets")
+        assert found.groups.tolist() == ["one", "two"]
+        assert found.matrix.toarray().tolist() == [[True, True], [False, True]]
+        return
+    with pytest.raises(ValueError, match=rf"obsm\['sets'\] {told}; expected a membership"):
+        _membership.resolve_groups(adata, "sets")
+
+
 def test_where_groups_came_from_is_told_by_their_slot_or_that_it_was_made_from():
     adata = cells_with(np.arange(N_CELLS) % 2)
     adata.uns |= {
