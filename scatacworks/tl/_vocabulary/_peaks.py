@@ -269,7 +269,15 @@ def _summits(frame: pd.DataFrame, start: np.ndarray, end: np.ndarray) -> np.ndar
     if absent.any():
         logger.warning("%d of %d peaks have no summit; their centres are used.", int(absent.sum()), len(values))
         values = np.where(absent, start + (end - start) // 2, values)
-    return _positions(pd.Series(values, name=column))
+    summit = _positions(pd.Series(values, name=column))
+    outside = int(((summit < start) | (summit > end)).sum())
+    if outside:
+        msg = (
+            "%d of %d peaks have their summit (column %r) outside of them; expected its position on the chromosome, "
+            "not its distance from the start."
+        )
+        logger.warning(msg, outside, len(summit), column)
+    return summit
 
 
 def _signal(frame: pd.DataFrame) -> np.ndarray:

@@ -291,6 +291,16 @@ def test_duplicated_peaks_change_no_presence(peaks):
     assert twice.var["n_peaks"].tolist() == (2 * one.var["n_peaks"]).tolist()
 
 
+def test_summits_that_are_no_positions_on_the_chromosome_are_told(peaks, caplog):
+    offsets = peaks.assign(summit=peaks["summit"] - peaks["start"])
+    outside = int((offsets["summit"] < peaks["start"]).sum())
+    with caplog.at_level(logging.WARNING, logger="scatacworks"):
+        sca.tl.dhs_index(peaks)
+        assert "outside" not in caplog.text
+        sca.tl.dhs_index(offsets)
+    assert f"{outside} of {len(peaks)} peaks have their summit (column 'summit') outside of them" in caplog.text
+
+
 @pytest.mark.parametrize("options", [{}, {"compat": None}, {"method": "union"}])
 def test_zero_width_is_one_base(options, caplog):
     peaks = pd.DataFrame({"chrom": "chr1", "start": [10, 50], "end": [10, 60], "sample": list("ab"), "signal": 1.0})
