@@ -378,6 +378,13 @@ def test_iterative_keeps_the_best_of_overlapping_windows(peaks):
         assert mine["end"].tolist() == [summit + 251 for summit in expected]
 
 
+def test_iterative_windows_that_share_one_base_overlap():
+    summit = np.array([1000, 1500, 3000, 3501])
+    peaks = pd.DataFrame({"chrom": "chr1", "start": summit - 50, "end": summit + 50, "summit": summit, "sample": "a"})
+    var = sca.tl.dhs_index(peaks.assign(signal=[1.0, 2, 1, 2]), method="iterative").var
+    assert var[["start", "end"]].to_numpy().tolist() == [[1250, 1751], [2750, 3251], [3251, 3752]]
+
+
 def test_iterative_windows_end_with_their_chromosome():
     genome = sca.Genome({"chr1": 1000, "chr2": 500})
     rows = [("chr1", 0, 90, 40), ("chr1", 900, 1000, 990), ("chr2", 200, 300, 250)]
