@@ -121,6 +121,18 @@ def test_against_a_plain_loop_over_pysam(tmp_path, order, monkeypatch):
     )
 
 
+def test_alignments_may_reach_over_the_ends_of_blocks(tmp_path, monkeypatch):
+    """As those of HTSJDK do; htslib begins a block with an alignment."""
+    expected = convert(tmp_path, [read for i in range(40) for read in pair(f"read:{i}", 100 * i, 100 * i + 90)])
+    assert len(expected) == 40
+    text = gzip.decompress((tmp_path / "a.bam").read_bytes())
+    blocks = [bgzf.make_block(text[at : at + 101]) for at in range(0, len(text), 101)]
+    (tmp_path / "b.bam").write_bytes(b"".join([*blocks, bgzf.EOF_BLOCK]))
+    monkeypatch.setattr("scatacworks.io._chunks._BATCH", 1)
+    sca.io.bam_to_fragments(tmp_path / "b.bam", tmp_path / "g.tsv", progress=False)
+    assert [tuple(line.split("\t")) for line in (tmp_path / "g.tsv").read_text().splitlines()] == expected
+
+
 def test_barcode_in_the_name_of_the_read(tmp_path):
     reads = pair("ACGT:1", 1000, 1200, barcode="") + pair("TTTT:2", 2000, 2200, barcode="") + pair("nothing", 9, 99)
     rows = convert(tmp_path, reads, barcode_regex=r"^([ACGT]+):")
