@@ -64,14 +64,15 @@ def paper_loss(
     -------
     The loss, and its terms by name.
     """
-    mask = batch["mask"] > 0
-    x, y = (signal * batch["exposure"][:, None])[mask], batch["target"][mask]
-    dx, dy = x - x.mean(), y - y.mean()
-    pearson = (dx * dy).sum() / (dx.square().sum().sqrt() * dy.square().sum().sqrt() + 1e-7)
+    x, y, mask = signal * batch["exposure"][:, None], batch["target"], batch["mask"]
+    dx, dy = ((values - _masked_mean(values, mask)) * mask for values in (x, y))
+    # of a signal that is the same everywhere, as without cut sites, the root's gradient would be NaN
+    length_x, length_y = (d.square().sum().clamp(min=1e-12).sqrt() for d in (dx, dy))
+    pearson = (dx * dy).sum() / (length_x * length_y + 1e-7)
     terms = {
-        "mse": (x - y).square().mean(),
+        "mse": _masked_mean((x - y).square(), mask),
         "pearson": 1 - pearson,
-        "bce": F.binary_cross_entropy_with_logits(logit[mask], batch["label"][mask]),
+        "bce": _masked_mean(F.binary_cross_entropy_with_logits(logit, batch["label"], reduction="none"), mask),
     }
     return mse_weight * terms["mse"] + terms["pearson"] + terms["bce"], terms
 
