@@ -201,8 +201,6 @@ def _mask(adata: AnnData, cells: Sequence[str] | np.ndarray | str | None) -> np.
             raise KeyError(msg)
         return np.diff(resolve_groups(adata, cells).matrix.indptr) > 0
     cells = np.asarray(cells if hasattr(cells, "dtype") else list(cells))
-    if cells.dtype == bool and len(cells) == adata.n_obs:
-        return cells
     mask = np.zeros(adata.n_obs, bool)
     mask[_positions(adata, cells)] = True
     return mask
@@ -210,6 +208,9 @@ def _mask(adata: AnnData, cells: Sequence[str] | np.ndarray | str | None) -> np.
 
 def _positions(adata: AnnData, cells: np.ndarray) -> np.ndarray:
     if cells.dtype == bool:
+        if len(cells) != adata.n_obs:
+            msg = f"A mask of {len(cells):,} cells was given for {adata.n_obs:,}; expected True or False for each."
+            raise ValueError(msg)
         return np.flatnonzero(cells)
     if np.issubdtype(cells.dtype, np.integer):
         outside = (cells < 0) | (cells >= adata.n_obs)

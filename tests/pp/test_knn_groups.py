@@ -85,7 +85,7 @@ def test_excluded_cells_are_in_no_group(cells):
     out = members(cells, "target")[0]
     names = cells.obs_names[sorted(out)].tolist()
     cells.obs["is_target"] = cells.obs_names.isin(names)
-    for exclude in ("target", names, "is_target"):
+    for exclude in ("target", names, "is_target", cells.obs["is_target"]):
         sca.pp.knn_groups(cells, n_neighbors=30, centers="random", n_groups=50, exclude=exclude)
         assert not set().union(*members(cells)) & out
         assert cells.uns["knn_groups"]["params"]["n_excluded"] == 30
@@ -139,6 +139,8 @@ def test_groups_survive_h5ad_and_serve_as_groupby(cells, tmp_path):
         ({"centers": ["cell1", "cell1"]}, ValueError, "repeated"),
         ({"centers": ["cell1"], "exclude": ["cell1"]}, ValueError, "excluded"),
         ({"exclude": "NK"}, KeyError, "exclude='NK' is neither"),
+        ({"exclude": np.arange(250) < 5}, ValueError, "mask of 250 cells was given for 300"),
+        ({"centers": np.arange(400) < 5}, ValueError, "mask of 400 cells was given for 300"),
         ({"metric": "hamming"}, ValueError, "'euclidean' or 'cosine'"),
     ],
 )
