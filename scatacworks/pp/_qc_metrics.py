@@ -15,6 +15,7 @@ from scatacworks._core import quality
 from scatacworks._core.intervals import merge
 from scatacworks._regions import as_regions
 from scatacworks._strands import start_sites, strands_of
+from scatacworks._text import listed
 from scatacworks.genome import Genome
 from scatacworks.io._genes import read_genes
 from scatacworks.io._source import open_fragments
@@ -217,6 +218,9 @@ def _transcription_starts(
         raise (ValueError if hasattr(table, "columns") else TypeError)(msg)
     table = table.assign(strand=strands_of(table["strand"], "genes"))
     codes, direction = genome.resolve(table["chrom"]), np.where(table["strand"] == "-", -1, 1)
+    if genes is not None and (codes < 0).all():
+        msg = f"No chromosome of genes is in {genome!r}: it has {listed(table['chrom'].unique())}."
+        raise ValueError(msg)
     sites = np.unique(np.stack([codes, start_sites(table), direction]), axis=1)
     return _by_chromosome(sites[0], sites[1], sites[2])
 

@@ -99,6 +99,13 @@ def test_genes_that_are_no_table_are_refused(cells):
         sca.pp.qc_metrics(cells, genes=pd.DataFrame({"chrom": ["chr1"], "start": [5]}), progress=False)
 
 
+def test_genes_of_other_chromosomes_are_refused(cells):
+    genes = GENES.assign(chrom="NC_000001.11")
+    with pytest.raises(ValueError, match=r"No chromosome of genes is in .*: it has NC_000001\.11"):
+        sca.pp.qc_metrics(cells, genes=genes, progress=False)
+    assert "tsse" not in cells.obs
+
+
 def test_genes_of_a_file_are_those_of_the_table(cells, tmp_path):
     bed = GENES.assign(name="g", score=0)[["chrom", "start", "end", "name", "score", "strand"]]
     bed.to_csv(tmp_path / "genes.bed", sep="\t", header=False, index=False)
