@@ -301,7 +301,9 @@ def _one_result(trait: str, path: Path) -> pd.DataFrame:
         raise ValueError(msg)
     for name in table.columns[1:]:
         table[name] = _numbers(table[name], name, path)
-    table["component"] = table["component"].astype(str).str.replace(r"(L2)?_\d+$", "", regex=True)
+    named = table["component"].astype(str)
+    bare = named.str.replace(r"(L2)?_\d+$", "", regex=True)
+    table["component"] = bare.where(bare != "", named)  # a file of one annotation has it as L2, without a name
     if "Name" in raw:
         table["component"] = raw["Name"].astype(str)
     table["coefficient_z"] = table["coefficient"] / table["coefficient_se"]

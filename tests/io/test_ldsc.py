@@ -132,6 +132,12 @@ def test_results_of_both_forms(tmp_path):
     assert table["q_value"].iloc[0] == pytest.approx(0.00134990 * 3, rel=1e-5)
 
 
+def test_single_annotations_which_ldsc_gives_no_name_are_told_apart(tmp_path):
+    head = "Category\tCoefficient\tCoefficient_std_error\n"
+    (tmp_path / "t.results").write_text(f"{head}L2_0\t1\t1\nL2_1\t1\t1\nbaseL2_2\t1\t1\n")
+    assert read_ldsc(tmp_path / "t.results")["component"].tolist() == ["L2_0", "L2_1", "base"]
+
+
 def test_a_panel_of_another_genome_leaves_nothing(tmp_path):
     var = pd.DataFrame({"chrom": ["chr1"], "start": [10], "end": [20], "component": ["A"]}, index=["0"])
     (tmp_path / "far.bim").write_text("1 rs1 0 500 A G\n")
