@@ -142,7 +142,11 @@ def _correlations(adata: AnnData, reference: pd.DataFrame | str | None, use_rep:
             "peaks go with method='likelihood'."
         )
         raise ValueError(msg)
-    return list(reference.index.astype(str)), _unit(points) @ _unit(reference.to_numpy(np.float64)).T
+    profiles = reference.to_numpy(np.float64)
+    if not np.isfinite(profiles).all():
+        msg = "The reference has missing or infinite values; expected a number per label and component."
+        raise ValueError(msg)
+    return list(reference.index.astype(str)), _unit(points) @ _unit(profiles).T
 
 
 def _likelihoods(

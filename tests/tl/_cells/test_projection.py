@@ -258,6 +258,8 @@ def test_projection_errors(cells, bulk):
         sca.tl.transfer_labels(cells, anndata.AnnData(bulk.T))
     with pytest.raises(ValueError, match="'correlation' or 'likelihood'"):
         sca.tl.transfer_labels(cells, bulk, method="cosine")
+    with pytest.raises(ValueError, match="missing or infinite values"):
+        sca.tl.transfer_labels(cells, pd.DataFrame([[1.0, np.nan], [1.0, 0.0]], index=["A", "B"]))
 
 
 def test_likelihood_errors(cells, bulk):
