@@ -15,7 +15,7 @@ from scatacworks import _keys
 from scatacworks._columns import whole_numbers
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import any_overlap, merge
-from scatacworks._files import atomic_path, open_text, require_file, require_writable
+from scatacworks._files import atomic_path, open_text, require_file
 from scatacworks._logging import logger
 from scatacworks.genome import Genome, named_chromosomes
 from scatacworks.io._names import safe_names
@@ -221,7 +221,6 @@ def _write_lists(
         aside.write_text("".join(lines), encoding="utf-8")
     with atomic_path(paths["names"]) as aside:
         pd.DataFrame({"label": labels, "name": [safe[label] for label in labels]}).to_csv(aside, sep="\t", index=False)
-    require_writable(paths["bed"])
     for name, (chrom, start, end) in merged.items():
         table = pd.DataFrame({"chrom": np.array(chroms.chroms, dtype=object)[chrom], "start": start, "end": end})
         with atomic_path(paths["bed"] / f"{name}.bed") as aside:

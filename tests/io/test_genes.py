@@ -1,6 +1,7 @@
 import gzip
 import logging
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -100,6 +101,25 @@ def test_bed_of_five_six_and_twelve_columns(tmp_path):
     assert parts[parts["part"] == "CDS"][["start", "end"]].values.tolist() == [[20, 30], [60, 80]]
 
 
+def test_parts_are_those_counted_base_by_base(tmp_path):
+    rng, lines, expected = np.random.default_rng(0), [], {}
+    for i in range(50):
+        bounds = np.sort(rng.choice(np.arange(1000, 2000), 8, replace=False)).reshape(4, 2)  # of its exons
+        low, high = np.sort(rng.choice(bounds.ravel(), 2, replace=False)) if i % 5 else (bounds[0, 0],) * 2
+        low, high = low + (high - low) // 3, high - (high - low) // 3
+        sizes, offsets = (",".join(map(str, column)) for column in (np.diff(bounds)[:, 0], bounds[:, 0] - bounds[0, 0]))
+        lines.append(f"chr1\t{bounds[0, 0]}\t{bounds[3, 1]}\tG{i}\t0\t+\t{low}\t{high}\t0\t4\t{sizes}\t{offsets}\n")
+        bases = {base for start, end in bounds for base in range(start, end)}
+        coding = {base for base in bases if low <= base < high}
+        own = {"CDS": coding, "UTR": bases - coding} if high > low else {"exon": bases}
+        expected[f"G{i}"] = {"transcript": set(range(bounds[0, 0], bounds[3, 1])), **own}
+    (tmp_path / "g.bed").write_text("".join(lines))
+    found = {name: {} for name in expected}
+    for row in read_genes(tmp_path / "g.bed", parts=True).itertuples():
+        found[row.name].setdefault(row.part, set()).update(range(row.start, row.end))
+    assert found == {name: {part: bases for part, bases in own.items() if bases} for name, own in expected.items()}
+
+
 def test_built_in_and_shared_gene_tables(shared_data):
     assert len(read_genes("hg38", genome=sca.Genome("hg38"))) > 20_000
     genes = read_genes(shared_data / "genes" / "hg19_genes.bed")
@@ -113,6 +133,7 @@ def test_built_in_and_shared_gene_tables(shared_data):
         ("a.gtf", 'chr1\tx\texon\tone\t5\t.\t+\t.\tgene_id "G"; transcript_id "T";\n', "exon on chr1.: start is 'one'"),
         ("a.gtf", "just text\n", "nine columns"),
         ("a.bed", "chr1\t5\n", "neither GTF"),
+        ("a.bed", "chrom\tstart\tend\tname\tscore\tstrand\n", "neither GTF.* found 6 column"),
     ],
 )
 def test_unreadable_files_are_named(tmp_path, name, text, message):

@@ -66,10 +66,11 @@ def test_order_schema_and_membership_equal_brute_force(index, bim, tmp_path, mon
 
 
 def test_files_of_labels_that_differ_in_case_are_apart_on_every_system(index, bim, tmp_path):
-    index.var["component"] = pd.Categorical(np.resize(["NK", "nk", "All elements"], 120))
+    labels = ["NK", "nk", "none", "All elements"]
+    index.var["component"] = pd.Categorical(np.resize(["All elements", "nk", "NK"], 120), categories=labels)
     paths = write_ldsc(index, tmp_path / "out", bim=bim)
-    names = pd.read_csv(paths["names"], sep="\t").set_index("label")["name"]
-    assert names.to_dict() == {"All elements": "All_elements_2", "NK": "NK", "nk": "nk_2"}
+    names = pd.read_csv(paths["names"], sep="\t")[["label", "name"]].to_numpy().tolist()
+    assert names == [["NK", "NK"], ["nk", "nk_2"], ["All elements", "All_elements_2"]], "in the order of the categories"
 
 
 def test_columns_of_an_index_without_overlaps_are_not_collinear(index, bim, tmp_path):
@@ -110,7 +111,7 @@ def test_errors(index, bim, tmp_path):
     assert [file.name for file in tmp_path.rglob("*.gz")] == []
     with pytest.raises(KeyError, match="nothing"):
         write_ldsc(index, tmp_path / "o", bim=bim, component_key="nothing")
-    (tmp_path / "r.results").write_text("a\tb\n1\t2\n")
+    (tmp_path / "r.results").write_text("Category\tEnrichment\nbaseL2_0\t2\n")  # without --print-coefficients
     with pytest.raises(ValueError, match="print-coefficients"):
         read_ldsc(tmp_path / "r.results")
 

@@ -34,14 +34,14 @@ def test_three_forms_give_one_motif(tmp_path, text):
 def test_gzip_and_factor_table(tmp_path):
     (tmp_path / "m.pfm.gz").write_bytes(gzip.compress(b">GM.1\n1 0 0 0\n0 1 0 0\n"))
     (tmp_path / "f.txt").write_text(
-        "Motif\tFactor\tEvidence\nGM.1\tSOX9\tx\nGM.1\tMA0001.1.SRY::TBP\ty\nGM.1\tSOX9\tz\n"
+        "GM.1\tFactor\tEvidence\n# more\n\nGM.1\tSOX9\tx\nGM.1\tMA0001.1.SRY::TBP\ty\nGM.1\tSOX9\tz\n"
     )
     (motif,) = read_motifs(tmp_path / "m.pfm.gz", factors=tmp_path / "f.txt")
     assert motif.factors == ("SOX9", "SRY", "TBP")
 
 
 def test_repeated_names_are_told_apart(tmp_path, caplog):
-    (tmp_path / "m.pfm").write_text(">GATA1\n1 0 0 0\n>SPI1\n1 0 0 0\n>GATA1\n0 1 0 0\n>GATA1\n0 0 1 0\n")
+    (tmp_path / "m.pfm").write_text("# all\n\n>GATA1\n1 0 0 0\n\n>SPI1\n1 0 0 0\n>GATA1\n0 1 0 0\n>GATA1\n0 0 1 0\n")
     motifs = read_motifs(tmp_path / "m.pfm")
     assert [motif.name for motif in motifs] == ["GATA1", "SPI1", "GATA1-1", "GATA1-2"]
     assert [int(motif.matrix[0].argmax()) for motif in motifs] == [0, 0, 1, 2]
@@ -68,8 +68,8 @@ def test_whole_collections(shared_data):
         (">empty\n>next\n1 0 0 0\n", "length zero"),
         (">bad\n1 0 0\n", "four numbers"),
         (">bad\n1 0 0 x\n", "expected numbers"),
-        (">bad\n0 0 0 0\n1 0 0 0\n", "position 1 has a negative"),
-        (">bad\n1 -1 0 0\n", "negative"),
+        (">bad\n0 0 0 0\n1 0 0 0\n0 0 0 0\n", "position 1 has a negative"),
+        (">bad\n1 0 0 0\n2 -1 0 0\n", "position 2 has a negative"),
         (MEME.replace("0.95", "19"), "sums to"),
         (MEME.replace(" 0.00 1.00 0.00 0.00\n", ""), r"has 2 positions, but should have 3 \(w=\); is the file cut"),
         (">\n1 0 0 0\n", r"no name after its '>', the one that begins with \[1\.0, 0\.0, 0\.0, 0\.0\]"),

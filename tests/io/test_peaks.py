@@ -104,6 +104,8 @@ def test_lines_end_alike_on_every_system(adata, tmp_path, monkeypatch):
 def test_a_table_without_groups_is_written(tmp_path):
     path = sca.io.write_peaks(PEAKS[["chrom", "start", "end"]], tmp_path / "a.bed")["peaks"]
     assert path.read_text().splitlines()[1] == "chr2\t5\t45\tpeak_2\t0\t."
+    folder = sca.io.write_peaks(PEAKS[["chrom", "start", "end"]], tmp_path / "folder", format="bed")
+    assert folder["peaks"].read_text() == path.read_text()
 
 
 def test_positions_are_written_as_whole_numbers(tmp_path):
@@ -135,7 +137,9 @@ def test_peaks_whose_signal_or_score_is_no_number_are_written(tmp_path):
 
 def test_files_of_other_programs_are_read(tmp_path):
     bed = tmp_path / "a.bed"
-    bed.write_bytes(b"track name=x\nbrowser position chr1\n#c\n1\t5\t10\r\nchr2\t0\t3\textra\n")
+    bed.write_bytes(
+        b"# chromosomes as of Ensembl\ntrack name=x\nbrowser position chr1\n#c\n1\t5\t10\r\nchr2\t0\t3\textra\n"
+    )
     assert sca.io.read_peaks(bed)[["start", "end"]].to_numpy().tolist() == [[5, 10], [0, 3]]
     macs = tmp_path / "b.txt.gz"
     with gzip.open(macs, "wt") as handle:
@@ -169,6 +173,7 @@ def test_a_genome_sorts_renames_and_reports(tmp_path):
         ("chr1\t5\t10\nchr1\t9\t9\n", "line 2: found chr1, 9 to 9; expected a chromosome and 0 <= start < end"),
         ("chr1\t-5\t10\n", "line 1: found chr1, -5 to 10; expected"),
         ("chr1 5 10\n", "line 1: expected at least 3 columns separated by tabs"),
+        ("chr1\t5\t10\ta\nchr1\t5\t10\n", "line 2: expected at least 3 columns separated by tabs, as many as"),
         ("chr1\tx\t10\n", "line 1: start is 'x'; expected a whole number"),
         ("chr1\t5\t10\nchr1\t5\t1e10\n", r"line 2: end is 10000000000; expected a whole number below 2\^31"),
         ("chr1\t5\t99999999999999999999\n", r"line 1: end is .*; expected a whole number below 2\^31"),
@@ -326,7 +331,7 @@ def test_a_first_line_that_does_not_fit_is_named(tmp_path, first):
         sca.io.read_peaks(path)
 
 
-@pytest.mark.parametrize("name", ["peaks.txt", "peaks.broadPeak", "peaks.tsv.gz"])
+@pytest.mark.parametrize("name", ["peaks.txt", "peaks.broadPeak", "peaks.tsv.gz", "peaks.gz"])
 def test_a_file_of_another_kind_does_not_become_a_folder(adata, tmp_path, name):
     with pytest.raises(ValueError, match=r"is neither \.bed nor \.narrowPeak"):
         sca.io.write_peaks(adata, tmp_path / name)
