@@ -242,7 +242,7 @@ def _centers(
     _check_choice(centers)
     if centers == "all":
         return np.arange(len(points))
-    if n_groups is None or not 0 < n_groups <= len(points):
+    if n_groups is None or n_groups > len(points):
         msg = f"centers={centers!r} needs n_groups between 1 and {len(points):,}, the number of cells; got {n_groups}."
         raise ValueError(msg)
     if centers == "random":
@@ -272,6 +272,9 @@ def _check_choice(centers: str) -> None:
 def _given(adata: AnnData, centers: Any, cells: np.ndarray) -> np.ndarray:
     """Return the positions in `cells` of the centres that the user named."""
     chosen = _positions(adata, np.asarray(centers))
+    if len(chosen) == 0:
+        msg = "centers names no cell; expected at least one to begin a group with."
+        raise ValueError(msg)
     excluded = ~np.isin(chosen, cells)
     if excluded.any() or len(np.unique(chosen)) < len(chosen):
         what = "are among the excluded cells" if excluded.any() else "are repeated"

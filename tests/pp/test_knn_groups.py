@@ -75,6 +75,18 @@ def test_groups_without_shared_cells(cells, centers):
     assert overlap["mean_shared"] == 0
 
 
+def test_given_centres_take_the_nearest_cells_left_in_turn(cells):
+    centers = ["cell9", "cell2", "cell77"]
+    sca.pp.knn_groups(cells, n_neighbors=40, centers=centers, shared_cells=False, exclude=["cell0"])
+    assert cells.uns["knn_groups"]["groups"].tolist() == centers
+    points, left, expected = cells.obsm["X_lsi"], set(range(1, 300)), []
+    for center in (9, 2, 77):
+        nearest = sorted(left, key=lambda cell: np.linalg.norm(points[cell] - points[center]))
+        expected.append(set(nearest[:40]))
+        left -= expected[-1]
+    assert members(cells) == expected
+
+
 def test_fewer_separate_groups_than_wanted_are_said(cells):
     with pytest.warns(UserWarning, match="300 cells give 6 groups of 50"):
         sca.pp.knn_groups(cells, n_neighbors=50, centers="farthest", n_groups=10, shared_cells=False)
@@ -98,6 +110,8 @@ def test_overlap_is_reported_as_counted_by_hand(cells):
     assert overlap["mean_shared"] == pytest.approx(np.mean(shared))
     per_cell = np.array([sum(i in group for group in groups) for i in range(300)])
     assert overlap["groups_per_cell"] == pytest.approx(per_cell[per_cell > 0].mean())
+    assert overlap["max_groups_per_cell"] == per_cell.max()
+    assert overlap["cells_used"] == (per_cell > 0).sum()
     assert overlap["effective_groups"] == pytest.approx(25**2 * 10 / (per_cell**2).sum())
 
 
@@ -137,6 +151,8 @@ def test_groups_survive_h5ad_and_serve_as_groupby(cells, tmp_path):
         ({"centers": "best"}, ValueError, "expected 'all', 'random', 'farthest'"),
         ({"centers": ["cell1", "nobody"]}, KeyError, "1 of 2 cells are not in the AnnData, such as 'nobody'"),
         ({"centers": ["cell1", "cell1"]}, ValueError, "repeated"),
+        ({"centers": np.zeros(300, bool)}, ValueError, "centers names no cell"),
+        ({"centers": [], "shared_cells": False}, ValueError, "centers names no cell"),
         ({"centers": ["cell1"], "exclude": ["cell1"]}, ValueError, "excluded"),
         ({"exclude": "NK"}, KeyError, "exclude='NK' is neither"),
         ({"exclude": np.arange(250) < 5}, ValueError, "mask of 250 cells was given for 300"),
