@@ -202,6 +202,9 @@ def _from_varm(adata: AnnData, key: str) -> tuple[sparse.spmatrix, list[str]]:
 
 def _from_regions(adata: AnnData, regions: Mapping[str, Any]) -> sparse.spmatrix:
     """Mark the peaks that overlap each set of regions."""
+    if not regions:
+        msg = "annotations is empty; expected a dict of a set's name -> its regions."
+        raise ValueError(msg)
     elements = elements_of(adata.var)
     columns = []
     for name, source in regions.items():

@@ -72,6 +72,8 @@ def test_results_survive_h5ad_and_copy(cells, tmp_path):
 def test_errors(cells):
     with pytest.raises(KeyError, match=r"\.varm"):
         sca.tl.motif_deviations(cells)
+    with pytest.raises(ValueError, match="annotations is empty"):
+        sca.tl.motif_deviations(cells, annotations={})
     with pytest.raises(ValueError, match="sequences"):
         sca.tl.motif_deviations(cells, annotations=[Motif("x", np.full((4, 4), 0.25))])
     cells.varm["sets"] = np.ones((1000, 1))
