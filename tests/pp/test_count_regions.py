@@ -69,6 +69,8 @@ def test_insertions_of_disjoint_regions_equal_the_pseudobulk(pbmc, shared_data, 
     sca.pp.pseudobulk(pbmc, "celltype", convention=convention, progress=False)
     by_group = sca.get.regions_matrix(pbmc, bed)
     assert by_group.var_names.equals(counts.var_names)
+    params = counts.uns["count_regions"]["params"]
+    assert (params["counting"], params["convention"]) == ("insertion", convention)
     for celltype, own in pbmc.obs.groupby("celltype", observed=True).indices.items():
         expected = np.asarray(counts.X[own].sum(0)).ravel()
         np.testing.assert_array_equal(np.asarray(by_group[celltype].X).ravel(), expected)
@@ -103,6 +105,8 @@ def test_regions_that_do_not_fit_are_named(pbmc):
         sca.pp.count_regions(pbmc, pd.DataFrame({"chrom": ["scaffold"] * 2, "start": [5, 6], "end": [9, 9]}))
     with pytest.raises(ValueError, match="counting='reads' is unknown"):
         sca.pp.count_regions(pbmc, ["chr1:1-2"], counting="reads")
+    with pytest.raises(ValueError, match="convention='tn5' is unknown"):
+        sca.pp.count_regions(pbmc, ["chr1:1-2"], convention="tn5")
     with pytest.raises(FileNotFoundError, match="nowhere.bed"):
         sca.pp.count_regions(pbmc, "nowhere.bed")
 

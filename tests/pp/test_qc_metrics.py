@@ -104,6 +104,8 @@ def test_genes_of_other_chromosomes_are_refused(cells):
     with pytest.raises(ValueError, match=r"No chromosome of genes is in .*: it has NC_000001\.11"):
         sca.pp.qc_metrics(cells, genes=genes, progress=False)
     assert "tsse" not in cells.obs
+    sca.pp.qc_metrics(cells, genes=GENES[GENES["chrom"] == "chr1"], progress=False)  # some suffice
+    assert cells.obs["tsse"].gt(0).any()
 
 
 def test_genes_of_a_file_are_those_of_the_table(cells, tmp_path):

@@ -137,6 +137,8 @@ def test_a_group_that_is_too_small_is_taken_whole_and_said(cells):
 def test_results_survive_h5ad(cells, tmp_path):
     sca.pp.pseudobulk(cells, "type", progress=False)
     sca.pp.subsample(cells, n_cells=5, groupby="type", n_repeats=2, key_added="drawn")
+    names = cells.uns["drawn"]["groups"].tolist()
+    assert names == [f"{group} #{i}" for group in cells.uns["pseudobulk"]["groups"] for i in (1, 2)]
     sca.pp.subsample(cells, fraction=0.5)
     cells.write_h5ad(tmp_path / "cells.h5ad")
     back = ad.read_h5ad(tmp_path / "cells.h5ad")
