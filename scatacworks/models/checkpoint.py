@@ -239,7 +239,7 @@ def build(architecture: str, config: dict[str, Any], card: dict[str, Any], sourc
 
 
 def require_storable(model: Model) -> None:
-    """Refuse a network of one's own that could not be read back from its file, before hours go into it.
+    """Refuse a network that could not be written to a file and read back, before hours go into it.
 
     Parameters
     ----------
@@ -249,20 +249,22 @@ def require_storable(model: Model) -> None:
     Raises
     ------
     TypeError
-        If JSON cannot write its configuration.
+        If JSON cannot write its configuration or card.
     ValueError
         If its class and configuration do not build it again.
     """
+    found = {}
+    for what, content in (("configuration", model.config_dict()), ("card", model.card)):
+        try:
+            found[what] = json.loads(json.dumps(content))
+        except TypeError as error:
+            msg = f"JSON cannot write the {what} of the {model.architecture}, so that it could not be saved: {error}."
+            raise TypeError(msg) from error
     if model.architecture in ARCHITECTURES:
         return
-    try:
-        config = json.loads(json.dumps(model.config_dict()))
-    except TypeError as error:
-        msg = f"JSON cannot write the configuration of {model.architecture}, so that it could not be saved: {error}."
-        raise TypeError(msg) from error
     source = f"the network to train ({model.architecture})"
     with torch.random.fork_rng(devices=[]):
-        again = build(model.architecture, config, dict(model.card), source)
+        again = build(model.architecture, found["configuration"], found["card"], source)
     load_tensors(again, model.state_dict(), source)
 
 

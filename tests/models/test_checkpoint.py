@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from scatacworks import models, pl
+from scatacworks.models.base import new_card
 from scatacworks.models.checkpoint import build, fingerprint, require_storable
 from scatacworks.models.train import TrainResult, fit
 from scatacworks.tl._denoising._inputs import resolve_model
@@ -21,6 +23,7 @@ def test_saved_model_comes_back(cls, tmp_path):
     model = cls()
     model.card["limits"] = "none, it is a test – ± included"
     path = models.save(model, tmp_path / "some.model")
+    assert models.load(path, card={"data": "other"}).card == model.card | {"data": "other"}
     loaded = models.load(tmp_path / "some.model")
     assert path.name == "some.model.safetensors"
     assert loaded.card == model.card
@@ -235,6 +238,16 @@ def test_a_network_that_could_not_be_read_back_is_not_trained(tmp_path):
     model, before = Wider(), torch.random.get_rng_state()
     require_storable(model)
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_that_json_cannot_write_are_told_before_training(tmp_path):
+    shape = {"n_filters": 2, "width": 5, "n_blocks_class": 1, "n_filters_class": 2, "width_class": 5}
+    of_numpy = models.ResNet(models.ResNetConfig(n_blocks=np.int64(1), **shape))
+    card = models.Linear(card=new_card(depth_range=(np.int64(1_000), np.int64(9_000))))
+    for model, what in ((of_numpy, "configuration of the ResNet"), (card, "card of the Linear")):
+        with pytest.raises(TypeError, match=f"JSON cannot write the {what}, .*: Object of type int64"):
+            fit(model, [], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from scipy.special import logsumexp
 
 import scatacworks as sca
 from scatacworks._core.pileup import run_length_coverage
@@ -49,6 +51,48 @@ def test_peaks_equal_those_of_macs3(source, request, tmp_path):
     theirs = pd.read_csv(tmp_path / "peaks.narrowPeak", sep="\t", header=None)[[1, 2]].to_numpy(np.int64)
     assert len(found) > 20
     np.testing.assert_array_equal(found, theirs[np.argsort(theirs[:, 0])])
+
+
+@pytest.mark.parametrize("least_mean", [0.0, 6.0])
+def test_peaks_are_those_found_base_by_base(least_mean):
+    rng = np.random.default_rng(0)
+    for length in rng.integers(20_000, 30_000, 20):
+        centers = rng.integers(0, length, 60)
+        near = np.clip(np.repeat(centers, 12) + rng.normal(0, 90, 720).astype(int), 0, length - 1)
+        positions, counts = np.unique(near, return_counts=True)
+        coverage = np.zeros(length)
+        for position, count in zip(positions, counts, strict=True):
+            coverage[max(position - 100, 0) : position + 101] += count
+        mean = max(coverage.mean(), least_mean)
+        expected = []
+        for base in np.flatnonzero(stats.poisson.sf(coverage, mean) <= 1e-3):
+            if expected and base - expected[-1][1] <= 30:
+                expected[-1][1] = base + 1
+            else:
+                expected.append([base, base + 1])
+        expected = [peak for peak in expected if peak[1] - peak[0] >= 200]
+        found = label_peaks(
+            positions.astype(np.int32), counts.astype(np.uint16), length=int(length), least_mean=least_mean
+        )
+        assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(("gap", "peaks"), [(30, [[900, 1332]]), (31, [[900, 1101], [1132, 1333]])])
+def test_peaks_are_joined_over_30_bases(gap, peaks):
+    positions, counts = np.array([1_000, 1_201 + gap], np.int32), np.array([20, 20], np.uint16)
+    assert label_peaks(positions, counts, length=100_000).tolist() == peaks
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.5, 5.1, 80.0])
+def test_scores_are_minus_the_logarithm_of_the_tail(mean):
+    seen = np.array([0, 1, 7, 40, 500, 5_000])
+    terms = stats.poisson.logpmf(seen[:, None] + np.arange(1, 2_000), mean)
+    np.testing.assert_allclose(
+        upper_tail_score(seen, mean), -logsumexp(terms, axis=1) / np.log(10), rtol=1e-4, atol=1e-12
+    )
+    scores = upper_tail_score(np.arange(1_000), mean)
+    for cutoff in (2.0, 3.0, scores[8], scores[9]):
+        assert least_coverage(mean, cutoff) == np.flatnonzero(scores >= cutoff)[0]
 
 
 def test_labels_follow_the_rule_of_macs():
