@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from scatacworks import models, pl
 from scatacworks.models.base import new_card
@@ -104,6 +105,10 @@ def test_file_that_is_no_model_is_refused(tmp_path):
     fake.write_text("not weights")
     with pytest.raises(ValueError, match="is not a safetensors file"):
         models.load(fake)
+    bare = tmp_path / "bare.safetensors"
+    save_file({"weight": torch.zeros(1)}, bare)
+    with pytest.raises(ValueError, match=r"holds tensors but no scatacworks description, and bare\.json is missing"):
+        models.load(bare)
     empty = tmp_path / "empty.pth"
     empty.touch()
     with pytest.raises(ValueError, match="empty"):

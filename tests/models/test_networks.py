@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from scatacworks import models
 from scatacworks.models import gaussian, resnet
 from scatacworks.models.base import box_weights, in_double
+from scatacworks.models.binned_unet import _filter_bank
 from scatacworks.models.resnet import extend
 
 SMALL = models.ResNetConfig(n_blocks=2, n_filters=4, width=11, n_blocks_class=1, n_filters_class=4, width_class=10)
@@ -103,6 +104,37 @@ def test_extra_channels_enter_by_name():
     assert model.n_channels == 2
     counts = torch.cat([window(model, 1024)] * 2, dim=1)
     assert run(model, counts).shape == (2, 130)
+
+
+@pytest.mark.parametrize("depth", [1e5, 2e5, 4e5, 1e6, 3e6, 2e7])
+def test_gaussian_equals_a_sum_over_the_cut_sites_around(depth):
+    model = models.Gaussian(models.GaussianConfig(sigmas=(300.0, 250.0, 40.0), max_sigma=280.0))
+    counts = window(model, 1024)
+    signal, logit = run(model, counts, depth).numpy()
+    sigma = min(np.exp(np.interp(np.log(depth), np.log([2e5, 1e6, 5e6]), np.log([300, 250, 40]))), 280)
+    far = np.arange(-500, 501)
+    kernel = np.where(np.abs(8 * far) <= 3 * sigma, np.exp(-0.5 * (8 * far / sigma) ** 2), 0)
+    smooth = np.convolve(counts[0, 0].numpy().astype(float), kernel / kernel.sum())[500:-500]
+    beside = (len(smooth) - len(signal)) // 2
+    expected = smooth[beside:-beside] * 201 / 8 * model.target_depth / depth
+    np.testing.assert_allclose(signal, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(logit, 2 * np.log1p(expected) - 6, rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_binned_network_reads_is_what_it_says():
+    model = models.BinnedUNet(
+        models.BinnedUNetConfig(sigmas=(25.0, 80.0), reference_depth=5e6, depth_limits=(3e4, 8e7))
+    )
+    z = np.log10([3e4 / 5e6, 0.2, 8e7 / 5e6])
+    code = model._depth_code(torch.tensor([1e3, 1e6, 1e9]))
+    np.testing.assert_allclose(code, np.stack([z, z**2 / 2, np.sin(z * np.pi / 2)], axis=1), rtol=1e-5)
+    filters = _filter_bank(8, model.config).numpy()
+    x = 8 * (np.arange(filters.shape[1]) - filters.shape[1] // 2)
+    weights = np.array(box_weights(8, 100))
+    np.testing.assert_allclose(filters[0][filters[0] > 0], weights, rtol=1e-6)
+    for row, sigma in zip(filters[1:], (25, 80), strict=True):
+        density = np.exp(-(x**2) / (2 * sigma**2))
+        np.testing.assert_allclose(row, density / density.sum() * weights.sum(), rtol=1e-5, atol=1e-9)
 
 
 def test_paper_network_equals_a_plain_one_in_double_precision():
