@@ -497,3 +497,17 @@ def test_what_is_backed_by_a_file_is_not_copied(two_samples, tmp_path):
     sca.pp.pseudobulk(backed, "sample", progress=False)
     assert sca.get.tracks(backed).sums().sum() > 0
     backed.file.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*have no fragment")
+def test_digests_tell_chromosomes_and_groups_apart(tmp_path):
+    digests = set()
+    for i, (chrom, cells) in enumerate([("chr1", "aa"), ("chr2", "aa"), ("chr1", "ab"), ("chr1", "ba")]):
+        path = tmp_path / f"{i}.tsv"
+        path.write_text("".join(f"{chrom}\t{10 + 50 * j}\t{40 + 50 * j}\t{name}\t1\n" for j, name in enumerate(cells)))
+        adata = ad.AnnData(obs=pd.DataFrame({"type": ["A", "B"]}, index=["a", "b"]))
+        adata.uns["files"] = {"fragments": str(path)}
+        adata.uns["reference_sequences"] = sca.Genome({"chr1": 1_000, "chr2": 1_000}).to_frame()
+        sca.pp.pseudobulk(adata, "type", progress=False)
+        digests.add(adata.uns["pseudobulk"]["params"]["digest"])
+    assert len(digests) == 4
