@@ -164,7 +164,7 @@ def _membership(
         return written.get(gene) or upper.get(gene.upper(), [])
 
     found = {name: [row for gene in genes for row in rows_of(gene)] for name, genes in sets.items()}
-    kept = [name for name, rows in found.items() if len(rows) >= max(min_genes, 1)]
+    kept = [name for name, rows in found.items() if len(rows) >= min_genes]
     if not kept:
         example = next(iter(sets.items()), ("", []))
         msg = f"None of the {len(sets)} gene sets has a known gene (for example {example[0]!r}: {example[1][:5]})."
@@ -173,7 +173,7 @@ def _membership(
         dropped = [name for name in sets if name not in set(kept)]
         logger.warning(
             "%d of %d gene sets have fewer than %d known genes and are left out: %s",
-            len(dropped), len(sets), max(min_genes, 1), ", ".join(dropped[:5]),
+            len(dropped), len(sets), min_genes, ", ".join(dropped[:5]),
         )  # fmt: skip
     pointers = np.concatenate([[0], np.cumsum([len(found[name]) for name in kept])])
     columns = np.concatenate([found[name] for name in kept]).astype(np.int64)

@@ -103,12 +103,14 @@ def test_gene_sets_pool_each_element_once(make_index, tmp_path, caplog):
         index.var.loc[inside, "component"] = "B"
     sca.tl.gene_components(index, genes=genes)
     path = tmp_path / "sets.gmt"
-    path.write_text("planted\tx\tG1\tg3\ttwin\tg9\tabsent\nnull\tx\tg15\tg17\nunknown\tx\tnobody\n")
+    path.write_text("planted\tx\tG1\tg3\ttwin\tg9\tabsent\n\nnull\tx\tg15\tg17\nunknown\tx\tnobody\n")
     sca.tl.gene_set_components(index, gene_sets=path)
     stored = index.uns["gene_set_components"]
     table = stored["gene_sets"].set_index("name")
     assert table.index.tolist() == ["planted", "null"]
     assert "unknown" in caplog.text
+    fewer = sca.tl.gene_set_components(index, gene_sets=path, min_genes=3, copy=True)
+    assert fewer.uns["gene_set_components"]["gene_sets"]["name"].tolist() == ["planted"]
     assert table.loc["planted", ["n_genes", "n_known", "component"]].tolist() == [5, 4, "B"]
     inside = np.zeros(index.n_vars, bool)
     for gene in landscapes_of(index, chosen):
