@@ -37,9 +37,8 @@ COLUMNS = ["n_peaks", "threshold", "f1", "best f1", "precision", "expected_preci
 
 def ours(denoised: tuple[sca.Tracks, sca.Tracks], threshold: float | str) -> tuple[pd.DataFrame, dict[str, float]]:
     """Peaks of one group, and what is to be expected of them."""
-    adata = AnnData(
-        uns={"denoised": dict(zip(("signal", "probability"), (t.to_dict() for t in denoised), strict=True))}
-    )
+    layers = dict(zip(("signal", "probability"), (tracks.to_dict() for tracks in denoised), strict=True))
+    adata = AnnData(uns={"denoised": layers})
     sca.tl.call_peaks(adata, threshold=threshold, progress=False)
     return adata.uns["peaks"], adata.uns["scatacworks"]["peaks"]["by_group"].iloc[0].to_dict()
 
@@ -54,25 +53,13 @@ def macs(sites: sca.Tracks, size: int) -> pd.DataFrame:
             start = np.repeat(positions, counts)
             tables.append(pd.DataFrame({"c": chrom, "s": start, "e": start + 1, "n": ".", "score": 0, "strand": "+"}))
         pd.concat(tables).to_csv(bed, sep="\t", header=False, index=False)
-        options = [
-            "--nomodel",
-            "--shift",
-            "-75",
-            "--extsize",
-            "150",
-            "--keep-dup",
-            "all",
-            "-q",
-            "0.05",
-            "-g",
-            str(size),
-        ]
+        options = f"--nomodel --shift -75 --extsize 150 --keep-dup all -q 0.05 -g {size}".split()
         call = ["macs3", "callpeak", "-f", "BED", "-t", bed, "-n", "x", "--outdir", folder, *options]
         subprocess.run(call, check=True, capture_output=True)
         return pd.read_csv(found, sep="\t", header=None, usecols=[0, 1, 2], names=["chrom", "start", "end"])
 
 
-def rows(sites: sca.Tracks, denoised: tuple, label: np.ndarray, places: pd.DataFrame) -> Iterator[dict]:
+def scores(sites: sca.Tracks, denoised: tuple, label: np.ndarray, places: pd.DataFrame) -> Iterator[dict]:
     """Scores of all ways of calling on the bases of `places`, one after the other."""
 
     def dense(value: Callable) -> np.ndarray:
@@ -113,7 +100,7 @@ def hsc(model) -> Iterator[dict]:
         denoised = data.methods(model, "model", sites, depth)["model"]
         runs = ((c, [sites.runs(0, c) if c == data.chrom else nothing]) for c in sites.genome.chroms)
         own = sca.Tracks.from_chromosomes(sites.groups, sites.genome, runs)
-        yield from ({"input": name, **row} for row in rows(own, denoised, label, place))
+        yield from ({"input": name, **row} for row in scores(own, denoised, label, place))
 
 
 def blood(model) -> Iterator[dict]:
@@ -129,7 +116,7 @@ def blood(model) -> Iterator[dict]:
             few, depth = tracks.select(["few"]), data.depth_of[kind] * n / len(order)
             denoised = predict(model, few, depth=[depth], regions=where, n_jobs=1, progress=False)
             label = data.dense(coverage(tracks, 100), "rest") >= data.cutoff(kind, 1 - n / len(order))
-            found += rows(few, denoised, label, data.windows)
+            found += scores(few, denoised, label, data.windows)
         mean = pd.DataFrame(found).groupby("called by", sort=False).mean().reset_index()
         yield from ({"input": f"{n} blood cells", **row} for row in mean.to_dict("records"))
 
