@@ -146,21 +146,17 @@ def call_peaks(
 
         if isinstance(threshold, str):
             weighed = run(lambda job: _weigh(called, *job), "thresholds")
-            thresholds = _best_thresholds(weighed, len(names))
+            thresholds = _best_thresholds(names, jobs, weighed)
         else:
-            thresholds = [float(threshold)] * len(names)
-        threshold_of = dict(zip(names, thresholds, strict=True))
+            thresholds = dict.fromkeys(names, float(threshold))
 
         def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], float]:
-            peaks, everywhere = _call_one(called, signal, *job, (threshold_of[job[0]], min_length, max_gap))
-            gain = () if guided is None else (_gain(guided, *job, *peaks[:2]),)
-            return (*peaks, *gain), everywhere
+            return _call_one(called, signal, guided, job, (thresholds[job[0]], min_length, max_gap))
 
         parts, everywhere = zip(*run(call, "peaks"), strict=True)
-    of_group = [range(first, len(jobs), len(names)) for first in range(len(names))]
-    order = [i for own in of_group for i in own]
+    order = np.arange(len(jobs)).reshape(len(wanted), len(names)).T.ravel()  # by group, as the table is
     peaks = _table([parts[i] for i in order], [jobs[i] for i in order], names, called.genome)
-    by_group = _by_group(peaks, thresholds, [sum(everywhere[i] for i in own) for own in of_group])
+    by_group = _by_group(peaks, thresholds, np.reshape(everywhere, (len(wanted), len(names))).sum(axis=0))
     if not is_probability:
         peaks, by_group = peaks.drop(columns="probability"), by_group.drop(columns=list(_EXPECTED))
     target.uns[key_added] = peaks
@@ -214,19 +210,19 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float | str)
             called, layer = get_tracks(adata, key=key, layer=_keys.PROBABILITY), _keys.PROBABILITY
         except KeyError:
             called = get_tracks(adata, key=key)
-    is_probability = layer in (_keys.PROBABILITY, _keys.UNGUIDED)
-    if isinstance(threshold, str) and not is_probability:
-        there = "cut sites" if called.lengths is None else "a track in a unit of its own"
-        msg = f"threshold={F1!r} is for probabilities, but .uns[{key!r}] holds {there}; give a number in its unit."
-        raise ValueError(msg)
-    if is_probability and not isinstance(threshold, str) and not 0 <= threshold <= 1:
-        msg = f"threshold is {threshold}; expected a probability, 0 to 1, or layer='signal' for a height of the signal."
-        raise ValueError(msg)
     if called.lengths is None:
         msg = (
             f".uns[{key!r}] holds cut sites; peaks are called on denoised tracks. Run scatacworks.tl.denoise, and give "
             "its key_added as key."
         )
+        raise ValueError(msg)
+    is_probability = layer in (_keys.PROBABILITY, _keys.UNGUIDED)
+    if isinstance(threshold, str):
+        if not is_probability:
+            msg = f"threshold={F1!r} is for probabilities; give a number in the unit of the track in .uns[{key!r}]."
+            raise ValueError(msg)
+    elif is_probability and not 0 <= threshold <= 1:
+        msg = f"threshold is {threshold}; expected a probability, 0 to 1, or layer='signal' for a height of the signal."
         raise ValueError(msg)
     try:
         return called, get_tracks(adata, key=key, layer=_keys.SIGNAL), is_probability
@@ -240,18 +236,6 @@ def _guided(adata: AnnData, key: str) -> tuple[Tracks, Tracks] | None:
     if _keys.PRIOR not in params:
         return None
     return tuple(get_tracks(adata, key=key, layer=layer) for layer in (_keys.PROBABILITY, _keys.UNGUIDED))
-
-
-def _gain(guided: tuple[Tracks, Tracks], group: str, chrom: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return what the prior adds to the mean probability of peaks; float64."""
-    with_prior, without = (_means(tracks, group, chrom, starts, ends) for tracks in guided)
-    return with_prior - without
-
-
-def _means(tracks: Tracks, group: str, chrom: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return the mean over the bases of each peak; float64."""
-    fill = float(tracks.fill[tracks.group_code(group)])
-    return summarize_runs(*with_lengths(tracks, group, chrom), fill, starts, ends)[1]
 
 
 def _table(
@@ -269,51 +253,60 @@ def _table(
 
 
 def _call_one(
-    called: Tracks, signal: Tracks, group: str, chrom: str, limits: tuple[float, int, int]
+    called: Tracks,
+    signal: Tracks,
+    guided: tuple[Tracks, Tracks] | None,
+    where: tuple[str, str],
+    limits: tuple[float, int, int],
 ) -> tuple[tuple[np.ndarray, ...], float]:
     """Call one group on one chromosome.
 
-    Returns starts, ends, summits, means and heights of the signal and means of the called track; and the sum of the
-    called track everywhere.
+    Returns starts, ends, summits, means and heights of the signal, means of the called track and, where there was a
+    prior, what it added to the mean probability; and the sum of the called track everywhere.
     """
-    size = called.genome.length(chrom)
-    fill = float(called.fill[called.group_code(group)])
-    runs = with_lengths(called, group, chrom)
+    runs, size = _runs(called, *where), called.genome.length(where[1])
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
-    starts, ends = call_runs(*runs, fill, size, threshold, *limits[1:])
-    mean = summarize_runs(*runs, fill, starts, ends)[1]
-    everywhere = weigh_runs(*runs[1:], fill, size, np.empty(0, np.float32))[1][0]
-    fill = float(signal.fill[signal.group_code(group)])
-    of_signal = summarize_runs(*with_lengths(signal, group, chrom), fill, starts, ends)
-    return (starts, ends, *of_signal, mean), float(everywhere)
+    starts, ends = call_runs(*runs, size, threshold, *limits[1:])
+    columns = [starts, ends, *summarize_runs(*_runs(signal, *where), starts, ends)]
+    columns.append(summarize_runs(*runs, starts, ends)[1])
+    if guided is not None:
+        with_prior, without = (summarize_runs(*_runs(tracks, *where), starts, ends)[1] for tracks in guided)
+        columns.append(with_prior - without)
+    _, everywhere = weigh_runs(*runs[1:], size, np.empty(0, np.float32))
+    return tuple(columns), float(everywhere[0])
 
 
 def _weigh(called: Tracks, group: str, chrom: str) -> np.ndarray:
     """Return the bases of one group on one chromosome between the candidate thresholds, and the sum of their values."""
-    _, lengths, values = with_lengths(called, group, chrom)
-    fill = float(called.fill[called.group_code(group)])
-    return np.array(weigh_runs(lengths, values, fill, called.genome.length(chrom), _CANDIDATES))
+    return np.array(weigh_runs(*_runs(called, group, chrom)[1:], called.genome.length(chrom), _CANDIDATES))
 
 
-def _best_thresholds(weighed: Iterable[np.ndarray], n_groups: int) -> list[float]:
+def _best_thresholds(
+    groups: Sequence[str], jobs: Sequence[tuple[str, str]], weighed: Iterable[np.ndarray]
+) -> dict[str, float]:
     """Return the candidate of the highest F1 to be expected of each group, on all its chromosomes together."""
-    of_group = np.zeros((n_groups, 2, len(_CANDIDATES) + 1))
-    for i, part in enumerate(weighed):
-        of_group[i % n_groups] += part
-    return [float(_CANDIDATES[np.argmax(expected_f1(*sums))]) for sums in of_group]
+    of_group = {group: np.zeros((2, len(_CANDIDATES) + 1)) for group in groups}
+    for (group, _), part in zip(jobs, weighed, strict=True):
+        of_group[group] += part
+    return {group: float(_CANDIDATES[np.argmax(expected_f1(*sums))]) for group, sums in of_group.items()}
 
 
-def _by_group(peaks: pd.DataFrame, thresholds: Sequence[float], everywhere: Sequence[float]) -> pd.DataFrame:
+def _by_group(peaks: pd.DataFrame, thresholds: dict[str, float], everywhere: np.ndarray) -> pd.DataFrame:
     """Return what is known of every group's peaks as a whole."""
     n_bases = peaks["end"] - peaks["start"]
     sums = pd.DataFrame({"n_bases": n_bases, "right": n_bases * peaks["probability"]})
     by_group = sums.groupby(peaks["group"], observed=False)
-    right, n_bases = (by_group[name].sum().to_numpy() for name in ("right", "n_bases"))
-    columns = {"n_peaks": by_group.size().to_numpy(np.int64), "threshold": thresholds}
-    with np.errstate(invalid="ignore"):
-        expected = dict(zip(_EXPECTED, (right / n_bases, right / everywhere), strict=True))
-    names = peaks["group"].cat.categories
-    return pd.DataFrame(columns | expected, index=pd.Index(names, name="group"))
+    n_peaks, sums = by_group.size(), by_group.sum()
+    shares = sums["right"] / sums["n_bases"], sums["right"] / everywhere
+    table = pd.DataFrame(
+        {"n_peaks": n_peaks, "threshold": list(thresholds.values())} | dict(zip(_EXPECTED, shares, strict=True))
+    )
+    return table.set_axis(pd.Index(list(thresholds), name="group"))
+
+
+def _runs(tracks: Tracks, group: str, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Return the runs of a group, and the value of bases without one."""
+    return *with_lengths(tracks, group, chrom), float(tracks.fill[tracks.group_code(group)])
 
 
 def with_lengths(tracks: Tracks, group: str | int, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
