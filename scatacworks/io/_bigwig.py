@@ -13,6 +13,7 @@ from scatacworks import _keys, _threads
 from scatacworks._arguments import whole
 from scatacworks._core import bigwig as format_
 from scatacworks._core import interpolate, pileup
+from scatacworks._depth import nuclear_sums
 from scatacworks._files import atomic_path, is_bigwig_file
 from scatacworks._groups import chosen_groups
 from scatacworks.get import tracks as get_tracks
@@ -107,6 +108,7 @@ def write_bigwig(
     if per_million and tracks.lengths is not None:
         msg = f"per_million is for cut sites, such as key={_keys.PSEUDOBULK!r}; other tracks are written as they are."
         raise ValueError(msg)
+    n_fragments = nuclear_sums(tracks) / 2 if per_million else None
     names = chosen_groups(groups, tracks.groups)
     codes = [tracks.group_code(name) for name in names]
     files = _files_for(names, Path(path).expanduser(), ending)
@@ -116,12 +118,13 @@ def write_bigwig(
     ):
         for name, code in zip(names, codes, strict=True):
             fill = float(tracks.fill[code]) if fill_gaps else np.nan
-            factor = _per_million(tracks, code) if per_million else None
             with atomic_path(files[name]) as aside, aside.open("wb") as handle:
                 writer = format_.Writer(handle, tracks.genome.sizes, pool=pool)
                 for chrom in writer.chroms:
                     length = tracks.genome.length(chrom)
-                    runs = _scaled(_extended(tracks.runs(code, chrom), length, extend), factor)
+                    runs = _extended(tracks.runs(code, chrom), length, extend)
+                    if n_fragments is not None:
+                        runs = _per_million(runs, n_fragments[code])
                     writer.add(chrom, *with_gaps(runs, length, fill))
                     bar.update()
                 writer.close()
@@ -136,16 +139,10 @@ def _extended(runs: Runs, size: int, extend: int | None) -> Runs:
     return pileup.run_length_coverage(starts, values, size, extend)
 
 
-def _per_million(tracks: Tracks, code: int) -> float:
-    """Return what brings a group's cut sites to a million fragments, which have two each, of the nucleus."""
-    nuclear = np.flatnonzero(tracks.genome.nuclear)
-    sites = sum(int(tracks.runs(code, chrom)[2].sum(dtype=np.int64)) for chrom in nuclear)
-    return 2e6 / sites if sites else 0.0
-
-
-def _scaled(runs: Runs, factor: float | None) -> Runs:
+def _per_million(runs: Runs, n_fragments: float) -> Runs:
+    """Divide by the millions of fragments of the nucleus; where it has none, all is 0."""
     starts, lengths, values = runs
-    return runs if factor is None else (starts, lengths, (values * factor).astype(np.float32))
+    return starts, lengths, (values * (1e6 / n_fragments if n_fragments else 0)).astype(np.float32)
 
 
 def with_gaps(runs: Runs, size: int, fill: float) -> Runs:
