@@ -55,7 +55,7 @@ def atac(data: Any, mod: str = "atac") -> AnnData:
             msg += "Load the object first: adata = adata.to_memory()."
         else:
             msg += (
-                f"This one, a {type(data).__name__}, cannot be loaded with its fragments: read the samples' files by "
+                f"An object of {type(data).__name__} cannot be loaded with its fragments: read the samples' files by "
                 "sca.io.read_fragments({sample: path, …}, genome=…, barcodes={sample: table of its cells, …})."
             )
         raise TypeError(msg)

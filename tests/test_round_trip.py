@@ -103,5 +103,5 @@ def test_cells_that_are_not_in_memory_are_refused_with_the_way_out(done, tmp_pat
 def test_what_cannot_be_loaded_is_not_told_to_be():
     """An AnnDataSet of SnapATAC2 has no `to_memory`."""
     dataset = type("AnnDataSet", (), dict(vars(BackedCells), to_memory=property()))()
-    with pytest.raises(TypeError, match=r"This one, a AnnDataSet, cannot .* sca\.io\.read_fragments\(\{sample: path"):
+    with pytest.raises(TypeError, match=r"An object of AnnDataSet cannot .* sca\.io\.read_fragments\(\{sample: path"):
         sca.pp.pseudobulk(dataset, "group")
