@@ -41,8 +41,8 @@ def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None
         data = open_anndata(source)
     else:
         tracks = _read_bigwig(source)
-        layers = dict.fromkeys(_layers(tracks, limits["threshold"]), tracks.to_dict())
-        data = AnnData(np.zeros((0, 0), np.float32), uns={_keys.DENOISED: layers})
+        layer = _layer(tracks, limits["threshold"])
+        data = AnnData(np.zeros((0, 0), np.float32), uns={_keys.DENOISED: {layer: tracks.to_dict()}})
     tl.call_peaks(data, **limits, **options)
     files = io.write_peaks(data, out)
     counts = data.uns[_keys.PEAKS]["group"].value_counts()
@@ -62,13 +62,10 @@ def _read_bigwig(source: Path) -> Tracks:
     return read_bigwig({file.name.removesuffix(ending): file for file in probabilities} or source)
 
 
-def _layers(tracks: Tracks, threshold: float | str) -> tuple[str, ...]:
-    """Return what the tracks are: a signal, and where the threshold is one for probabilities, these too.
-
-    Coverage is refused there, as all that a read covers would be a peak.
-    """
+def _layer(tracks: Tracks, threshold: float | str) -> str:
+    """Return what the tracks are by their threshold; coverage with one for probabilities would be a peak all over."""
     if not isinstance(threshold, str) and threshold > 1:
-        return (_keys.SIGNAL,)
+        return _keys.SIGNAL
     for group in tracks.groups:
         most = max((np.nanmax(tracks.runs(group, c)[2], initial=0) for c in tracks.genome.chroms), default=0)
         if most > 1:
@@ -77,4 +74,4 @@ def _layers(tracks: Tracks, threshold: float | str) -> tuple[str, ...]:
                 f"{threshold} expects. Name the .probability.bw file, or give a --threshold for such heights."
             )
             raise ValueError(msg)
-    return (_keys.SIGNAL, _keys.PROBABILITY)
+    return _keys.PROBABILITY

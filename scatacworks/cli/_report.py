@@ -86,26 +86,22 @@ def _groups(adata: AnnData) -> list[dict[str, str]]:
 
     pseudobulk, params = adata.uns[_keys.PSEUDOBULK], params_of(adata, _keys.DENOISED)
     counted = tracks(adata, key=_keys.PSEUDOBULK)
-    peaks, expected = adata.uns[_keys.PEAKS], params_of(adata, _keys.PEAKS)["by_group"]
-    widths = (peaks["end"] - peaks["start"]).groupby(peaks["group"], observed=False).agg(["size", "median"])
+    peaks, by_group = adata.uns[_keys.PEAKS], params_of(adata, _keys.PEAKS)["by_group"]
+    widths = (peaks["end"] - peaks["start"]).groupby(peaks["group"], observed=False).median()
     rows = []
     for name, depth in zip(map(str, params["groups"]), np.atleast_1d(params["depth"]), strict=True):
-        i = counted.group_code(name)
-        n_peaks, width = widths.loc[name] if name in widths.index else (0, np.nan)
+        i, called = counted.group_code(name), by_group.loc[name]
         rows.append(
             {
                 "group": name,
                 "cells": f"{int(pseudobulk['n_cells'][i]):,}",
                 "fragments": f"{int(pseudobulk['n_fragments'][i]):,}",
                 "depth (M cut sites per genome)": f"{depth / 1e6:,.3g}",
-                "peaks": f"{int(n_peaks):,}",
-                "median width (bp)": "–" if np.isnan(width) else f"{width:,.0f}",
-                "threshold": f"{expected.loc[name, 'threshold']:.3g}",
-                **{
-                    column.replace("_", " "): _percent(share)
-                    for column, share in expected.loc[name].items()
-                    if column.startswith("expected_")
-                },
+                "peaks": f"{int(called['n_peaks']):,}",
+                "median width (bp)": "–" if np.isnan(widths[name]) else f"{widths[name]:,.0f}",
+                "threshold": f"{called['threshold']:.3g}",
+                "expected precision": _percent(called["expected_precision"]),
+                "expected recall": _percent(called["expected_recall"]),
             }
         )
     return rows
