@@ -39,7 +39,7 @@ def poisson_loss(
     deviance = 2 * (target * (target.clamp(min=1e-6).log() - rate.log()) - target + rate)
     terms = {
         "deviance": _masked_mean(deviance, batch["mask"]),
-        "bce": _masked_mean(F.binary_cross_entropy_with_logits(logit, batch["label"], reduction="none"), batch["mask"]),
+        "bce": _cross_entropy(logit, batch),
     }
     return signal_weight * terms["deviance"] + peak_weight * terms["bce"], terms
 
@@ -72,9 +72,14 @@ def paper_loss(
     terms = {
         "mse": _masked_mean((x - y).square(), mask),
         "pearson": 1 - pearson,
-        "bce": _masked_mean(F.binary_cross_entropy_with_logits(logit, batch["label"], reduction="none"), mask),
+        "bce": _cross_entropy(logit, batch),
     }
     return mse_weight * terms["mse"] + terms["pearson"] + terms["bce"], terms
+
+
+def _cross_entropy(logit: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Mean cross-entropy of the labels."""
+    return _masked_mean(F.binary_cross_entropy_with_logits(logit, batch["label"], reduction="none"), batch["mask"])
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
