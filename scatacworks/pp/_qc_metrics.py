@@ -219,7 +219,8 @@ def _transcription_starts(
     table = table.assign(strand=strands_of(table["strand"], "genes"))
     codes, direction = genome.resolve(table["chrom"]), np.where(table["strand"] == "-", -1, 1)
     if genes is not None and (codes < 0).all():
-        msg = f"No chromosome of genes is in {genome!r}: it has {listed(table['chrom'].unique())}."
+        found = listed(table["chrom"].unique())
+        msg = f"The genes have no chromosome of {genome.name!r} (they have {found}); are they of the same genome?"
         raise ValueError(msg)
     sites = np.unique(np.stack([codes, start_sites(table), direction]), axis=1)
     return _by_chromosome(sites[0], sites[1], sites[2])
