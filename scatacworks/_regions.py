@@ -164,7 +164,7 @@ def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
     missing = [name for name, column in columns.items() if column is None]
     if not missing:
         if "width" in lower:
-            _refuse_one_based(*(table[name] for name in (columns["start"], columns["end"], lower["width"])), what)
+            _refuse_one_based(table[columns["start"]], table[columns["end"]], table[lower["width"]], what)
         return table.rename(columns={column: name for name, column in columns.items()})
     named = table.index.to_series().astype(str).str.extract(_NAME)
     if len(table) == 0 or named.isna().to_numpy().any():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
 
 LIMITS = (0.5, 200, 30)  # threshold, least length, largest gap: the defaults, for peaks that are called on the way
-F1 = "f1"
+_F1 = "f1"
 _CANDIDATES = np.arange(100, 501, dtype=np.float32) / 1000  # the best one is half the F1 that it gives: 0.5 at most
 _EXPECTED = ("expected_precision", "expected_recall")
 COLUMNS = ("group", "chrom", "start", "end", "summit", "mean", "max")
@@ -167,8 +167,8 @@ def call_peaks(
 
 def _check_threshold(threshold: float | str) -> None:
     if isinstance(threshold, str):
-        if threshold != F1:
-            msg = f"threshold is {threshold!r}; expected a number or {F1!r}."
+        if threshold != _F1:
+            msg = f"threshold is {threshold!r}; expected a number or {_F1!r}."
             raise ValueError(msg)
     elif not np.isfinite(real(threshold, "threshold")):
         msg = f"threshold is {threshold}; expected a finite number."
@@ -219,7 +219,7 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float | str)
     is_probability = layer in (_keys.PROBABILITY, _keys.UNGUIDED)
     if isinstance(threshold, str):
         if not is_probability:
-            msg = f"threshold={F1!r} is for probabilities; give a number in the unit of the track in .uns[{key!r}]."
+            msg = f"threshold={_F1!r} is for probabilities; give a number in the unit of the track in .uns[{key!r}]."
             raise ValueError(msg)
     elif is_probability and not 0 <= threshold <= 1:
         msg = f"threshold is {threshold}; expected a probability, 0 to 1, or layer='signal' for a height of the signal."

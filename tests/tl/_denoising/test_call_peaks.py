@@ -198,7 +198,7 @@ def test_f1_chooses_for_each_group_what_would_be_best_for_the_truth():
     by_group = adata.uns["scatacworks"]["peaks"]["by_group"]
     assert by_group["threshold"].round(2).is_monotonic_increasing
     for group, (probability, truth) in zip("ab", (shallow, deep), strict=True):
-        scores = [sca.metrics.f1(truth, probability, threshold=t) for t in (*np.arange(0.05, 0.95, 0.01),)]
+        scores = [sca.metrics.f1(truth, probability, threshold=t) for t in np.arange(0.05, 0.95, 0.01)]
         row = by_group.loc[group]
         called = np.zeros(len(truth), bool)
         for start, end in sca.get.peaks(adata, group=group)[["start", "end"]].to_numpy():
