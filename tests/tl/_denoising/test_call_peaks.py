@@ -32,7 +32,7 @@ def adata():
     rng = np.random.default_rng(0)
     dense = [
         [np.repeat(rng.random(300), rng.integers(1, 60, 300))[:4000] for _ in range(2)],
-        [np.zeros(500), np.repeat([0.1, 0.9], 250)],
+        [np.repeat([0.9, 0.1], 250), np.repeat([0.1, 0.9], 250)],
     ]
     return with_tracks(dense, [[10 * track for track in tracks] for tracks in dense])
 
@@ -44,6 +44,7 @@ def test_the_table_has_every_group_and_chromosome(adata):
     assert list(peaks["group"].cat.categories) == ["a", "b"]
     assert list(peaks["chrom"].cat.categories) == ["chr1", "chr2"]
     assert [str(peaks[c].dtype) for c in ("start", "end", "summit", "mean")] == ["int64", "int64", "int64", "float64"]
+    assert peaks.equals(peaks.sort_values(["group", "chrom", "start"]))
     last = peaks.iloc[-1]
     assert tuple(last[["group", "chrom", "start", "end", "summit"]]) == ("b", "chr2", 250, 500, 375)
     assert last["max"] == pytest.approx(9)
