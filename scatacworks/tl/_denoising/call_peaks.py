@@ -15,6 +15,7 @@ from scatacworks._arguments import real, whole
 from scatacworks._core.calling import call_runs, expected_f1, summarize_runs, weigh_runs
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks.get import tracks as get_tracks
+from scatacworks.tl._denoising._samples import windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,7 +102,7 @@ def call_peaks(
         Parameters and version, and `by_group`, a DataFrame with one row per group: `n_peaks` (int64), `threshold`
         (float64), and of probabilities what they let expect (float64): `expected_precision`, the share of the bases in
         peaks that deep data would call too (NaN without a peak), and `expected_recall`, the share of the bases that
-        deep data would call that is in these peaks.
+        deep data would call that is in these peaks. Of a file that was cut to windows, these alone count.
 
     Raises
     ------
@@ -134,6 +135,7 @@ def call_peaks(
     _step.claim(target, key_added, "max")
     called, signal, is_probability = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
+    measured = _measured(target, key) if is_probability else None
     names = chosen_groups(groups, called.groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     if chroms is not None:
@@ -145,13 +147,14 @@ def call_peaks(
             return tqdm(pool.map(what, jobs), total=len(jobs), desc=desc, disable=not progress)
 
         if isinstance(threshold, str):
-            weighed = run(lambda job: _weigh(called, *job), "thresholds")
+            weighed = run(lambda job: _weigh(called, *job, measured), "thresholds")
             thresholds = _best_thresholds(names, jobs, weighed)
         else:
             thresholds = dict.fromkeys(names, float(threshold))
 
         def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], float]:
-            return _call_one(called, signal, guided, job, (thresholds[job[0]], min_length, max_gap))
+            columns = _call_one(called, signal, guided, job, (thresholds[job[0]], min_length, max_gap))
+            return columns, float(_weigh(called, *job, measured, edges=())[1][0])
 
         parts, everywhere = zip(*run(call, "peaks"), strict=True)
     order = np.arange(len(jobs)).reshape(len(wanted), len(names)).T.ravel()  # by group, as the table is
@@ -230,6 +233,13 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float | str)
         return called, called, is_probability
 
 
+def _measured(adata: AnnData, key: str) -> dict[str, int] | None:
+    """Return the bases of the windows of each chromosome, where the file was cut to windows; else `None`."""
+    source = params_of(adata, key).get("key")
+    found = windows(adata, source) if source in adata.uns else None
+    return None if found is None else {chrom: int(np.diff(rows).sum()) for chrom, rows in found.items()}
+
+
 def _guided(adata: AnnData, key: str) -> tuple[Tracks, Tracks] | None:
     """Return the probability with and without the prior, where there was one."""
     params = params_of(adata, key)
@@ -258,11 +268,11 @@ def _call_one(
     guided: tuple[Tracks, Tracks] | None,
     where: tuple[str, str],
     limits: tuple[float, int, int],
-) -> tuple[tuple[np.ndarray, ...], float]:
+) -> tuple[np.ndarray, ...]:
     """Call one group on one chromosome.
 
     Returns starts, ends, summits, means and heights of the signal, means of the called track and, where there was a
-    prior, what it added to the mean probability; and the sum of the called track everywhere.
+    prior, what it added to the mean probability.
     """
     runs, size = _runs(called, *where), called.genome.length(where[1])
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
@@ -272,13 +282,22 @@ def _call_one(
     if guided is not None:
         with_prior, without = (summarize_runs(*_runs(tracks, *where), starts, ends)[1] for tracks in guided)
         columns.append(with_prior - without)
-    _, everywhere = weigh_runs(*runs[1:], size, np.empty(0, np.float32))
-    return tuple(columns), float(everywhere[0])
+    return tuple(columns)
 
 
-def _weigh(called: Tracks, group: str, chrom: str) -> np.ndarray:
-    """Return the bases of one group on one chromosome between the candidate thresholds, and the sum of their values."""
-    return np.array(weigh_runs(*_runs(called, group, chrom)[1:], called.genome.length(chrom), _CANDIDATES))
+def _weigh(
+    called: Tracks, group: str, chrom: str, measured: dict[str, int] | None, *, edges: Sequence[float] = _CANDIDATES
+) -> np.ndarray:
+    """Return the bases of one group on one chromosome between the candidate thresholds, and the sum of their values.
+
+    What no cut site reaches has no runs, but a value: outside the windows of a file that was cut to these, where
+    nothing was measured, it counts nowhere.
+    """
+    _, lengths, values, fill = _runs(called, group, chrom)
+    size = called.genome.length(chrom)
+    if measured is not None and called.genome.nuclear[called.genome.code(chrom)]:
+        size = min(size, max(measured.get(chrom, 0), int(lengths.sum())))
+    return np.array(weigh_runs(lengths, values, fill, size, np.asarray(edges, np.float32)))
 
 
 def _best_thresholds(

@@ -247,6 +247,29 @@ def test_a_group_without_a_peak_has_no_precision_and_what_is_not_denoised_counts
     assert by_group.loc["b", "expected_recall"] == 0
 
 
+def test_outside_the_windows_of_a_cut_file_nothing_is_expected():
+    size, start, end, closed = 2_000_000, 500_000, 520_000, 2**-10
+    track = np.full(size, closed)
+    track[505_000:506_000], track[506_000:507_000] = 0.2, 0.8
+    adata = with_tracks([[track], [np.full(size, closed)]], groups=["a"], fill=closed)
+    sites = np.arange(start, end, 10, dtype=np.int32)
+    tracks = sca.Tracks.from_chromosomes(
+        ["a"], sca.get.tracks(adata, key="denoised").genome, [(0, [(sites, None, np.ones(len(sites), np.uint32))])]
+    )
+    adata.uns["denoised"]["params"] = {"key": "pseudobulk"}
+    expected = {}
+    for territory_bp in (20_000.0, 4_000_000.0):
+        adata.uns["pseudobulk"] = {"cut_sites": tracks.to_dict(), "params": {"territory_bp": territory_bp}}
+        for threshold in (0.5, "f1"):
+            sca.tl.call_peaks(adata, threshold=threshold, progress=False)
+            expected[territory_bp, threshold] = adata.uns["scatacworks"]["peaks"]["by_group"].loc["a"]
+    in_window, everywhere = (1000 + closed * (n - 2000) for n in (sites[-1] + 1 - start, 2 * size))
+    assert expected[20_000, 0.5]["expected_recall"] == pytest.approx(800 / in_window)
+    assert expected[4_000_000, 0.5]["expected_recall"] == pytest.approx(800 / everywhere)
+    assert expected[20_000, "f1"]["expected_precision"] == pytest.approx(0.8)  # F1 0.79, with the weaker place 0.66
+    assert expected[4_000_000, "f1"]["expected_precision"] == pytest.approx(0.5)  # 0.27 and 0.29
+
+
 def test_f1_is_for_probabilities(adata):
     with pytest.raises(ValueError, match="threshold='f1' is for probabilities; give a number in the unit of the track"):
         sca.tl.call_peaks(adata, layer="signal", threshold="f1")
