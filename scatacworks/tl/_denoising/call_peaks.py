@@ -135,7 +135,7 @@ def call_peaks(
     _step.claim(target, key_added, "max")
     called, signal, is_probability = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
-    measured = _measured(target, key) if is_probability else None
+    measured = _measured(target, called, key) if is_probability else None
     names = chosen_groups(groups, called.groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     if chroms is not None:
@@ -147,14 +147,13 @@ def call_peaks(
             return tqdm(pool.map(what, jobs), total=len(jobs), desc=desc, disable=not progress)
 
         if isinstance(threshold, str):
-            weighed = run(lambda job: _weigh(called, *job, measured), "thresholds")
+            weighed = run(lambda job: _weigh(called, job[1], _runs(called, *job), measured, _CANDIDATES), "thresholds")
             thresholds = _best_thresholds(names, jobs, weighed)
         else:
             thresholds = dict.fromkeys(names, float(threshold))
 
         def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], float]:
-            columns = _call_one(called, signal, guided, job, (thresholds[job[0]], min_length, max_gap))
-            return columns, float(_weigh(called, *job, measured, edges=())[1][0])
+            return _call_one(called, signal, guided, job, (thresholds[job[0]], min_length, max_gap), measured)
 
         parts, everywhere = zip(*run(call, "peaks"), strict=True)
     order = np.arange(len(jobs)).reshape(len(wanted), len(names)).T.ravel()  # by group, as the table is
@@ -233,10 +232,14 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float | str)
         return called, called, is_probability
 
 
-def _measured(adata: AnnData, key: str) -> dict[str, int] | None:
+def _measured(adata: AnnData, called: Tracks, key: str) -> dict[str, int] | None:
     """Return the bases of the windows of each chromosome, where the file was cut to windows; else `None`."""
     source = params_of(adata, key).get("key")
-    found = windows(adata, source) if source in adata.uns else None
+    territory_bp = float(params_of(adata, source).get("territory_bp", np.inf))
+    is_whole = territory_bp >= called.genome.lengths[called.genome.nuclear].sum() / 2
+    if is_whole or np.isnan(called.fill).all():  # the cut sites, which may be gone, are not needed
+        return None
+    found = windows(adata, source)
     return None if found is None else {chrom: int(np.diff(rows).sum()) for chrom, rows in found.items()}
 
 
@@ -268,11 +271,12 @@ def _call_one(
     guided: tuple[Tracks, Tracks] | None,
     where: tuple[str, str],
     limits: tuple[float, int, int],
-) -> tuple[np.ndarray, ...]:
+    measured: dict[str, int] | None,
+) -> tuple[tuple[np.ndarray, ...], float]:
     """Call one group on one chromosome.
 
     Returns starts, ends, summits, means and heights of the signal, means of the called track and, where there was a
-    prior, what it added to the mean probability.
+    prior, what it added to the mean probability; and the sum of the called track everywhere.
     """
     runs, size = _runs(called, *where), called.genome.length(where[1])
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
@@ -282,22 +286,21 @@ def _call_one(
     if guided is not None:
         with_prior, without = (summarize_runs(*_runs(tracks, *where), starts, ends)[1] for tracks in guided)
         columns.append(with_prior - without)
-    return tuple(columns)
+    everywhere = _weigh(called, where[1], runs, measured, np.empty(0, np.float32))[1]
+    return tuple(columns), float(everywhere[0])
 
 
-def _weigh(
-    called: Tracks, group: str, chrom: str, measured: dict[str, int] | None, *, edges: Sequence[float] = _CANDIDATES
-) -> np.ndarray:
-    """Return the bases of one group on one chromosome between the candidate thresholds, and the sum of their values.
+def _weigh(called: Tracks, chrom: str, runs: tuple, measured: dict[str, int] | None, edges: np.ndarray) -> np.ndarray:
+    """Return the bases of a group on a chromosome between thresholds, and the sum of their values.
 
     What no cut site reaches has no runs, but a value: outside the windows of a file that was cut to these, where
     nothing was measured, it counts nowhere.
     """
-    _, lengths, values, fill = _runs(called, group, chrom)
+    _, lengths, values, fill = runs
     size = called.genome.length(chrom)
     if measured is not None and called.genome.nuclear[called.genome.code(chrom)]:
         size = min(size, max(measured.get(chrom, 0), int(lengths.sum())))
-    return np.array(weigh_runs(lengths, values, fill, size, np.asarray(edges, np.float32)))
+    return np.array(weigh_runs(lengths, values, fill, size, edges))
 
 
 def _best_thresholds(

@@ -270,6 +270,15 @@ def test_outside_the_windows_of_a_cut_file_nothing_is_expected():
     assert expected[4_000_000, "f1"]["expected_precision"] == pytest.approx(0.5)  # 0.27 and 0.29
 
 
+@pytest.mark.parametrize(("territory_bp", "fill"), [(4500.0, 0.0), (100.0, np.nan)])
+def test_cut_sites_that_are_gone_are_not_missed(territory_bp, fill):
+    adata = with_tracks([[np.repeat([0.1, 0.9], 2000)], [np.zeros(500)]], groups=["a"], fill=fill)
+    adata.uns["denoised"]["params"] = {"key": "pseudobulk"}
+    adata.uns["pseudobulk"] = {"path": "gone.zarr", "params": {"territory_bp": territory_bp}}
+    sca.tl.call_peaks(adata, progress=False)
+    assert adata.uns["scatacworks"]["peaks"]["by_group"].loc["a", "expected_recall"] == pytest.approx(1800 / 2000)
+
+
 def test_f1_is_for_probabilities(adata):
     with pytest.raises(ValueError, match="threshold='f1' is for probabilities; give a number in the unit of the track"):
         sca.tl.call_peaks(adata, layer="signal", threshold="f1")
