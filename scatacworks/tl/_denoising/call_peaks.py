@@ -153,7 +153,7 @@ def call_peaks(
             thresholds = dict.fromkeys(names, float(threshold))
 
         def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], float]:
-            return _call_one(called, signal, guided, job, (thresholds[job[0]], min_length, max_gap), measured)
+            return _call_one((called, signal, guided), job, (thresholds[job[0]], min_length, max_gap), measured)
 
         parts, everywhere = zip(*run(call, "peaks"), strict=True)
     order = np.arange(len(jobs)).reshape(len(wanted), len(names)).T.ravel()  # by group, as the table is
@@ -266,18 +266,17 @@ def _table(
 
 
 def _call_one(
-    called: Tracks,
-    signal: Tracks,
-    guided: tuple[Tracks, Tracks] | None,
+    tracks: tuple[Tracks, Tracks, tuple[Tracks, Tracks] | None],
     where: tuple[str, str],
     limits: tuple[float, int, int],
     measured: dict[str, int] | None,
 ) -> tuple[tuple[np.ndarray, ...], float]:
-    """Call one group on one chromosome.
+    """Call one group on one chromosome, on the first of the tracks.
 
     Returns starts, ends, summits, means and heights of the signal, means of the called track and, where there was a
     prior, what it added to the mean probability; and the sum of the called track everywhere.
     """
+    called, signal, guided = tracks
     runs, size = _runs(called, *where), called.genome.length(where[1])
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
     starts, ends = call_runs(*runs, size, threshold, *limits[1:])
