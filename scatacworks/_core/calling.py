@@ -91,23 +91,25 @@ def summarize_runs(
     fill: float,
     peak_starts: np.ndarray,
     peak_ends: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return summit (absolute base, int64), mean and maximum of a step function in each of the sorted peaks.
 
-    The summit is the middle of the highest stretch; of several equally high ones, the middle one's.
+    The summit is the middle of the highest stretch; of several equally high ones, the middle one's. NaN, which a gap
+    within a peak may hold, counts nowhere: last comes the number of the other bases (int64).
     """
     n_peaks, n = len(peak_starts), len(starts)
     summit = np.empty(n_peaks, np.int64)
     mean, highest = np.empty(n_peaks, np.float64), np.empty(n_peaks, np.float64)
+    n_known = np.empty(n_peaks, np.int64)
     first = 0
     for p in range(n_peaks):
         low, high = peak_starts[p], peak_ends[p]
         while first < n and starts[first] + lengths[first] <= low:
             first += 1
-        best, n_best, total = _scan(starts, lengths, values, fill, low, high, first)
-        mean[p], highest[p] = total / (high - low), best
+        best, n_best, total, n_known[p] = _scan(starts, lengths, values, fill, low, high, first)
+        mean[p], highest[p] = total / n_known[p] if n_known[p] else np.nan, best
         summit[p] = _nth_best(starts, lengths, values, fill, low, high, first, best, (n_best + 1) // 2)
-    return summit, mean, highest
+    return summit, mean, highest, n_known
 
 
 @njit
@@ -126,18 +128,20 @@ def _piece(
 @njit
 def _scan(
     starts: np.ndarray, lengths: np.ndarray, values: np.ndarray, fill: float, low: int, high: int, first: int
-) -> tuple[float, int, float]:
-    """Maximum, how many pieces reach it, and the sum over `[low, high)`."""
-    best, n_best, total, cursor, i = -np.inf, 0, 0.0, low, first
+) -> tuple[float, int, float, int]:
+    """Maximum, how many pieces reach it, sum and number of the bases of `[low, high)` that are not NaN."""
+    best, n_best, total, n_known, cursor, i = -np.inf, 0, 0.0, 0, low, first
     while cursor < high:
         end, value, i = _piece(starts, lengths, values, fill, cursor, high, i)
-        total += value * (end - cursor)
+        if not np.isnan(value):
+            total += value * (end - cursor)
+            n_known += end - cursor
         if value > best:
             best, n_best = value, 1
         elif value == best:
             n_best += 1
         cursor = end
-    return best, n_best, total
+    return best, n_best, total, n_known
 
 
 @njit

@@ -42,7 +42,7 @@ def call(track, cutoff, min_length, max_gap, fill=0.0):
     called = call_runs(*runs, fill, len(track), cutoff, min_length, max_gap)
     for own, dense in zip(called, call_dense(track, cutoff, min_length, max_gap), strict=True):
         np.testing.assert_array_equal(own, dense)
-    return *called, *summarize_runs(*runs, fill, *called)
+    return *called, *summarize_runs(*runs, fill, *called)[:3]
 
 
 @given(
@@ -123,3 +123,13 @@ def test_the_f1_to_be_expected_is_that_of_sums_over_bases(values, fill):
         called = known[known >= edge]
         both = len(called) + known.sum()
         assert score == pytest.approx(2 * called.sum() / both if both else 0, rel=1e-6)
+
+
+def test_a_gap_of_what_is_not_known_counts_in_no_mean():
+    track = np.array([0, 1, 3, np.nan, np.nan, 5, 0], np.float32)
+    runs = encode(track, 0, 0.0)
+    called = call_runs(*runs, 0.0, len(track), 1, 1, 2)
+    assert [part.tolist() for part in (*called, *summarize_runs(*runs, 0.0, *called))] == [[1], [6], [5], [3], [5], [3]]
+    unknown = summarize_runs(*encode(np.full(7, np.nan, np.float32), 0, 0.0), 0.0, *called)
+    assert np.isnan(unknown[1]).all()
+    assert unknown[3].tolist() == [0]

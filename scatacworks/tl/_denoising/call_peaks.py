@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LIMITS = (0.5, 200, 30)  # threshold, least length, largest gap: the defaults, for peaks that are called on the way
 _F1 = "f1"
-_CANDIDATES = np.arange(100, 501, dtype=np.float32) / 1000  # the best one is half the F1 that it gives: 0.5 at most
+_CANDIDATES = np.arange(100, 501) / 1000  # the best one is half the F1 that it gives: 0.5 at most
 _EXPECTED = ("expected_precision", "expected_recall")
 COLUMNS = ("group", "chrom", "start", "end", "summit", "mean", "max")
 
@@ -147,18 +147,21 @@ def call_peaks(
             return tqdm(pool.map(what, jobs), total=len(jobs), desc=desc, disable=not progress)
 
         if isinstance(threshold, str):
-            weighed = run(lambda job: _weigh(called, job[1], _runs(called, *job), measured, _CANDIDATES), "thresholds")
+            weighed = run(
+                lambda job: _weigh(called, job[1], _runs(called, *job), measured, _CANDIDATES.astype(np.float32)),
+                "thresholds",
+            )
             thresholds = _best_thresholds(names, jobs, weighed)
         else:
             thresholds = dict.fromkeys(names, float(threshold))
 
-        def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], float]:
+        def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
             return _call_one((called, signal, guided), job, (thresholds[job[0]], min_length, max_gap), measured)
 
-        parts, everywhere = zip(*run(call, "peaks"), strict=True)
+        parts, sums = zip(*run(call, "peaks"), strict=True)
     order = np.arange(len(jobs)).reshape(len(wanted), len(names)).T.ravel()  # by group, as the table is
     peaks = _table([parts[i] for i in order], [jobs[i] for i in order], names, called.genome)
-    by_group = _by_group(peaks, thresholds, np.reshape(everywhere, (len(wanted), len(names))).sum(axis=0))
+    by_group = _by_group(peaks, thresholds, np.reshape(sums, (len(wanted), len(names), -1)).sum(axis=0))
     if not is_probability:
         peaks, by_group = peaks.drop(columns="probability"), by_group.drop(columns=list(_EXPECTED))
     target.uns[key_added] = peaks
@@ -270,23 +273,24 @@ def _call_one(
     where: tuple[str, str],
     limits: tuple[float, int, int],
     measured: dict[str, int] | None,
-) -> tuple[tuple[np.ndarray, ...], float]:
+) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
     """Call one group on one chromosome, on the first of the tracks.
 
     Returns starts, ends, summits, means and heights of the signal, means of the called track and, where there was a
-    prior, what it added to the mean probability; and the sum of the called track everywhere.
+    prior, what it added to the mean probability; and the known bases in peaks, the sum of the called track over them
+    and everywhere.
     """
     called, signal, guided = tracks
     runs, size = _runs(called, *where), called.genome.length(where[1])
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
     starts, ends = call_runs(*runs, size, threshold, *limits[1:])
-    columns = [starts, ends, *summarize_runs(*_runs(signal, *where), starts, ends)]
-    columns.append(summarize_runs(*runs, starts, ends)[1])
+    _, mean, _, n_known = summarize_runs(*runs, starts, ends)
+    columns = [starts, ends, *summarize_runs(*_runs(signal, *where), starts, ends)[:3], mean]
     if guided is not None:
         with_prior, without = (summarize_runs(*_runs(tracks, *where), starts, ends)[1] for tracks in guided)
         columns.append(with_prior - without)
     everywhere = _weigh(called, where[1], runs, measured, np.empty(0, np.float32))[1]
-    return tuple(columns), float(everywhere[0])
+    return tuple(columns), (float(n_known.sum()), float(n_known @ mean), float(everywhere[0]))
 
 
 def _weigh(called: Tracks, chrom: str, runs: tuple, measured: dict[str, int] | None, edges: np.ndarray) -> np.ndarray:
@@ -312,17 +316,16 @@ def _best_thresholds(
     return {group: float(_CANDIDATES[np.argmax(expected_f1(*sums))]) for group, sums in of_group.items()}
 
 
-def _by_group(peaks: pd.DataFrame, thresholds: dict[str, float], everywhere: np.ndarray) -> pd.DataFrame:
+def _by_group(peaks: pd.DataFrame, thresholds: dict[str, float], sums: np.ndarray) -> pd.DataFrame:
     """Return what is known of every group's peaks as a whole."""
-    n_bases = peaks["end"] - peaks["start"]
-    sums = pd.DataFrame({"n_bases": n_bases, "right": n_bases * peaks["probability"]})
-    by_group = sums.groupby(peaks["group"], observed=False)
-    n_peaks, sums = by_group.size(), by_group.sum()
-    shares = sums["right"] / sums["n_bases"], sums["right"] / everywhere
-    table = pd.DataFrame(
-        {"n_peaks": n_peaks, "threshold": list(thresholds.values())} | dict(zip(_EXPECTED, shares, strict=True))
-    )
-    return table.set_axis(pd.Index(list(thresholds), name="group"))
+    n_bases, right, everywhere = sums.T
+    columns = {
+        "n_peaks": np.bincount(peaks["group"].cat.codes, minlength=len(thresholds)),
+        "threshold": list(thresholds.values()),
+    }
+    with np.errstate(invalid="ignore"):
+        expected = dict(zip(_EXPECTED, (right / n_bases, right / everywhere), strict=True))
+    return pd.DataFrame(columns | expected, index=pd.Index(list(thresholds), name="group"))
 
 
 def _runs(tracks: Tracks, group: str, chrom: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:

@@ -279,6 +279,22 @@ def test_cut_sites_that_are_gone_are_not_missed(territory_bp, fill):
     assert adata.uns["scatacworks"]["peaks"]["by_group"].loc["a", "expected_recall"] == pytest.approx(1800 / 2000)
 
 
+def test_a_peak_across_a_gap_between_denoised_regions_is_the_mean_of_what_is_known():
+    track = np.full(1000, 0.2)
+    track[100:400], track[400:420] = 0.8, np.nan
+    track[420:500] = 0.6
+    adata = with_tracks([[track], [np.zeros(10)]], signal=[[10 * track], [np.zeros(10)]], groups=["a"])
+    sca.tl.call_peaks(adata, progress=False)
+    row = adata.uns["peaks"].iloc[0]
+    by_group = adata.uns["scatacworks"]["peaks"]["by_group"].loc["a"]
+    right = 300 * 0.8 + 80 * 0.6
+    assert (row["start"], row["end"]) == (100, 500)
+    assert row["probability"] == pytest.approx(right / 380)
+    assert row["mean"] == pytest.approx(10 * right / 380)
+    assert by_group["expected_precision"] == pytest.approx(right / 380)
+    assert by_group["expected_recall"] == pytest.approx(right / (right + 600 * 0.2))
+
+
 def test_f1_is_for_probabilities(adata):
     with pytest.raises(ValueError, match="threshold='f1' is for probabilities; give a number in the unit of the track"):
         sca.tl.call_peaks(adata, layer="signal", threshold="f1")
