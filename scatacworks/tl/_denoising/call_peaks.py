@@ -96,8 +96,8 @@ def call_peaks(
         half-open), `summit` (int64, the base of the highest signal), `mean` and `max` (float64, of the signal). Of
         peaks called on probabilities also `probability` (float64), the mean over its bases: the share of them that
         deep data would call too, or the chance that the peak is right. Of tracks denoised with a prior also
-        `prior_gain` (float64): that mean less the mean without the prior. A peak of which little is left when the gain
-        is subtracted rests on other samples.
+        `prior_gain` (float64): the mean with the prior less that without, whichever layer is called. Called with the
+        prior, a peak of which little is left when the gain is subtracted rests on other samples.
     `.uns["scatacworks"][key_added]` : dict
         Parameters and version, and `by_group`, a DataFrame with one row per group: `n_peaks` (int64), `threshold`
         (float64), and of probabilities what they let expect (float64): `expected_precision`, the share of the bases in
