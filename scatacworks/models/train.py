@@ -189,11 +189,12 @@ def fit(
             "in settings=."
         )
         raise ValueError(msg)
-    if (config.select == "best" or module.diverged) and module.best[1]:
+    is_best = bool(module.best[1]) and (config.select == "best" or module.diverged)
+    if is_best:
         kept.load_state_dict(module.best[1])
     model.load_state_dict(kept.state_dict())
     model.float().cpu().eval()  # as other networks are, whatever `precision` was
-    model.card["metrics"] = _scores(module.history, config)
+    model.card["metrics"] = _scores(module.history, module.best[0] if is_best else None)
     stopped = module.stopped or ("a callback said so" if trainer.should_stop else None)
     result = TrainResult(model, pd.DataFrame(module.history), stopped, trainer.global_step, folder)
     if folder is not None:
@@ -203,11 +204,11 @@ def fit(
     return result
 
 
-def _scores(history: list[dict[str, float]], config: TrainConfig) -> dict[str, dict[str, float]]:
-    """Validation scores of the weights that are kept, for the card."""
+def _scores(history: list[dict[str, float]], best: float | None) -> dict[str, dict[str, float]]:
+    """Validation scores of the weights that are kept, the last or those of the best score, for the card."""
     if not history or set(history[-1]) == {"epoch", "step", "loss", "score"}:
         return {}
-    row = max(history, key=lambda row: row["score"]) if config.select == "best" else history[-1]
+    row = history[-1] if best is None else next(row for row in history if row["score"] == best)
     scores = {name: float(f"{value:.4g}") for name, value in row.items() if math.isfinite(value)}
     return {"validation": {name: value for name, value in scores.items() if name not in ("epoch", "loss", "score")}}
 

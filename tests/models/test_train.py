@@ -403,6 +403,7 @@ def test_weights_that_diverge_are_not_kept(samples, monkeypatch):
     result = run(samples, architecture=Breaks, average=0.0)
     assert "nan at update 3" in result.stopped
     assert len(result.history) == 1
+    assert result.model.card["metrics"]["validation"]["step"] == 2
     for name, value in result.model.state_dict().items():
         torch.testing.assert_close(value, validated[name], rtol=0, atol=0)
 
@@ -449,6 +450,11 @@ def test_validation_with_one_class_has_no_ranking_score(samples):
         result = run([samples[0], everywhere], steps=1, epochs=1)
     assert result.history.filter(like="auprc").isna().all(axis=None)
     assert result.history.filter(like="pearson").notna().all(axis=None)
+    with pytest.warns(UserWarning, match="(AUPRC|AUROC) is undefined"):
+        best, last = (run([samples[0], everywhere], select=select) for select in ("best", "last"))
+    assert_equal(best, last)
+    assert best.model.card["metrics"] == last.model.card["metrics"]
+    assert best.model.card["metrics"]["validation"]["step"] == 6
 
 
 def test_unusable_samples_are_refused(samples):
