@@ -6,6 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import flag, one_of, whole
@@ -190,8 +192,8 @@ def _mask(adata: AnnData, cells: Sequence[str] | np.ndarray | str | None) -> np.
     if cells is None:
         return np.zeros(adata.n_obs, bool)
     if isinstance(cells, str):
-        if cells in adata.obs and adata.obs[cells].dtype == bool:
-            return adata.obs[cells].to_numpy()
+        if cells in adata.obs and is_bool_dtype(adata.obs[cells]):
+            return _known(adata.obs[cells])
         if cells not in adata.obsm:
             msg = (
                 f"exclude={cells!r} is neither a column of .obs that is true for some cells nor a membership in .obsm "
@@ -200,10 +202,21 @@ def _mask(adata: AnnData, cells: Sequence[str] | np.ndarray | str | None) -> np.
             )
             raise KeyError(msg)
         return np.diff(resolve_groups(adata, cells).matrix.indptr) > 0
+    if is_bool_dtype(getattr(cells, "dtype", None)):
+        cells = _known(cells)
     cells = np.asarray(cells if hasattr(cells, "dtype") else list(cells))
     mask = np.zeros(adata.n_obs, bool)
     mask[_positions(adata, cells)] = True
     return mask
+
+
+def _known(mask: Any) -> np.ndarray:
+    """Return a column of True and False, of pandas' nullable type too, as a mask."""
+    missing = int(pd.isna(mask).sum())
+    if missing:
+        msg = f"exclude is neither True nor False for {missing:,} cells; fill them, such as by .fillna(False)."
+        raise ValueError(msg)
+    return np.asarray(mask, bool)
 
 
 def _positions(adata: AnnData, cells: np.ndarray) -> np.ndarray:

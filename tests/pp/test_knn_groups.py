@@ -97,10 +97,17 @@ def test_excluded_cells_are_in_no_group(cells):
     out = members(cells, "target")[0]
     names = cells.obs_names[sorted(out)].tolist()
     cells.obs["is_target"] = cells.obs_names.isin(names)
-    for exclude in ("target", names, "is_target", cells.obs["is_target"]):
+    cells.obs["nullable"] = cells.obs["is_target"].astype("boolean")
+    for exclude in ("target", names, "is_target", cells.obs["is_target"], "nullable", cells.obs["nullable"]):
         sca.pp.knn_groups(cells, n_neighbors=30, centers="random", n_groups=50, exclude=exclude)
         assert not set().union(*members(cells)) & out
         assert cells.uns["knn_groups"]["params"]["n_excluded"] == 30
+
+
+def test_cells_that_may_be_excluded_or_not_are_refused(cells):
+    cells.obs["is_target"] = pd.array([None, True] * 150, dtype="boolean")
+    with pytest.raises(ValueError, match="neither True nor False for 150 cells"):
+        sca.pp.knn_groups(cells, n_neighbors=30, centers="random", n_groups=50, exclude="is_target")
 
 
 def test_overlap_is_reported_as_counted_by_hand(cells):
