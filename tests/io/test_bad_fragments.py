@@ -185,6 +185,8 @@ def test_cells_named_as_chromosomes_are_cells(tmp_path):
     path = tmp_path / "f.tsv"
     path.write_text("1\t10\t90\t1\t4\n1\t10\t90\t2\t1\textra\n")
     assert read(path).obs_names.tolist() == ["1", "2"]
+    path.write_text("1\t10\t90\t1\t4\t+\n1\t10\t90\t2\t1\t9\n")  # six columns, as of pairs of reads
+    assert read(path).obs_names.tolist() == ["1", "2"]
 
 
 def test_one_endless_line(tmp_path, monkeypatch):
