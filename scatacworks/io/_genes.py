@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from csv import QUOTE_NONE
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from scatacworks._logging import logger
 from scatacworks._strands import strands_of
 from scatacworks.genome import Genome
 from scatacworks.io import _gtf
+from scatacworks.io._peaks_read import SKIPPED
 
 if TYPE_CHECKING:
     import os
@@ -158,7 +161,8 @@ def _checked(transcripts: pd.DataFrame, what: str) -> pd.DataFrame:
 def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read BED or a UCSC gene table, told apart by their columns."""
     with open_text(path, "gene annotation (GTF, GFF3, BED or a UCSC gene table)") as handle:
-        raw = pd.read_csv(handle, sep="\t", header=None, comment="#", dtype=str, keep_default_na=False)
+        text = "".join(line for line in handle if not line.startswith(SKIPPED))
+        raw = pd.read_csv(StringIO(text), sep="\t", header=None, dtype=str, keep_default_na=False, quoting=QUOTE_NONE)
     if len(raw) > 1 and raw.iloc[0, 0].lower() in {"chrom", "chr", "chromosome", "seqnames"}:
         raw = raw.iloc[1:].reset_index(drop=True)  # it names the columns
     if raw.shape[1] >= 11 and raw.iloc[0, 3] in {"+", "-"} and not raw.iloc[0, 1].isdigit():

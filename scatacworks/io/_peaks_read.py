@@ -27,7 +27,7 @@ _BED = ["chrom", "start", "end", "name", "score", "strand"]
 _USUAL = (*_BED, "signal", "sample", "group")  # not guessed: names may be numbers
 _UCSC = {"chromStart": "start", "chromEnd": "end"}
 _PEAK = [*_BED, "signal", "p_value", "q_value"]
-_SKIPPED = ("#", "track", "browser")
+SKIPPED = ("#", "track", "browser")
 
 
 def read_peaks(
@@ -213,7 +213,7 @@ def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str
         for number, line in enumerate(handle, 1):
             if not lines and header is None and line.lstrip("#").lstrip().startswith("chrom") and _names_in(line):
                 header = number, line.rstrip("\r\n")
-            elif line.strip() and not line.startswith(_SKIPPED):
+            elif line.strip() and not line.startswith(SKIPPED):
                 lines.append((number, line.rstrip("\r\n")))
         return header, lines
 

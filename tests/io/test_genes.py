@@ -101,6 +101,19 @@ def test_bed_of_five_six_and_twelve_columns(tmp_path):
     assert parts[parts["part"] == "CDS"][["start", "end"]].values.tolist() == [[20, 30], [60, 80]]
 
 
+def test_lines_for_browsers_and_signs_in_names_are_no_obstacle(tmp_path):
+    path = tmp_path / "custom.bed"
+    lines = [
+        "browser position chr1:1-100",
+        'track name="my genes"',
+        "chr1\t10\t90\tA#1\t0\t+",
+        'chr1\t95\t99\t"B\t0\t-',
+    ]
+    path.write_text("\n".join([*lines, "track name=more", "chr2\t10\t90\tC\t0\t-", ""]))
+    expected = [["chr1", 10, 90, "A#1", "+"], ["chr1", 95, 99, '"B', "-"], ["chr2", 10, 90, "C", "-"]]
+    assert read_genes(path)[["chrom", "start", "end", "name", "strand"]].values.tolist() == expected
+
+
 def test_parts_are_those_counted_base_by_base(tmp_path):
     rng, lines, expected = np.random.default_rng(0), [], {}
     for i in range(50):
