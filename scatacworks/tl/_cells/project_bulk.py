@@ -47,7 +47,8 @@ def project_bulk(
     reference
         Samples × peaks, or a DataFrame of peaks × samples; peaks are matched by name (`chrom:start-end`).
     n_components
-        Number of components; by default all, one fewer than samples.
+        Number of components, at least two, or scaling them per cell would leave nothing; by default all, one fewer
+        than samples.
     normalize
         `"quantile"`: log2(x + 1), then the same distribution of values in every sample, equal values staying equal;
         `"log"`: log2 of values per million + 1; `None`: as given.
@@ -98,7 +99,7 @@ def project_bulk(
         raise ValueError(msg)
     most = len(names) - 1
     of = "one fewer than samples"
-    n_components = most if n_components is None else whole(n_components, "n_components", most=most, of=of)
+    n_components = most if n_components is None else whole(n_components, "n_components", least=2, most=most, of=of)
     bulk = _normalized(common.bulk, normalize)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)

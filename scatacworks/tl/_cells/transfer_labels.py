@@ -87,8 +87,9 @@ def transfer_labels(
     TypeError
         If the reference is not a table where one is needed.
     ValueError
-        If the numbers of components differ, fewer than 10 peaks are common, the reference has values that are missing
-        or negative, a peak twice, one sample only or a sample without signal, or an argument is out of range.
+        If the numbers of components differ or are below two, fewer than 10 peaks are common, the reference has values
+        that are missing or negative, a peak twice, one sample only or a sample without signal, or an argument is out of
+        range.
 
     Examples
     --------
@@ -141,6 +142,9 @@ def _correlations(adata: AnnData, reference: pd.DataFrame | str | None, use_rep:
             f".obsm[{use_rep!r}] has {points.shape[1]} components, the reference {reference.shape[1]}; samples in "
             "peaks go with method='likelihood'."
         )
+        raise ValueError(msg)
+    if points.shape[1] < 2:
+        msg = f".obsm[{use_rep!r}] has {points.shape[1]} component(s); a correlation needs at least two."
         raise ValueError(msg)
     profiles = reference.to_numpy(np.float64)
     if not np.isfinite(profiles).all():

@@ -288,9 +288,16 @@ def test_smoothing_what_has_no_mean_is_refused_and_writes_nothing(cells):
     assert not cells.layers
 
 
-def test_more_components_than_the_reference_has_are_refused(cells, bulk):
-    with pytest.raises(ValueError, match="n_components is 4; expected a whole number from 1 to 3"):
-        sca.tl.project_bulk(cells, bulk, n_components=4)
+def test_one_component_has_no_correlation(cells):
+    cells.obsm["X_one"] = np.random.default_rng(0).normal(size=(cells.n_obs, 1))
+    with pytest.raises(ValueError, match=r"obsm\['X_one'\] has 1 component"):
+        sca.tl.transfer_labels(cells, pd.DataFrame([[1.0], [-1.0]], index=["B", "T"]), use_rep="X_one")
+
+
+def test_more_components_than_the_reference_has_and_one_are_refused(cells, bulk):
+    for n_components in (1, 4):
+        with pytest.raises(ValueError, match=f"n_components is {n_components}; expected a whole number from 2 to 3"):
+            sca.tl.project_bulk(cells, bulk, n_components=n_components)
 
 
 def test_projection_holds_the_counts_twice_at_most():
