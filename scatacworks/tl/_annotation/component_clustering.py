@@ -62,7 +62,7 @@ def component_clustering(
         permutations, bp), `ratio` (observed over expected, below 1 when clustered), `z`, `p_value` (one-sided,
         clustered).
     `.uns[key_added]["same_neighbour"]` : dict
-        `observed`: share of adjacent elements that share their component; `expected`, `p_value`.
+        `observed`: share of adjacent elements of a chromosome that share their component; `expected`, `p_value`.
 
     Raises
     ------
@@ -97,11 +97,12 @@ def component_clustering(
     with ThreadPoolExecutor(len(parts)) as pool:
         done = list(pool.map(lambda part: permuted(chrom, position, labels, len(components), part), parts))
     mean, together = (np.concatenate(pieces) for pieces in zip(*done, strict=True))
+    n_adjacent = max(int((chrom[1:] == chrom[:-1]).sum()), 1)
     index.uns[key_added] = {
         "components": _table(components, labels, total, pairs, mean),
         "same_neighbour": {
-            "observed": float(adjacent / max(len(order) - 1, 1)),
-            "expected": float(together.mean() / max(len(order) - 1, 1)),
+            "observed": float(adjacent / n_adjacent),
+            "expected": float(together.mean() / n_adjacent),
             "p_value": float((1 + (together >= adjacent).sum()) / (n_permutations + 1)),
         },
         _keys.PARAMS: _step.params(n_permutations=n_permutations, component_key=component_key),

@@ -38,6 +38,14 @@ def test_independent_labels_are_not_clustered_and_planted_ones_are(make_index):
     assert stored["same_neighbour"]["p_value"] == 1 / 200
 
 
+def test_elements_of_one_component_all_share_it_and_are_not_clustered(make_index):
+    index = make_index(n=40, components=("A",))  # on two chromosomes: the last of one is not adjacent to the next one's
+    sca.tl.component_clustering(index, n_permutations=9)
+    stored = index.uns["component_clustering"]
+    assert stored["same_neighbour"] == {"observed": 1.0, "expected": 1.0, "p_value": 1.0}
+    assert stored["components"]["p_value"].tolist() == [1.0]
+
+
 def test_threads_change_nothing(make_index):
     tables = [
         sca.tl.component_clustering(make_index(), n_permutations=30, n_jobs=n, copy=True).uns["component_clustering"]
