@@ -35,7 +35,7 @@ _AUTOSQL = """table elements
     uint   score;         "500 log10 of the total signal + 1, at most 1000"
     char[1] strand;       "Always ."
     uint   thickStart;    "Start of the core, or the summit"
-    uint   thickEnd;      "End of the core, or the base behind the summit"
+    uint   thickEnd;      "Base behind the core, or behind the summit"
     uint   itemRgb;       "Colour of the component"
     int    blockCount;    "Always 1"
     int[blockCount] blockSizes;  "Length of the element"
@@ -193,7 +193,7 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
             "score": score,
             "strand": ".",
             "thick_start": core[0].where(core[0].notna(), summit).astype(np.int64).clip(start, end),
-            "thick_end": core[1].where(core[1].notna(), summit + 1).astype(np.int64).clip(start, end),
+            "thick_end": (core[1].where(core[1].notna(), summit) + 1).astype(np.int64).clip(start, end),
             "rgb": text.map({name: rgb(color) for name, color in chosen.items()}).fillna(rgb(GREY)),
             "block_count": 1,  # browsers take columns 10 to 12 for blocks, whatever is in them
             "block_sizes": end - start,

@@ -132,6 +132,8 @@ def _elements(index: AnnData, component_key: str, *, core: bool) -> pd.DataFrame
     found = index.var[["chrom", start, end, component_key]].dropna()
     table = pd.DataFrame({"chrom": found["chrom"].astype(str), "label": found[component_key].astype(str)})
     table["start"], table["end"] = (whole_numbers(found[name], ".var") for name in (start, end))
+    if core:
+        table["end"] += 1  # the core's last position is part of it
     table["label"] = table["label"].astype("category")
     if isinstance(index.var[component_key].dtype, pd.CategoricalDtype):
         used = set(table["label"].cat.categories)

@@ -58,6 +58,7 @@ def test_bed_is_sorted_coloured_and_described(index, tmp_path, monkeypatch):
     assert set(zip(bed[12], bed[8], strict=True)) == {("B", "255,0,0"), ("NK/T", "0,255,1")}
     row = bed[bed[3] == "2.3"].iloc[0]
     assert row[[6, 7]].tolist() == [3070, 3071]
+    assert bed[bed[3] == "2.4"].iloc[0][[6, 7]].tolist() == [4060, 4091]  # its last position is 4090
     assert ((bed[6] >= bed[1]) & (bed[7] <= bed[2]) & (bed[4] <= 1000)).all()
     assert (tmp_path / "e.as").read_text().count(";") == 15
     # IGV takes columns 10 to 12 for blocks: it refuses the file, or draws something else, where they are not

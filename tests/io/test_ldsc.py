@@ -90,6 +90,16 @@ def test_cores(index, bim, tmp_path):
     assert 0 < core < all_
 
 
+def test_both_ends_of_a_core_are_in_it(tmp_path):
+    var = pd.DataFrame({"chrom": "chr1", "start": [100, 300], "end": [200, 400], "component": "A"}, index=["a", "b"])
+    var["core_start"], var["core_end"] = [140, 350], [150, 350]  # the second from a single peak
+    (tmp_path / "ref.bim").write_text("".join(f"1\trs{p}\t0.0\t{p + 1}\tA\tG\n" for p in range(500)))
+    index = anndata.AnnData(np.ones((1, 2), np.float32), var=var)
+    paths = write_ldsc(index, tmp_path / "out", bim=[tmp_path / "ref.bim"], core=True)
+    inside = pd.read_csv(f"{paths['full']}.1.annot.gz", sep="\t")["A"].to_numpy()
+    assert np.flatnonzero(inside).tolist() == [*range(140, 151), 350]
+
+
 def test_another_genome_is_refused(index, bim, tmp_path):
     with pytest.raises(ValueError, match="beyond the chromosome's end"):
         write_ldsc(index, tmp_path / "o", bim=bim, genome={"chr21": 1000, "chr22": 1000})
