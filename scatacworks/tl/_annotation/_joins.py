@@ -23,9 +23,10 @@ _DIRECTION = "direction"
 
 
 def _of_index(elements: Elements, index: AnnData) -> Intervals:
-    """Return the index's elements on the regions' chromosome codes (-1 where there are no regions)."""
+    """Return the index's elements on the regions' chromosome codes, those of unknown chromosomes on a code of none."""
     own = elements_of(index.var, what="index.var")
     codes = elements.chroms.resolve(own.chroms.chroms)[own.chrom]
+    codes = np.where(codes < 0, len(elements.chroms), codes)  # regions of unknown chromosomes have -1
     return codes, own.start, own.end
 
 

@@ -272,3 +272,12 @@ def test_nothing_to_annotate_with_is_said():
     index = anndata.AnnData(np.ones((1, 1), np.float32), var=regions((100, 200)).set_axis(["1"]))
     with pytest.raises(ValueError, match="An index itself has only its motifs to give, once sca.tl.motif_enrichment"):
         sca.tl.annotate_regions(index, index=index)
+
+
+def test_chromosomes_that_a_genome_lacks_are_not_one():
+    var = pd.DataFrame({"chrom": ["chr1", "scaffold_A"], "start": 100, "end": 300, "component": ["a", "b"]})
+    index = anndata.AnnData(np.ones((1, 2), np.float32), var=var.set_index(pd.Index(["e1", "e2"])))
+    table = pd.DataFrame({"chrom": ["chr1", "scaffold_B"], "start": 150, "end": 250})
+    found = sca.tl.annotate_regions(table, index=index, genome={"chr1": 1_000})
+    assert found["element"].tolist() == ["e1", ""]
+    assert found.attrs["region_components"]["n_elements"].tolist() == [1, 1]
