@@ -72,7 +72,7 @@ def elements_hit(
     """
     peaks, elements = [], []
     for peak in range(len(peak_start)):
-        needed = fraction * (peak_end[peak] - peak_start[peak])
+        needed = fraction * (peak_end[peak] - peak_start[peak]) - 1e-6  # 0.55 * 100 is 55.00000000000001
         at = np.searchsorted(start, peak_end[peak]) - 1
         while at >= 0 and reach[at] > peak_start[peak]:
             shared = min(end[at], peak_end[peak]) - max(start[at], peak_start[peak])

@@ -274,6 +274,14 @@ def test_presence_from_tracks_of_many_groups_holds_few_of_them_dense(threshold, 
     np.testing.assert_array_equal(found.layers["signal"].toarray(), expected.layers["signal"].toarray())
 
 
+def test_a_peak_with_exactly_the_share_inside_is_present():
+    index = sca.tl.dhs_index(pd.DataFrame({"chrom": "chr1", "start": [100], "end": [200], "sample": "a"}))
+    for percent in range(1, 101):
+        new = pd.DataFrame({"chrom": "chr1", "start": [200 - percent, 201 - percent], "sample": ["b", "c"]})
+        found = sca.tl.presence(index, new.assign(end=new["start"] + 100), min_fraction=percent / 100)
+        assert found.X.toarray().ravel().tolist() == [1, 0], percent
+
+
 def test_presence_wants_one_source(peaks):
     index = sca.tl.dhs_index(peaks)
     with pytest.raises(ValueError, match="either peaks or signal"):
