@@ -54,7 +54,7 @@ def match_samples(
     -------
     `None` if `copy=False`, else the copy. Sets:
 
-    `obs[key_added]` : categorical, the best reference sample
+    `obs[key_added]` : categorical, the best reference sample; missing where there is no signal to rank
     `obs[f"{key_added}_auprc"]` : float64, its area
     `obsm[f"{key_added}_auprc"]` : DataFrame (query samples x reference samples), all areas
 
@@ -87,12 +87,15 @@ def match_samples(
     def score(row: int) -> np.ndarray:
         values = signal[[row]]
         values = np.asarray(values.todense() if sp.issparse(values) else values, float).ravel()[columns]
+        if not values.any():
+            return np.full(patterns.n_rows, np.nan)
         order = np.argsort(-values, kind="stable")
         return average_precisions(order, values, patterns.indptr, patterns.rows, patterns.n_rows)
 
     with ThreadPoolExecutor(resolve(n_jobs)) as pool:
         areas = np.stack(list(pool.map(score, range(query.n_obs))))
-    best = np.where(np.isnan(areas), -1, areas).argmax(axis=1)
+    unknown = np.isnan(areas).all(axis=1)
+    best = np.where(unknown, -1, np.where(np.isnan(areas), -1, areas).argmax(axis=1))
     query.obs[key_added] = pd.Categorical.from_codes(
         best, categories=reference.obs_names.astype(str)
     ).remove_unused_categories()

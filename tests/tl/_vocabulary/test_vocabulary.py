@@ -466,6 +466,14 @@ def test_matching_equals_scikit_learn_and_finds_the_sample_itself(index):
     assert query.obs["match"].astype(str).tolist() == index.obs_names[:6].tolist()
 
 
+def test_what_has_no_signal_matches_no_sample(index):
+    query = anndata.AnnData(np.vstack([np.zeros(index.n_vars), index.X.toarray()[2]]), var=index.var[[]])
+    sca.tl.match_samples(query, index, layer=None)
+    assert query.obs["match"].isna().tolist() == [True, False]
+    assert query.obs["match"].iloc[1] == index.obs_names[2]
+    assert np.isnan(query.obs["match_auprc"].iloc[0])
+
+
 def test_matching_names_a_missing_layer(index):
     with pytest.raises(KeyError, match="no layer 'signal'"):
         sca.tl.match_samples(index, index)
