@@ -359,11 +359,13 @@ class Drawer:
         return begin - self.halo, begin + self.core + self.halo
 
     def tiles(self) -> list[tuple[int, str, int]]:
-        """Sample, chromosome and start of every crop of a tiling of the regions."""
-        found = []
+        """Sample, chromosome and start of every crop of a tiling of the regions, in which each base lies once."""
+        found: list[tuple[int, str, int]] = []
         for code, regions in enumerate(self._regions):
             for chrom, start, end in regions:
-                first = -(-start // self.stride) * self.stride
+                first = start // self.stride * self.stride
+                if found and found[-1][:2] == (code, chrom):  # its crop may reach over regions to come
+                    first = max(first, found[-1][2] + self.core)
                 found += [(code, chrom, begin) for begin in range(first, end, self.core)]
         return found
 

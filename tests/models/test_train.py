@@ -540,6 +540,25 @@ def test_a_device_whose_memory_is_too_small_is_explained(samples, monkeypatch, s
         run(samples, batch_size=size)
 
 
+def test_a_tiling_holds_every_base_of_the_regions_once(samples):
+    regions = {
+        "chr1": np.array([[48, 96], [200, 1000], [1024, 1048], [1200, 20_000], [40_000, 40_104]]),
+        "chr2": np.array([[104, 152], [8000, 12_000]]),
+    }
+    peaks = {chrom: rows[:1] for chrom, rows in regions.items()}
+    sample = Sample(samples[0].clean, "A", samples[0].depth, regions, peaks=peaks)
+    drawer = Drawer([sample], models.Linear(), DrawRules(core_bp=1024))
+    found = {chrom: np.zeros(LENGTH // 8) for chrom in regions}
+    for _, chrom, begin in drawer.tiles():
+        mask = drawer.at(sample, chrom, begin, depth=sample.depth / 2, rng=np.random.default_rng(0))["mask"]
+        found[chrom][begin // 8 : begin // 8 + len(mask)] += mask
+    for chrom, rows in regions.items():
+        expected = np.zeros(LENGTH // 8)
+        for first, last in rows // 8:
+            expected[first:last] = 1
+        np.testing.assert_array_equal(found[chrom], expected)
+
+
 def test_thinning_has_the_expected_depth_and_cells_are_drawn_whole(samples):
     sample = samples[0]
     drawer = Drawer([sample], models.Linear(), DrawRules(core_bp=65_536))
