@@ -163,7 +163,8 @@ class DrawRules:
     n_cells: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_cells", tuple(map(int, self.n_cells)))
+        numbers = [self.n_cells] if np.ndim(self.n_cells) == 0 else self.n_cells
+        object.__setattr__(self, "n_cells", tuple(whole(n, "n_cells") for n in numbers))
         object.__setattr__(self, "core_bp", whole(self.core_bp, "core_bp"))
         for name in ("real_fraction", "channel_dropout", "peak_fraction"):
             share(getattr(self, name), name)
@@ -171,12 +172,13 @@ class DrawRules:
         if not 0 <= real(self.depth_jitter, "depth_jitter") < math.inf:
             msg = f"depth_jitter is {self.depth_jitter}; expected a number from 0 on."
             raise ValueError(msg)
-        if np.shape(self.depth_range) != (2,) or not 0 < self.depth_range[0] <= self.depth_range[1]:
+        low, high = self.depth_range if np.shape(self.depth_range) == (2,) else (0, 0)
+        if not 0 < real(low, "depth_range") <= real(high, "depth_range"):
             msg = f"depth_range is {self.depth_range!r}; expected the smallest and the largest depth, as (1e5, 1e7)."
             raise ValueError(msg)
         one_of(self.unit, "unit", ("sites", "fragments", "cells"))
-        if any(n < 1 for n in self.n_cells) or (self.n_cells and self.unit != "cells"):
-            msg = f"n_cells is {self.n_cells} with unit={self.unit!r}; expected numbers from 1 on, and unit='cells'."
+        if self.n_cells and self.unit != "cells":
+            msg = f"n_cells is {self.n_cells} with unit={self.unit!r}; expected unit='cells'."
             raise ValueError(msg)
 
 

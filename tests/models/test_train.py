@@ -487,6 +487,9 @@ def test_unusable_samples_are_refused(samples):
         ("peak_fraction", 2, "expected a number from 0 to 1"),
         ("real_fraction", "half", "expected a number"),
         ("channel_dropout", 5, "expected a number from 0 to 1"),
+        ("n_cells", (1.5,), "expected a whole number of 1 or more"),
+        ("n_cells", "100", "expected a whole number of 1 or more"),
+        ("depth_range", ("low", "high"), "expected a number"),
         ("warmup", -5, "expected a whole number of 0 or more"),
         ("patience", -1, "expected a whole number of 0 or more"),
         ("validation_depths", 1e6, r"such as \[2e5, 1e6\]"),
@@ -502,6 +505,11 @@ def test_settings_that_would_mean_something_else_are_refused(name, value, expect
 def test_settings_change_what_they_name():
     changed = recipe(flip=False, clip=0, validation_depths=np.array([1e5]))
     assert (changed.draw.flip, changed.clip, changed.validation_depths) == (False, 0, (1e5,))
+
+
+def test_one_number_of_cells_needs_no_list():
+    assert recipe(n_cells=5).draw.n_cells == (5,)
+    assert recipe(n_cells=np.array([5, 10])).draw.n_cells == (5, 10)
 
 
 def test_few_steps_are_as_many_epochs():
