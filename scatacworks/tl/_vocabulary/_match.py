@@ -63,8 +63,8 @@ def match_samples(
     KeyError
         If the layer is missing.
     ValueError
-        If no element is shared: none of that name, or names stand for other places, as in an index made apart; or the
-        two are of different genomes.
+        If no element is shared: none of that name, or names stand for other places, as in an index made apart; the two
+        are of different genomes; or samples of the reference share a name.
 
     Examples
     --------
@@ -76,6 +76,10 @@ def match_samples(
     >>> query.obs["match"].tolist(), query.obs["match_auprc"].tolist()
     (['1'], [1.0])
     """
+    if not reference.obs_names.is_unique:
+        twice = reference.obs_names[reference.obs_names.duplicated()][0]
+        msg = f"The reference has several samples of one name, such as {twice!r}; call .obs_names_make_unique() first."
+        raise ValueError(msg)
     query = _step.own(query, copy=copy)
     signal = in_memory(matrix_of(query, layer))
     columns, at = shared_elements(query, reference)

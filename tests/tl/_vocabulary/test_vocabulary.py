@@ -466,6 +466,13 @@ def test_matching_equals_scikit_learn_and_finds_the_sample_itself(index):
     assert query.obs["match"].astype(str).tolist() == index.obs_names[:6].tolist()
 
 
+def test_reference_samples_of_one_name_are_refused(index):
+    twice = index.copy()
+    twice.obs_names = [index.obs_names[0], *index.obs_names[:-1]]
+    with pytest.raises(ValueError, match=f"several samples of one name, such as {index.obs_names[0]!r}"):
+        sca.tl.match_samples(index.copy(), twice, layer=None)
+
+
 def test_what_has_no_signal_matches_no_sample(index):
     query = anndata.AnnData(np.vstack([np.zeros(index.n_vars), index.X.toarray()[2]]), var=index.var[[]])
     sca.tl.match_samples(query, index, layer=None)
