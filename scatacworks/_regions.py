@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome, Region
 
 _FLANK, _LEAST_FLANK = 0.25, 2_000  # of a gene's length and in bp, to either side
-_NAME = re.compile(r"^(?P<chrom>\S+)[:_-](?P<start>[\d,]+)[-_](?P<end>[\d,]+)$")  # chr1:1-2, of Signac chr1-1-2
+_NAME = re.compile(r"^(?P<chrom>\S*[^\s:_-])[:_-](?P<start>[\d,]+)[-_](?P<end>[\d,]+)$")  # chr1:1-2, of Signac chr1-1-2
 _SPELLINGS = {
     "chrom": ("chrom", "chr", "chromosome", "seqnames"),
     "start": ("start", "chromstart"),

@@ -120,6 +120,7 @@ def test_nuclear_intervals_are_the_genome_but_mitochondria(genome):
         (3, TypeError, "regions is 3; expected a region, gene, BED file or table"),
         ("chr1:5-100000", ValueError, r"not within chr1 of custom \(length 10,000 bp\); expected 0 <= start"),
         (table(chrom="chr1", end=5), KeyError, r"lacks the column\(s\) start, and its names are not"),
+        (pd.DataFrame({"score": [1]}, index=["chr1:-5-20"]), KeyError, "its names are not chrom:start-end"),
         (("chr1", None, 9), ValueError, "the position None; expected a whole number of bp"),
         ([("chr1", "a", 9)], ValueError, "the position 'a'; expected a whole number of bp"),
         (table(chrom="chr1", start=1.5, end=9), ValueError, "row 0: start is 1.5; expected a whole"),
