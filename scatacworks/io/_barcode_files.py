@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from io import StringIO
 from typing import Any
 
@@ -74,7 +75,7 @@ def read_table(path: str | os.PathLike[str], what: str, **how: Any) -> pd.DataFr
         If the file is missing, a folder, empty, or not such a table.
     """
     text = _without_comments(path, what)
-    if '" "' in text.partition("\n")[0]:
+    if re.search(r'[^,\t]" "', text.partition("\n")[0]):  # a blank in quotes has a separator before it
         msg = f"{path} has columns separated by spaces; expected tabs or commas, as R's write.csv makes."
         raise ValueError(msg)
     try:

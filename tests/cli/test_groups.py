@@ -20,6 +20,7 @@ A, B, C = "AAACAGCCAAGGAATC-1", "AAACAGCCAATGCGCT-1", "AAACATGCACCGTTCC-1"
         (f"{A}\tNK\n{B}\tB\n", {}),  # without names
         (f"Barcode,Cluster\n{A},NK\n{B},B\n", {}),  # 10x Genomics
         (f'"","nCount","predicted.id"\n"{A}","5","NK"\n"{B}","7","B"\n', {}),  # Signac, write.csv
+        (f'"{A}","NK"," "\n"{B}","B","x"\n', {}),  # a blank in quotes
         (f"nCount\tpredicted.id\n{A}\t5\tNK\n{B}\t7\tB\n", {}),  # R, write.table
         (f"cellNames,Sample,Clusters\npbmc#{A},pbmc,NK\npbmc#{B},pbmc,B\n", {}),  # ArchR
         (f"x\tbarcode\tkind\n1\t{A}\tNK\n2\t{B}\tB\n", {"column": "kind"}),
