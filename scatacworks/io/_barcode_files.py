@@ -32,7 +32,7 @@ def cell_table(barcodes: Any) -> pd.DataFrame:
     elif isinstance(barcodes, pd.DataFrame):
         table, where = barcodes.copy(), "the DataFrame given as barcodes"
         if len(table) and pd.api.types.is_integer_dtype(table.index):  # of rows, all or those of a choice
-            named = next((name for name in table.columns if _holds_barcodes(table[name])), None)
+            named = next((name for name, column in table.items() if _holds_barcodes(column)), None)
             if named is not None or isinstance(table.index, pd.RangeIndex):
                 column = "barcode" if named is None else named
                 msg = f"{where} is not indexed by barcode but by row; set the index, such as by .set_index({column!r})."

@@ -358,6 +358,8 @@ def test_a_table_that_is_not_indexed_by_barcode_is_told(tmp_path):
     with pytest.raises(ValueError, match=re.escape("is not indexed by barcode but by row; set the index, such as by")):
         read(tmp_path / "good.tsv", barcodes=cells)
     assert read(tmp_path / "good.tsv", barcodes=cells.set_index("Barcode")).obs["kind"].tolist() == ["B"]
+    with pytest.raises(ValueError, match=re.escape("set the index, such as by .set_index('Barcode')")):
+        read(tmp_path / "good.tsv", barcodes=pd.concat([cells[["kind"]], cells], axis=1))  # two columns of one name
     chosen = pd.concat([cells, cells]).reset_index(drop=True).iloc[1:].loc[[1]]  # rows keep their numbers
     for name in ("Barcode", "Unnamed: 0"):
         with pytest.raises(ValueError, match=re.escape(f"set the index, such as by .set_index({name!r})")):
