@@ -71,6 +71,7 @@ def count_regions(
     A new AnnData, `(n_cells, n_regions)`: `.X` counts (float32 CSR), `.obs` as in `adata`, `.var` with `chrom`,
     `start`, `end` in the order given, `.uns["files"]` (or `.obsm["fragment_paired"]`) and
     `.uns["reference_sequences"]` so that it knows its fragments too, and `.uns["count_regions"]` with the parameters.
+    Delete `.obsm["fragment_paired"]` before `anndata.concat`, which takes tens of GB for it.
 
     Raises
     ------
