@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csv import QUOTE_NONE
+from csv import QUOTE_MINIMAL, QUOTE_NONE
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,7 +162,8 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read BED or a UCSC gene table, told apart by their columns."""
     with open_text(path, "gene annotation (GTF, GFF3, BED or a UCSC gene table)") as handle:
         text = "".join(line for line in handle if not line.startswith(SKIPPED))
-        raw = pd.read_csv(StringIO(text), sep="\t", header=None, dtype=str, keep_default_na=False, quoting=QUOTE_NONE)
+        quoting = QUOTE_MINIMAL if text.startswith('"') else QUOTE_NONE  # all text, as R writes it, or signs in names
+        raw = pd.read_csv(StringIO(text), sep="\t", header=None, dtype=str, keep_default_na=False, quoting=quoting)
     if len(raw) > 1 and raw.iloc[0, 0].lower() in {"chrom", "chr", "chromosome", "seqnames"}:
         raw = raw.iloc[1:].reset_index(drop=True)  # it names the columns
     if raw.shape[1] >= 11 and raw.iloc[0, 3] in {"+", "-"} and not raw.iloc[0, 1].isdigit():

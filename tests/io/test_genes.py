@@ -114,6 +114,12 @@ def test_lines_for_browsers_and_signs_in_names_are_no_obstacle(tmp_path):
     assert read_genes(path)[["chrom", "start", "end", "name", "strand"]].values.tolist() == expected
 
 
+def test_a_table_that_r_wrote_with_quotes_is_read_without(tmp_path):
+    path = tmp_path / "genes.tsv"
+    path.write_text('"chrom"\t"start"\t"end"\t"name"\t"strand"\n"chr1"\t10\t90\t"A"\t"+"\n')
+    assert read_genes(path)[["chrom", "start", "end", "name", "strand"]].values.tolist() == [["chr1", 10, 90, "A", "+"]]
+
+
 def test_parts_are_those_counted_base_by_base(tmp_path):
     rng, lines, expected = np.random.default_rng(0), [], {}
     for i in range(50):
