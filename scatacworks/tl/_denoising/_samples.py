@@ -90,18 +90,23 @@ def _nuclear_bp(genome: Genome) -> int:
     return int(genome.lengths[genome.nuclear].sum())
 
 
+def covers_genome(data: Any, key: str, genome: Genome) -> bool:
+    """Whether the cut sites, which are not read from an object, cover half of the genome, as unique sequence does."""
+    if isinstance(data, Tracks):
+        covered = _territory_of(data)
+    else:
+        covered = float(params_of(atac(data), key).get("territory_bp", np.inf))
+    return covered >= _nuclear_bp(genome) / 2
+
+
 def windows(data: Any, key: str) -> Intervals | None:
     """Where a file that was cut to windows of the genome has cut sites, from the first to the last one of each.
 
-    `None` where it covers the genome: at least half of it, as unique sequence does. Depths are stated for the same
-    territory, so that what is learned or scored there has the depth it is said to have.
+    `None` where it covers the genome. Depths are stated for the same territory, so that what is learned or scored there
+    has the depth it is said to have.
     """
     sites = cut_sites_of(data, key)
-    if isinstance(data, Tracks):
-        covered = _territory_of(sites)
-    else:
-        covered = float(params_of(atac(data), key).get("territory_bp", np.inf))
-    if covered >= _nuclear_bp(sites.genome) / 2:
+    if covers_genome(data, key, sites.genome):
         return None
     counts = _tile_counts(sites)
     found = {}

@@ -15,7 +15,7 @@ from scatacworks._arguments import real, whole
 from scatacworks._core.calling import call_runs, expected_f1, summarize_runs, weigh_runs
 from scatacworks._groups import chosen_groups, group_names
 from scatacworks.get import tracks as get_tracks
-from scatacworks.tl._denoising._samples import windows
+from scatacworks.tl._denoising._samples import covers_genome, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -238,10 +238,8 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float | str)
 def _measured(adata: AnnData, called: Tracks, key: str) -> dict[str, int] | None:
     """Return the bases of the windows of each chromosome, where the file was cut to windows; else `None`."""
     source = params_of(adata, key).get("key")
-    territory_bp = float(params_of(adata, source).get("territory_bp", np.inf))
-    is_whole = territory_bp >= called.genome.lengths[called.genome.nuclear].sum() / 2
-    if is_whole or np.isnan(called.fill).all():  # the cut sites, which may be gone, are not needed
-        return None
+    if np.isnan(called.fill).all() or covers_genome(adata, source, called.genome):
+        return None  # without a look at the cut sites, which may be gone
     found = windows(adata, source)
     return None if found is None else {chrom: int(np.diff(rows).sum()) for chrom, rows in found.items()}
 
