@@ -35,8 +35,8 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
     -------
     One row per element: `chrom` (categorical), `start`, `end` (int32, 0-based, half-open), `n_samples` (int32) and,
     where the file has them, `identifier` (str; a number would lose its last digits), `summit` (int32), `core_start`,
-    `core_end` (nullable Int32: an element whose summit had to be recentred has no core), `mean_signal` (float64),
-    `component` (categorical) and further columns as they are.
+    `core_end` (nullable Int32, first and last position; an element whose summit had to be recentred has no core),
+    `mean_signal` (float64), `component` (categorical) and further columns as they are.
 
     Raises
     ------

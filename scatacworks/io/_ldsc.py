@@ -58,7 +58,8 @@ def write_ldsc(
     component_key
         Column of `.var` with the labels.
     core
-        Use the cores (`core_start`, `core_end`) instead of whole elements; elements without a core are left out.
+        Use the cores, from `core_start` to `core_end` with both of them, instead of whole elements; elements without a
+        core are left out.
     name
         Prefix of the files.
     genome
