@@ -135,7 +135,7 @@ def call_peaks(
     _step.claim(target, key_added, "max")
     called, signal, is_probability = _layers(target, key, layer, threshold)
     guided = _guided(target, key)
-    measured = _measured(target, called, key) if is_probability else None
+    measured = _measured(target, called, key) if is_probability else called.genome.sizes
     names = chosen_groups(groups, called.groups)
     wanted = _chosen(called.genome, chroms, target.uns[key].get("regions"))
     if chroms is not None:
@@ -148,7 +148,7 @@ def call_peaks(
 
         if isinstance(threshold, str):
             weighed = run(
-                lambda job: _weigh(called, job[1], _runs(called, *job), measured, _CANDIDATES.astype(np.float32)),
+                lambda job: _weigh(_runs(called, *job), measured[job[1]], _CANDIDATES.astype(np.float32)),
                 "thresholds",
             )
             thresholds = _best_thresholds(names, jobs, weighed)
@@ -235,13 +235,16 @@ def _layers(adata: AnnData, key: str, layer: str | None, threshold: float | str)
         return called, called, is_probability
 
 
-def _measured(adata: AnnData, called: Tracks, key: str) -> dict[str, int] | None:
-    """Return the bases of the windows of each chromosome, where the file was cut to windows; else `None`."""
-    source = params_of(adata, key).get("key")
+def _measured(adata: AnnData, called: Tracks, key: str) -> dict[str, int]:
+    """Return how many bases of each chromosome were measured: those of its windows, if the file was cut to windows."""
+    sizes, source = called.genome.sizes, params_of(adata, key).get("key")
     if np.isnan(called.fill).all() or covers_genome(adata, source, called.genome):
-        return None  # without a look at the cut sites, which may be gone
+        return sizes  # without a look at the cut sites, which may be gone
     found = windows(adata, source)
-    return None if found is None else {chrom: int(np.diff(rows).sum()) for chrom, rows in found.items()}
+    if found is None:
+        return sizes
+    nuclear = np.array(called.genome.chroms, dtype=object)[called.genome.nuclear]
+    return sizes | dict.fromkeys(nuclear, 0) | {chrom: int(np.diff(rows).sum()) for chrom, rows in found.items()}
 
 
 def _guided(adata: AnnData, key: str) -> tuple[Tracks, Tracks] | None:
@@ -270,7 +273,7 @@ def _call_one(
     tracks: tuple[Tracks, Tracks, tuple[Tracks, Tracks] | None],
     where: tuple[str, str],
     limits: tuple[float, int, int],
-    measured: dict[str, int] | None,
+    measured: dict[str, int],
 ) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
     """Call one group on one chromosome, on the first of the tracks.
 
@@ -287,21 +290,17 @@ def _call_one(
     if guided is not None:
         with_prior, without = (summarize_runs(*_runs(tracks, *where), starts, ends)[1] for tracks in guided)
         columns.append(with_prior - without)
-    everywhere = _weigh(called, where[1], runs, measured, np.empty(0, np.float32))[1]
+    everywhere = _weigh(runs, measured[where[1]], np.empty(0, np.float32))[1]
     return tuple(columns), (float(n_known.sum()), float(n_known @ mean), float(everywhere[0]))
 
 
-def _weigh(called: Tracks, chrom: str, runs: tuple, measured: dict[str, int] | None, edges: np.ndarray) -> np.ndarray:
+def _weigh(runs: tuple, n_measured: int, edges: np.ndarray) -> np.ndarray:
     """Return the bases of a group on a chromosome between thresholds, and the sum of their values.
 
-    What no cut site reaches has no runs, but a value: outside the windows of a file that was cut to these, where
-    nothing was measured, it counts nowhere.
+    What no cut site reaches has no runs, but a value: it counts only as far as it was measured.
     """
     _, lengths, values, fill = runs
-    size = called.genome.length(chrom)
-    if measured is not None and called.genome.nuclear[called.genome.code(chrom)]:
-        size = min(size, max(measured.get(chrom, 0), int(lengths.sum())))
-    return np.array(weigh_runs(lengths, values, fill, size, edges))
+    return np.array(weigh_runs(lengths, values, fill, max(n_measured, int(lengths.sum())), edges))
 
 
 def _best_thresholds(
