@@ -167,7 +167,7 @@ def _from_peaks(peaks: Any, source: str, genome: Genome | None = None, *, named:
     """One row per sample, 1 in its peaks; also for those of `named` that have none."""
     if isinstance(peaks, pd.DataFrame):
         column = "sample" if "sample" in peaks else "group"
-        peaks = peaks[["chrom", "start", "end", column]].assign(summit=0, signal=1.0)
+        peaks = peaks[["chrom", "start", "end", column]].assign(summit=peaks["start"], signal=1.0)
     table: PeakTable = collect_peaks(peaks, None, named=named)
     parts = (table.chrom, table.start, table.end, table.sample.astype(np.int64), np.ones(len(table.start), np.float32))
     tracks = _tracks(parts, list(table.chroms), list(table.samples), genome)
