@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._core.differential import farthest_from_zero, segment_means, z_scores
+from scatacworks._core.differential import farthest_from_zero, segment_means
 from scatacworks._core.region_test import normalize, one_against_many
 from scatacworks._core.replication import Overlap, group_overlap, independent
 from scatacworks._logging import logger
@@ -100,7 +100,7 @@ def _summaries(background: Background, target: Target, table: pd.DataFrame) -> p
     start, end = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
     by_chrom = {str(chrom): np.sort(at) for chrom, at in table.groupby("chrom", observed=True).indices.items()}
     for stretch in stretches(background, target):
-        z = z_scores(stretch.signal, stretch.mean, stretch.sd)
+        z = stretch.z
         rows = by_chrom.get(stretch.chrom, np.empty(0, np.int64))
         rows = rows[slice(*np.searchsorted(start[rows], [stretch.start, stretch.end]))]
         low, high = start[rows] - stretch.start, end[rows] - stretch.start

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scatacworks._core.differential import join_z, segment_means, two_sided_p, z_scores
+from scatacworks._core.differential import join_z, segment_means, two_sided_p
 from scatacworks.tl._differential._target import stretches
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def paper_test(background: Background, target: Target, *, z_threshold: float, ma
 
 
 def _one_stretch(stretch: Stretch, z_threshold: float, max_gap: int) -> pd.DataFrame:
-    z = z_scores(stretch.signal, stretch.mean, stretch.sd)
-    start, end, direction, top, at = join_z(z, z_threshold, max_gap)
+    start, end, direction, top, at = join_z(stretch.z, z_threshold, max_gap)
     means = segment_means(np.stack([stretch.signal, stretch.mean]), start, end)
     return pd.DataFrame(
         {

@@ -37,6 +37,11 @@ class Stretch(NamedTuple):
     sd: np.ndarray
     signal: np.ndarray
 
+    @property
+    def z(self) -> np.ndarray:
+        """Standard score per base; float64."""
+        return z_scores(self.signal, self.mean, self.sd)
+
 
 @dataclass
 class Target:
@@ -158,7 +163,7 @@ def z_tracks(background: Background, target: Target) -> Tracks:
     """Return z per base as tracks of one group: in steps of 0.25, 0 below 1, at most 100 (to either side)."""
     parts: dict[int, list] = {}
     for stretch in stretches(background, target):
-        z = z_scores(stretch.signal, stretch.mean, stretch.sd)
+        z = stretch.z
         np.clip(z, -Z_LIMIT, Z_LIMIT, out=z)
         z /= Z_STEP
         np.round(z, out=z)
