@@ -78,7 +78,7 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
         raise ValueError(msg)
     denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
     stream = _stream.Stream(source, denoise, spans, None, what.progress, "replicates")
-    tested = find_universe(stream, adata, what.universe, TILE_BP, spans)
+    tested = find_universe(stream, adata, what.universe, TILE_BP)
     found = stream.run(tested, moments=False)
     level = float(found.total.mean() / stream.n_bases)
     signal = found.signal.astype(np.float64) * level

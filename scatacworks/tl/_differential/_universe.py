@@ -54,9 +54,9 @@ def as_columns(regions: Mapping[int, np.ndarray]) -> tuple[np.ndarray, np.ndarra
     return codes, *np.concatenate([spans for _, spans in found]).T
 
 
-def merged(table: pd.DataFrame, genome: Genome, gap: int = 0) -> pd.DataFrame:
+def merged(table: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     """Return the union of the intervals of a table, sorted."""
-    codes, start, end = intervals.merge(*placed(table, genome), gap=gap)
+    codes, start, end = intervals.merge(*placed(table, genome))
     return pd.DataFrame({"chrom": np.asarray(genome.chroms, dtype=object)[codes], "start": start, "end": end})
 
 

@@ -166,7 +166,7 @@ def background(
             require_replaceable(path, KNOWN_BY)
             stream.folder = unfinished_folder(path, _resume_key(params, source, universe, tile))
             stack.enter_context(only_process(stream.folder, path))
-        tested = find_universe(stream, target, universe, tile, spans)
+        tested = find_universe(stream, target, universe, tile)
         found = _run(stream, tested, params)
         target.uns[key_added] = found.to_slot(path)
     if stream.folder is not None:
@@ -243,11 +243,9 @@ def _run(stream: _stream.Stream, tested: pd.DataFrame, params: dict[str, Any]) -
     return Background(genome, frame, mean, sd, tested, signal, groups, found.total, params)
 
 
-def find_universe(
-    stream: _stream.Stream, adata: AnnData, universe: Any, tile: int | None, spans: dict[int, np.ndarray]
-) -> pd.DataFrame:
+def find_universe(stream: _stream.Stream, adata: AnnData, universe: Any, tile: int | None) -> pd.DataFrame:
     """Return the regions to test, each within one interval."""
-    genome = stream.source.genome
+    genome, spans = stream.source.genome, stream.regions
     if universe is not None:
         given = _universe.clip_to(as_regions(universe, genome, uns=adata.uns), spans, genome)
         tested = given.drop_duplicates(["chrom", "start", "end"], ignore_index=True)
