@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["flag", "one_of", "real", "share", "whole"]
+__all__ = ["above_zero", "flag", "one_of", "real", "share", "whole"]
 
 
 def flag(value: Any, name: str) -> bool:
@@ -55,6 +55,23 @@ def real(value: Any, name: str) -> float:
         msg = f"{name} is {value!r} ({type(value).__name__}); expected a number."
         raise TypeError(msg)
     return float(value)
+
+
+def above_zero(value: Any, name: str, *, also: str = "") -> float:
+    """Return an argument that must be a number above 0, as a `float`; `also` goes on with what is expected.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is out of range.
+    """
+    number = real(value, name)
+    if not number > 0:
+        msg = f"{name} is {value}; expected a number above 0{also}."
+        raise ValueError(msg)
+    return number
 
 
 def share(value: Any, name: str, *, inside: bool = False) -> float:

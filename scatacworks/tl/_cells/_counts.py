@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks._arguments import real, whole
+from scatacworks._arguments import above_zero, whole
 from scatacworks._arrays import counts_of
 from scatacworks._core.deviations import sample_background
 from scatacworks._logging import logger
@@ -46,9 +46,7 @@ def background_of(
         If a given background does not have one row per peak, or holds other than positions of peaks.
     """
     n_samples, n_bins = whole(n_samples, "n_background", least=2), whole(n_bins, "n_bins")
-    if not real(width, "width") > 0:
-        msg = f"width is {width}; expected a number above 0."
-        raise ValueError(msg)
+    above_zero(width, "width")
     totals = np.asarray(counts.sum(0), np.float64).ravel()
     kept = np.flatnonzero(totals > 0)
     if given is not None:

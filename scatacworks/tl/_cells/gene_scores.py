@@ -9,7 +9,7 @@ from scipy import sparse
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import require_genes
-from scatacworks._arguments import real, whole
+from scatacworks._arguments import above_zero, whole
 from scatacworks._core.gene_sites import near_starts
 from scatacworks._strands import start_sites
 from scatacworks.io._genes import read_genes
@@ -100,12 +100,9 @@ def gene_scores(
     1.98
     """
     reach = whole(reach, "reach", least=0)
-    if not real(decay, "decay") > 0:
-        msg = f"decay is {decay}; expected a number above 0 (bp)."
-        raise ValueError(msg)
-    if target_sum is not None and not real(target_sum, "target_sum") > 0:
-        msg = f"target_sum is {target_sum}; expected a number above 0, or None."
-        raise ValueError(msg)
+    above_zero(decay, "decay", also=" (bp)")
+    if target_sum is not None:
+        above_zero(target_sum, "target_sum", also=", or None")
     adata, cells = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(cells, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)
     require_genes(cells, genes, "The cells are")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import params_of
-from scatacworks._arguments import one_of, real, share, whole
+from scatacworks._arguments import above_zero, one_of, share, whole
 from scatacworks._columns import placed
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
@@ -178,7 +178,7 @@ def differential_regions(
         msg = "method='paper' compares with a background; leave out reference=, or the method for its replicates."
         raise ValueError(msg)
     share(fdr, "fdr", inside=True)
-    _check_joining(z_threshold)
+    above_zero(z_threshold, "z_threshold")
     max_gap = whole(max_gap, "max_gap", least=0)
     replicates = replicates if isinstance(replicates, str) else whole(replicates, "replicates", least=2)
     result, target = _step.begin(adata, mod=mod, copy=copy)
@@ -214,12 +214,6 @@ def differential_regions(
     note |= {"background": background} if reference is None else {"reference": reference}
     target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: note}
     return result if copy else None
-
-
-def _check_joining(z_threshold: float) -> None:
-    if not real(z_threshold, "z_threshold") > 0:
-        msg = f"z_threshold is {z_threshold}; expected a number above 0."
-        raise ValueError(msg)
 
 
 def _against_background(
