@@ -19,7 +19,7 @@ def paper_test(background: Background, target: Target, *, z_threshold: float, ma
     """Return the regions of bases beyond the threshold, with the p-value of the most extreme of them."""
     parts = [_one_stretch(stretch, z_threshold, max_gap) for stretch in stretches(background, target)]
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(p_value=two_sided_p(table["top_z"].to_numpy()))
+    return table.assign(p_value=two_sided_p(table["top_z"].to_numpy()), family="joined")
 
 
 def _one_stretch(stretch: Stretch, z_threshold: float, max_gap: int) -> pd.DataFrame:

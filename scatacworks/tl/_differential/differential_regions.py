@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
-    from scatacworks.tl._differential._target import Target
 
 PAPER_Z = 2.0
 PAPER_GAP = 200
@@ -196,15 +195,18 @@ def differential_regions(
     else:
         key = key or _keys.DENOISED
         moments = _ensure_background(target, background, regions, key, model, shared=shared)
-        joining = {"z_threshold": z_threshold, "max_gap": max_gap} if method == "paper" else None
         tested = open_target(target, key, group, moments)
-        table, notes, level = _against_background(target, tested, moments, key, joining)
+        if method == "paper":
+            notes = {"z_threshold": z_threshold, "max_gap": max_gap}
+            table = paper_test(moments, tested, **notes)
+        else:
+            table, notes = calibrated_test(target, moments, tested, key)
         z = z_tracks(moments, tested).to_dict()
         target.uns[f"{key_added}{_keys.Z_SUFFIX}"] = {
             _keys.SIGNAL: z,
             _keys.PARAMS: _step.params(group=group, background=background),
         }
-        genome = moments.genome
+        genome, level = moments.genome, moments.level
         if regions is not None:
             table = _touching(table, as_regions(regions, genome, uns=target.uns, gene_flanks=True), genome)
     if min_coverage is None:
@@ -214,17 +216,6 @@ def differential_regions(
     note |= {"background": background} if reference is None else {"reference": reference}
     target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: note}
     return result if copy else None
-
-
-def _against_background(
-    adata: AnnData, target: Target, moments: Background, key: str, joining: dict[str, Any] | None
-) -> tuple[pd.DataFrame, dict[str, Any], float]:
-    """Return the table of regions, notes, and the background's mean signal per base."""
-    level = moments.level
-    if joining is not None:
-        return paper_test(moments, target, **joining).assign(family="joined"), joining, level
-    table, notes = calibrated_test(adata, moments, target, key)
-    return table, notes, level
 
 
 def _ensure_background(
