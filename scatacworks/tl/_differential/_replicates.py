@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,46 +23,34 @@ if TYPE_CHECKING:
     from scatacworks.genome import Genome
 
 
-@dataclass
-class Comparison:
-    """What is compared, and how.
+def replicate_test(
+    adata: AnnData,
+    group: str,
+    reference: str,
+    *,
+    key: str,
+    replicates: str | int,
+    regions: Any,
+    universe: Any,
+    model: Any,
+    n_jobs: int | None,
+    progress: bool,
+    seed: int | np.random.Generator | None,
+) -> tuple[pd.DataFrame, dict[str, Any], Genome, float]:
+    """Return the tested regions with z and p, notes, the genome and the mean signal per base.
 
-    Attributes
-    ----------
-    group, reference
-        Names of the groups.
-    key
-        Pseudobulk that defines them.
-    replicates
-        Column of `.obs`, key of `.obsm`, or number of parts.
-    regions, universe, model, n_jobs, progress, seed
-        As of :func:`~scatacworks.tl.differential_regions`.
+    `key` is the pseudobulk that defines the groups; the others are as of :func:`~scatacworks.tl.differential_regions`.
     """
-
-    group: str
-    reference: str
-    key: str
-    replicates: str | int
-    regions: Any
-    universe: Any
-    model: Any
-    n_jobs: int | None
-    progress: bool
-    seed: int | np.random.Generator | None
-
-
-def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict[str, Any], Genome, float]:
-    """Return the tested regions with z and p, notes, the genome and the mean signal per base."""
-    network, name = _inputs.resolve_model(what.model)
-    membership, first = _replicates(adata, what)
+    network, name = _inputs.resolve_model(model)
+    membership, first = _replicates(adata, group, reference, key=key, replicates=replicates, seed=seed)
     fragments = open_fragments(adata)
-    spans = None if what.regions is None else as_spans(what.regions, fragments.genome, uns=adata.uns)
+    spans = None if regions is None else as_spans(regions, fragments.genome, uns=adata.uns)
     convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
     source = read_groups(
         *(membership, fragments, spans, _stream.reach(network)),
         convention=convention,
-        key=what.key,
-        n_jobs=what.n_jobs,
+        key=key,
+        n_jobs=n_jobs,
     )
     if spans is None:
         spans = default_spans(source)
@@ -73,12 +60,12 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
             f"{len(empty)} of {len(source.groups)} replicates have no cut site in the regions: "
             f"{listed(empty)}. Give more regions, or fewer and larger replicates"
         )
-        column = isinstance(what.replicates, str) and what.replicates in adata.obs
-        msg += f", by a missing value in .obs[{what.replicates!r}] for cells to leave out." if column else "."
+        column = isinstance(replicates, str) and replicates in adata.obs
+        msg += f", by a missing value in .obs[{replicates!r}] for cells to leave out." if column else "."
         raise ValueError(msg)
-    denoise = _stream.Denoiser(network, {"n_jobs": what.n_jobs})
-    stream = _stream.Stream(source, denoise, spans, None, what.progress, "replicates")
-    tested = find_universe(stream, adata, what.universe, TILE_BP)
+    denoise = _stream.Denoiser(network, {"n_jobs": n_jobs})
+    stream = _stream.Stream(source, denoise, spans, None, progress, "replicates")
+    tested = find_universe(stream, adata, universe, TILE_BP)
     found = stream.run(tested, moments=False)
     level = float(found.total.mean() / stream.n_bases)
     signal = found.signal.astype(np.float64) * level
@@ -99,25 +86,33 @@ def replicate_test(adata: AnnData, what: Comparison) -> tuple[pd.DataFrame, dict
     return table, notes, source.genome, level
 
 
-def _replicates(adata: AnnData, what: Comparison) -> tuple[Membership, np.ndarray]:
+def _replicates(
+    adata: AnnData,
+    group: str,
+    reference: str,
+    *,
+    key: str,
+    replicates: str | int,
+    seed: int | np.random.Generator | None,
+) -> tuple[Membership, np.ndarray]:
     """Return the replicates of both groups, and which belong to the first."""
-    groupby = groupby_of(adata, what.key) or what.key
-    if what.reference == "rest" and "rest" not in resolve_groups(adata, groupby, tell_missing=False).groups:
+    groupby = groupby_of(adata, key) or key
+    if reference == "rest" and "rest" not in resolve_groups(adata, groupby, tell_missing=False).groups:
         msg = (
             "There is no group 'rest'. To compare with cells of all kinds leave out reference=: the background, "
             "tl.background(adata), is groups of about the size of this one, drawn from all cells."
         )
         raise ValueError(msg)
-    pair = resolve_groups(adata, groupby, groups=[what.group, what.reference])
+    pair = resolve_groups(adata, groupby, groups=[group, reference])
     cells = [np.flatnonzero(np.asarray(pair.matrix[:, [i]].todense()).ravel()) for i in range(2)]
     both = np.intersect1d(*cells)
     if len(both):
-        msg = f"{len(both):,} cells are in both {what.group!r} and {what.reference!r}; compare groups that share none."
+        msg = f"{len(both):,} cells are in both {group!r} and {reference!r}; compare groups that share none."
         raise ValueError(msg)
-    parts = [_divide(adata, own, what) for own in cells]
-    for name, own in zip((what.group, what.reference), parts, strict=True):
+    parts = [_divide(adata, own, replicates, seed) for own in cells]
+    for name, own in zip((group, reference), parts, strict=True):
         if len(own) < 2:
-            msg = f"{name!r} gives {len(own)} replicate(s) by {what.replicates!r}; at least 2 are needed."
+            msg = f"{name!r} gives {len(own)} replicate(s) by {replicates!r}; at least 2 are needed."
             raise ValueError(msg)
     names = [f"{part!r} of {name!r}" for name, own in zip(pair.groups, parts, strict=True) for part in own]
     everything = [part for own in parts for part in own.values()]
@@ -127,20 +122,22 @@ def _replicates(adata: AnnData, what: Comparison) -> tuple[Membership, np.ndarra
     return Membership(np.array(names, dtype=object), matrix), first
 
 
-def _divide(adata: AnnData, cells: np.ndarray, what: Comparison) -> dict[str, np.ndarray]:
+def _divide(
+    adata: AnnData, cells: np.ndarray, replicates: str | int, seed: int | np.random.Generator | None
+) -> dict[str, np.ndarray]:
     """Divide the cells of one group into replicates; return them by name."""
-    if isinstance(what.replicates, int):
-        if len(cells) < what.replicates:
-            msg = f"A group of {len(cells)} cells cannot be divided into {what.replicates} replicates."
+    if isinstance(replicates, int):
+        if len(cells) < replicates:
+            msg = f"A group of {len(cells)} cells cannot be divided into {replicates} replicates."
             raise ValueError(msg)
-        shuffled = np.random.default_rng(what.seed).permutation(cells)
-        return {str(i): np.sort(part) for i, part in enumerate(np.array_split(shuffled, what.replicates))}
-    membership = resolve_groups(adata, what.replicates)
+        shuffled = np.random.default_rng(seed).permutation(cells)
+        return {str(i): np.sort(part) for i, part in enumerate(np.array_split(shuffled, replicates))}
+    membership = resolve_groups(adata, replicates)
     inside = np.zeros(adata.n_obs, bool)
     inside[cells] = True
     by_group = membership.matrix.tocsc()
     found = [by_group.indices[low:high] for low, high in zip(by_group.indptr[:-1], by_group.indptr[1:], strict=True)]
-    if what.replicates in adata.obs:  # a sample may hold cells of both groups
+    if replicates in adata.obs:  # a sample may hold cells of both groups
         found = [part[inside[part]] for part in found]
     named = zip(membership.groups, found, strict=True)
     return {name: part for name, part in named if len(part) and inside[part].all()}

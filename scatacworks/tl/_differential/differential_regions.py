@@ -20,7 +20,7 @@ from scatacworks.prior import Prior
 from scatacworks.tl._differential._calibrated import calibrated_test
 from scatacworks.tl._differential._nearest import add_nearest_gene
 from scatacworks.tl._differential._paper import paper_test
-from scatacworks.tl._differential._replicates import Comparison, replicate_test
+from scatacworks.tl._differential._replicates import replicate_test
 from scatacworks.tl._differential._source import take_groups
 from scatacworks.tl._differential._store import Background, get_background, is_background
 from scatacworks.tl._differential._target import check_equal_weights, open_target, z_tracks
@@ -187,11 +187,9 @@ def differential_regions(
         take_groups(result, target, key)
         _step.take_column(result, target, replicates)
         table, notes, genome, level = replicate_test(
-            target,
-            Comparison(
-                group, reference, key or _keys.PSEUDOBULK, replicates, regions, model=model, seed=seed, **shared
-            ),
-        )
+            target, group, reference, key=key or _keys.PSEUDOBULK, replicates=replicates, regions=regions,
+            model=model, seed=seed, **shared,
+        )  # fmt: skip
     else:
         key = key or _keys.DENOISED
         moments = _ensure_background(target, background, regions, key, model, shared=shared)
