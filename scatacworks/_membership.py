@@ -44,6 +44,12 @@ class Membership:
         """Cells in every group; int64, `(n_groups,)`."""
         return np.bincount(self.matrix.indices, minlength=len(self.groups)).astype(np.int64)
 
+    @property
+    def cells(self) -> list[np.ndarray]:
+        """Positions of the cells of every group, in order."""
+        by_group = self.matrix.tocsc()
+        return np.split(by_group.indices, by_group.indptr[1:-1])
+
     def sums(self, per_cell: np.ndarray) -> np.ndarray:
         """Return the sum of a number per cell over every group; int64, `(n_groups,)`."""
         return np.asarray(per_cell, np.int64) @ self.matrix.astype(np.int64)

@@ -104,12 +104,11 @@ def _replicates(
         )
         raise ValueError(msg)
     pair = resolve_groups(adata, groupby, groups=[group, reference])
-    cells = [np.flatnonzero(np.asarray(pair.matrix[:, [i]].todense()).ravel()) for i in range(2)]
-    both = np.intersect1d(*cells)
+    both = np.intersect1d(*pair.cells)
     if len(both):
         msg = f"{len(both):,} cells are in both {group!r} and {reference!r}; compare groups that share none."
         raise ValueError(msg)
-    parts = [_divide(adata, own, replicates, seed) for own in cells]
+    parts = [_divide(adata, own, replicates, seed) for own in pair.cells]
     for name, own in zip((group, reference), parts, strict=True):
         if len(own) < 2:
             msg = f"{name!r} gives {len(own)} replicate(s) by {replicates!r}; at least 2 are needed."
@@ -135,9 +134,7 @@ def _divide(
     membership = resolve_groups(adata, replicates)
     inside = np.zeros(adata.n_obs, bool)
     inside[cells] = True
-    by_group = membership.matrix.tocsc()
-    found = [by_group.indices[low:high] for low, high in zip(by_group.indptr[:-1], by_group.indptr[1:], strict=True)]
+    named = dict(zip(membership.groups, membership.cells, strict=True))
     if replicates in adata.obs:  # a sample may hold cells of both groups
-        found = [part[inside[part]] for part in found]
-    named = zip(membership.groups, found, strict=True)
-    return {name: part for name, part in named if len(part) and inside[part].all()}
+        named = {name: part[inside[part]] for name, part in named.items()}
+    return {name: part for name, part in named.items() if len(part) and inside[part].all()}
