@@ -23,6 +23,5 @@ def add_nearest_gene(table: pd.DataFrame, genome: Genome) -> pd.DataFrame:
     middle = (table["start"].to_numpy(np.int64) + table["end"].to_numpy(np.int64)) // 2
     query, target = (genome.resolve(one["chrom"]) for one in (table, genes))
     index, distance = intervals.nearest(query, middle, target, start_sites(genes))
-    names = genes["name"].to_numpy(dtype=object)
-    found = names[np.maximum(index, 0)] if len(names) else np.full(len(index), "", dtype=object)
-    return table.assign(gene=np.where(index >= 0, found, ""), gene_distance=distance)
+    names = np.append(genes["name"].to_numpy(dtype=object), "")  # the last one, at -1, of chromosomes without genes
+    return table.assign(gene=names[index], gene_distance=distance)
