@@ -45,13 +45,8 @@ def replicate_test(
     membership, first = _replicates(adata, group, reference, key=key, replicates=replicates, seed=seed)
     fragments = open_fragments(adata)
     spans = None if regions is None else as_spans(regions, fragments.genome, uns=adata.uns)
-    convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
-    source = read_groups(
-        *(membership, fragments, spans, _stream.reach(network)),
-        convention=convention,
-        key=key,
-        n_jobs=n_jobs,
-    )
+    where = {"convention": _stream.convention(network), "key": key, "n_jobs": n_jobs}
+    source = read_groups(membership, fragments, spans, _stream.reach(network), **where)
     if spans is None:
         spans = default_spans(source)
     empty = source.groups[source.n_sites(spans) == 0]

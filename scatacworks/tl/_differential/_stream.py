@@ -43,6 +43,11 @@ def reach(model: Model) -> int:
     return model.halo + 2 * model.stride
 
 
+def convention(model: Model) -> str:
+    """Return where cut sites are counted for a network: as in its training, where it resolves that."""
+    return str(model.card["convention"]) if model.bin_size == 1 else "10x"
+
+
 @dataclass
 class Denoiser:
     """A network and how to run it."""

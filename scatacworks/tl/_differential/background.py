@@ -179,8 +179,8 @@ def _open(
 ) -> tuple[GroupSource, dict[int, np.ndarray]]:
     """Return the groups, and the regions by chromosome code."""
     spans = None if regions is None else as_spans(regions, genome_for(adata, key), uns=adata.uns)
-    convention = str(network.card["convention"]) if network.bin_size == 1 else "10x"
-    source = open_groups(adata, key, spans, _stream.reach(network), convention=convention, n_jobs=n_jobs)
+    where = {"convention": _stream.convention(network), "n_jobs": n_jobs}
+    source = open_groups(adata, key, spans, _stream.reach(network), **where)
     _inputs.check_convention(network, source.provenance, key)
     if spans is None:
         spans = default_spans(source)
