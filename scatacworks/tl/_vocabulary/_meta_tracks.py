@@ -9,10 +9,10 @@ import numpy as np
 from scatacworks._core.runs import sum_runs
 from scatacworks._logging import logger
 from scatacworks.tl._vocabulary._top_samples import top_samples
-from scatacworks.tracks import Tracks
+from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -57,46 +57,33 @@ def meta_tracks(index: AnnData, tracks: Tracks, *, n: int = 15) -> Tracks:
         msg = f"tracks is no Tracks but {type(tracks).__name__}; get.tracks(adata, key=...) returns those of an object."
         raise TypeError(msg)
     table = top_samples(index, n=n, copy=True).uns["top_samples"]
-    known = set(map(str, tracks.groups))
-    listed = table["sample"].astype(str).isin(known)
-    if not listed.any():
+    known = table["sample"].astype(str).isin(set(tracks.groups))
+    if not known.any():
         msg = f"None of the top samples has a track; samples are named like {table['sample'].tolist()[:3]}."
         raise ValueError(msg)
-    if not listed.all():
-        logger.warning("%d of %d top samples have no track and are left out.", int((~listed).sum()), len(table))
-    members = {
-        name: table.loc[listed & (table["component"] == name), "sample"].astype(str).tolist()
-        for name in table["component"].cat.categories
+    if not known.all():
+        logger.warning("%d of %d top samples have no track and are left out.", int((~known).sum()), len(table))
+    codes = {
+        name: [tracks.group_code(sample) for sample in samples]
+        for name, samples in table[known].groupby("component", observed=True)["sample"]
     }
-    members = {name: samples for name, samples in members.items() if samples}
-    fills = np.broadcast_to(np.asarray(tracks.fill, float), (len(tracks.groups),))
-    codes = {name: [tracks.group_code(sample) for sample in samples] for name, samples in members.items()}
-    fill = np.array([fills[group].mean() for group in codes.values()], np.float32)
+    fill = np.array([tracks.fill[group].mean() for group in codes.values()], np.float32)
     if np.isnan(fill).any():
-        partly = next(tracks.groups[code] for group in codes.values() for code in group if np.isnan(fills[code]))
+        partly = next(tracks.groups[code] for group in codes.values() for code in group if np.isnan(tracks.fill[code]))
         msg = (
             f"The track of {partly!r} is known in some regions only, as tl.denoise(regions=...) leaves it: there "
             "is no mean elsewhere. Give tracks of the whole genome."
         )
         raise ValueError(msg)
-    return Tracks.from_chromosomes(list(members), tracks.genome, _means(tracks, codes, fills), fill=fill)
+    chromosomes = ((chrom, [_mean(tracks, group, chrom) for group in codes.values()]) for chrom in tracks.genome.chroms)
+    return Tracks.from_chromosomes(list(codes), tracks.genome, chromosomes, fill=fill)
 
 
-def _means(
-    tracks: Tracks, codes: dict[str, list[int]], fills: np.ndarray
-) -> Iterator[tuple[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]]:
-    """Mean runs of every component, chromosome by chromosome."""
-    for chrom in tracks.genome.chroms:
-        yield chrom, [_mean(tracks, group, chrom, fills) for group in codes.values()]
-
-
-def _mean(
-    tracks: Tracks, group: Sequence[int], chrom: str, fills: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _mean(tracks: Tracks, group: Sequence[int], chrom: str) -> Runs:
     """Mean of some tracks on one chromosome; bases without a run have their track's fill."""
     parts = [tracks.runs(code, chrom) for code in group]
     starts = np.concatenate([part[0] for part in parts])
     lengths = np.concatenate([np.ones(len(s), np.int32) if n is None else n for s, n, _ in parts])
-    values = np.concatenate([part[2] - fills[code] for part, code in zip(parts, group, strict=True)])
+    values = np.concatenate([part[2] - tracks.fill[code] for part, code in zip(parts, group, strict=True)])
     starts, lengths, values = sum_runs(starts, lengths, values)
-    return starts, lengths, (values / len(group) + fills[list(group)].mean()).astype(np.float32)
+    return starts, lengths, (values / len(group) + tracks.fill[group].mean()).astype(np.float32)
