@@ -19,6 +19,7 @@ from scatacworks._core.merge import merge_chromosomes
 from scatacworks._core.presence import sample_by_element
 from scatacworks._threads import resolve
 from scatacworks.genome import Genome
+from scatacworks.tl._vocabulary._matrix import index_of
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ def dhs_index(
     >>> index.X.toarray().tolist()
     [[1, 0], [1, 1]]
     """
-    _check_choices(overlap, method, compat)
+    one_of(overlap, "overlap", MODES)
+    one_of(method, "method", METHODS)
+    one_of(compat, "compat", ("meuleman2020", None))
     if genome is None:
         genome = genome_of(peaks) if isinstance(peaks, AnnData) else None
     elif not isinstance(genome, Genome):
@@ -164,13 +167,6 @@ def _quantiles(bounds: Sequence[float]) -> np.ndarray:
     return np.asarray(bounds)
 
 
-def _check_choices(overlap: str, method: str, compat: str | None) -> None:
-    """Refuse values that are no choice."""
-    one_of(overlap, "overlap", MODES)
-    one_of(method, "method", METHODS)
-    one_of(compat, "compat", ("meuleman2020", None))
-
-
 def build_index(
     table: PeakTable, params: Mapping[str, Any], genome: Genome | None, *, n_jobs: int | None = None
 ) -> AnnData:
@@ -180,29 +176,26 @@ def build_index(
     found = list(_index(table, rows, params, genome, resolve(n_jobs)))
     label = np.empty(len(table.start), np.int32)
     sizes = [len(one.elements[mode].start) for one in found]
-    for one, of, base in zip(found, rows, np.cumsum([0, *sizes]), strict=False):
+    bases = np.cumsum([0, *sizes[:-1]])
+    for one, of, base in zip(found, rows, bases, strict=True):
         label[of] = (one.label if mode == "all" else one.merged_into[mode][one.label]) + base
     var = _elements_frame(found, mode, table.chroms)
     n_peaks = np.bincount(table.sample, minlength=len(table.samples))
     parts = (
         (label[of] - base, table.sample[of], table.signal[of], size)
-        for of, base, size in zip(rows, np.cumsum([0, *sizes]), sizes, strict=False)
+        for of, base, size in zip(rows, bases, sizes, strict=True)
     )
     indptr, indices, data = sample_by_element(parts, n_peaks, table.signal.dtype)
     del found, rows, parts  # a third of a gigabyte per 76 M peaks
-    shape = (len(table.samples), len(var))
-    signal = sp.csr_matrix((data, indices, indptr), shape=shape)
-    presence = sp.csr_matrix((np.ones(len(data), np.uint8), signal.indices, signal.indptr), shape=shape)
+    signal = sp.csr_matrix((data, indices, indptr), shape=(len(table.samples), len(var)))
     obs = pd.DataFrame({"n_peaks": n_peaks, "n_elements": np.diff(indptr)}, index=table.samples.astype(object))
     edges = _name_anew(var, table.chroms)
-    index = AnnData(presence, obs=obs, var=var.set_index("identifier", drop=False).rename_axis(None))
-    index.layers[_keys.SIGNAL] = signal
-    stored = table.to_frame(element=label)
+    index = index_of(signal, obs, var.set_index("identifier", drop=False).rename_axis(None))
     index.uns[_keys.DHS_INDEX] = {
         "params": dict(params),
-        "peaks": stored,
+        "peaks": table.to_frame(element=label),
         "edges": edges,
-        "retired": np.empty(0, dtype=object).astype(str),
+        "retired": np.array([], dtype=str),
     }
     if genome is not None:
         index.uns[_keys.REFERENCE_SEQUENCES] = genome.to_frame()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._arrays import matrix_of, require_sound
@@ -15,9 +16,6 @@ from scatacworks._core.patterns import Patterns, pack
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from anndata import AnnData
-
 
 BLOCK = 2**24  # values of a block: about 0.2 GB
 
@@ -65,6 +63,14 @@ def patterns_of(
             yield block.indptr, block.indices, block.data
 
     return pack(parts, index.shape, collapse=collapse, folder=folder)
+
+
+def index_of(signal: sp.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
+    """Samples x elements that are present where a signal is stored, which may be zero; uint8, the signal as a layer."""
+    ones = np.ones(signal.nnz, np.uint8)
+    index = AnnData(sp.csr_matrix((ones, signal.indices, signal.indptr), shape=signal.shape), obs=obs, var=var)
+    index.layers[_keys.SIGNAL] = signal
+    return index
 
 
 def loadings_of(reference: AnnData, axis: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
 from scatacworks._text import listed
 from scatacworks.genome import named_chromosomes
+from scatacworks.tl._vocabulary._matrix import index_of
 from scatacworks.tl._vocabulary._peaks import PeakTable, collect_peaks
 from scatacworks.tracks import Tracks
 
@@ -121,7 +122,6 @@ def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnDat
     """Presence by the overlap with peaks."""
     chroms = named_chromosomes(index.var["chrom"].unique(), "the index")
     chrom, start, end = placed(index.var, chroms, ".var of the index")
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
     codes = chroms.resolve(table.chroms)
     if (codes < 0).all():
         found = f"({listed(table.chroms)}, not {listed(chroms.chroms)})"
@@ -131,6 +131,7 @@ def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnDat
         unknown = int((codes[table.chrom] < 0).sum())
         msg = "The index has no element on %s; %d peaks there are not used."
         logger.warning(msg, listed(table.chroms[codes < 0]), unknown)
+    pairs = []
     order = np.lexsort((start, chrom))
     bounds = np.searchsorted(chrom[order], np.arange(len(chroms.chroms) + 1))
     for code, of in zip(codes, table.by_chromosome(), strict=True):
@@ -140,16 +141,12 @@ def _from_peaks(index: AnnData, table: PeakTable, min_fraction: float) -> AnnDat
         reach = np.maximum.accumulate(end[rows])
         peak, element = elements_hit(table.start[of], table.end[of], start[rows], end[rows], reach, float(min_fraction))
         pairs.append((of[peak], rows[element]))
-    peak = np.concatenate([np.empty(0, np.int64), *(pair[0] for pair in pairs)])
-    element = np.concatenate([np.empty(0, np.int64), *(pair[1] for pair in pairs)])
+    peak, element = (np.concatenate(side) for side in zip(*pairs, strict=True))
     signal = _highest(table.sample[peak], element, table.signal[peak], (len(table.samples), index.n_vars))
     n_peaks = np.bincount(table.sample, minlength=len(table.samples))
     inside = np.bincount(table.sample[np.unique(peak)], minlength=len(table.samples))
     obs = pd.DataFrame({"n_peaks": n_peaks, "n_peaks_inside": inside}, index=table.samples.astype(object))
-    ones = np.ones(signal.nnz, np.uint8)
-    found = AnnData(sp.csr_matrix((ones, signal.indices, signal.indptr), shape=signal.shape), obs=obs, var=index.var)
-    found.layers[_keys.SIGNAL] = signal
-    return found
+    return index_of(signal, obs, index.var)
 
 
 def _highest(sample: np.ndarray, element: np.ndarray, signal: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
@@ -212,9 +209,9 @@ def _signal_at(
     for name, of, summit in centroids:
         for row, group in enumerate(groups):
             starts, lengths, runs = tracks.runs(group, name)
+            if len(starts) == 0:
+                continue
             at = np.searchsorted(starts, summit, side="right") - 1
-            length = 1 if lengths is None else np.asarray(lengths)[at] if len(starts) else 0
-            if len(starts):
-                hit = (at >= 0) & (summit < starts[at] + length)
-                values[row, of[hit]] = np.asarray(runs)[at[hit]]
+            hit = (at >= 0) & (summit < starts[at] + (1 if lengths is None else lengths[at]))
+            values[row, of[hit]] = runs[at[hit]]
     return values
