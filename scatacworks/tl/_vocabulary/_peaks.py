@@ -137,8 +137,7 @@ def _from_mapping(peaks: Mapping[str, str | Path | pd.DataFrame]) -> pd.DataFram
             continue
         frame = _positioned(frame)
         wanted = ["chrom", "start", "end", _first(frame, SUMMIT_COLUMNS), _first(frame, SIGNAL_COLUMNS)]
-        frame = frame[[column for column in wanted if column is not None]]
-        frames.append(frame.drop(columns="sample", errors="ignore").assign(sample=str(name)))
+        frames.append(frame[[column for column in wanted if column is not None]].assign(sample=str(name)))
     if not frames:
         msg = f"None of the {len(peaks)} samples has a peak; there is nothing to index."
         raise ValueError(msg)

@@ -19,7 +19,6 @@ from scatacworks.tl._vocabulary._matrix import dominant, patterns_of
 
 if TYPE_CHECKING:
     from os import PathLike
-    from pathlib import Path
 
     from anndata import AnnData
 
@@ -127,7 +126,8 @@ def vocabulary(
     _check_fit(alpha_W, alpha_H, l1_ratio, tol, dtype)
     n_jobs = resolve(n_jobs)
     given = not isinstance(init, str)  # equal columns may start from different loadings then
-    patterns = patterns_of(index, layer, collapse=not given, folder=_folder(folder))
+    folder = None if folder is None else require_writable(folder)
+    patterns = patterns_of(index, layer, collapse=not given, folder=folder)
     if patterns.n_ones == 0:
         msg = "The matrix has no non-zero value; there is nothing to decompose."
         raise ValueError(msg)
@@ -182,11 +182,6 @@ def _check_start(index: AnnData, k: int, init: Any) -> None:
     if shapes != wanted or min(np.min(part) for part in init) < 0:
         msg = f"The given start has shapes {shapes}; expected {wanted}, all values 0 or more."
         raise ValueError(msg)
-
-
-def _folder(folder: str | PathLike[str] | None) -> Path | None:
-    """The folder as a path, made when missing."""
-    return None if folder is None else require_writable(folder)
 
 
 def start_of(
