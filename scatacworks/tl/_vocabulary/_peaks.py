@@ -212,18 +212,14 @@ def _chrom_codes(column: pd.Series, genome: Genome | None) -> tuple[np.ndarray, 
             msg = f"Chromosomes are spelled in two ways ({way} and {other}); spell them alike or give genome=."
             raise ValueError(msg)
         order = sorted(range(len(names)), key=lambda at: natural(names[at]))
-    else:
-        known = genome.resolve(names)
-        if (known < 0).any():
-            unknown = ", ".join(names[known < 0][:5])
-            msg = f"The genome {genome.name!r} has no chromosome {unknown}; drop these peaks or give another genome."
-            raise ValueError(msg)
-        order = np.unique(known)
-        place = np.searchsorted(order, known)
-        return place.astype(np.int32)[codes], np.asarray(genome.chroms)[order]
-    place = np.empty(len(order), np.int32)
-    place[order] = np.arange(len(order))
-    return place[codes], names[order]
+        return np.argsort(order).astype(np.int32)[codes], names[order]
+    known = genome.resolve(names)
+    if (known < 0).any():
+        unknown = ", ".join(names[known < 0][:5])
+        msg = f"The genome {genome.name!r} has no chromosome {unknown}; drop these peaks or give another genome."
+        raise ValueError(msg)
+    order, place = np.unique(known, return_inverse=True)
+    return place.astype(np.int32)[codes], np.asarray(genome.chroms)[order]
 
 
 def _positions(column: pd.Series) -> np.ndarray:
