@@ -264,16 +264,30 @@ def train(  # noqa: PLR0913 - one for each option
     from scatacworks.cli import _train
     from scatacworks.cli._common import parse_extra
 
-    options = {"groups": group or None, "model": model, "recipe": recipe, "regions": regions}
-    options |= {"resume": resume, "overwrite": overwrite}
     settings = {"steps": steps, "batch_size": batch_size}
-    options |= {"settings": {name: value for name, value in settings.items() if value is not None}}
-    options |= {"seed": seed, "n_jobs": n_jobs}
-    options |= {"noisy": noisy, "bigwig": bigwig, "n_cells": cells or None, "draw": draw}
-    options |= {"peaks": peaks, "target": target, "extra": parse_extra(extra) or None}
-    kept = {"validation": validation, "holdout": holdout}
-    options |= {name: [] if named == ["none"] else named or None for name, named in kept.items()}
-    options |= {"accelerator": accelerator, "devices": devices, "progress": not quiet}
+    places = {"validation": validation, "holdout": holdout}
+    options = {
+        "noisy": noisy,
+        "groups": group or None,
+        "bigwig": bigwig,
+        "n_cells": cells or None,
+        "draw": draw,
+        "model": model,
+        "recipe": recipe,
+        "settings": {name: value for name, value in settings.items() if value is not None},
+        "peaks": peaks,
+        "target": target,
+        "extra": parse_extra(extra) or None,
+        "regions": regions,
+        **{name: [] if named == ["none"] else named or None for name, named in places.items()},
+        "resume": resume,
+        "overwrite": overwrite,
+        "seed": seed,
+        "accelerator": accelerator,
+        "devices": devices,
+        "n_jobs": n_jobs,
+        "progress": not quiet,
+    }
     with without_empty_folders(out):
         _train.run(source, out, options)
 

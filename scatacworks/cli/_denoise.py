@@ -13,7 +13,7 @@ import numpy as np
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata, params_of
 from scatacworks._files import atomic_path, require_file, require_replaceable, require_writable
-from scatacworks.cli._common import note, say, warn
+from scatacworks.cli._common import note, parse_names, say, warn
 from scatacworks.cli._groups import ANNDATA_FILES, open_anndata, read_groups
 from scatacworks.genome import Genome
 
@@ -67,7 +67,7 @@ def parse_layers(text: str) -> tuple[str, ...]:
     ValueError
         If one is unknown.
     """
-    names = tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
+    names = tuple(name for name in parse_names(text) if name != "none")
     unknown = [name for name in names if name not in LAYERS]
     if unknown:
         msg = f"--bigwig names {unknown[0]!r}; expected some of {', '.join(LAYERS)}, separated by commas, or none."

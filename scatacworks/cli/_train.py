@@ -23,7 +23,7 @@ def run(source: Path, out: Path, options: dict[str, Any]) -> None:
 
     mpl.use("Agg")
     require_writable(out)
-    noisy = options.pop("noisy", None)
+    noisy = options.pop("noisy")
     result = tl.train(_opened(source), noisy=None if noisy is None else _opened(noisy), out=out, **options)
     save(pl.training(result.history, return_fig=True), out / "training.png")
     last = result.history.iloc[-1]
