@@ -14,7 +14,7 @@ from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata, params_of
 from scatacworks._files import atomic_path, require_file, require_replaceable, require_writable
 from scatacworks.cli._common import note, parse_names, say, warn
-from scatacworks.cli._groups import ANNDATA_FILES, open_anndata, read_groups
+from scatacworks.cli._groups import is_anndata_file, open_anndata, read_groups
 from scatacworks.genome import Genome
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def read(
         raise ValueError(msg)
     _require_text(fragments, settings.model, settings.prior, settings.path)
     require_writable(settings.out)
-    if fragments.suffix.lower() in ANNDATA_FILES:
+    if is_anndata_file(fragments):
         if organelles:
             msg = "--organelles goes with --genome and a fragment file; the .h5ad says itself what its genome is."
             raise ValueError(msg)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-ANNDATA_FILES = (".h5ad", ".h5mu")
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "None", "NULL", "<NA>")  # what R, pandas and scanpy write for no value
 _GROUP_NAMES = (
     *("group", "groups", "cell_type", "celltype", "cell_types", "celltypes", "cell.type", "predicted.id"),
@@ -52,7 +51,7 @@ def read_groups(path: Path, *, column: str | None = None, barcode_column: str | 
         If the file is not such a table, is of several samples, or a barcode occurs twice.
     """
     path = require_file(path, "file of groups")
-    is_text = path.suffix.lower() not in ANNDATA_FILES
+    is_text = not is_anndata_file(path)
     table = _from_text(path, barcode_column) if is_text else _from_anndata(path)
     chosen = column if column is not None else _guess_column(table, path)
     if chosen not in table.columns:
@@ -88,10 +87,15 @@ def _without_marks(values: pd.Series, path: Path) -> pd.Series:
     return values.where(~values.isin(_MISSING))
 
 
+def is_anndata_file(path: Path) -> bool:
+    """Tell an AnnData or MuData file by its name."""
+    return path.suffix.lower() in (".h5ad", ".h5mu")
+
+
 def open_anndata(path: Path) -> AnnData | MuData:
     """Read an `.h5ad` or `.h5mu` file."""
     require_file(path, "AnnData or MuData file")
-    if path.suffix.lower() not in ANNDATA_FILES:
+    if not is_anndata_file(path):
         msg = f"{path} is neither an .h5ad or .h5mu file nor, by its name, a bigWig file (.bw, .bigWig)."
         raise ValueError(msg)
     try:

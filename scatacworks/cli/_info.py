@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scatacworks import __version__, _keys, _threads
 from scatacworks._files import is_bigwig_file, require_file
 from scatacworks.cli._common import say
-from scatacworks.cli._groups import ANNDATA_FILES, open_anndata
+from scatacworks.cli._groups import is_anndata_file, open_anndata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ def run(path: Path | None) -> None:
     """Describe the installation, or a file."""
     if path is None:
         _installation()
-    elif path.suffix.lower() in ANNDATA_FILES:
+    elif is_anndata_file(path):
         _anndata(path)
     elif path.is_dir() or is_bigwig_file(path):
         _bigwig(path)

@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._files import is_bigwig_file, require_file, require_place, visible
 from scatacworks.cli._common import note, say
-from scatacworks.cli._groups import ANNDATA_FILES, open_anndata
+from scatacworks.cli._groups import is_anndata_file, open_anndata
 from scatacworks.io._peaks import target
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run(source: Path, out: Path, limits: dict[str, Any], **options: Any) -> None
 
     from scatacworks import io, tl
 
-    is_anndata = source.suffix.lower() in ANNDATA_FILES
+    is_anndata = is_anndata_file(source)
     if not source.is_dir() and not is_anndata and not is_bigwig_file(source):
         require_file(source, "file of tracks")
         msg = (
