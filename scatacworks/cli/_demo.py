@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from scatacworks._strands import start_sites
 from scatacworks.cli import _denoise
 from scatacworks.cli._common import note, say
 from scatacworks.pl._figure import FAINT, INK, LINE
+from scatacworks.prior import SELF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,11 +94,8 @@ def prepare(*, seed: int = 0, n_jobs: int | None = None, progress: bool = True) 
 
 def guide(adata: AnnData, settings: _denoise.Settings) -> None:
     """Denoise the fifty cells of every type once more, guided by the peaks of the other types' fifty."""
-    from scatacworks import tl
-
     note("Denoising again, each type guided by the others")
-    options = {"device": settings.device, "n_jobs": settings.n_jobs, "progress": settings.progress}
-    tl.denoise(adata, model=settings.model, regions=settings.regions, prior="self", key_added=GUIDED, **options)
+    _denoise.denoise(adata, replace(settings, prior=SELF), key_added=GUIDED)
 
 
 def agreement(adata: AnnData) -> pd.DataFrame:

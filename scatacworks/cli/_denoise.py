@@ -58,6 +58,11 @@ class Settings:
     n_jobs: int | None = None
     progress: bool = True
 
+    @property
+    def how(self) -> dict[str, Any]:
+        """Threads and progress bars, as every step takes them."""
+        return {"n_jobs": self.n_jobs, "progress": self.progress}
+
 
 def parse_layers(text: str) -> tuple[str, ...]:
     """Return the tracks to write; `none` for none.
@@ -117,8 +122,7 @@ def read(
     if genes is not None:
         assembly = assembly.with_genes(read_genes(genes, genome=assembly))
     check(settings, assembly)
-    options = {"malformed": malformed, "n_jobs": settings.n_jobs, "progress": settings.progress}
-    adata = read_fragments(fragments, genome=assembly, barcodes=table, **options)
+    adata = read_fragments(fragments, genome=assembly, barcodes=table, malformed=malformed, **settings.how)
     groupby = str(table.columns[0])
     adata.obs[groupby] = adata.obs[groupby].astype("category")
     return adata, groupby
@@ -208,11 +212,10 @@ def pseudobulk(
     from scatacworks import pp
     from scatacworks.prior import SELF
 
-    options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
     settings.groupby = groupby
     if settings.prior == SELF:  # the others are counted, too, to guide those that were asked for
         settings.groups, groups = tuple(groups or ()), None
-    pp.pseudobulk(data, groupby, groups=groups or None, min_cells=min_cells, convention=convention, **options)
+    pp.pseudobulk(data, groupby, groups=groups or None, min_cells=min_cells, convention=convention, **settings.how)
 
 
 def run(data: AnnData | MuData, settings: Settings) -> None:
@@ -225,7 +228,7 @@ def run(data: AnnData | MuData, settings: Settings) -> None:
     write_all(data, settings, draw(atac(data), settings))
 
 
-def denoise(data: AnnData | MuData, settings: Settings) -> None:
+def denoise(data: AnnData | MuData, settings: Settings, *, key_added: str = _keys.DENOISED) -> None:
     """Denoise the groups."""
     from scatacworks import tl
     from scatacworks.get import tracks
@@ -242,8 +245,8 @@ def denoise(data: AnnData | MuData, settings: Settings) -> None:
         path=settings.path,
         device=settings.device,
         batch_size=settings.batch_size,
-        n_jobs=settings.n_jobs,
-        progress=settings.progress,
+        key_added=key_added,
+        **settings.how,
     )
 
 
@@ -251,7 +254,7 @@ def call_peaks(data: AnnData | MuData, settings: Settings) -> None:
     """Call the peaks of the denoised groups."""
     from scatacworks import tl
 
-    tl.call_peaks(data, **settings.peaks, n_jobs=settings.n_jobs, progress=settings.progress)
+    tl.call_peaks(data, **settings.peaks, **settings.how)
 
 
 @lru_cache(1)
@@ -312,8 +315,7 @@ def write_tracks(adata: AnnData, settings: Settings) -> list[Path]:
     files: list[Path] = []
     for layer in (*settings.bigwig, *([_keys.UNGUIDED] if guided else [])):
         key, kept = places[layer]
-        options = {"n_jobs": settings.n_jobs, "progress": settings.progress}
-        files += write_bigwig(adata, folder, key=key, layer=kept, ending=f".{layer}.bw", **options).values()
+        files += write_bigwig(adata, folder, key=key, layer=kept, ending=f".{layer}.bw", **settings.how).values()
     return files
 
 
