@@ -139,6 +139,11 @@ def peaks_of(adata: AnnData, key: str, *columns: str) -> pd.DataFrame:
     return table_of(adata, key, "sca.tl.call_peaks(adata)", *columns)
 
 
+def numbered(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its row numbers as text for an index, as AnnData writes and reads it."""
+    return table.set_index(table.index.astype(str))
+
+
 def component_names(index: AnnData, k: int) -> list[str]:
     """Return the names of the `k` components of a vocabulary, in order; numbers from 1 where none are kept."""
     stored = index.uns.get(_keys.VOCABULARY, {}).get("names", ())

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
+from scatacworks._anndata import numbered
 from scatacworks._core.enrichment import log_hypergeometric_sf, odds_ratio
 from scatacworks._core.fdr import benjamini_hochberg
 from scatacworks._core.intervals import largest_overlap, overlap_pairs, point_in
@@ -72,7 +73,7 @@ def region_components(elements: Elements, table: pd.DataFrame, index: AnnData, c
         rows.append(frame)
     result = pd.concat(rows, ignore_index=True)
     result["q_value"] = benjamini_hochberg(result["p_value"].to_numpy())
-    return result.set_index(result.index.astype(str))
+    return numbered(result)
 
 
 def trait_column(elements: Elements, traits: Mapping[str, Any]) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step, _threads
+from scatacworks._anndata import numbered
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import pack
 from scatacworks._core.label_clustering import nearest_same, permuted
@@ -133,4 +134,4 @@ def _table(
                 "p_value": np.where(missing | np.isnan(observed), np.nan, p),
             }
         )
-    return table.set_index(table.index.astype(str))
+    return numbered(table)

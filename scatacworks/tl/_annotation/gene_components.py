@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import genome_of, require_genes
+from scatacworks._anndata import genome_of, numbered, require_genes
 from scatacworks._arguments import one_of, share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
@@ -149,7 +149,7 @@ def gene_components(
     index.var["gene_concordance"] = state
     params = {"upstream": upstream, "downstream": downstream, "tss": tss, "at": at, "fdr": fdr}
     index.uns[key_added] = {
-        "genes": table.set_index(table.index.astype(str)),
+        "genes": numbered(table),
         "components": components,
         "counts": counts,
         **result,

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import slot_of
+from scatacworks._anndata import numbered, slot_of
 from scatacworks._arguments import flag, share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import open_text
@@ -112,7 +112,7 @@ def gene_set_components(
     _, columns = label_columns(result, counts, components, fdr=fdr)
     table = pd.DataFrame({"name": names, "n_genes": sizes, "n_known": known, "n_elements": counts.sum(1)})
     index.uns[key_added] = {
-        "gene_sets": pd.concat([table, columns], axis=1).set_index(table.index.astype(str)),
+        "gene_sets": numbered(pd.concat([table, columns], axis=1)),
         "components": components,
         "counts": counts,
         **result,

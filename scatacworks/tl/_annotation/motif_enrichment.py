@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import numbered
 from scatacworks._arguments import whole
 from scatacworks._core.enrichment import log_hypergeometric_sf, odds_ratio
 from scatacworks._core.fdr import benjamini_hochberg
@@ -183,7 +184,7 @@ def _test(matches: sparse.csc_matrix, labels: np.ndarray, components: np.ndarray
     table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())
     order = np.lexsort((table["log10_p"], column.ravel()))
     table = table.iloc[order].reset_index(drop=True)
-    return table.set_index(table.index.astype(str))
+    return numbered(table)
 
 
 def motif_clusters(matches: sparse.csc_matrix, *, similarity: float = 0.4) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import slot_of
+from scatacworks._anndata import numbered, slot_of
 from scatacworks._arguments import flag
 from scatacworks._core.intervals import any_overlap
 from scatacworks._logging import logger
@@ -121,8 +121,8 @@ def tf_elements(
     factors = pd.DataFrame(summary, columns=["factor", "component", "n_motif", "n_elements"])
     factors = factors.sort_values("n_elements", ascending=False, kind="stable").reset_index(drop=True)
     index.uns[key_added] = {
-        "table": table.set_index(table.index.astype(str)),
-        "factors": factors.set_index(factors.index.astype(str)),
+        "table": numbered(table),
+        "factors": numbered(factors),
         _keys.PARAMS: _step.params(exclusive=exclusive, footprints=footprints is not None, genes_key=genes_key),
     }
     return index if copy else None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, numbered
 from scatacworks._arguments import one_of, share, whole
 from scatacworks._core.enrichment import log_binomial_sf
 from scatacworks._core.fdr import benjamini_hochberg
@@ -152,9 +152,9 @@ def trait_enrichment(
     order = ["trait", "threshold", "component", "n_blocks", "n_component", "ratio", "p_value", "q_value"]
     shown = ["trait", "chrom", "position", "variant", "log10_p", "element", "component"]
     index.uns[key_added] = {
-        "table": _text_index(table[order]),
-        "variants": _text_index(variants[shown]),
-        "traits": _text_index(summary),
+        "table": numbered(table[order]),
+        "variants": numbered(variants[shown]),
+        "traits": numbered(summary),
         _keys.PARAMS: _step.params(
             thresholds=np.asarray(thresholds, np.float64), background=background, component_key=component_key
         ),
@@ -173,10 +173,6 @@ def _check_lengths(variants: pd.DataFrame, genome: Genome | None, trait: str) ->
         where = f"chr{str(row['chrom']).removeprefix('chr')}:{row['position'] + 1:,}"
         msg = f"A variant of {trait!r} lies at {where}, beyond that chromosome of {genome.name!r}; of another genome?"
         raise ValueError(msg)
-
-
-def _text_index(table: pd.DataFrame) -> pd.DataFrame:
-    return table.set_index(table.index.astype(str))
 
 
 def _in_elements(

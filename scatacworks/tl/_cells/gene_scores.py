@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import require_genes
+from scatacworks._anndata import numbered, require_genes
 from scatacworks._arguments import above_zero, whole
 from scatacworks._core.gene_sites import near_starts
 from scatacworks._strands import start_sites
@@ -124,7 +124,7 @@ def gene_scores(
         total = sparse.diags(np.divide(target_sum, sums, out=np.zeros_like(sums), where=sums > 0)) @ total
     cells.obsm[key_added] = sparse.csr_matrix(total, dtype=np.float32)
     cells.uns[key_added] = {
-        "genes": table.set_index(table.index.astype(str))[["chrom", "start", "end", "name", "strand"]],
+        "genes": numbered(table)[["chrom", "start", "end", "name", "strand"]],
         _keys.PARAMS: _step.params(reach=reach, decay=decay, target_sum=target_sum),
     }
     return adata if copy else None

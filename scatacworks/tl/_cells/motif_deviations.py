@@ -11,6 +11,7 @@ from scipy import sparse
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
+from scatacworks._anndata import numbered
 from scatacworks._core.deviations import deviations
 from scatacworks._core.intervals import any_overlap
 from scatacworks.tl._annotation._elements import elements_of, on_chromosomes, read_bed
@@ -231,4 +232,4 @@ def _about(sets: sparse.csr_matrix, partners: np.ndarray, names: list[str]) -> p
             "background_overlap": overlap,
         }
     )
-    return table.set_index(table.index.astype(str))
+    return numbered(table)

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import numbered
 from scatacworks._arguments import share, whole
 from scatacworks._core.deviations import variability
 from scatacworks._core.fdr import benjamini_hochberg
@@ -107,5 +108,5 @@ def motif_variability(
             "q_value": benjamini_hochberg(p),
         }
     ).sort_values("variability", ascending=False, kind="stable", ignore_index=True)
-    adata.uns[key_added] = table.set_index(table.index.astype(str))
+    adata.uns[key_added] = numbered(table)
     return data if copy else None

@@ -11,6 +11,7 @@ from scipy import sparse, stats
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step, _threads
+from scatacworks._anndata import numbered
 from scatacworks._arguments import share, whole
 from scatacworks._arrays import embedding_of
 from scatacworks._core.deviations import deviations
@@ -180,7 +181,7 @@ def trait_scores(
     )  # fmt: skip
     names = [str(name) for name in variants]
     traits = pd.DataFrame({"trait": names, "n_peaks": (weights > 0).sum(0), "weight": weights.sum(0)})
-    result: dict[str, Any] = {"traits": traits.set_index(traits.index.astype(str))}
+    result: dict[str, Any] = {"traits": numbered(traits)}
 
     def table(values: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame(values.astype(np.float32), index=adata.obs_names, columns=names)
@@ -246,7 +247,7 @@ def _groups(
         }
     )
     table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())
-    return table.set_index(table.index.astype(str))
+    return numbered(table)
 
 
 def _graph(points: np.ndarray, n_neighbors: int, n_jobs: int | None) -> sparse.csr_matrix:
