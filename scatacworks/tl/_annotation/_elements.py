@@ -38,10 +38,9 @@ class Elements(NamedTuple):
         """Chromosome, start, end."""
         return self.chrom, self.start, self.end
 
-    @property
-    def points(self) -> Intervals:
-        """Chromosome and the one base of the summit as an interval."""
-        return self.chrom, self.summit, self.summit + 1
+    def counted(self, at: str) -> Intervals:
+        """What decides whether an element lies in a landscape: the base of its `"summit"`, or any `"overlap"`."""
+        return (self.chrom, self.summit, self.summit + 1) if at == "summit" else self.intervals
 
 
 def elements_of(table: pd.DataFrame, *, genome: Genome | str | None = None, what: str = ".var") -> Elements:

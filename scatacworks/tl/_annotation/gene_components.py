@@ -14,13 +14,7 @@ from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.landscapes import count_labels, landscapes
 from scatacworks._strands import start_sites
 from scatacworks.io._genes import read_genes
-from scatacworks.tl._annotation._elements import (
-    Elements,
-    Intervals,
-    elements_of,
-    labels_of,
-    on_chromosomes,
-)
+from scatacworks.tl._annotation._elements import Intervals, elements_of, labels_of, on_chromosomes
 from scatacworks.tl._annotation._enrichment import enrichment_table, label_columns
 
 if TYPE_CHECKING:
@@ -139,13 +133,14 @@ def gene_components(
         table, codes, upstream=upstream, downstream=downstream, tss=tss,
         lengths=elements.chroms.lengths if genome is not None else None,
     )  # fmt: skip
-    counts = count_labels(windows, elements.points if at == "summit" else elements.intervals, labels, len(components))
+    places = elements.counted(at)
+    counts = count_labels(windows, places, labels, len(components))
     result = enrichment_table(counts, labels)
     table["landscape_start"], table["landscape_end"] = windows[1], windows[2]
     table["n_elements"] = counts.sum(1)
     best, columns = label_columns(result, counts, components, fdr=fdr)
     table = pd.concat([table, columns], axis=1)
-    state = concordance(windows, elements, labels, best, at=at)
+    state = concordance(windows, places, labels, best)
     index.var["gene_concordance"] = state
     params = {"upstream": upstream, "downstream": downstream, "tss": tss, "at": at, "fdr": fdr}
     index.uns[key_added] = {
@@ -179,12 +174,10 @@ def gene_windows(
     return codes, np.maximum(first - tss, 0), right if lengths is None else np.minimum(right, lengths[codes])
 
 
-def concordance(
-    windows: Intervals, elements: Elements, labels: np.ndarray, gene_labels: np.ndarray, *, at: str
-) -> pd.Categorical:
+def concordance(windows: Intervals, elements: Intervals, labels: np.ndarray, gene_labels: np.ndarray) -> pd.Categorical:
     """Say for every element whether a gene that captures it carries the element's own label."""
     state = np.zeros(len(labels), np.int8)  # outside, unlabelled, discordant, concordant
-    which, gene, _ = overlap_pairs(elements.points if at == "summit" else elements.intervals, windows)
+    which, gene, _ = overlap_pairs(elements, windows)
     rank = np.where(gene_labels[gene] < 0, 1, np.where(gene_labels[gene] == labels[which], 3, 2)).astype(np.int8)
     np.maximum.at(state, which, rank)
     return pd.Categorical.from_codes(state, ["outside", "unlabelled", "discordant", "concordant"])

@@ -191,13 +191,10 @@ def _pooled_counts(
         genes["landscape_start"].to_numpy(np.int64),
         genes["landscape_end"].to_numpy(np.int64),
     )
-    gene, element, _ = overlap_pairs(windows, elements.points if at == "summit" else elements.intervals)
+    gene, element, _ = overlap_pairs(windows, elements.counted(at))
     gene, element = gene[labels[element] >= 0], element[labels[element] >= 0]
     holds = sparse.csr_matrix((np.ones(len(gene), np.int32), (gene, element)), (len(genes), len(labels)))
-    pooled = members @ holds
-    pooled.data[:] = 1
-    labelled = np.flatnonzero(labels >= 0)
-    one_hot = sparse.csr_matrix(
-        (np.ones(len(labelled), np.int64), (labelled, labels[labelled])), (len(labels), n_labels)
-    )
-    return np.asarray((pooled @ one_hot).todense(), np.int64)
+    pooled = (members @ holds).tocoo()  # an entry for every set and element, in however many landscapes
+    n_sets = members.shape[0]
+    counts = np.bincount(pooled.row * n_labels + labels[pooled.col], minlength=n_sets * n_labels)
+    return counts.reshape(n_sets, n_labels)
