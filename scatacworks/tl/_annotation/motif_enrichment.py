@@ -132,15 +132,12 @@ def motif_enrichment(
         msg = "No motif matches are stored; give motifs= (a motif file) and sequences=."
         raise KeyError(msg)
     matches = sparse.csc_matrix(index.varm[_keys.MOTIF_MATCHES])
-    table = _test(matches, labels, components)
-    cluster = motif_clusters(matches)
-    table.insert(0, "motif", np.array(names, dtype=object)[table["motif_row"]])
-    table.insert(1, "factor", np.array(factors, dtype=object)[table["motif_row"]])
-    table.insert(2, "cluster", cluster[table.pop("motif_row")])
+    names, factors = np.array(names, dtype=object), np.array(factors, dtype=object)
+    about = {"motif": names, "factor": factors, "cluster": motif_clusters(matches)}
     index.uns[key_added] = {
-        "table": table,
-        "motifs": np.array(names, dtype=object),
-        "factors": np.array(factors, dtype=object),
+        "table": _test(matches, about, labels, components),
+        "motifs": names,
+        "factors": factors,
         _keys.PARAMS: _step.params(p_value=p_value, component_key=component_key, sequences=str(sequences), width=width),
     }
     return index if copy else None
@@ -158,8 +155,10 @@ def _keep_names(index: AnnData, names: list[str], key_added: str) -> None:
         raise ValueError(msg)
 
 
-def _test(matches: sparse.csc_matrix, labels: np.ndarray, components: np.ndarray) -> pd.DataFrame:
-    """Test every motif in every group among the labelled elements."""
+def _test(
+    matches: sparse.csc_matrix, about: dict[str, np.ndarray], labels: np.ndarray, components: np.ndarray
+) -> pd.DataFrame:
+    """Test every motif, described by `about`, in every group among the labelled elements."""
     labelled = np.flatnonzero(labels >= 0)
     own = sparse.csr_matrix(
         (np.ones(len(labelled), np.int64), (labels[labelled], labelled)), (len(components), len(labels))
@@ -171,7 +170,7 @@ def _test(matches: sparse.csc_matrix, labels: np.ndarray, components: np.ndarray
     row, column = np.indices(both.shape)
     table = pd.DataFrame(
         {
-            "motif_row": row.ravel(),
+            **{name: values[row.ravel()] for name, values in about.items()},
             "component": components[column.ravel()],
             "n_both": both.ravel(),
             "n_motif": np.broadcast_to(n_motif, both.shape).ravel(),
