@@ -39,7 +39,7 @@ def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame
     """
     what = "the summary statistics" if isinstance(source, pd.DataFrame) else str(source)
     raw = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else _read(source)
-    columns = {name: _find(raw, spellings) for name, spellings in _NAMES.items()}
+    columns = {name: next(iter(_spelled(raw, name)), None) for name in _NAMES}
     if columns["chrom"] is None and columns["variant"] is not None:
         raw, columns = _placed_by_name(raw, columns)
     if columns["chrom"] is None or (columns["position"] is None and columns["start"] is None):
@@ -52,11 +52,17 @@ def read_sumstats(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame
         msg = f"{what} has no p-values: expected a column such as P or pval, found {list(raw.columns)[:12]}."
         raise ValueError(msg)
     one_based = columns["position"] is not None
-    _tell_of_others(raw, "position" if one_based else "start", what)
+    place = "position" if one_based else "start"
+    if len(several := _spelled(raw, place)) > 1:  # of two assemblies
+        logger.warning(
+            "%s has several columns of positions, %s; %s is taken. Where the index is of the other's genome, leave "
+            "that column out.",
+            what, ", ".join(map(str, several)), several[0],
+        )  # fmt: skip
     table = pd.DataFrame(
         {
             "chrom": raw[columns["chrom"]].astype(str).str.removesuffix(".0"),
-            "position": pd.to_numeric(raw[columns["position"] if one_based else columns["start"]], errors="coerce"),
+            "position": pd.to_numeric(raw[columns[place]], errors="coerce"),
             "log10_p": _log10_p(raw, columns),
             "variant": "" if columns["variant"] is None else _identifiers(raw[columns["variant"]]),
         }
@@ -70,27 +76,12 @@ def _identifiers(column: pd.Series) -> pd.Series:
     return text.mask(text.isin(_NAMELESS), "")
 
 
-def _tell_of_others(raw: pd.DataFrame, name: str, what: str) -> None:
-    """Say which column is taken where there are several of a kind, such as positions in two assemblies."""
-    lower = {str(column).lower(): str(column) for column in raw.columns}
-    found = [lower[spelling] for spelling in _NAMES[name] if spelling in lower]
-    if len(found) > 1:
-        logger.warning(
-            "%s has several columns of positions, %s; %s is taken. Where the index is of the other's genome, leave "
-            "that column out.",
-            what, ", ".join(found), found[0],
-        )  # fmt: skip
-
-
 def _placed_by_name(raw: pd.DataFrame, columns: dict[str, str | None]) -> tuple[pd.DataFrame, dict[str, str | None]]:
     """Add the positions that identifiers such as `1:15791:C:T` tell, as UK Biobank's do, if most of them do."""
     named = raw[columns["variant"]].astype(str).str.extract(_PLACE)
     if not named["position"].notna().mean() > 0.5:
         return raw, columns
-    return raw.assign(chrom=named["chrom"], position=named["position"]), columns | {
-        "chrom": "chrom",
-        "position": "position",
-    }
+    return raw.assign(**named), columns | {"chrom": "chrom", "position": "position"}
 
 
 def _read(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -103,9 +94,10 @@ def _read(path: str | os.PathLike[str]) -> pd.DataFrame:
         return pd.read_csv(handle, sep=separator, **how)
 
 
-def _find(table: pd.DataFrame, spellings: tuple[str, ...]) -> str | None:
+def _spelled(table: pd.DataFrame, name: str) -> list[str]:
+    """Return the columns of a kind, the one to take first."""
     lower = {str(column).lower(): column for column in table.columns}
-    return next((lower[name] for name in spellings if name in lower), None)
+    return [lower[spelling] for spelling in _NAMES[name] if spelling in lower]
 
 
 def _log10_p(raw: pd.DataFrame, columns: dict[str, str | None]) -> pd.Series:
