@@ -138,9 +138,10 @@ def motif_deviations(
     data, adata = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(adata, key_added, "annotations", obsm=key_added != _keys.MOTIF_DEVIATIONS)
     counts = cell_counts(adata, layer)
-    sets, names, gc = _sets(adata, annotations, sequences, bias=bias, p_value=p_value, n_jobs=n_jobs)
-    if gc is not None:
-        adata.var[bias] = gc
+    text = None if sequences is None else sequences_of(adata.var, sequences, width=None)
+    sets, names = _sets(adata, annotations, text, p_value=p_value, n_jobs=n_jobs)
+    if text is not None and bias is not None and bias not in adata.var:
+        adata.var[bias] = gc_fraction(text)
     kept, partners = background_of(
         adata, counts, bias=bias, given=background, n_samples=n_background, width=width, n_bins=n_bins, seed=seed
     )
@@ -157,37 +158,31 @@ def motif_deviations(
     adata.uns[key_added] = {
         "annotations": _about(sets, partners, names),
         _keys.PARAMS: _step.params(
-            n_background=partners.shape[1],
-            width=width,
-            n_bins=n_bins,
-            minimum=minimum,
-            bias=bias or "",
+            n_background=partners.shape[1], width=width, n_bins=n_bins, minimum=minimum, bias=bias or ""
         ),
     }
     return data if copy else None
 
 
 def _sets(
-    adata: AnnData, annotations: Any, sequences: Any, *, bias: str | None, p_value: float, n_jobs: int | None
-) -> tuple[sparse.spmatrix, list[str], np.ndarray | None]:
-    """Return peaks × sets, the sets' names, and the GC fraction where it is to be stored."""
-    text = None if sequences is None else sequences_of(adata.var, sequences, width=None)
-    gc = gc_fraction(text) if text is not None and bias is not None and bias not in adata.var else None
+    adata: AnnData, annotations: Any, sequences: list[str] | None, *, p_value: float, n_jobs: int | None
+) -> tuple[sparse.spmatrix, list[str]]:
+    """Return peaks × sets, and the sets' names."""
     if isinstance(annotations, Mapping):
-        return _from_regions(adata, annotations), [str(name) for name in annotations], gc
+        return _from_regions(adata, annotations), [str(name) for name in annotations]
     if isinstance(annotations, str) and annotations in adata.varm:
-        return *_from_varm(adata, annotations), gc
+        return _from_varm(adata, annotations)
     if isinstance(annotations, str) and not any(mark in annotations for mark in "./\\"):
         msg = (
             f"No {annotations!r} in .varm (it has {sorted(adata.varm)}); give a motif file with sequences=, a mapping "
             "of region sets, or run sca.tl.motif_enrichment first."
         )
         raise KeyError(msg)
-    if text is None:
+    if sequences is None:
         msg = "Motifs need the peaks' sequences: give sequences= (a column of .var or a FASTA file)."
         raise ValueError(msg)
     motifs = load_motifs(annotations)
-    return match(text, motifs, p_value=p_value, n_jobs=n_jobs), [motif.name for motif in motifs], gc
+    return match(sequences, motifs, p_value=p_value, n_jobs=n_jobs), [motif.name for motif in motifs]
 
 
 def _from_varm(adata: AnnData, key: str) -> tuple[sparse.spmatrix, list[str]]:
