@@ -77,14 +77,14 @@ def smooth(
     points = embedding_of(adata, use_rep, data)
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(points), of="the number of cells")
     found = {key: _find(adata, key) for key in ([keys] if isinstance(keys, str) else keys)}
-    mean = _averager(points, n_neighbors)
+    near = _neighborhoods(points, n_neighbors)
     for key, (where, values) in found.items():
-        getattr(adata, where)[key + suffix] = _average(mean, values)
+        getattr(adata, where)[key + suffix] = _average(values, near, n_neighbors)
     return data if copy else None
 
 
-def _averager(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:
-    """Return cells × cells weights: 1 / n for the cell and its nearest others."""
+def _neighborhoods(points: np.ndarray, n_neighbors: int) -> sparse.csr_matrix:
+    """Return cells × cells: 1 for the cell and its nearest others."""
     found = with_themselves(all_neighbors(points, n_neighbors), np.arange(len(points)))
     pointers = np.arange(0, found.size + 1, n_neighbors)
     return sparse.csr_matrix((np.ones(found.size), found.ravel(), pointers), (len(points), len(points)))
@@ -106,13 +106,13 @@ def _find(adata: AnnData, key: str) -> tuple[str, Any]:
     raise KeyError(msg)
 
 
-def _average(mean: sparse.csr_matrix, values: Any) -> Any:
-    """Average rows, leaving NaN out, in the kind of container given."""
+def _average(values: Any, near: sparse.csr_matrix, n_neighbors: int) -> Any:
+    """Average rows over neighbourhoods, leaving NaN out, in the kind of container given."""
     if sparse.issparse(values):
-        return sparse.csr_matrix(mean @ values / mean[0].sum(), dtype=np.float32)
+        return sparse.csr_matrix(near @ values / n_neighbors, dtype=np.float32)
     dense = values.to_numpy(np.float64) if isinstance(values, pd.DataFrame) else np.asarray(values, np.float64)
     known = ~np.isnan(dense)
     with np.errstate(invalid="ignore", divide="ignore"):
-        result = (mean @ np.where(known, dense, 0.0)) / (mean @ known.astype(np.float64))
+        result = (near @ np.where(known, dense, 0.0)) / (near @ known.astype(np.float64))
     result = result.astype(np.float32)
     return pd.DataFrame(result, values.index, values.columns) if isinstance(values, pd.DataFrame) else result
