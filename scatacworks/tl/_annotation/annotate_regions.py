@@ -228,30 +228,25 @@ def _subclasses(
     elements: Elements, parts: pd.DataFrame, codes: np.ndarray, annotation: np.ndarray, promoters: tuple
 ) -> dict[str, pd.Categorical]:
     """Return the class within exons, and whether a promoter or intron is of a coding transcript."""
-    kind = parts["part"].to_numpy()
     start, end = parts["start"].to_numpy(np.int64), parts["end"].to_numpy(np.int64)
 
-    def best(rows: np.ndarray, intervals: tuple | None = None) -> np.ndarray:
-        """Return for every region the row of `parts` that shares most bases with it, -1 without."""
+    def best(chosen: np.ndarray, intervals: tuple | None = None) -> np.ndarray:
+        """Return for every region the row of `parts` among the chosen that shares most bases with it, -1 without."""
+        rows = np.flatnonzero(chosen)
         hit, _ = largest_overlap(elements.intervals, intervals or (codes[rows], start[rows], end[rows]))
-        return np.where(hit >= 0, rows[hit], -1)
+        return np.append(rows, -1)[hit]
 
-    exon = np.full(len(annotation), -1, np.int8)
-    coding = np.full(len(annotation), -1, np.int8)
-    exon_names = {"CDS": 0, "UTR": 1, "exon": 2}
+    part = pd.Categorical(parts["part"], ["CDS", "UTR", "exon"]).codes
     # coding and untranslated parts come before exons of non-coding transcripts
-    for rows in (np.flatnonzero(np.isin(kind, ["CDS", "UTR"])), np.flatnonzero(kind == "exon")):
-        if len(rows):
-            hit = best(rows)
-            free = (annotation == 1) & (exon < 0) & (hit >= 0)
-            exon[free] = np.array([exon_names.get(name, -1) for name in kind], np.int8)[hit[free]]
-    body = np.flatnonzero(kind == "transcript")
+    coding_part, other_part = best((part == 0) | (part == 1)), best(part == 2)
+    row = np.where(coding_part >= 0, coding_part, other_part)
+    exon = np.where((annotation == 1) & (row >= 0), part[row], -1)
+    coding = np.full(len(annotation), -1)
     # biotype, not structure: sources without exons have no coding parts to look for
-    is_coding = (parts["biotype"].to_numpy() == "protein_coding").astype(np.int8)
     if (parts["biotype"] != "unknown").any():
-        for which, hit in ((0, best(body, promoters)), (2, best(body))):
-            chosen = (annotation == which) & (hit >= 0)
-            coding[chosen] = is_coding[hit[chosen]]
+        body = parts["part"].to_numpy() == "transcript"
+        row = np.where(annotation == 0, best(body, promoters), np.where(annotation == 2, best(body), -1))
+        coding = np.where(row >= 0, (parts["biotype"].to_numpy() == "protein_coding")[row], -1)
     return {
         "exon_class": pd.Categorical.from_codes(exon, ["CDS", "UTR", "non-coding"]),
         "gene_class": pd.Categorical.from_codes(coding, ["non-coding", "coding"]),
