@@ -52,6 +52,11 @@ def in_memory(matrix: Any) -> Any:
     return matrix
 
 
+def csr_of(adata: AnnData, layer: str | None = None) -> sparse.csr_matrix:
+    """Return `.X`, or a layer, as CSR in memory; raises what :func:`matrix_of` does."""
+    return sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
+
+
 def require_sound(matrix: Any, what: str) -> None:
     """Refuse a sparse matrix whose rows or columns lead out of it, which no one looks at once it is computed with.
 
@@ -88,7 +93,7 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     ValueError
         If a value is negative or not finite, or nothing was counted at all.
     """
-    counts = sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
+    counts = csr_of(adata, layer)
     if not counts.count_nonzero():
         msg = "All counts are zero; count regions that the cells have fragments in (sca.pp.count_regions)."
         raise ValueError(msg)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scatacworks._arrays import in_memory, matrix_of
+from scatacworks._arrays import csr_of, in_memory, matrix_of
 from scatacworks._logging import logger
 from scatacworks._text import listed
 
@@ -86,8 +86,7 @@ def common_peaks(
     if not np.isfinite(bulk).all() or (raw and bulk.min() < 0):
         msg = "The reference has missing, infinite or negative values; expected signal or counts, 0 for none."
         raise ValueError(msg)
-    counts = sparse.csr_matrix(in_memory(matrix_of(adata, layer)))
-    present = counts[:, adata.var_names.get_indexer(common)]
+    present = csr_of(adata, layer)[:, adata.var_names.get_indexer(common)]
     present.sum_duplicates()
     present.data = (present.data > 0).astype(np.float64)
     present.eliminate_zeros()

@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
-from scatacworks._arrays import in_memory, matrix_of
+from scatacworks._arrays import csr_of
 from scatacworks._columns import placed, whole_numbers
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
@@ -164,7 +164,7 @@ def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> Ann
     centroids = list(_centroids(index, tracks))
     wanted = 0
     if threshold is None:
-        wanted = int(np.median(np.diff(sp.csr_matrix(in_memory(matrix_of(index))).indptr)))
+        wanted = int(np.median(np.diff(csr_of(index).indptr)))
         wanted = min(max(wanted, 1), index.n_vars)
     present, signal = [], []
     at_once = max(_AT_ONCE // index.n_vars, 1)

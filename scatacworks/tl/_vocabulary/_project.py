@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from scatacworks import _keys, _step
 from scatacworks._anndata import component_names
 from scatacworks._arguments import one_of
-from scatacworks._arrays import in_memory, matrix_of
+from scatacworks._arrays import csr_of
 from scatacworks._columns import placed
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._core.nnls import nnls, poisson
@@ -126,7 +126,8 @@ def project_vocabulary(
     columns, loads = element_loadings(adata, reference)
     used = loads.any(axis=1)
     columns, loads = columns[used], loads[used]
-    binarize, parts = method == "nnls" if binarize is None else binarize, []
+    binarize = method == "nnls" if binarize is None else binarize
+    parts = []
     with tqdm(total=adata.n_obs, desc="project", disable=not progress, leave=False) as bar:
         for block in row_blocks(adata, layer):
             block = block if len(columns) == block.shape[1] else block[:, columns]
@@ -189,7 +190,7 @@ def _region_loadings(var: pd.DataFrame, reference: AnnData) -> tuple[np.ndarray,
         raise ValueError(msg)
     shape = (reference.n_vars, len(known))
     overlap = sp.csr_matrix((np.ones(len(region), np.float32), (element, region)), shape=shape)
-    present = sp.csr_matrix(in_memory(matrix_of(reference))).astype(np.float32) @ overlap
+    present = csr_of(reference).astype(np.float32) @ overlap
     rows = loadings_of(reference, "obsm")
     target = np.asarray((present != 0).T.astype(np.float64) @ rows)
     loads = nnls(rows.T @ rows, np.ascontiguousarray(target))

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from scipy.special import gammaln
 from scipy.stats import binom
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
 from scatacworks._arguments import whole
-from scatacworks._arrays import in_memory, matrix_of
+from scatacworks._arrays import csr_of
 from scatacworks._core.presence import count_new
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import scipy.sparse as sp
     from anndata import AnnData
 
 
@@ -94,7 +94,7 @@ def saturation(
     n_subsets = whole(n_subsets, "n_subsets")
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "extrapolated")
-    present = sp.csr_matrix(in_memory(matrix_of(index))) != 0
+    present = csr_of(index) != 0
     n = index.n_obs
     tally = np.bincount(np.asarray(present.sum(axis=0)).ravel().astype(np.int64), minlength=n + 1)
     mean = expected_new(tally)

@@ -137,8 +137,6 @@ def summarize(curves: pd.DataFrame, boundary: float) -> dict[str, Any]:
         rows.append((k, at["f1"], at["precision"], at["recall"], area))
     summary = pd.DataFrame(rows, columns=["n_components", "f1", "precision", "recall", "auprc"])
     for name in ("auprc", "f1"):
-        gain = (
-            np.gradient(summary[name], summary["n_components"]) if len(summary) > 1 else np.full(len(summary), np.nan)
-        )
+        gain = np.gradient(summary[name], summary["n_components"]) if len(summary) > 1 else np.nan
         summary[f"{name}_gain"] = gain
     return {"summary": summary, "curves": curves, "boundary": float(boundary)}
