@@ -34,6 +34,7 @@ HELD_OUT = ("chr2", "chr6", "chr12", "chr22")
 _ENOUGH = 200  # other cells of a type, to compare with
 _SPARSE = (20, 40)  # cut sites of the fifty cells in a window that is hard to read
 _ZOOM = 7_000  # bp shown of such a window
+_N_COLUMNS = 4
 _MARKERS = ("MS4A1", "IL1B")
 _BLUE, _TEAL = "#0072b2", "#009e73"
 
@@ -70,14 +71,14 @@ def run(
     say(f"Open {out / 'report.html'}")
 
 
-def prepare(*, seed: int = 0, n_jobs: int | None = None, progress: bool = True) -> AnnData:
+def prepare(*, n_jobs: int | None = None, progress: bool = True) -> AnnData:
     """Return the cells with the cut sites of 50 cells of every type and, apart from them, of the others."""
     from scatacworks import datasets, pp
 
     note("Reading the fragments of 7,202 blood cells in 44 gene windows (10x Genomics, CC BY 4.0)")
     adata = datasets.pbmc_windows()
     types = adata.obs["cell_type"]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     drawn = np.zeros(adata.n_obs, bool)
     for name in types.cat.categories:
         members = np.flatnonzero(types == name)
@@ -116,11 +117,11 @@ def agreement(adata: AnnData) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["raw", "denoised", "guided"])
 
 
-def headline(adata: AnnData, columns: Sequence[Column] | None = None) -> Figure:
+def headline(adata: AnnData) -> Figure:
     """Draw fifty cells raw, denoised, and guided, and all others of the type, in a column per type and region."""
     import matplotlib.pyplot as plt
 
-    columns = columns or telling_columns(adata)
+    columns = telling_columns(adata)
     figure, axes = plt.subplots(4, len(columns), figsize=(8.4, 4.0), squeeze=False)
     figure.subplots_adjust(left=0.135, right=0.99, top=0.87, bottom=0.08, hspace=0.2, wspace=0.1)
     scales = [_factors(adata, key) for key in (_keys.PSEUDOBULK, OTHERS)]
@@ -171,7 +172,7 @@ def _mark(axes: Sequence[Axes], name: str, region: tuple[str, int, int], gene: s
     axes[-1].annotate(label, (right - bar / 2, -0.13), xytext=(0, -3), ha="center", va="top", **place)
 
 
-def telling_columns(adata: AnnData, n: int = 4) -> list[Column]:
+def telling_columns(adata: AnnData) -> list[Column]:
     """Return types and windows to show, each window once.
 
     First where the other cells have most cut sites; then, by the same order, where the fifty have only 20 to 40.
@@ -186,7 +187,7 @@ def telling_columns(adata: AnnData, n: int = 4) -> list[Column]:
     chosen = pairs[:1]
     for name, region in pairs[1:]:
         is_sparse = _SPARSE[0] <= sites(name, region, _keys.PSEUDOBULK) <= _SPARSE[1]
-        if len(chosen) < n and is_sparse and all(region != place for _, place in chosen):
+        if len(chosen) < _N_COLUMNS and is_sparse and all(region != place for _, place in chosen):
             chosen.append((name, region))
     return [*chosen[:1], *((name, _around_summit(adata, name, region)) for name, region in chosen[1:])]
 

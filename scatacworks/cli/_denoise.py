@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -347,7 +346,7 @@ def draw(adata: AnnData, settings: Settings) -> list[Path]:
 
     mpl.use("Agg")
     folder = settings.out / "figures"
-    regions = settings.show or telling_regions(adata.uns[_keys.PEAKS], adata)
+    regions = settings.show or telling_regions(adata)
     files = []
     for i, region in enumerate(regions, 1):
         figure = pl.tracks(adata, region, **_what_to_show(adata), groupby=settings.groupby, return_fig=True)
@@ -380,13 +379,14 @@ def save(figure: Any, path: Path) -> Path:
     return path
 
 
-def telling_regions(peaks: pd.DataFrame, adata: AnnData, *, n: int = _SHOWN_REGIONS) -> list[tuple[str, int, int]]:
-    """Return regions around peaks that differ most between groups: of every group its most specific one, the best `n`.
+def telling_regions(adata: AnnData) -> list[tuple[str, int, int]]:
+    """Return regions around peaks that differ most between groups: of every group its most specific one, the best 4.
 
     Specific is what is high in the group and low in the others at the peak's summit.
     """
     from scatacworks.get import tracks
 
+    peaks = adata.uns[_keys.PEAKS]
     if peaks.empty:
         return []
     signal = tracks(adata, key=_keys.DENOISED, layer=_keys.SIGNAL)
@@ -401,7 +401,7 @@ def telling_regions(peaks: pd.DataFrame, adata: AnnData, *, n: int = _SHOWN_REGI
     own = np.array([names.index(str(group)) for group in top["group"]])
     others = np.ma.array(heights, mask=np.arange(len(names)) == own[:, None]).max(axis=1).filled(0)
     top = top.assign(score=np.nan_to_num(heights[np.arange(len(top)), own] - others))
-    best = top.sort_values("score", ascending=False).groupby("group", observed=True).head(1).head(n)
+    best = top.sort_values("score", ascending=False).groupby("group", observed=True).head(1).head(_SHOWN_REGIONS)
     sizes = signal.genome.sizes
     return [
         (str(row.chrom), max(0, row.summit - _FLANK), min(sizes[str(row.chrom)], row.summit + _FLANK))

@@ -94,7 +94,6 @@ def match(
     *,
     p_value: float,
     background: np.ndarray | None = None,
-    pseudocount: float = 1.0,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> sparse.csc_matrix:
@@ -116,7 +115,7 @@ def match(
 
     def rows_of(motif: Motif) -> np.ndarray:
         """Return the sequences with the motif."""
-        scores = motif_scan.log_odds(motif.matrix, background, pseudocount=pseudocount, n_sites=motif.n_sites)
+        scores = motif_scan.log_odds(motif.matrix, background, pseudocount=1.0, n_sites=motif.n_sites)
         cutoff = motif_scan.threshold(scores, background, p_value)
         return np.flatnonzero(motif_scan.scan(codes, bounds, words, scores, cutoff)[1] >= 0)
 

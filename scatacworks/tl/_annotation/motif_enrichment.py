@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["motif_enrichment"]
 
+_SIMILAR = 0.4  # of motifs of one cluster, on average
+
 
 def motif_enrichment(
     index: AnnData,
@@ -186,7 +188,7 @@ def _test(
     return numbered(table)
 
 
-def motif_clusters(matches: sparse.csc_matrix, *, similarity: float = 0.4) -> np.ndarray:
+def motif_clusters(matches: sparse.csc_matrix) -> np.ndarray:
     """Group motifs that match the same elements; cluster number from 1 per motif, by average linkage.
 
     Similarity of two motifs is the cosine of their match vectors: shared elements over the geometric mean of both.
@@ -202,4 +204,4 @@ def motif_clusters(matches: sparse.csc_matrix, *, similarity: float = 0.4) -> np
     distance = 1 - shared / norm[:, None] / norm[None, :]
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(np.maximum(distance, 0), checks=False), "average")
-    return fcluster(tree, 1 - similarity, "distance").astype(np.int32)
+    return fcluster(tree, 1 - _SIMILAR, "distance").astype(np.int32)
