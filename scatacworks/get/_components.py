@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from scatacworks.genome import Genome
+
 __all__ = ["components"]
 
 _FIRST = ("chrom", "start", "end", "identifier", "summit", "core_start", "core_end")
@@ -143,12 +145,7 @@ def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
     if stored[_keys.PARAMS]["at"] == "summit":
         start = np.clip(whole_numbers(var["summit"], ".var") if "summit" in var else (start + end) // 2, start, end - 1)
         end = start + 1
-    windows = (
-        chroms.resolve(genes["chrom"]),
-        genes["landscape_start"].to_numpy(np.int64),
-        genes["landscape_end"].to_numpy(np.int64),
-    )
-    element, gene, _ = overlap_pairs((codes, start, end), windows)
+    element, gene, _ = overlap_pairs((codes, start, end), landscapes_of(genes, chroms))
     names = index.var_names.to_numpy(dtype=object)[element]
     of_gene, of_label = (genes[column].to_numpy(dtype=object)[gene] for column in ("name", "component"))
     labelled = of_label != ""
@@ -156,6 +153,12 @@ def _genes(index: AnnData) -> tuple[np.ndarray, np.ndarray]:
         _joined(names, of_gene, index.var_names),
         _joined(names[labelled], of_label[labelled], index.var_names),
     )
+
+
+def landscapes_of(genes: pd.DataFrame, chroms: Genome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the landscapes of genes, as stored with them, as chromosome codes, starts and ends."""
+    start, end = (genes[f"landscape_{side}"].to_numpy(np.int64) for side in ("start", "end"))
+    return chroms.resolve(genes["chrom"]), start, end
 
 
 def motif_words(index: AnnData, elements: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from scatacworks._arguments import flag, share, whole
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import open_text
 from scatacworks._logging import logger
+from scatacworks.get._components import landscapes_of
 from scatacworks.tl._annotation._elements import elements_of, labels_of
 from scatacworks.tl._annotation._enrichment import enrichment_table, label_columns
 
@@ -186,12 +187,7 @@ def _pooled_counts(
 ) -> np.ndarray:
     """Count the labelled elements in the union of the landscapes of every set."""
     elements = elements_of(index.var)
-    windows = (
-        elements.chroms.resolve(genes["chrom"]),
-        genes["landscape_start"].to_numpy(np.int64),
-        genes["landscape_end"].to_numpy(np.int64),
-    )
-    gene, element, _ = overlap_pairs(windows, elements.counted(at))
+    gene, element, _ = overlap_pairs(landscapes_of(genes, elements.chroms), elements.counted(at))
     gene, element = gene[labels[element] >= 0], element[labels[element] >= 0]
     holds = sparse.csr_matrix((np.ones(len(gene), np.int32), (gene, element)), (len(genes), len(labels)))
     pooled = (members @ holds).tocoo()  # an entry for every set and element, in however many landscapes
