@@ -133,12 +133,12 @@ def annotate_regions(
         raise TypeError(msg)
     for name, source in (classes or {}).items():
         columns |= _class_columns(elements, source, name)
-    own = index is None or (isinstance(data, AnnData) and index is data and key is None)
-    source = data if index is None and isinstance(data, AnnData) and key is None else index
+    are_elements = isinstance(data, AnnData) and key is None and (index is None or index is data)
+    source = data if are_elements else index
     if source is not None:
-        columns |= motif_column(elements, source, own=own)
+        columns |= motif_column(elements, source, own=are_elements)
     enriched = None
-    if index is not None and not own:
+    if index is not None and not are_elements:
         columns |= component_columns(elements, index, component_key)
         enriched = region_components(elements, table, index, component_key)
     if traits is not None:
