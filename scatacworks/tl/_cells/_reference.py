@@ -50,24 +50,7 @@ def common_peaks(
     ValueError
         If fewer than 10 peaks are common, a peak is there twice, or the reference has text, missing or negative values.
     """
-    if isinstance(reference, anndata.AnnData):
-        values = in_memory(matrix_of(reference))
-        values = values.toarray() if sparse.issparse(values) else values
-        names, peaks = list(map(str, reference.obs_names)), reference.var_names
-    elif not isinstance(reference, pd.DataFrame):
-        msg = f"reference is a {type(reference).__name__}; expected a table of peaks x samples, or an AnnData."
-        raise TypeError(msg)
-    else:
-        numbers = reference.apply(pd.to_numeric, errors="coerce")
-        text = numbers.columns[(numbers.isna() & reference.notna()).any()]
-        if len(text):
-            msg = (
-                f"The reference has columns that hold no numbers, {listed(map(repr, text))}; expected one column per "
-                "sample and the peaks as index, so leave out all that describes peaks."
-            )
-            raise ValueError(msg)
-        values = numbers.to_numpy(np.float64, na_value=np.nan).T
-        names, peaks = list(map(str, reference.columns)), reference.index.map(str)
+    values, names, peaks = _reference_values(reference)
     for what, index in (("The reference", peaks), ("The AnnData", adata.var_names)):
         if not index.is_unique:
             twice = index[index.duplicated()]
@@ -94,3 +77,24 @@ def common_peaks(
     if empty:
         logger.warning("%d cells have no count in the common peaks.", empty)
     return CommonPeaks(names, bulk, present)
+
+
+def _reference_values(reference: AnnData | pd.DataFrame) -> tuple[np.ndarray, list[str], pd.Index]:
+    """Return samples × peaks, and the names of either."""
+    if isinstance(reference, anndata.AnnData):
+        values = in_memory(matrix_of(reference))
+        values = values.toarray() if sparse.issparse(values) else values
+        return values, list(map(str, reference.obs_names)), reference.var_names
+    if not isinstance(reference, pd.DataFrame):
+        msg = f"reference is a {type(reference).__name__}; expected a table of peaks x samples, or an AnnData."
+        raise TypeError(msg)
+    numbers = reference.apply(pd.to_numeric, errors="coerce")
+    text = numbers.columns[(numbers.isna() & reference.notna()).any()]
+    if len(text):
+        msg = (
+            f"The reference has columns that hold no numbers, {listed(map(repr, text))}; expected one column per "
+            "sample and the peaks as index, so leave out all that describes peaks."
+        )
+        raise ValueError(msg)
+    values = numbers.to_numpy(np.float64, na_value=np.nan).T
+    return values, list(map(str, reference.columns)), reference.index.map(str)
