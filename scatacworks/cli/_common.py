@@ -111,14 +111,10 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
             except BrokenPipeError:
                 sys.stdout = None  # whoever read has gone
                 raise typer.Exit(FAILED) from None
-            except _EXPECTED as error:
-                _fail(error, "Error", FAILED)
             except Exception as error:
-                if isinstance(error, typer.Exit | typer.Abort) or type(error).__module__.startswith(("typer", "click")):
+                if type(error).__module__.startswith(("typer", "click")):  # the end of a command, or wrong usage
                     raise
-                if type(error).__name__ in _EXPECTED_OF_OTHERS:  # which need not be imported
-                    _fail(error, "Error", FAILED)
-                _fail(error, "Unexpected error, please report it with what --debug shows", BROKEN)
+                _fail(error)
 
     return command
 
@@ -181,9 +177,13 @@ def _repeated(error: BaseException | None) -> bool:
     return isinstance(error, OSError | RuntimeError) and "file write failed" in str(error)
 
 
-def _fail(error: Exception, title: str, code: int) -> None:
+def _fail(error: Exception) -> None:
     if os.environ.get(DEBUG):
         raise error
+    if isinstance(error, _EXPECTED) or type(error).__name__ in _EXPECTED_OF_OTHERS:  # which need not be imported
+        title, code = "Error", FAILED
+    else:
+        title, code = "Unexpected error, please report it with what --debug shows", BROKEN
     warn(f"{title}: {sentence(error)}")
     raise typer.Exit(code) from None
 
