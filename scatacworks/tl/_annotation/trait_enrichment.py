@@ -123,6 +123,7 @@ def trait_enrichment(
     elements = elements_of(index.var)
     labels, components = labels_of(index, component_key)
     signal = index.var["mean_signal"].to_numpy(np.float64) if "mean_signal" in index.var else np.zeros(len(labels))
+    chroms, names = (np.asarray(some, dtype=object) for some in (elements.chroms.chroms, index.var_names))
     tables, chosen, counts = [], [], []
     for trait, source in sumstats.items():
         variants, codes = on_chromosomes(read_sumstats(source), elements.chroms, what=f"The trait {trait!r}")
@@ -142,9 +143,8 @@ def trait_enrichment(
         hits, shares = _best_of_blocks(hits, block, shares)
         counts.append((trait, len(variants), n_in_elements, len(hits)))
         tables.append(_test(hits, labels, components, shares, thresholds).assign(trait=trait))
-        hits = hits.assign(trait=trait, component=components[labels[hits["row"]]])
-        hits["chrom"] = np.asarray(elements.chroms.chroms, dtype=object)[hits["code"]]  # as the index spells it
-        chosen.append(hits.assign(element=np.asarray(index.var_names, dtype=object)[hits["row"]]))
+        named = {"element": names[hits["row"]], "component": components[labels[hits["row"]]]}
+        chosen.append(hits.assign(trait=trait, chrom=chroms[hits["code"]], **named))  # as the index spells it
     table = pd.concat(tables, ignore_index=True)
     table["q_value"] = benjamini_hochberg(table["p_value"].to_numpy())
     variants = pd.concat(chosen, ignore_index=True)
