@@ -103,14 +103,14 @@ def gene_scores(
     above_zero(decay, "decay", also=" (bp)")
     if target_sum is not None:
         above_zero(target_sum, "target_sum", also=", or None")
-    adata, cells = _step.begin(adata, mod=mod, copy=copy)
-    _step.claim(cells, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)
-    require_genes(cells, genes, "The cells are")
-    source = open_fragments(cells)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(adata, key_added, "target_sum", obsm=key_added != _keys.GENE_SCORES)
+    require_genes(adata, genes, "The cells are")
+    source = open_fragments(adata)
     table = read_genes(source.genome if genes is None else genes, genome=source.genome)
     codes = source.genome.resolve(table["chrom"])
     tss = start_sites(table)
-    total = sparse.csr_matrix((cells.n_obs, len(table)), dtype=np.float64)
+    total = sparse.csr_matrix((adata.n_obs, len(table)), dtype=np.float64)
     for block in source.chromosomes(n_jobs=n_jobs, progress=progress):
         own = np.flatnonzero(codes == block.chrom)
         own = own[np.argsort(tss[own], kind="stable")]
@@ -122,9 +122,9 @@ def gene_scores(
     if target_sum is not None:
         sums = np.asarray(total.sum(1)).ravel()
         total = sparse.diags(np.divide(target_sum, sums, out=np.zeros_like(sums), where=sums > 0)) @ total
-    cells.obsm[key_added] = sparse.csr_matrix(total, dtype=np.float32)
-    cells.uns[key_added] = {
+    adata.obsm[key_added] = sparse.csr_matrix(total, dtype=np.float32)
+    adata.uns[key_added] = {
         "genes": numbered(table)[["chrom", "start", "end", "name", "strand"]],
         _keys.PARAMS: _step.params(reach=reach, decay=decay, target_sum=target_sum),
     }
-    return adata if copy else None
+    return data if copy else None

@@ -148,13 +148,13 @@ def background(
     ['chrom', 'start', 'end', 'family']
     """
     tile = None if tile is None else whole(tile, "tile")
-    result, target = _step.begin(adata, mod=mod, copy=copy)
-    take_groups(result, target, key)
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
+    take_groups(data, adata, key)
     key_added = f"{key}{_keys.MOMENTS_SUFFIX}" if key_added is None else key_added
-    _step.claim(target, key_added, "universe")
-    path = _step.free_store(target, path, key_added)
+    _step.claim(adata, key_added, "universe")
+    path = _step.free_store(adata, path, key_added)
     network, name = _inputs.resolve_model(model)
-    source, spans = _open(target, key, regions, network, n_jobs)
+    source, spans = _open(adata, key, regions, network, n_jobs)
     options = {"device": device, "batch_size": batch_size, "n_jobs": n_jobs, "amp": _inputs.is_half(precision)}
     params = _describe(network, name, source, spans, key=key) | {"precision": precision}
     denoiser = _stream.Denoiser(network, options, _open_prior(prior, network, source, prior_weight), prior_weight)
@@ -166,12 +166,12 @@ def background(
             require_replaceable(path, KNOWN_BY)
             stream.folder = unfinished_folder(path, _resume_key(params, source, universe, tile))
             stack.enter_context(only_process(stream.folder, path))
-        tested = find_universe(stream, target, universe, tile)
+        tested = find_universe(stream, adata, universe, tile)
         found = _run(stream, tested, params)
-        target.uns[key_added] = found.to_slot(path)
+        adata.uns[key_added] = found.to_slot(path)
     if stream.folder is not None:
         shutil.rmtree(stream.folder)
-    return result if copy else None
+    return data if copy else None
 
 
 def _open(

@@ -180,40 +180,40 @@ def differential_regions(
     above_zero(z_threshold, "z_threshold")
     max_gap = whole(max_gap, "max_gap", least=0)
     replicates = replicates if isinstance(replicates, str) else whole(replicates, "replicates", least=2)
-    result, target = _step.begin(adata, mod=mod, copy=copy)
-    _step.claim(target, key_added, "top_z")
+    data, adata = _step.begin(adata, mod=mod, copy=copy)
+    _step.claim(adata, key_added, "top_z")
     shared = {"universe": universe, "n_jobs": n_jobs, "progress": progress}
     if reference is not None:
-        take_groups(result, target, key)
-        _step.take_column(result, target, replicates)
+        take_groups(data, adata, key)
+        _step.take_column(data, adata, replicates)
         table, notes, genome, level = replicate_test(
-            target, group, reference, key=key or _keys.PSEUDOBULK, replicates=replicates, regions=regions,
+            adata, group, reference, key=key or _keys.PSEUDOBULK, replicates=replicates, regions=regions,
             model=model, seed=seed, **shared,
         )  # fmt: skip
     else:
         key = key or _keys.DENOISED
-        moments = _ensure_background(target, background, regions, key, model, shared=shared)
-        tested = open_target(target, key, group, moments)
+        moments = _ensure_background(adata, background, regions, key, model, shared=shared)
+        target = open_target(adata, key, group, moments)
         if method == "paper":
             notes = {"z_threshold": z_threshold, "max_gap": max_gap}
-            table = paper_test(moments, tested, **notes)
+            table = paper_test(moments, target, **notes)
         else:
-            table, notes = calibrated_test(target, moments, tested, key)
-        z = z_tracks(moments, tested).to_dict()
-        target.uns[f"{key_added}{_keys.Z_SUFFIX}"] = {
+            table, notes = calibrated_test(adata, moments, target, key)
+        z = z_tracks(moments, target).to_dict()
+        adata.uns[f"{key_added}{_keys.Z_SUFFIX}"] = {
             _keys.SIGNAL: z,
             _keys.PARAMS: _step.params(group=group, background=background),
         }
         genome, level = moments.genome, moments.level
         if regions is not None:
-            table = _touching(table, as_regions(regions, genome, uns=target.uns, gene_flanks=True), genome)
+            table = _touching(table, as_regions(regions, genome, uns=adata.uns, gene_flanks=True), genome)
     if min_coverage is None:
         min_coverage = level if method == "paper" else 0.0
-    target.uns[key_added] = _finished(table, genome, level, min_coverage, fdr)
+    adata.uns[key_added] = _finished(table, genome, level, min_coverage, fdr)
     note = _step.params(group=group, method=method, fdr=fdr, min_coverage=float(min_coverage), **notes)
     note |= {"background": background} if reference is None else {"reference": reference}
-    target.uns[_keys.PROVENANCE] = {**target.uns.get(_keys.PROVENANCE, {}), key_added: note}
-    return result if copy else None
+    adata.uns[_keys.PROVENANCE] = {**adata.uns.get(_keys.PROVENANCE, {}), key_added: note}
+    return data if copy else None
 
 
 def _ensure_background(
