@@ -55,8 +55,8 @@ def run(
     mpl.use("Agg")
     require_writable(out)
     adata = prepare(n_jobs=n_jobs, progress=progress)
-    settings = _denoise.Settings(out=out, model=MODEL, device=device, n_jobs=n_jobs, progress=progress)
-    settings.regions, settings.groupby = adata.uns["windows"], "cell_type"
+    what = {"model": MODEL, "regions": adata.uns["windows"], "groupby": "cell_type"}
+    settings = _denoise.Settings(out=out, **what, device=device, n_jobs=n_jobs, progress=progress)
     _denoise.denoise(adata, settings)
     _denoise.call_peaks(adata, settings)
     guide(adata, settings)

@@ -282,8 +282,8 @@ def write_all(
     *,
     title: str | None = None,
     notes: Mapping[str, str] | None = None,
-) -> dict[str, Path]:
-    """Write tracks, peaks, the object and the report; return what was written."""
+) -> None:
+    """Write tracks, peaks, the object and the report."""
     from scatacworks.cli import _report
 
     adata = atac(data)
@@ -296,7 +296,6 @@ def write_all(
     written["cells and tracks"] = write_anndata(data, settings.out)
     written["report"] = _report.write(adata, settings.out, written, figures, title=title, notes=notes)
     summarize(written, settings.out, files)
-    return written
 
 
 def write_tracks(adata: AnnData, settings: Settings) -> list[Path]:

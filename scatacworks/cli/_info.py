@@ -33,7 +33,7 @@ def run(path: Path | None) -> None:
 
 
 def _lines(rows: dict[str, Any]) -> None:
-    width = max(map(len, rows), default=0)
+    width = max(map(len, rows))
     for name, value in rows.items():
         say(f"{name:<{width}}  {value}")
 

@@ -119,7 +119,8 @@ def _table(
         observed = np.where(pairs > 0, total / pairs, np.nan)
     missing = np.isnan(permutations).any(0)
     permutations = np.nan_to_num(permutations)
-    expected, spread = permutations.mean(0), permutations.std(0, ddof=1) if len(permutations) > 1 else np.nan
+    expected = permutations.mean(0)
+    spread = permutations.std(0, ddof=1) if len(permutations) > 1 else np.nan
     p = (1 + (permutations <= observed).sum(0)) / (len(permutations) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         table = pd.DataFrame(

@@ -133,7 +133,7 @@ def _exclusive(index: AnnData) -> np.ndarray:
     if _keys.N_COMPONENTS in index.var:
         return index.var[_keys.N_COMPONENTS].to_numpy() == 1
     if _keys.X_VOCABULARY in index.varm:
-        return np.asarray((np.asarray(index.varm[_keys.X_VOCABULARY]) > 0).sum(1)).ravel() == 1
+        return (np.asarray(index.varm[_keys.X_VOCABULARY]) > 0).sum(1) == 1
     msg = (
         f"Neither .var[{_keys.N_COMPONENTS!r}] nor .varm[{_keys.X_VOCABULARY!r}] is there to tell elements with one "
         "component; run sca.tl.vocabulary(index), or set exclusive=False."

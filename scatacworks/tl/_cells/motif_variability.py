@@ -94,7 +94,7 @@ def motif_variability(
     p = stats.chi2.sf((n_cells - 1) * observed**2, n_cells - 1)
     tail = (1 - confidence) / 2
     bounds = np.full((2, len(observed)), np.nan)
-    some = ~np.isnan(samples).all(0) if len(samples) else np.zeros(len(observed), bool)  # sets with two scores or more
+    some = ~np.isnan(samples).all(0)  # sets with two scores or more
     if some.any():
         bounds[:, some] = np.nanquantile(samples[:, some], [tail, 1 - tail], axis=0)
     table = pd.DataFrame(
