@@ -59,7 +59,7 @@ def replicate_test(
         msg += f", by a missing value in .obs[{replicates!r}] for cells to leave out." if column else "."
         raise ValueError(msg)
     denoise = _stream.Denoiser(network, {"n_jobs": n_jobs})
-    stream = _stream.Stream(source, denoise, spans, None, progress, "replicates")
+    stream = _stream.Stream(source, denoise, spans, progress, "replicates")
     tested = find_universe(stream, adata, universe, TILE_BP)
     found = stream.run(tested, moments=False)
     level = float(found.total.mean() / stream.n_bases)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class Denoiser:
     """A network and how to run it."""
 
     model: Model
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any]
     prior: Prior | None = None
     prior_weight: float = 1.0
 
@@ -113,20 +113,20 @@ class Stream:
         The network.
     regions
         What to compute: chromosome code -> sorted, disjoint intervals.
-    folder
-        Where finished work waits; nowhere if `None`.
     progress
         Show progress bars.
     title
         What the bar of the groups says.
+    folder
+        Where finished work waits; nowhere if `None`.
     """
 
     source: GroupSource
     denoise: Denoiser
     regions: Mapping[int, np.ndarray]
-    folder: Path | None
     progress: bool
     title: str = "background"
+    folder: Path | None = None
 
     @property
     def n_bases(self) -> int:

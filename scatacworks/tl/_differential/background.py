@@ -160,7 +160,7 @@ def background(
     denoiser = _stream.Denoiser(network, options, _open_prior(prior, network, source, prior_weight), prior_weight)
     if denoiser.prior is not None:
         params |= {"prior": denoiser.prior.digest, "prior_weight": float(prior_weight)}
-    stream = _stream.Stream(source, denoiser, spans, None, progress)
+    stream = _stream.Stream(source, denoiser, spans, progress)
     with ExitStack() as stack:
         if path is not None:
             require_replaceable(path, KNOWN_BY)
