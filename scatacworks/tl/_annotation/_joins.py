@@ -11,7 +11,7 @@ from scatacworks import _keys
 from scatacworks._anndata import numbered
 from scatacworks._core.enrichment import log_hypergeometric_sf, odds_ratio
 from scatacworks._core.fdr import benjamini_hochberg
-from scatacworks._core.intervals import largest_overlap, overlap_pairs, point_in
+from scatacworks._core.intervals import overlap_pairs, point_in
 from scatacworks.get._components import motif_words
 from scatacworks.tl._annotation._elements import Elements, Intervals, elements_of, labels_of, on_chromosomes, read_bed
 
@@ -20,40 +20,42 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from scatacworks.genome import Genome
+
 _DIRECTION = "direction"
 
 
-def _of_index(elements: Elements, index: AnnData) -> Intervals:
+def places_of(index: AnnData, chroms: Genome) -> Intervals:
     """Return the index's elements on the regions' chromosome codes, those of unknown chromosomes on a code of none."""
     own = elements_of(index.var, what="index.var")
-    codes = elements.chroms.resolve(own.chroms.chroms)[own.chrom]
-    codes = np.where(codes < 0, len(elements.chroms), codes)  # regions of unknown chromosomes have -1
+    codes = chroms.resolve(own.chroms.chroms)[own.chrom]
+    codes = np.where(codes < 0, len(chroms), codes)  # regions of unknown chromosomes have -1
     return codes, own.start, own.end
 
 
-def component_columns(elements: Elements, index: AnnData, component_key: str) -> dict[str, Any]:
-    """Return component and name of the element that shares most bases with each region."""
+def component_columns(index: AnnData, hit: np.ndarray, component_key: str) -> dict[str, Any]:
+    """Return component and name of the element `hit` by each region, where it is one."""
     labels, components = labels_of(index, component_key)
-    hit, _ = largest_overlap(elements.intervals, _of_index(elements, index))
     names = index.var.get("identifier", index.var_names)
     names = np.asarray(names, dtype=object).astype(str).astype(object)
     shown = np.where((hit >= 0) & (labels[hit] >= 0), components[labels[hit]], "")
     return {"component": shown, "element": np.where(hit >= 0, names[hit], "")}
 
 
-def motif_column(elements: Elements, index: AnnData, *, own: bool) -> dict[str, Any]:
-    """Return the factors with a motif in the element under each region, if motifs have been matched there."""
+def motif_column(index: AnnData, hit: np.ndarray) -> dict[str, Any]:
+    """Return the factors with a motif in the element `hit` by each region, if motifs have been matched there."""
     if _keys.MOTIF_MATCHES not in index.varm or _keys.MOTIF_ENRICHMENT not in index.uns:
         return {}
-    hit = np.arange(index.n_vars) if own else largest_overlap(elements.intervals, _of_index(elements, index))[0]
     rows, place = np.unique(hit, return_inverse=True)  # of an index with millions of elements, only those met
     return {"motifs": np.where(rows < 0, "", motif_words(index, rows))[place]}
 
 
-def region_components(elements: Elements, table: pd.DataFrame, index: AnnData, component_key: str) -> pd.DataFrame:
+def region_components(
+    elements: Elements, table: pd.DataFrame, index: AnnData, places: Intervals, component_key: str
+) -> pd.DataFrame:
     """Test the components among the elements that regions touch against the index, per direction."""
     labels, components = labels_of(index, component_key)
-    region, element, _ = overlap_pairs(elements.intervals, _of_index(elements, index))
+    region, element, _ = overlap_pairs(elements.intervals, places)
     region, element = region[labels[element] >= 0], element[labels[element] >= 0]
     total = np.bincount(labels[labels >= 0], minlength=len(components))
     selections = {"all": np.unique(element)}

@@ -15,7 +15,13 @@ from scatacworks._core.intervals import covered, largest_overlap, nearest
 from scatacworks._strands import start_sites
 from scatacworks.io._genes import read_genes
 from scatacworks.tl._annotation._elements import Elements, elements_of, on_chromosomes, read_bed
-from scatacworks.tl._annotation._joins import component_columns, motif_column, region_components, trait_column
+from scatacworks.tl._annotation._joins import (
+    component_columns,
+    motif_column,
+    places_of,
+    region_components,
+    trait_column,
+)
 
 if TYPE_CHECKING:
     import os
@@ -134,13 +140,14 @@ def annotate_regions(
     for name, source in (classes or {}).items():
         columns |= _class_columns(elements, source, name)
     are_elements = isinstance(data, AnnData) and key is None and (index is None or index is data)
-    source = data if are_elements else index
-    if source is not None:
-        columns |= motif_column(elements, source, own=are_elements)
     enriched = None
-    if index is not None and not are_elements:
-        columns |= component_columns(elements, index, component_key)
-        enriched = region_components(elements, table, index, component_key)
+    if are_elements:
+        columns |= motif_column(data, np.arange(data.n_vars))
+    elif index is not None:
+        places = places_of(index, elements.chroms)
+        hit, _ = largest_overlap(elements.intervals, places)
+        columns |= motif_column(index, hit) | component_columns(index, hit, component_key)
+        enriched = region_components(elements, table, index, places, component_key)
     if traits is not None:
         columns["traits"] = trait_column(elements, traits)
     if not columns:
