@@ -54,7 +54,7 @@ class Membership:
         """Return the sum of a number per cell over every group; int64, `(n_groups,)`."""
         return np.asarray(per_cell, np.int64) @ self.matrix.astype(np.int64)
 
-    def select(self, columns: np.ndarray) -> Membership:
+    def select(self, columns: np.ndarray | slice) -> Membership:
         """Return some of the groups, in this order."""
         matrix = self.matrix[:, columns].tocsr()
         matrix.sort_indices()

@@ -65,7 +65,7 @@ class GroupSource(ABC):
         """Return the cut sites of every group, or some, in a window."""
 
     @abstractmethod
-    def select(self, groups: np.ndarray) -> GroupSource:
+    def select(self, groups: np.ndarray | slice) -> GroupSource:
         """Return some groups, by position."""
 
     def n_sites(self, regions: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -123,7 +123,7 @@ class CountedSource(GroupSource):
 
     cut_sites: Tracks
 
-    def select(self, groups: np.ndarray) -> CountedSource:
+    def select(self, groups: np.ndarray | slice) -> CountedSource:
         names = self.groups[groups]
         return replace(self, groups=names, depth=self.depth[groups], cut_sites=self.cut_sites.select(list(names)))
 
@@ -151,7 +151,7 @@ class CellSource(GroupSource):
     def pooled_depth(self) -> float:
         return self.cells_depth
 
-    def select(self, groups: np.ndarray) -> CellSource:
+    def select(self, groups: np.ndarray | slice) -> CellSource:
         some = self.membership.select(groups)
         return replace(self, groups=some.groups, depth=self.depth[groups], membership=some)
 
@@ -161,13 +161,13 @@ class CellSource(GroupSource):
         return keys[low:high]
 
     def runs(self, code: int, start: int, end: int, groups: slice = slice(None)) -> list[Runs]:
-        some = self if groups == slice(None) else self.select(np.arange(len(self.groups))[groups])
+        some = self if groups == slice(None) else self.select(groups)
         members = some.membership.matrix
         return group_cut_sites(self._slice(code, start, end), members.indptr, members.indices, len(some.groups))
 
     def around(self, regions: Mapping[int, np.ndarray], reach: int, groups: slice) -> Tracks:
         if groups != slice(None):  # the groups are chosen once, not for every chromosome
-            return self.select(np.arange(len(self.groups))[groups]).around(regions, reach, slice(None))
+            return self.select(groups).around(regions, reach, slice(None))
         return super().around(regions, reach, groups)
 
     def pooled(self, code: int, start: int, end: int) -> Runs:
