@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
@@ -16,20 +16,12 @@ from scatacworks._text import listed
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["CommonPeaks", "common_peaks"]
-
-
-class CommonPeaks(NamedTuple):
-    """What cells and reference have in the peaks they share."""
-
-    names: list[str]  # of the reference's samples
-    bulk: np.ndarray  # samples × peaks, float64
-    present: sparse.csr_matrix  # cells × peaks, 1.0 where a cell has any count
+__all__ = ["common_peaks"]
 
 
 def common_peaks(
     adata: AnnData, reference: AnnData | pd.DataFrame, *, layer: str | None, raw: bool = True
-) -> CommonPeaks:
+) -> tuple[list[str], np.ndarray, sparse.csr_matrix]:
     """Match peaks by name.
 
     Parameters
@@ -42,6 +34,11 @@ def common_peaks(
         Layer with the cells' counts, instead of `X`.
     raw
         Whether the reference holds signal or counts, so that no value may be negative.
+
+    Returns
+    -------
+    Names of the reference's samples; their values, float64 `(n_samples, n_common)`; and the cells' presence,
+    `(n_cells, n_common)`, 1.0 where a cell has any count.
 
     Raises
     ------
@@ -76,7 +73,7 @@ def common_peaks(
     empty = int((np.diff(present.indptr) == 0).sum())
     if empty:
         logger.warning("%d cells have no count in the common peaks.", empty)
-    return CommonPeaks(names, bulk, present)
+    return names, bulk, present
 
 
 def _reference_values(reference: AnnData | pd.DataFrame) -> tuple[np.ndarray, list[str], pd.Index]:

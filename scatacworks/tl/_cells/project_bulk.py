@@ -92,15 +92,14 @@ def project_bulk(
     """
     data, adata = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(adata, key_added, "n_common", obsm=key_added != _keys.X_BULK)
-    common = common_peaks(adata, reference, layer=layer, raw=normalize is not None)
-    names, present = common.names, common.present
+    names, bulk, present = common_peaks(adata, reference, layer=layer, raw=normalize is not None)
     if len(names) < 3:
         msg = f"The reference has {len(names)} samples; expected at least 3."
         raise ValueError(msg)
     most = len(names) - 1
     of = "one fewer than samples"
     n_components = most if n_components is None else whole(n_components, "n_components", least=2, most=most, of=of)
-    bulk = _normalized(common.bulk, normalize)
+    bulk = _normalized(bulk, normalize)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)
     sign = np.where((left**3).sum(0) < 0, -1.0, 1.0)
