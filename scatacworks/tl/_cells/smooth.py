@@ -53,7 +53,8 @@ def smooth(
     Returns
     -------
     `None`, or the changed copy. Sets, for each key, a slot of the same kind with `suffix` added to its name (`"X"`:
-    `.layers["X" + suffix]`); sparse stays sparse. NaN values are left out of the means.
+    `.layers["X" + suffix]`); sparse stays sparse. NaN values are left out of the means, but those stored in a sparse
+    matrix make every mean that they enter NaN.
 
     Raises
     ------

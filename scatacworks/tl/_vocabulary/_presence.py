@@ -74,8 +74,8 @@ def presence(
     KeyError
         If the index lacks positions.
     ValueError
-        If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], or no peak lies on a
-        chromosome of the index.
+        If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], the index has no
+        elements, or no peak lies on a chromosome of the index.
 
     Examples
     --------
@@ -106,6 +106,9 @@ def presence(
     if missing:
         msg = f".var of the index lacks the column(s) {', '.join(missing)}; expected an index of tl.dhs_index."
         raise KeyError(msg)
+    if not index.n_vars:
+        msg = "The index has no elements; expected one with rows in .var, as of tl.dhs_index."
+        raise ValueError(msg)
     if not 0 < min_fraction <= 1:
         msg = f"min_fraction is {min_fraction}; expected a share of the peak above 0 and at most 1."
         raise ValueError(msg)

@@ -294,6 +294,10 @@ def test_presence_wants_one_source(peaks):
         sca.tl.presence(index, peaks, min_fraction=0)
     with pytest.raises(TypeError, match=r"signal is no Tracks but AnnData; get\.tracks"):
         sca.tl.presence(index, signal=index)
+    tracks = sca.Tracks.from_chromosomes([], sca.Genome({"chr1": 9}), [])
+    for new in ({"peaks": peaks}, {"signal": tracks}):
+        with pytest.raises(ValueError, match="The index has no elements"):
+            sca.tl.presence(index[:, :0], **new)
 
 
 def test_peaks_in_another_spelling_are_found(peaks):
