@@ -21,7 +21,7 @@ from scatacworks.genome import built_in_sizes
 from scatacworks.get import tracks as get_tracks
 from scatacworks.io._bigwig import write_bigwig
 from scatacworks.io._names import safe_names
-from scatacworks.io._peaks import checked, narrow_peaks, rows_by_group, top_height
+from scatacworks.io._peaks import checked, lines_of, rows_by_group, top_height
 from scatacworks.io._peaks_read import on_genome
 
 if TYPE_CHECKING:
@@ -171,33 +171,31 @@ def write_hub(
     path = _free_folder(Path(path).expanduser(), assembly)
     colors = _colors(adata, groupby or groupby_of(adata, key), names)
     stems = dict(zip(names, safe_names(names), strict=True))
-    top = 1.0 if peaks is None else top_height(peaks)
     rows = {}
     if peaks is not None:
+        top = top_height(peaks)
         peaks = on_genome(checked(peaks), tracks.genome, f".uns[{peaks_key!r}]")
         rows = rows_by_group(peaks["group"])
+    shown = {_SIGNAL: names, _PEAKS: [group for group in names if group in rows]}
+    fixed = layer in (_keys.PROBABILITY, _keys.UNGUIDED)
+    hub = {"hub": safe_names([name])[0], "shortLabel": _line(name), "longLabel": _line(name)}
+    hub |= {"genomesFile": "genomes.txt"} | ({"email": email} if email else {})
+    texts = {
+        "hub.txt": _stanza(hub),
+        "genomes.txt": _stanza({"genome": genome, "trackDb": f"{assembly}/trackDb.txt"}),
+        f"{assembly}/trackDb.txt": _track_db(_line(name), shown, stems, colors, fixed=fixed),
+    }
     with atomic_path(path, holds="hub.txt") as aside:
         folder = aside / assembly
         folder.mkdir(parents=True)
-        files: dict[str, list[str]] = {_SIGNAL: [], _PEAKS: []}
         for group in tqdm(names, desc="Writing hub", unit="group", disable=not progress):
             file = folder / f"{_SIGNAL}_{stems[group]}.bw"
             write_bigwig(tracks, file, groups=[group], n_jobs=n_jobs, progress=False)
-            files[_SIGNAL].append(group)
             if group in rows:
-                lines = narrow_peaks(peaks.iloc[rows[group]], top=top)
+                lines = lines_of(peaks.iloc[rows[group]], "narrowPeak", top)
                 _write_bigbed(writer, folder / f"{_PEAKS}_{stems[group]}.bb", lines, tracks.genome)
-                files[_PEAKS].append(group)
-        (folder / "trackDb.txt").write_text(
-            _track_db(_line(name), files, stems, colors, fixed=layer in (_keys.PROBABILITY, _keys.UNGUIDED)),
-            encoding="utf-8",
-        )
-        (aside / "genomes.txt").write_text(
-            _stanza({"genome": genome, "trackDb": f"{assembly}/trackDb.txt"}), encoding="utf-8"
-        )
-        hub = {"hub": safe_names([name])[0], "shortLabel": _line(name), "longLabel": _line(name)}
-        hub |= {"genomesFile": "genomes.txt"} | ({"email": email} if email else {})
-        (aside / "hub.txt").write_text(_stanza(hub), encoding="utf-8")
+        for place, text in texts.items():
+            (aside / place).write_text(text, encoding="utf-8")
     return path / "hub.txt"
 
 
@@ -243,15 +241,15 @@ def _write_bigbed(writer: ModuleType, path: Path, lines: pd.DataFrame, genome: G
 
 
 def _track_db(
-    name: str, files: dict[str, list[str]], stems: dict[str, str], colors: dict[str, str], *, fixed: bool
+    name: str, shown: dict[str, list[str]], stems: dict[str, str], colors: dict[str, str], *, fixed: bool
 ) -> str:
-    """Return the composite track, its views, and the tracks of every group in them.
+    """Return the composite track, its views, and the tracks of the groups that each view shows.
 
     The scale is that of the highest signal in view or, `fixed`, from 0 to 1.
     """
     top = safe_names([name])[0]
     top = top if top[0].isalpha() else f"hub_{top}"  # the name of a track begins with a letter
-    views = {view: groups for view, groups in files.items() if groups}
+    views = {view: groups for view, groups in shown.items() if groups}
     composite = {
         "track": top,
         "compositeTrack": "on",
@@ -268,9 +266,9 @@ def _track_db(
     for view, groups in views.items():
         parent = f"{top}_{view}"
         label = f"{name} {view}"
-        shown = {"track": parent, "parent": top, "view": view, "type": _TYPES[view], "longLabel": label}
-        shown |= _VIEWS[view] | (_FIXED if fixed and view == _SIGNAL else {})
-        stanzas.append(_stanza(shown, 4))
+        settings = {"track": parent, "parent": top, "view": view, "type": _TYPES[view], "longLabel": label}
+        settings |= _VIEWS[view] | (_FIXED if fixed and view == _SIGNAL else {})
+        stanzas.append(_stanza(settings, 4))
         for group in groups:
             track = f"{view}_{stems[group]}"
             one = {

@@ -111,18 +111,16 @@ def write_peaks(
     top = top_height(table)
     if is_file:
         if names is not None:
-            lines = _by_position(table[named(table["group"]).isin(names)], format, top)
-        else:
-            lines = _lines(table, format, top)
-        _write(path, lines, compress=compress)
+            table = table[named(table["group"]).isin(names)]
+        lines = lines_of(table, format, top)
+        _write(path, lines if names is None else lines.iloc[_by_position(table)], compress=compress)
         return dict.fromkeys(names or ["peaks"], path)
+    rows = {"peaks": slice(None)} if names is None else rows_by_group(table["group"])
+    names = names or ["peaks"]
     ending = _SUFFIX[format] + (".gz" if compress else "")
-    stems = file_stems(names or ["peaks"])
-    files = {name: path / (stem + ending) for name, stem in zip(names or ["peaks"], stems, strict=True)}
-    rows = {} if names is None else rows_by_group(table["group"])
+    files = {name: path / (stem + ending) for name, stem in zip(names, file_stems(names), strict=True)}
     for name, file in files.items():
-        own = table if names is None else table.iloc[rows.get(name, [])]
-        _write(file, _lines(own, format, top), compress=compress)
+        _write(file, lines_of(table.iloc[rows.get(name, [])], format, top), compress=compress)
     return files
 
 
@@ -175,11 +173,6 @@ def target(path: Path, format: str | None = None, *, compress: bool | None = Non
     return one_of(format, "format", _SUFFIX), zipped if compress is None else compress, is_file
 
 
-def narrow_peaks(table: pd.DataFrame, *, top: float) -> pd.DataFrame:
-    """Return the columns of a narrowPeak file for some peaks; a height of `top` or more scores 1000."""
-    return _lines(table, "narrowPeak", top)
-
-
 def top_height(table: pd.DataFrame) -> float:
     """Return the height that a score of 1000 stands for."""
     height = _heights(table)
@@ -201,15 +194,15 @@ def _scores(table: pd.DataFrame, top: float) -> np.ndarray:
     return np.clip(np.rint(np.nan_to_num(scores)), 0, 1000).astype(int)
 
 
-def _by_position(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
-    """Return the columns of a file of several groups, chromosomes in the order of the table."""
+def _by_position(table: pd.DataFrame) -> np.ndarray:
+    """Return the order of the lines of several groups, chromosomes in that of the table."""
     chrom = table["chrom"]
     codes = chrom.cat.codes if isinstance(chrom.dtype, pd.CategoricalDtype) else pd.factorize(chrom)[0]
-    return _lines(table, format, top).iloc[np.lexsort((table["end"], table["start"], codes))]
+    return np.lexsort((table["end"], table["start"], codes))
 
 
-def _lines(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
-    """Return the columns of the file."""
+def lines_of(table: pd.DataFrame, format: Format, top: float) -> pd.DataFrame:
+    """Return the lines of a file as a table; a height of `top` or more scores 1000."""
     out = pd.DataFrame({name: table[name].to_numpy() for name in ("chrom", "start", "end")})
     out["name"] = table["name"].to_numpy() if "name" in table else _names(table)
     out["score"] = _scores(table, top)
