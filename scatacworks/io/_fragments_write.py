@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from scatacworks import _threads
 from scatacworks._core.bgzf import EOF_BLOCK, compress_blocks
@@ -119,7 +119,10 @@ def write_blocks(
             if len(source.cells) >= len(names.offsets):  # cells may be found on the way
                 names = pack_names(_in_one_column(source.cells, path))
             for text in _format(block, source.genome.chroms[block.chrom], names):
-                rest = compress_blocks(out, rest + text, level=3, pool=pool) if compressed else _put(out, text)
+                if compressed:
+                    rest = compress_blocks(out, rest + text, level=3, pool=pool)
+                else:
+                    out.write(text)
         if compressed:
             compress_blocks(out, rest, level=3, pool=pool, last=True)
             out.write(EOF_BLOCK)
@@ -134,11 +137,6 @@ def _in_one_column(names: Sequence[str], path: Path) -> Sequence[str]:
         msg = f"The cell {broken!r} has a tab or a line end in its name, which {path} cannot hold; rename it."
         raise ValueError(msg)
     return names
-
-
-def _put(out: BinaryIO, text: bytes) -> bytes:
-    out.write(text)
-    return b""
 
 
 def _format(block: FragmentBlock, chrom: str, names: PackedNames) -> Iterable[bytes]:

@@ -203,7 +203,6 @@ class FileReader:
         self.kind = file_kind(self.path)
         self.report = FragmentReport()
         self.names = Names()
-        self.header: list[str] = []
         self._maps: dict[int, np.ndarray] = {}
         self._local = threading.local()
         self._parsers: list[Parser] = []
