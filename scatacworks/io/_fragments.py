@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -128,26 +128,25 @@ def read_fragments(
     """
     one_of(malformed, "malformed", get_args(Malformed))
     min_fragments = None if min_fragments is None else whole(min_fragments, "min_fragments", least=0)
-    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    genome = Genome(genome)
     if genome.has_own_genes:
         _ = genome.genes  # a table that cannot be read is told before the fragments are
     paths = _absolute(path)
     least = min_fragments if min_fragments is not None else 0 if barcodes is not None or bulk else DEFAULT_MIN_FRAGMENTS
     wanted = _tables_per_sample(barcodes, paths)
-    counted = []
+    counted = {}
     for sample, one in paths.items():
         table = wanted[sample]
         cells = None if table is None else table.index.tolist()
         source = FileSource(one, genome, cells, bulk=bulk, malformed=malformed, name=sample)
         refuse_bedpe(source.path)
-        counted.append(_count(source, table, least, n_jobs=n_jobs, progress=progress))
-    obs = _join_samples(dict(zip(paths, counted, strict=True)), several=isinstance(path, Mapping), bulk=bulk)
+        counted[sample] = _count(source, table, least, n_jobs=n_jobs, progress=progress)
+    obs = _join_samples(counted, bulk=bulk)
     if obs.empty:
-        raise ValueError(_none_left(counted, least, given=barcodes is not None))
+        most = max(one.most for one in counted.values())
+        raise ValueError(_none_left(most, least, given=barcodes is not None))
     params = {"min_fragments": least, "bulk": bulk, "malformed": malformed}
-    adata = _make_anndata(
-        obs, paths if isinstance(path, Mapping) else next(iter(paths.values())), genome, params, counted
-    )
+    adata = _make_anndata(obs, paths, counted, genome, params)
     if flag(in_memory, "in_memory"):
         source = open_fragments(adata)
         adata.obsm[_keys.FRAGMENT_PAIRED] = paired_matrix(source, n_jobs=n_jobs, progress=progress)
@@ -217,8 +216,7 @@ def _count(
     nuclear = np.append(source.genome.nuclear, False)
     totals = np.zeros((4, len(source.cells)), np.int64)  # fragments, those of organelles, reads, fragments with reads
     per_chrom = np.zeros(len(nuclear), np.int64)
-    pieces: Iterator = source.pieces(n_jobs=n_jobs, progress=progress, count_unmatched=True)
-    for chrom, piece in pieces:
+    for chrom, piece in source.pieces(n_jobs=n_jobs, progress=progress, count_unmatched=True):
         top = int(piece.cell.max(initial=-1)) + 1
         if top > totals.shape[1]:
             totals = np.pad(totals, ((0, 0), (0, max(top, 2 * totals.shape[1]) - totals.shape[1])))
@@ -280,30 +278,22 @@ def _warn_of_organelles(source: FileSource, per_chrom: np.ndarray) -> None:
         )  # fmt: skip
 
 
-def _join_samples(counted: Mapping[str | None, _Counted], *, several: bool, bulk: bool) -> pd.DataFrame:
-    if not several:
-        return next(iter(counted.values())).obs
+def _join_samples(counted: Mapping[str | None, _Counted], *, bulk: bool) -> pd.DataFrame:
+    if None in counted:
+        return counted[None].obs
     frames = []
     for sample, one in counted.items():
-        names = one.obs.index.tolist() if bulk else join_names(str(sample), one.obs.index)
-        frames.append(
-            one.obs.set_axis(pd.Index(np.asarray(names, dtype=object)), axis=0).assign(**{_keys.SAMPLE: sample})
-        )
+        names = one.obs.index if bulk else join_names(sample, one.obs.index)
+        frames.append(one.obs.set_axis(pd.Index(names, dtype=object), axis=0).assign(**{_keys.SAMPLE: sample}))
     obs = pd.concat(frames)
     obs[_keys.SAMPLE] = pd.Categorical(obs[_keys.SAMPLE], categories=list(counted))
     return obs
 
 
-def _none_left(counted: Sequence[_Counted], least: int, *, given: bool) -> str:
-    most = max(one.most for one in counted)
-    whose, way_out = (
-        ("barcode of barcodes=", "leave it out to keep all of them")
-        if given
-        else (
-            "barcode",
-            "name the cells with barcodes=",
-        )
-    )
+def _none_left(most: int, least: int, *, given: bool) -> str:
+    whose, way_out = "barcode", "name the cells with barcodes="
+    if given:
+        whose, way_out = "barcode of barcodes=", "leave it out to keep all of them"
     return (
         f"No {whose} has {least:,} fragments or more (the largest has {most:,}); pass a smaller min_fragments, or "
         f"{way_out}."
@@ -311,24 +301,29 @@ def _none_left(counted: Sequence[_Counted], least: int, *, given: bool) -> str:
 
 
 def _make_anndata(
-    obs: pd.DataFrame, files: str | dict[str, str], genome: Genome, params: dict[str, Any], counted: Sequence[_Counted]
+    obs: pd.DataFrame,
+    paths: dict[str | None, str],
+    counted: Mapping[str | None, _Counted],
+    genome: Genome,
+    params: dict[str, Any],
 ) -> AnnData:
     from anndata import AnnData
 
     from scatacworks import __version__
 
     report = FragmentReport()
-    for one in counted:
+    for one in counted.values():
         report.merge(one.report)
+    sizes = {sample: Path(path).stat().st_size for sample, path in paths.items()}
+    files, n_bytes = (found.get(None, found) for found in (paths, sizes))  # of a single file, or by sample
     adata = AnnData(obs=obs)
     adata.uns[_keys.FILES] = {_keys.FRAGMENTS: files}
     adata.uns[_keys.REFERENCE_SEQUENCES] = genome.to_frame()
     if genome.has_own_genes:
         adata.uns[_keys.REFERENCE_GENES] = genome.genes
     provenance = {**params, "grouped": bool(report.sorted), **report.to_dict(), "version": __version__}
-    sizes = {sample: Path(one).stat().st_size for sample, one in _absolute(files).items()}
-    provenance["n_bytes"] = sizes if isinstance(files, Mapping) else sizes[None]
-    provenance["n_barcodes_left_out"] = sum(one.n_dropped for one in counted)
+    provenance["n_bytes"] = n_bytes
+    provenance["n_barcodes_left_out"] = sum(one.n_dropped for one in counted.values())
     adata.uns[_keys.PROVENANCE] = {_keys.GENOME: genome.name, _keys.FRAGMENTS: provenance}
     return adata
 
