@@ -13,10 +13,10 @@ from scatacworks._core import bam as kernels
 from scatacworks._core.fragments import FragmentBlock, Piece, Spool
 from scatacworks._core.names import Names
 from scatacworks.genome import Genome
-from scatacworks.io._chunks import Buffer, read_chunks
+from scatacworks.io._chunks import BGZF_MAGIC, Buffer, read_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["AlignmentSource"]
@@ -63,7 +63,8 @@ class AlignmentSource:
         self.names, self.n_fragments = Names(), 0
         self._sample = self.names.add([path.stem.encode()]) if bulk else None
         self.tally = np.zeros(3, np.int64)  # records, those that pass the filters, those with a barcode
-        self._buffer, self._note = Buffer(), _ignore
+        self._buffer = Buffer()
+        self._note: Callable[[int], Any] = lambda _: None
         self._batches = self._read_batches()
         text, references = self._read_header()
         if not references:
@@ -71,7 +72,7 @@ class AlignmentSource:
             raise ValueError(msg)
         self._sorted = "SO:coordinate" in text.partition("\n")[0]
         own = Genome(dict(references), name=path.name.split(".")[0])
-        self.genome = own if genome is None else genome if isinstance(genome, Genome) else Genome(genome)
+        self.genome = own if genome is None else Genome(genome)
         self._codes = self.genome.resolve([name for name, _ in references])
         if not (self._codes >= 0).any():
             shown = ", ".join(name for name, _ in references[:5])
@@ -223,7 +224,7 @@ class AlignmentSource:
     def _read_header(self) -> tuple[str, list[tuple[str, int]]]:
         """Return the header's text, and name and length of the sequences; the buffer then begins with a record."""
         with self.path.open("rb") as file:
-            if file.read(4) != b"\x1f\x8b\x08\x04":
+            if file.read(4) != BGZF_MAGIC:
                 msg = f"{self.path} is not a BAM file. Turn SAM or CRAM into BAM first (samtools view -b)."
                 raise ValueError(msg)
         if self._bytes(0, 4) != b"BAM\x01":
@@ -264,10 +265,6 @@ class AlignmentSource:
 
     def _used(self, n: int) -> None:
         self._note(n)  # a progress bar, once there is one
-
-
-def _ignore(_: int) -> None:
-    pass
 
 
 def _join(parts: list[list[np.ndarray]]) -> list[np.ndarray]:

@@ -32,7 +32,13 @@ RAW_CHUNK = 1 << 20  # bytes read at a time from a BGZF file
 TEXT_CHUNK = 1 << 22  # bytes of text read at a time from any other
 _ZSTD_PIECE = 1 << 13  # bytes read at a time from a zstd file, which may hold 30,000 times as much text
 _BATCH = 8  # blocks inflated at a time: half a megabyte of text stays in the cache of a core
+BGZF_MAGIC = b"\x1f\x8b\x08\x04"  # gzip with extra fields
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BAM\x01": "BAM", b"CRAM": "CRAM", b"\x89HDF": "HDF5"}
+_WAYS_OUT = {
+    "BAM": "Turn it into fragments with sca.io.bam_to_fragments.",
+    "CRAM": "Turn it into fragments with sca.io.bam_to_fragments.",
+    "HDF5": "Open it with anndata.read_h5ad and pass the object.",
+}
 
 
 @dataclass
@@ -115,24 +121,14 @@ def file_kind(path: str | os.PathLike[str]) -> str:
     """
     path = require_file(path, "fragment file")
     with path.open("rb") as file:
-        head = file.read(1 << 16)
+        head = file.read(64)
     kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text")
-    if kind == "gzip" and _is_bgzf(head):
-        kind = "bgzf"
-    if kind in {"BAM", "CRAM", "HDF5"} or (kind == "bgzf" and _first_text(path).startswith(b"BAM\x01")):
-        kind = "BAM" if kind == "bgzf" else kind
-        way_out = {
-            "BAM": "Turn it into fragments with sca.io.bam_to_fragments.",
-            "CRAM": "Turn it into fragments with sca.io.bam_to_fragments.",
-            "HDF5": "Open it with anndata.read_h5ad and pass the object.",
-        }[kind]
-        msg = f"{path} is a {kind} file, not a fragment file. {way_out}"
+    if head.startswith(BGZF_MAGIC) and b"BC\x02\x00" in head[12:64]:
+        kind = "BAM" if _first_text(path) == b"BAM\x01" else "bgzf"
+    if kind in _WAYS_OUT:
+        msg = f"{path} is a {kind} file, not a fragment file. {_WAYS_OUT[kind]}"
         raise ValueError(msg)
     return kind
-
-
-def _is_bgzf(head: bytes) -> bool:
-    return head[:4] == b"\x1f\x8b\x08\x04" and b"BC\x02\x00" in head[12:64]
 
 
 def _first_text(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from scatacworks._core import bgzf
+from scatacworks.io._chunks import BGZF_MAGIC
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,6 @@ SMALL = 1 << 26  # files below so many bytes are not looked into: their fragment
 _PLACES = 32
 _NEAR = 1 << 15  # bytes
 _WINDOW = 3 * bgzf.MAX_BLOCK
-_MAGIC = b"\x1f\x8b\x08\x04"
 
 
 def chromosome_order(path: Path, kind: str, genome: Genome) -> list[int] | None:
@@ -133,7 +133,7 @@ class _Blocks:
         """Return the text of the blocks that begin in `[low, high)` and of `more`, and the size of the former's."""
         self.file.seek(low)
         data = self.file.read(high - low + (1 + more) * bgzf.MAX_BLOCK)
-        begin = data.find(_MAGIC)
+        begin = data.find(BGZF_MAGIC)
         if begin < 0:
             return b"", 0
         raw = np.frombuffer(data, np.uint8)[begin:]
