@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,9 +88,9 @@ class FileSource(FragmentSource):
     ) -> None:
         self.path, self.genome = Path(path).expanduser(), genome
         self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
-        self._wanted = (
-            [name or self.path.name.split(".")[0]] if bulk else None if cells is None else list(map(str, cells))
-        )
+        self._wanted = None if cells is None else list(map(str, cells))
+        if bulk:
+            self._wanted = [name or self.path.name.split(".")[0]]
         self.cells = self._wanted or []
         self.report = FragmentReport()
         self._reader()  # finds a missing or unreadable file early
@@ -163,11 +164,10 @@ class SamplesSource(FragmentSource):
     """Several files, one per sample, as one set of cells."""
 
     def __init__(
-        self, sources: Mapping[str, FileSource], positions: Mapping[str, np.ndarray] | None, cells: Sequence[str]
+        self, sources: dict[str, FileSource], positions: Mapping[str, np.ndarray], cells: Sequence[str]
     ) -> None:
-        self.sources, self.positions = dict(sources), positions
-        self.cells = cells
-        self.genome = next(iter(self.sources.values())).genome
+        self.sources, self.positions, self.cells = sources, positions, cells
+        self.genome = next(iter(sources.values())).genome
         self.report = FragmentReport()
 
     def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
@@ -191,7 +191,6 @@ class SamplesSource(FragmentSource):
                 pieces = [self._coded(name, heads.pop(name)) for name in due]
                 yield make_block(chrom, pieces)  # before the samples are read on
         self.report = FragmentReport()
-        self.report.n_cells = self.report.n_cells_matched = 0
         for source in self.sources.values():
             self.report.merge(source.report)
 
@@ -226,18 +225,14 @@ class PairedSource(FragmentSource):
             raise ValueError(msg)
         report = self.report = FragmentReport(n_cells=len(self.cells), n_unmatched_barcodes=0)
         report.n_cells_matched = int((np.diff(matrix.indptr) > 0).sum())
-        places = {}
-        for own, (name, code) in enumerate(
-            zip(self.stored.chroms, self.genome.resolve(self.stored.chroms), strict=True)
-        ):
-            n = int(bounds[own + 1] - bounds[own])
-            if n and code < 0:
-                report.skipped_contigs[name] = n
-            elif n:
-                places[int(code)] = slice(bounds[own], bounds[own + 1])
-                report.n_fragments += n
-        for code in sorted(places):
-            part = places[code]
+        codes, places = self.genome.resolve(self.stored.chroms).tolist(), {}
+        for name, code, (low, high) in zip(self.stored.chroms, codes, pairwise(bounds.tolist()), strict=True):
+            if high > low and code < 0:
+                report.skipped_contigs[name] = high - low
+            elif high > low:
+                places[code] = slice(low, high)
+                report.n_fragments += high - low
+        for code, part in sorted(places.items()):
             self._check_end(code, end[part])
             unknown = np.zeros(part.stop - part.start, np.uint16)
             yield make_block(code, [Piece(start[part], end[part], cell[part], unknown)])
@@ -293,37 +288,40 @@ def open_fragments(
     if genome is None:
         msg = "genome is missing; give the assembly of the file, such as genome='hg38'."
         raise ValueError(msg)
-    genome = genome if isinstance(genome, Genome) else Genome(genome)
-    return _from_paths(data, genome, cells, {"bulk": False})
+    return _from_paths(data, Genome(genome), cells)
 
 
-def _from_paths(data: Any, genome: Genome, cells: Sequence[str] | None, options: dict[str, Any]) -> FragmentSource:
-    if cells is not None and not options["bulk"]:
-        _check_unique([str(cell) for cell in cells])
+def _from_paths(
+    data: Any, genome: Genome, cells: Sequence[str] | None, *, bulk: bool = False, **options: Any
+) -> FragmentSource:
+    """Return the fragments of one file, or of one per sample; `options` are those of :class:`FileSource`."""
+    cells = None if cells is None else list(map(str, cells))
+    if cells is not None and not bulk:
+        _check_unique(cells)
     if isinstance(data, str | os.PathLike):
-        return FileSource(data, genome, cells, **options)
+        return FileSource(data, genome, cells, bulk=bulk, **options)
     if not isinstance(data, Mapping) or not data:
         msg = f"Expected a path, a dict of sample -> path, an AnnData or a MuData, got {type(data).__name__}."
         raise TypeError(msg)
-    samples = [str(sample) for sample in data]
-    options["memory"] = _MEMORY // len(data)  # files that are read side by side share it
-    if options["bulk"]:
-        sources = {str(name): FileSource(path, genome, name=str(name), **options) for name, path in data.items()}
-        positions = {name: np.array([i], np.int32) for i, name in enumerate(sources)}
-        return SamplesSource(sources, positions, samples)
+    paths = {str(sample): path for sample, path in data.items()}
+    options["memory"] = _MEMORY // len(paths)  # files that are read side by side share it
+    if bulk:
+        sources = {name: FileSource(path, genome, bulk=True, name=name, **options) for name, path in paths.items()}
+        positions = {name: np.array([i], np.int32) for i, name in enumerate(paths)}
+        return SamplesSource(sources, positions, list(paths))
     if cells is None:
         msg = "Reading several samples needs cells; use sca.io.read_fragments to find them."
         raise ValueError(msg)
-    split = split_names([str(cell) for cell in cells], samples)
-    sources = {str(name): FileSource(path, genome, list(split[str(name)]), **options) for name, path in data.items()}
-    positions = {name: np.fromiter(split[name].values(), np.int32) for name in samples}
-    keep = {name: source for name, source in sources.items() if len(positions[name])}
-    return SamplesSource(keep or sources, positions, list(map(str, cells)))
+    split = split_names(cells, list(paths))
+    sources = {name: FileSource(path, genome, list(split[name]), **options) for name, path in paths.items()}
+    positions = {name: np.fromiter(own.values(), np.int32) for name, own in split.items()}
+    keep = {name: source for name, source in sources.items() if split[name]}
+    return SamplesSource(keep or sources, positions, cells)
 
 
 def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> FragmentSource:
     own = genome_of(adata)
-    genome = own if genome is None else genome if isinstance(genome, Genome) else Genome(genome)
+    genome = own if genome is None else Genome(genome)
     names = [str(name) for name in adata.obs_names]
     if _keys.FRAGMENT_PAIRED in adata.obsm:
         matrix = adata.obsm[_keys.FRAGMENT_PAIRED]
@@ -362,7 +360,7 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> F
     }
     _warn_if_replaced(files, stored.get("n_bytes"))
     try:
-        return _from_paths(files, genome, names if cells is None else cells, options)
+        return _from_paths(files, genome, names if cells is None else cells, **options)
     except FileNotFoundError as error:
         msg = f"{error} Where it has moved, give its place in .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}]."
         raise FileNotFoundError(msg) from error
