@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scatacworks._anndata import component_names
-from scatacworks._arguments import one_of, whole
+from scatacworks._arguments import whole
 from scatacworks._palette import component_colors
-from scatacworks.pl._components import legend, stacked, winner_order
-from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
-from scatacworks.tl._vocabulary._matrix import loadings_of
+from scatacworks.pl._components import loadings_and_names, shares, stacked, winner_order
+from scatacworks.pl._figure import SMALL, WIDTH, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +17,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-def loadings_and_names(index: AnnData, axis: Literal["obs", "var"]) -> tuple[np.ndarray, list[str]]:
-    """Loadings of one axis, and the names of the components."""
-    loadings = loadings_of(index, f"{one_of(axis, 'axis', ('obs', 'var'))}m")
-    return loadings, component_names(index, loadings.shape[1])
 
 
 def barcodes(
@@ -101,21 +93,13 @@ def barcodes(
     if sort:
         order = winner_order(part)
         chosen, part = chosen[order], part[order]
-    if normalize:
-        part = np.divide(
-            part, part.sum(axis=1, keepdims=True), out=np.zeros_like(part), where=part.any(axis=1)[:, None]
-        )
-    figure, axes = create_axes(ax, figsize, (7.2, 2.4))
-    colors = component_colors(index.uns, components)
-    stacked(axes, part, colors)
+    figure, axes = create_axes(ax, figsize, (WIDTH, 2.4))
+    stacked(axes, shares(part) if normalize else part, component_colors(index.uns, components))
     kind = "elements" if axis == "var" else "samples"
-    dress(
-        axes, x="" if len(chosen) <= 40 else f"{len(chosen):,} {kind}", y="share of loading" if normalize else "loading"
-    )
-    if len(chosen) <= 40:
+    with_names = len(chosen) <= 40
+    dress(axes, x="" if with_names else f"{len(chosen):,} {kind}", y="share of loading" if normalize else "loading")
+    if with_names:
         axes.set_xticks(range(len(chosen)), known[chosen].astype(str), rotation=90, fontsize=SMALL)
     else:
         axes.set_xticks([])
-        axes.set_xlabel(f"{len(chosen):,} {kind}", fontsize=FONT)
-    legend(axes, colors, [components[at] for at in np.flatnonzero(part.any(axis=0))])
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)

@@ -10,9 +10,8 @@ import numpy as np
 from scatacworks._membership import column_groups
 from scatacworks._palette import component_colors
 from scatacworks._text import counted
-from scatacworks.pl._barcodes import loadings_and_names
-from scatacworks.pl._components import legend, stacked, winner_order
-from scatacworks.pl._figure import FONT, SMALL, create_axes, dress, finish
+from scatacworks.pl._components import loadings_and_names, shares, stacked, winner_order
+from scatacworks.pl._figure import SMALL, WIDTH, create_axes, dress, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,19 +79,16 @@ def component_bars(
         by_label = loadings[names != ""][np.argsort(of, kind="stable")]
         loadings = np.stack([by_label[low:high].mean(axis=0) for low, high in pairwise(first)])
     if normalize:
-        total = loadings.sum(axis=1, keepdims=True)
-        loadings = np.divide(loadings, total, out=np.zeros_like(loadings), where=total > 0)
+        loadings = shares(loadings)
     order = winner_order(loadings)
-    figure, axes = create_axes(ax, figsize, (7.2 if labels is None else max(7.2, 1.2 + 0.13 * len(labels)), 2.6))
+    figure, axes = create_axes(ax, figsize, (WIDTH if labels is None else max(WIDTH, 1.2 + 0.13 * len(labels)), 2.6))
     colors = component_colors(index.uns, components)
     stacked(axes, loadings[order], colors, width=1.0 if labels is None else 0.8)
-    dress(axes, y="share of loading" if normalize else "loading")
+    dress(axes, x=label, y="share of loading" if normalize else "loading")
     if labels is None:
         axes.set_xticks([])
     else:
         axes.set_xticks(range(len(labels)), labels[order], rotation=45, ha="right", fontsize=SMALL)
-    axes.set_xlabel(label, fontsize=FONT)
-    legend(axes, colors, [components[at] for at in np.flatnonzero(loadings.any(axis=0))])
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
 
 
