@@ -1,4 +1,4 @@
-"""Shared parts of the plots of annotations: names of points, heat maps."""
+"""Names of points, clear of each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scatacworks.pl._figure import INK, LINE, SMALL
+from scatacworks.pl._figure import INK, SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,20 +62,3 @@ def _offsets(size: np.ndarray) -> list[np.ndarray]:
 def _overlap(first: np.ndarray, second: np.ndarray) -> bool:
     """Tell whether two boxes, `(lower left, upper right)`, have a place in common."""
     return bool((first[0] < second[1]).all() and (second[0] < first[1]).all())
-
-
-def heat_map(
-    ax: Axes, values: np.ndarray, rows: list[str], columns: list[str], *, label: str, highest: float | None = None
-) -> None:
-    """Draw a matrix with named rows and columns and a colour bar."""
-    top = highest if highest is not None else float(np.nanmax(values, initial=1.0))
-    image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
-    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=SMALL, color=INK)
-    ax.set_yticks(range(len(rows)), rows, fontsize=SMALL, color=INK)
-    ax.tick_params(length=0)
-    ax.grid(visible=False)
-    ax.spines[:].set_color(LINE)
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.5, pad=0.02)
-    bar.set_label(label, fontsize=SMALL, color=INK)
-    bar.ax.tick_params(labelsize=SMALL, length=2)
-    bar.outline.set_visible(False)

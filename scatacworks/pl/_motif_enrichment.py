@@ -9,8 +9,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
 from scatacworks._arguments import whole
-from scatacworks.pl._annotation import heat_map
-from scatacworks.pl._figure import create_axes, finish
+from scatacworks.pl._figure import INK, LINE, SMALL, create_axes, finish
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,5 +78,15 @@ def motif_enrichment(
     factor = table.drop_duplicates("motif").set_index("motif")["factor"]
     rows = [factor[motif] or motif for motif in motifs]
     figure, axes = create_axes(ax, figsize, (1.8 + 0.28 * len(components), 1.2 + 0.14 * len(rows)))
-    heat_map(axes, np.nan_to_num(wide.to_numpy()), rows, components, label="-log10 p (Fisher)", highest=highest)
+    values = np.nan_to_num(wide.to_numpy())
+    image = axes.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=highest, interpolation="nearest")
+    axes.set_xticks(range(len(components)), components, rotation=45, ha="right", fontsize=SMALL, color=INK)
+    axes.set_yticks(range(len(rows)), rows, fontsize=SMALL, color=INK)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_color(LINE)
+    bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.02)
+    bar.set_label("-log10 p (Fisher)", fontsize=SMALL, color=INK)
+    bar.ax.tick_params(labelsize=SMALL, length=2)
+    bar.outline.set_visible(False)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
