@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 Layer = Literal["raw", "denoised", "probability", "unguided", "prior", "peaks"]
 LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "unguided", "prior", "peaks")
-_DEFAULT_KEYS = (_keys.DENOISED, _keys.PSEUDOBULK, _keys.PEAKS)  # shown as far as they are there
 _PROBABILITIES = {"probability": _keys.PROBABILITY, "unguided": _keys.UNGUIDED}
 
 
@@ -137,9 +136,8 @@ def tracks(
     if not isinstance(palette, Mapping | None):
         msg = f"palette is {palette!r}; expected a dict of group -> colour."
         raise TypeError(msg)
-    source = _Source.find(
-        adata, region, layers=layers, keys=(key, pseudobulk_key, peaks_key), extend=extend, flank=flank, genes=genes
-    )
+    slots = _Slots(key, pseudobulk_key, peaks_key)
+    source = _Source.find(adata, region, layers=layers, slots=slots, extend=extend, flank=flank, genes=genes)
     names = source.groups(groups)
     panels = [source.panel(group, layer) for group in names for layer in source.layers]
     colors = colors_by(adata, groupby, pseudobulk_key, names) | (palette or {})
@@ -152,6 +150,14 @@ def tracks(
     return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
 
 
+class _Slots(NamedTuple):
+    """Keys of `.uns`; those of the usual slots are shown as far as they are there."""
+
+    denoised: str = _keys.DENOISED
+    pseudobulk: str = _keys.PSEUDOBULK
+    peaks: str = _keys.PEAKS
+
+
 _STEPS = {
     "denoised": "tl.denoise",
     "probability": "tl.denoise",
@@ -161,41 +167,37 @@ _STEPS = {
 }
 
 
-def _layers(adata: AnnData, wanted: Sequence[Layer] | None, keys: tuple[str, str, str]) -> list[Layer]:
+def _layers(adata: AnnData, wanted: Layer | Sequence[Layer] | None, slots: _Slots) -> list[Layer]:
     """Return the layers to show, by default all that there are."""
-    if wanted is not None:
-        wanted = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
-    key, pseudobulk_key, peaks_key = keys
-    absent = [name for name in keys if name not in adata.uns and name not in _DEFAULT_KEYS]
+    absent = [name for name in slots if name not in adata.uns and name not in _Slots()]
     if absent:
         msg = f"There is no .uns[{absent[0]!r}]; there are {listed(map(repr, adata.uns))}."
         raise KeyError(msg)
-    slots = (pseudobulk_key, key, key, key, key, peaks_key)
-    guided = _keys.PRIOR in adata.uns.get(key, {})
-    there = [
-        layer
-        for layer, slot in zip(LAYERS, slots, strict=True)
-        if slot in adata.uns and (guided or layer not in ("unguided", "prior"))
-    ]
-    unknown = [layer for layer in wanted or () if layer not in LAYERS]
+    by_layer = dict.fromkeys(LAYERS, slots.denoised) | {"raw": slots.pseudobulk, "peaks": slots.peaks}
+    if _keys.PRIOR not in adata.uns.get(slots.denoised, {}):
+        del by_layer["unguided"], by_layer["prior"]
+    there = [layer for layer, slot in by_layer.items() if slot in adata.uns]
+    single = isinstance(wanted, str) or not isinstance(wanted, Iterable)
+    shown = there if wanted is None else [wanted] if single else list(wanted)
+    unknown = [layer for layer in shown if layer not in LAYERS]
     if unknown:
         msg = f"The layer {unknown[0]!r} is unknown; expected some of {', '.join(map(repr, LAYERS))}."
         raise ValueError(msg)
-    missing = [layer for layer in wanted or () if layer not in there]
-    if wanted == []:
+    if wanted is not None and not shown:
         msg = f"layers is empty; name some of {', '.join(map(repr, LAYERS))}, or leave it out for all there are."
         raise ValueError(msg)
-    if missing or not there:
+    missing = [layer for layer in shown if layer not in there]
+    if missing or not shown:
         name = missing[0] if missing else "track"
         step = _STEPS.get(name, "pp.pseudobulk")
         msg = f"There is no {name} to show; run scatacworks.{step} first, or name the keys."
         raise KeyError(msg)
-    return there if wanted is None else wanted
+    return shown
 
 
-def _genome(adata: AnnData, key: str, pseudobulk_key: str) -> Genome:
+def _genome(adata: AnnData, slots: _Slots) -> Genome:
     """Return the genome of the tracks or, where there are only peaks, of the object."""
-    base = [slot for slot in (pseudobulk_key, key) if slot in adata.uns]
+    base = [slot for slot in (slots.pseudobulk, slots.denoised) if slot in adata.uns]
     genome = get_tracks(adata, key=base[0]).genome if base else genome_of(adata)
     if genome is None:
         msg = f"The object names no genome: set .uns[{_keys.REFERENCE_SEQUENCES!r}] = sca.Genome('hg38').to_frame()."
@@ -211,7 +213,7 @@ class _Source:
     region: Region
     genome: Genome
     layers: list[Layer]
-    keys: tuple[str, str, str]
+    slots: _Slots
     extend: int
 
     @classmethod
@@ -220,24 +222,23 @@ class _Source:
         adata: AnnData,
         region: str | tuple[str, int, int],
         *,
-        layers: Sequence[Layer] | None,
-        keys: tuple[str, str, str],
+        layers: Layer | Sequence[Layer] | None,
+        slots: _Slots,
         extend: int,
         flank: int | None,
         genes: pd.DataFrame | bool,
     ) -> _Source:
-        key, pseudobulk_key, _ = keys
-        shown = _layers(adata, layers, keys)
-        genome = _genome(adata, key, pseudobulk_key)
+        shown = _layers(adata, layers, slots)
+        genome = _genome(adata, slots)
         if isinstance(genes, pd.DataFrame):
             genome = genome.with_genes(genes[genes["part"] == "transcript"] if "part" in genes else genes)
-        if "raw" in shown and len(shown) > 1 and not is_made_of(adata, key, pseudobulk_key):
+        if "raw" in shown and len(shown) > 1 and not is_made_of(adata, slots.denoised, slots.pseudobulk):
             msg = (
-                f".uns[{key!r}] was denoised from other cut sites than .uns[{pseudobulk_key!r}] holds now: the "
-                "lines of a group do not belong together. Run tl.denoise again."
+                f".uns[{slots.denoised!r}] was denoised from other cut sites than .uns[{slots.pseudobulk!r}] holds "
+                "now: the lines of a group do not belong together. Run tl.denoise again."
             )
             warnings.warn(msg, UserWarning, stacklevel=3)
-        return cls(adata, flanked(genome, region, flank), genome, shown, keys, extend)
+        return cls(adata, flanked(genome, region, flank), genome, shown, slots, extend)
 
     @property
     def bp(self) -> int:
@@ -246,15 +247,13 @@ class _Source:
 
     def groups(self, groups: Sequence[str] | None) -> list[str]:
         """Return the groups to show: those asked for, or all that every layer has."""
-        key, pseudobulk_key, peaks_key = self.keys
         if self.layers == ["peaks"]:
-            known = {
-                peaks_key: group_names(pd.Categorical(peaks_of(self.adata, peaks_key, "group")["group"]).categories)
-            }
+            table = peaks_of(self.adata, self.slots.peaks, "group")
+            known = {self.slots.peaks: group_names(pd.Categorical(table["group"]).categories)}
         else:
             denoised = any(layer not in ("raw", "peaks") for layer in self.layers)
-            slots = [key] * denoised + [pseudobulk_key] * ("raw" in self.layers)
-            known = {slot: list(map(str, get_tracks(self.adata, key=slot).groups)) for slot in slots}
+            used = [self.slots.denoised] * denoised + [self.slots.pseudobulk] * ("raw" in self.layers)
+            known = {slot: list(map(str, get_tracks(self.adata, key=slot).groups)) for slot in used}
         common = [name for name in next(iter(known.values())) if all(name in names for names in known.values())]
         names = chosen_groups(groups, common)
         unknown = [name for name in names if name not in common]
@@ -269,7 +268,7 @@ class _Source:
     @cached_property
     def peaks(self) -> pd.DataFrame:
         """The peaks of all groups in the region."""
-        table = peaks_of(self.adata, self.keys[2], "group", "chrom", "start", "end")
+        table = peaks_of(self.adata, self.slots.peaks, "group", "chrom", "start", "end")
         chrom, start, end = self.region
         here = self.genome.resolve(table["chrom"]) == self.genome.code(chrom)
         table = table[here & (table["end"] > start) & (table["start"] < end)]
@@ -277,37 +276,36 @@ class _Source:
 
     def panel(self, group: str, layer: Layer) -> Panel:
         """Return what one line shows."""
-        key, pseudobulk_key, _ = self.keys
         if layer == "peaks":
             return Panel(group, layer, table=self.peaks[self.peaks["group"] == group])
         width = _browser.bin_width(self.region)
         if layer == "raw":
-            values = track_bins(self.adata, group, self.region, width, key=pseudobulk_key, extend=self.extend)
+            values = track_bins(self.adata, group, self.region, width, key=self.slots.pseudobulk, extend=self.extend)
             values = values * self.raw_factor(group)
         elif layer == "prior":
-            values = Prior.from_dict(self.adata.uns[key][_keys.PRIOR]).highest(*self.region, width)
+            values = Prior.from_dict(self.adata.uns[self.slots.denoised][_keys.PRIOR]).highest(*self.region, width)
         else:
             kept = _PROBABILITIES.get(layer, _keys.SIGNAL)
-            values = track_bins(self.adata, group, self.region, width, key=key, layer=kept)
+            values = track_bins(self.adata, group, self.region, width, key=self.slots.denoised, layer=kept)
         return Panel(group, layer, _browser.bin_edges(self.region), values)
 
     def raw_factor(self, group: str) -> float:
         """Return what brings a group's raw coverage to its denoised one's depth, or a million nuclear fragments."""
-        stored = params_of(self.adata, self.keys[0])
+        stored = params_of(self.adata, self.slots.denoised)
         names = list(map(str, np.atleast_1d(stored.get("groups", ()))))
         if "target_depth" in stored and group in names:
             i = names.index(group)
             depth = float(np.atleast_1d(stored["depth"])[i])
             return float(np.atleast_1d(stored["target_depth"])[i]) / depth if depth > 0 else 0.0
-        sites = get_tracks(self.adata, key=self.keys[1])
+        sites = get_tracks(self.adata, key=self.slots.pseudobulk)
         code = sites.group_code(group)
         elsewhere = sum(int(sites.runs(code, chrom)[2].sum()) for chrom in np.flatnonzero(~sites.genome.nuclear)) / 2
-        n_fragments = self.adata.uns[self.keys[1]]["n_fragments"][code] - elsewhere
+        n_fragments = self.adata.uns[self.slots.pseudobulk]["n_fragments"][code] - elsewhere
         return 1e6 / n_fragments if n_fragments > 0 else 0.0
 
     def unit(self) -> str:
         """Return the label of the y axis."""
-        stored = params_of(self.adata, self.keys[0])
+        stored = params_of(self.adata, self.slots.denoised)
         depths = np.unique(np.atleast_1d(stored.get("target_depth", ())))
         if stored.get("signal") == "target":
             return "signal in the unit of the model's target; raw: coverage per million nuclear fragments"
