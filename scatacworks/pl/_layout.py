@@ -89,7 +89,8 @@ class Layout:
         for line in axes:
             line.patch.set_visible(False)
             line.grid(visible=False)
-        self.axes: list[Axes] = axes[: len(places)]
+        self.lines: list[Axes] = axes  # those of the genes, where there are any, last
+        self.axes = axes[: len(places)]
         self.gene_axes = axes[-1] if n_gene_lines else None
 
     def _wrap_names(self, width: float) -> None:
@@ -186,8 +187,8 @@ class Layout:
 
     def label(self, region: Region, title: str, unit: str) -> None:
         """Write title, unit and position."""
-        first, last = self.axes[0], self.gene_axes or self.axes[-1]
-        for ax in [*self.axes[1:], *([self.gene_axes] if self.gene_axes else [])]:
+        first, last = self.lines[0], self.lines[-1]
+        for ax in self.lines[1:]:
             ax.sharex(first)  # once they are drawn: whatever is drawn on one scales all that share an axis anew
         first.set_xlim(region.start, region.end)
         place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
@@ -219,7 +220,7 @@ class Layout:
     def shade(self, regions: Sequence[Region]) -> None:
         """Shade regions over all lines."""
         for region in regions:
-            for ax in [*self.axes, *([self.gene_axes] if self.gene_axes else [])]:
+            for ax in self.lines:
                 ax.axvspan(region.start, region.end, color="#f2e9c9", linewidth=0, zorder=-5)
 
     def draw_genes(self, genes: pd.DataFrame, exons: pd.DataFrame | None, region: Region) -> None:
