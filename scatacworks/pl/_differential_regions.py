@@ -12,7 +12,7 @@ from scatacworks._core.differential import z_scores
 from scatacworks._palette import GAIN, GREY, LOSS
 from scatacworks.genome import Region
 from scatacworks.pl import _browser
-from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, size_of
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, plain, size_of
 from scatacworks.pl._layout import label_positions
 from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target
@@ -121,7 +121,7 @@ def differential_regions(
     _draw_called(axes[2], table, place)
     _dress(axes, place, group)
     if len(gene_table):
-        axes[3].spines[["top", "right", "left", "bottom"]].set_visible(False)
+        axes[3].spines[:].set_visible(False)
         axes[3].set_yticks([])
         _browser.draw_genes(axes[3], gene_table, None, place, SMALL + 0.5)
     return finish(figure, show=show, return_fig=return_fig, given=False)
@@ -134,13 +134,15 @@ def _default_region(table: pd.DataFrame, moments: Background) -> Region:
         raise ValueError(msg)
     # kinds weigh differently: the smallest p-value alone may be no call
     row = table.iloc[int(np.lexsort((table["p_value"], table["q_value"]))[0])]
-    regions = moments.regions
-    own = regions[
-        (regions["chrom"] == row["chrom"]) & (regions["start"] <= row["start"]) & (regions["end"] >= row["end"])
-    ]
-    start = max(int(row["start"]) - _FLANK_BP, int(own["start"].iloc[0]))
-    end = min(int(row["end"]) + _FLANK_BP, int(own["end"].iloc[0]))
+    own = moments.regions.iloc[_holding(moments.regions, row["chrom"], row["start"], row["end"])[0]]
+    start = max(int(row["start"]) - _FLANK_BP, int(own["start"]))
+    end = min(int(row["end"]) + _FLANK_BP, int(own["end"]))
     return moments.genome.region((str(row["chrom"]), start, end))
+
+
+def _holding(regions: pd.DataFrame, chrom: str, start: int, end: int) -> np.ndarray:
+    """Return the numbers of the regions that hold all of an interval."""
+    return np.flatnonzero((regions["chrom"] == chrom) & (regions["start"] <= start) & (regions["end"] >= end))
 
 
 def _values(
@@ -148,8 +150,8 @@ def _values(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the group's normalised signal, and the background's mean and standard deviation, per base."""
     regions = moments.regions
-    same = (regions["chrom"] == place.chrom) & (regions["start"] <= place.start) & (regions["end"] >= place.end)
-    if not same.any():
+    holding = _holding(regions, *place)
+    if not len(holding):
         touched = regions[
             (regions["chrom"] == place.chrom) & (regions["start"] < place.end) & (regions["end"] > place.start)
         ]
@@ -157,8 +159,7 @@ def _values(
         way_out = f"name a part of {', '.join(parts)}" if parts else f"none of its {len(regions)} regions is near"
         msg = f"{place} is not within one region of the background; {way_out}."
         raise ValueError(msg)
-    number = int(np.flatnonzero(same)[0])
-    low = int(moments.offsets[number]) + place.start - int(regions["start"].iloc[number])
+    low = int(moments.offsets[holding[0]]) + place.start - int(regions["start"].iloc[holding[0]])
     part = slice(low, low + place.end - place.start)
     target = open_target(adata, key, group, moments)
     signal = target.values(place.chrom, place.start, place.end)
@@ -170,9 +171,8 @@ def _axes(n_lines: int, figsize: tuple[float, float] | None) -> tuple[Figure, li
 
     heights = [*_HEIGHTS, *([0.3 * n_lines + 0.1] if n_lines else [])]
     size = size_of(figsize, (WIDTH, sum(heights) + 1.05))
-    layout = {"height_ratios": heights, "hspace": 0.12}
     margins = {"left": 0.65 / size[0], "right": 1 - 0.3 / size[0], "top": 1 - 0.5 / size[1], "bottom": 0.45 / size[1]}
-    grid = layout | margins
+    grid = margins | {"height_ratios": heights, "hspace": 0.12}
     figure, axes = plt.subplots(len(heights), 1, sharex=True, figsize=size, gridspec_kw=grid, layout="none")
     return figure, list(axes)
 
@@ -218,9 +218,7 @@ def _draw_called(ax: Axes, table: pd.DataFrame, place: Region) -> None:
 
 def _dress(axes: list[Axes], place: Region, group: str) -> None:
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
-        ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+        plain(ax)
     axes[2].spines["left"].set_visible(False)
     axes[0].set_xlim(place.start, place.end)
     axes[0].set_title(f"{group} against its background", fontsize=FONT + 1, color=INK, loc="left", pad=16)

@@ -69,15 +69,20 @@ def size_of(figsize: tuple[float, float] | None, default: tuple[float, float]) -
     return width, height
 
 
+def plain(ax: Axes) -> None:
+    """Take away what says nothing from axes, and make the rest thin."""
+    ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
+
+
 def dress(ax: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
-    """Label axes and take away what says nothing."""
+    """Label axes, and make them plain."""
     ax.set_xlabel(x, fontsize=FONT, color=INK)
     ax.set_ylabel(y, fontsize=FONT, color=INK)
     if title:
         ax.set_title(title, fontsize=FONT, color=INK)
-    ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
+    plain(ax)
 
 
 def legend_columns(n: int, height: float) -> int:

@@ -11,7 +11,7 @@ from scatacworks import _keys
 from scatacworks._anndata import atac, peaks_of
 from scatacworks._groups import chosen_groups, named
 from scatacworks.pl._colors import colors_by
-from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, finish, size_of
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
-_ROW, _WIDTH = 0.24, 7.2  # inches
+_ROW = 0.24  # inches
 
 
 def peaks(
@@ -83,7 +83,7 @@ def peaks(
     adata = atac(adata, mod=mod)
     table, names = _table(adata, key, groups)
     colors = colors_by(adata, groupby, _keys.PSEUDOBULK, names)
-    size = size_of(figsize, (_WIDTH, _ROW * len(names) + 0.75))
+    size = size_of(figsize, (WIDTH, _ROW * len(names) + 0.75))
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
     counts = table["group"].value_counts().reindex(names, fill_value=0)
     rows = np.arange(len(names))

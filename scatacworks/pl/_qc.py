@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._anndata import atac, slot_of
 from scatacworks._palette import GREY, PALETTE
-from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, finish, size_of
+from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, WIDTH, finish, size_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
-_SIZE = (7.2, 2.1)  # inches
 _NUCLEOSOME_BP = 147
 
 
@@ -79,7 +78,8 @@ def qc(
         msg = f"There is no column {_keys.N_FRAGMENTS!r} in .obs; run sca.pp.qc_metrics(adata) first."
         raise KeyError(msg)
     profile = stored.get("tss_profile")
-    figure, axes = plt.subplots(1, 2 + (profile is not None), figsize=size_of(figsize, _SIZE), layout="constrained")
+    size = size_of(figsize, (WIDTH, 2.1))
+    figure, axes = plt.subplots(1, 2 + (profile is not None), figsize=size, layout="constrained")
     _lengths(axes[0], np.asarray(stored["fragment_lengths"]))
     if profile is not None:
         _starts(axes[1], np.asarray(profile))
