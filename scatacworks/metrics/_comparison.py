@@ -63,22 +63,17 @@ def paired_bootstrap(
     differences = first - second
     differences = differences[~np.isnan(differences)]
     n = len(differences)
+    counts = {"n_blocks": n, "n_better": int((differences > 0).sum())}
     if n < 2:
         nan = undefined("The interval", "fewer than two blocks have both scores")
-        return {"difference": nan, "low": nan, "high": nan, "n_blocks": n, "n_better": int((differences > 0).sum())}
+        return {"difference": nan, "low": nan, "high": nan} | counts
     n_draws, level = whole(n_draws, "n_draws"), share(level, "level", inside=True)
     rng = np.random.default_rng(seed)
     means = np.concatenate(
         [differences[rng.integers(n, size=(1000, n))].mean(axis=1) for _ in range(-(-n_draws // 1000))]
     )
     low, high = np.quantile(means[:n_draws], [(1 - level) / 2, (1 + level) / 2])
-    return {
-        "difference": float(differences.mean()),
-        "low": float(low),
-        "high": float(high),
-        "n_blocks": n,
-        "n_better": int((differences > 0).sum()),
-    }
+    return {"difference": float(differences.mean()), "low": float(low), "high": float(high)} | counts
 
 
 def equivalent_reads(score: float, depths: ArrayLike, raw_scores: ArrayLike) -> float:

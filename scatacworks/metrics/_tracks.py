@@ -112,8 +112,11 @@ def evaluate_tracks(
     """
     import pandas as pd
 
-    _check(prediction, truth, by)
+    one_of(by, "by", ("group", "block"))
     genome = prediction.genome
+    if genome.sizes != truth.genome.sizes:
+        msg = f"prediction is on {genome!r} and truth on {truth.genome!r}; both must have the same genome."
+        raise ValueError(msg)
     left_out = {} if exclude is None else _intervals(exclude, genome)
     extend = None if extend is None else whole(extend, "extend", least=0)
     blocks = _blocks(genome, regions, whole(block_bp, "block_bp"))
@@ -130,12 +133,12 @@ def evaluate_tracks(
                 rows.append(_group_row(reader, blocks, threshold, rank_correlation=rank_correlation))
     found = pd.DataFrame(rows)
     if by == "group":
-        warn_undefined(found, stacklevel=3)
+        warn_undefined(found)
     return found
 
 
-def warn_undefined(table: pd.DataFrame, *, stacklevel: int) -> None:
-    """Say once which scores of which groups do not exist."""
+def warn_undefined(table: pd.DataFrame) -> None:
+    """Say once which scores of which groups do not exist, to the caller of the function that calls this."""
     asked = table.drop(columns=[*_AT_THRESHOLD], errors="ignore")
     if "auprc" not in table:  # no peaks
         asked = asked.drop(columns=[name for name in asked if name.endswith(_SCOPES[1:])])
@@ -143,15 +146,7 @@ def warn_undefined(table: pd.DataFrame, *, stacklevel: int) -> None:
     told = [f"{group} ({listed(names)})" for group, names in by_group.items() if len(names)]
     if told:
         msg = f"{UNDEFINED}, as there are no such bases or all are alike, and NaN: {listed(told)}."
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
-
-
-def _check(prediction: Tracks, truth: Tracks, by: str) -> None:
-    """Refuse tracks that cannot be compared."""
-    one_of(by, "by", ("group", "block"))
-    if prediction.genome.sizes != truth.genome.sizes:
-        msg = f"prediction is on {prediction.genome!r} and truth on {truth.genome!r}; both must have the same genome."
-        raise ValueError(msg)
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
 
 @dataclass
@@ -243,11 +238,13 @@ def _group_row(
     for block in blocks:
         bases = reader.read(*block)
         scores.update(bases, threshold)
-        for ranking, values in zip(ranks, bases[:2], strict=True):
-            if rank_correlation:
+        if rank_correlation:
+            for ranking, values in zip(ranks, bases[:2], strict=True):
                 ranking.update(np.zeros(len(values), bool), values)
     row = {"group": reader.group, **scores.row()}
-    return row | ({"spearman": _rank_correlation(reader, blocks, ranks)} if rank_correlation else {})
+    if rank_correlation:
+        row["spearman"] = _rank_correlation(reader, blocks, ranks)
+    return row
 
 
 def _rank_correlation(reader: _Reader, blocks: list[tuple[str, int, int]], ranks: tuple[Ranking, Ranking]) -> float:

@@ -188,7 +188,7 @@ def evaluate(
             rows.append(table.assign(method=method))
     found = pd.concat(rows, ignore_index=True)
     if by == "group":
-        warn_undefined(found, stacklevel=3)
+        warn_undefined(found)
     found["depth"] = found["group"].map(dict(zip(names, depths, strict=True)))
     first = ["method", "group", "depth"]
     return found[[*first, *(column for column in found.columns if column not in first)]]
