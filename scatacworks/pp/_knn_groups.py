@@ -126,9 +126,8 @@ def knn_groups(
     n_neighbors = whole(n_neighbors, "n_neighbors", most=len(cells), of="the number of cells to group")
     n_groups = None if n_groups is None else whole(n_groups, "n_groups")
     rng = np.random.default_rng(seed)
-    begin_with = centers if isinstance(centers, str) else _given(target, centers, cells)
+    begin_with = _given(target, centers, cells)
     if flag(shared_cells, "shared_cells"):
-        _require_choice(begin_with, n_groups)
         own = _centers(begin_with, n_groups, points, rng)
         members = _neighbors(points, own, n_neighbors, method, seed=int(rng.integers(2**31)), n_jobs=n_jobs)
     else:
@@ -238,23 +237,17 @@ def _positions(adata: AnnData, cells: np.ndarray) -> np.ndarray:
     return positions
 
 
-def _require_choice(centers: str | np.ndarray, n_groups: int | None) -> None:
-    """Refuse a number of groups where the centres say how many there are."""
-    if n_groups is not None and not (isinstance(centers, str) and centers != "all"):
-        named = "centers='all' makes a group of every cell" if isinstance(centers, str) else "the centers are given"
-        msg = f"n_groups={n_groups:,}, but {named}; give n_groups with centers='random' or 'farthest'."
-        raise ValueError(msg)
-
-
 def _centers(
     centers: str | np.ndarray, n_groups: int | None, points: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the points to begin groups with that may share cells."""
-    if not isinstance(centers, str):
-        return centers
-    _check_choice(centers)
-    if centers == "all":
-        return np.arange(len(points))
+    named = not isinstance(centers, str)
+    if named or centers == "all":
+        if n_groups is not None:
+            why = "the centers are given" if named else "centers='all' makes a group of every cell"
+            msg = f"n_groups={n_groups:,}, but {why}; give n_groups with centers='random' or 'farthest'."
+            raise ValueError(msg)
+        return centers if named else np.arange(len(points))
     if n_groups is None or n_groups > len(points):
         msg = f"centers={centers!r} needs n_groups between 1 and {len(points):,}, the number of cells; got {n_groups}."
         raise ValueError(msg)
@@ -270,20 +263,18 @@ def _separate(
     most = len(points) if n_groups is None else n_groups
     if not isinstance(centers, str):
         return without_shared_points(points, centers, k, most)
-    _check_choice(centers)
     if centers == "farthest":
         return spread_without_shared_points(points, k, most, int(rng.integers(len(points))))
     return without_shared_points(points, rng.permutation(len(points)), k, most)
 
 
-def _check_choice(centers: str) -> None:
-    if centers not in {"all", "random", "farthest"}:
-        msg = f"centers={centers!r} is unknown; expected 'all', 'random', 'farthest', or cells."
-        raise ValueError(msg)
-
-
-def _given(adata: AnnData, centers: Any, cells: np.ndarray) -> np.ndarray:
-    """Return the positions in `cells` of the centres that the user named."""
+def _given(adata: AnnData, centers: Any, cells: np.ndarray) -> str | np.ndarray:
+    """Return the way to choose centres, or the positions in `cells` of those that the user named."""
+    if isinstance(centers, str):
+        if centers not in {"all", "random", "farthest"}:
+            msg = f"centers={centers!r} is unknown; expected 'all', 'random', 'farthest', or cells."
+            raise ValueError(msg)
+        return centers
     chosen = _positions(adata, np.asarray(centers))
     if len(chosen) == 0:
         msg = "centers names no cell; expected at least one to begin a group with."
