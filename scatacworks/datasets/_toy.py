@@ -70,7 +70,8 @@ def toy(
     n_fragments = whole(n_fragments, "n_fragments")
     rng = np.random.default_rng(seed)
     genome = Genome(_SIZES, name="toy")
-    summits = np.concatenate([np.arange(_SPACING, size - 1, _SPACING) + genome.offsets[i] for i, size in _enumerated()])
+    places = zip(genome.offsets[:-1], genome.lengths, strict=True)
+    summits = np.concatenate([offset + np.arange(_SPACING, length - 1, _SPACING) for offset, length in places])
     is_open = rng.random((n_groups, len(summits))) < 0.4
     is_open[:, rng.integers(len(summits))] = True
     group = np.arange(n_cells) % n_groups
@@ -84,10 +85,6 @@ def toy(
     adata.uns[_keys.REFERENCE_SEQUENCES] = genome.to_frame()
     adata.uns["true_peaks"] = _true_peaks(summits, is_open, names, genome)
     return adata
-
-
-def _enumerated() -> list[tuple[int, int]]:
-    return list(enumerate(_SIZES.values()))
 
 
 def _letters(i: int) -> str:

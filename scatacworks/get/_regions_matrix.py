@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -95,9 +95,8 @@ def _summaries(kept: Tracks, table: pd.DataFrame, statistic: str) -> np.ndarray:
         for group in range(len(kept.groups)):
             sums, maxima = np.empty(len(own)), np.empty(len(own))
             starts, lengths, values = kept.runs(group, code)
-            fill: Any = kept.fill[group]
             lengths = _ONE if lengths is None else lengths
-            add_to_regions(starts, lengths, values, fill, start[own], end[own], sums, maxima)
+            add_to_regions(starts, lengths, values, kept.fill[group], start[own], end[own], sums, maxima)
             size = end[own] - start[own]
             out[group, own] = {"sum": sums, "mean": sums / size, "max": maxima}[statistic]
     return out

@@ -223,12 +223,12 @@ def _transcription_starts(
         msg = f"The genes have no chromosome of {genome.name!r} (they have {found}); are they of the same genome?"
         raise ValueError(msg)
     sites = np.unique(np.stack([codes, start_sites(table), direction]), axis=1)
-    return _by_chromosome(sites[0], sites[1], sites[2])
+    return _by_chromosome(*sites)
 
 
 def _merged(peaks: Any, genome: Genome, adata: AnnData) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     table = as_regions(peaks, genome, uns=adata.uns)
-    return _by_chromosome(*merge(table["code"].to_numpy(), table["start"].to_numpy(), table["end"].to_numpy()))
+    return _by_chromosome(*merge(*(table[name].to_numpy() for name in ("code", "start", "end"))))
 
 
 def _by_chromosome(codes: np.ndarray, *columns: np.ndarray) -> dict[int, tuple[np.ndarray, ...]]:
