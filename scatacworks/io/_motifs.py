@@ -156,19 +156,23 @@ def with_unique_names(motifs: Sequence[Motif], source: str) -> list[Motif]:
     return [replace(motif, name=name) for motif, name in zip(motifs, unique, strict=True)]
 
 
-def _read_pfm(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
-    """Read JASPAR (rows A, C, G, T) and PFM (rows are positions) matrices."""
+def _blocks(lines: list[str], mark: str) -> list[tuple[str, list[str]]]:
+    """Return the headers, which begin with `mark`, and the lines below each that are not empty."""
     blocks: list[tuple[str, list[str]]] = []
     for line in lines:
-        if line.startswith(">"):
-            blocks.append((line[1:].strip(), []))
-        elif line.strip() and not line.startswith("#") and blocks:
+        if line.startswith(mark):
+            blocks.append((line.removeprefix(mark).strip(), []))
+        elif line.strip() and blocks:
             blocks[-1][1].append(line)
+    return blocks
+
+
+def _read_pfm(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
+    """Read JASPAR (rows A, C, G, T) and PFM (rows are positions) matrices."""
     out = []
-    for header, rows in blocks:
-        by_base = len(rows) == 4 and all(
-            row.lstrip()[:1].upper() == base for row, base in zip(rows, "ACGT", strict=True)
-        )
+    for header, below in _blocks(lines, ">"):
+        rows = [line for line in below if not line.startswith("#")]
+        by_base = [row.lstrip()[:1].upper() for row in rows] == _BASES
         numbers = [_numbers(row.lstrip()[1:] if by_base else row, header, path) for row in rows]
         wide = len(rows) == 4 and len({len(row) for row in numbers}) == 1 and len(numbers[0]) != 4
         out.append((header, _as_matrix(numbers, header, path, transpose=by_base or wide)))
@@ -176,32 +180,29 @@ def _read_pfm(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def _read_meme(lines: list[str], path: Path) -> list[tuple[str, np.ndarray]]:
-    out: list[tuple[str, np.ndarray]] = []
-    header, rows, inside, width = "", [], False, None
-    for line in [*lines, "MOTIF"]:
-        if line.startswith("MOTIF"):
-            if header:
-                matrix = _as_matrix(rows, header, path)
-                if width and int(width[1]) != len(matrix):
-                    msg = (
-                        f"Motif {header!r} of {path} has {len(matrix)} positions, but should have {width[1]} (w=); is "
-                        "the file cut off?"
-                    )
-                    raise ValueError(msg)
-                off = np.abs(matrix.sum(1) - 1)
-                if off.max() > _OFF:
-                    msg = (
-                        f"Motif {header!r} of {path}: position {int(off.argmax()) + 1} sums to "
-                        f"{matrix[off.argmax()].sum():g}, not 1; MEME matrices hold probabilities, give counts as PFM."
-                    )
-                    raise ValueError(msg)
-                out.append((header, matrix))
-            header, rows, inside, width = line[5:].strip(), [], False, None
-        elif line.startswith("letter-probability"):
-            inside = True
-            width = re.search(r"\bw=\s*(\d+)", line)
-        elif inside and line.strip() and not line.startswith("URL"):
-            rows.append(_numbers(line, header, path))
+    """Read the matrices of probabilities; what else a motif has before its matrix is passed over."""
+    out = []
+    for header, below in _blocks(lines, "MOTIF"):
+        at = next((i for i, line in enumerate(below) if line.startswith("letter-probability")), len(below))
+        width = re.search(r"\bw=\s*(\d+)", "".join(below[at : at + 1]))
+        rows = [_numbers(line, header, path) for line in below[at + 1 :] if not line.startswith("URL")]
+        if not header:
+            continue
+        matrix = _as_matrix(rows, header, path)
+        if width and int(width[1]) != len(matrix):
+            msg = (
+                f"Motif {header!r} of {path} has {len(matrix)} positions, but should have {width[1]} (w=); is "
+                "the file cut off?"
+            )
+            raise ValueError(msg)
+        off = np.abs(matrix.sum(1) - 1)
+        if off.max() > _OFF:
+            msg = (
+                f"Motif {header!r} of {path}: position {int(off.argmax()) + 1} sums to "
+                f"{matrix[off.argmax()].sum():g}, not 1; MEME matrices hold probabilities, give counts as PFM."
+            )
+            raise ValueError(msg)
+        out.append((header, matrix))
     return out
 
 
