@@ -97,17 +97,16 @@ def write_ldsc(
     """
     folder = Path(folder).expanduser()
     table = _elements(index, component_key, core=core)
-    labels = list(dict.fromkeys(table["label"]))
-    labels = [str(x) for x in table["label"].cat.categories if x in set(labels)]
+    labels = list(table["label"].cat.categories)
     safe = dict(zip(labels, safe_names(labels, taken=[_ALL]), strict=True))
     chroms = named_chromosomes(table["chrom"].unique())
     sets = {_ALL: table} | {safe[label]: table[table["label"] == label] for label in labels}
     merged = {key: merge(chroms.resolve(rows["chrom"]), rows["start"], rows["end"]) for key, rows in sets.items()}
-    paths = {key: folder / sub / name for key, sub in (("full", "full"), ("thin", "thin"), ("cts", "cts"))}
+    paths = {key: folder / key / name for key in ("full", "thin", "cts")}
     paths |= {"ldcts": folder / f"{name}.ldcts", "bed": folder / "bed", "names": folder / f"{name}.names.tsv"}
     panel = _read_bims(bim)
-    for snps in panel:
-        _check_build(snps, genome)
+    if genome is not None:
+        _check_build(panel, Genome(genome))
     members = [_membership(snps, chroms, merged) for snps in panel]
     n_snps, n_inside = sum(map(len, panel)), sum(int(member[_ALL].sum()) for member in members)
     if n_inside == 0:
@@ -136,10 +135,9 @@ def _elements(index: AnnData, component_key: str, *, core: bool) -> pd.DataFrame
     if core:
         table["end"] += 1  # the core's last position is part of it
     table["label"] = table["label"].astype("category")
-    if isinstance(index.var[component_key].dtype, pd.CategoricalDtype):
-        used = set(table["label"].cat.categories)
-        order = [str(x) for x in index.var[component_key].cat.categories if str(x) in used]
-        table["label"] = table["label"].cat.reorder_categories(order)
+    if isinstance(found[component_key].dtype, pd.CategoricalDtype):
+        order = found[component_key].cat.remove_unused_categories().cat.categories
+        table["label"] = table["label"].cat.reorder_categories(order.astype(str))
     if table.empty:
         msg = f"No element has a label in .var[{component_key!r}]."
         raise ValueError(msg)
@@ -173,27 +171,26 @@ def _read_bims(bim: Any) -> list[pd.DataFrame]:
     return tables
 
 
-def _check_build(snps: pd.DataFrame, genome: Genome | str | None) -> None:
-    """Refuse positions beyond the end of the chromosome."""
-    if genome is None:
-        return
-    genome = Genome(genome)
-    length = genome.length(snps["CHR"].iloc[0])
-    if int(snps["BP"].max()) > length:
-        beyond = snps[snps["BP"] > length].iloc[0]
-        msg = (
-            f"SNP {beyond['SNP']} lies at {beyond['CHR']}:{beyond['BP']}, beyond the chromosome's end in {genome.name} "
-            f"({length}); the .bim file is of another genome."
-        )
-        raise ValueError(msg)
+def _check_build(panel: list[pd.DataFrame], genome: Genome) -> None:
+    """Refuse positions beyond the end of their chromosome."""
+    for snps in panel:
+        length = genome.length(snps["CHR"].iloc[0])
+        beyond = snps[snps["BP"] > length]
+        if len(beyond):
+            chrom, position, name, _ = beyond.iloc[0]
+            msg = (
+                f"SNP {name} lies at {chrom}:{position}, beyond the chromosome's end in {genome.name} ({length}); the "
+                ".bim file is of another genome."
+            )
+            raise ValueError(msg)
 
 
 def _membership(snps: pd.DataFrame, chroms: Genome, merged: dict[str, tuple]) -> pd.DataFrame:
     """Return a 0/1 column per set."""
-    codes = chroms.resolve(snps["CHR"].unique())[0]
+    code = chroms.resolve(snps["CHR"].iloc[:1])[0]
     base = snps["BP"].to_numpy(np.int64) - 1
-    query = (np.full(len(base), codes, np.int32), base, base + 1)
-    columns = {name: any_overlap(query, target).astype(np.int8) if codes >= 0 else 0 for name, target in merged.items()}
+    query = (np.full(len(base), code, np.int32), base, base + 1)
+    columns = {name: any_overlap(query, target).astype(np.int8) if code >= 0 else 0 for name, target in merged.items()}
     return pd.DataFrame(columns, index=snps.index)
 
 
