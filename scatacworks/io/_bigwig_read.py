@@ -68,7 +68,7 @@ def read_bigwig(
     >>> import scatacworks as sca
     >>> tracks = sca.io.read_bigwig("tracks/NK.bw", genome="hg38")  # doctest: +SKIP
     """
-    tracks, _ = _read(_group_files(path), genome, chroms, refuse_nan=False, n_jobs=n_jobs, progress=progress)
+    tracks, _ = _read(_group_files(path), genome, chroms, complete=False, n_jobs=n_jobs, progress=progress)
     return tracks
 
 
@@ -85,16 +85,7 @@ def read_complete(
     return the chromosomes that a file lacks, and which file.
     """
     files = _group_files(path)
-    tracks, names = _read(files, genome, None, refuse_nan=True, n_jobs=n_jobs, progress=progress)
-    for group, file in files.items():
-        sizes = _open(file).sizes
-        for code, chrom in names[group].items():
-            if sizes[chrom] != tracks.genome.lengths[code]:
-                msg = (
-                    f"{file}: {chrom} has {sizes[chrom]:,} bp, in the genome {tracks.genome.name!r} "
-                    f"{int(tracks.genome.lengths[code]):,}; the files are of different genomes."
-                )
-                raise ValueError(msg)
+    tracks, names = _read(files, genome, None, complete=True, n_jobs=n_jobs, progress=progress)
     lacking = ((i, group) for group, found in names.items() for i in range(len(tracks.genome.chroms)) if i not in found)
     absent = {tracks.genome.chroms[i]: files[group] for i, group in lacking}
     return tracks, absent
@@ -105,7 +96,7 @@ def _read(
     genome: str | Genome | None,
     chroms: Sequence[str] | str | None,
     *,
-    refuse_nan: bool,
+    complete: bool,
     n_jobs: int | None,
     progress: bool,
 ) -> tuple[Tracks, dict[str, dict[int, str]]]:
@@ -113,11 +104,11 @@ def _read(
     readers = {group: _open(file) for group, file in files.items()}
     with ThreadPoolExecutor(_threads.resolve(n_jobs)) as pool:
         genome = _genome_of(next(iter(readers.values())).sizes, genome)
-        names = {group: _names_in(reader.sizes, genome, files[group]) for group, reader in readers.items()}
+        names = {g: _names_in(reader.sizes, genome, files[g], complete=complete) for g, reader in readers.items()}
         chroms = [chroms] if isinstance(chroms, str) else chroms
         wanted = range(len(genome)) if chroms is None else sorted(genome.code(chrom) for chrom in chroms)
         parts = (
-            (code, [_runs(readers[g], names[g].get(code), files[g], pool, refuse_nan=refuse_nan) for g in files])
+            (code, [_runs(readers[g], names[g].get(code), files[g], pool, complete=complete) for g in files])
             for code in tqdm(wanted, desc="Reading bigWig", unit="chrom", disable=not progress)
         )
         return Tracks.from_chromosomes(list(files), genome, parts, dtype=np.float32), names
@@ -155,7 +146,7 @@ def _genome_of(sizes: Mapping[str, int], genome: str | Genome | None) -> Genome:
     return full if full is not None and set(sizes) <= set(full.chroms) else Genome(sizes, name=name)
 
 
-def _names_in(sizes: Mapping[str, int], genome: Genome, path: Path) -> dict[int, str]:
+def _names_in(sizes: Mapping[str, int], genome: Genome, path: Path, *, complete: bool) -> dict[int, str]:
     """Return the file's name of every chromosome of the genome that it has, by code."""
     codes = dict(zip(sizes, genome.resolve(sizes).tolist(), strict=True))
     found = {code: chrom for chrom, code in codes.items() if code >= 0}
@@ -172,10 +163,17 @@ def _names_in(sizes: Mapping[str, int], genome: Genome, path: Path) -> dict[int,
         some = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
         msg = f"{path}: {len(unknown)} chromosome(s) that {genome.name!r} lacks are left out: {some}."
         warnings.warn(msg, stacklevel=4)
+    for code, chrom in found.items():
+        if complete and sizes[chrom] != genome.lengths[code]:
+            msg = (
+                f"{path}: {chrom} has {sizes[chrom]:,} bp, in the genome {genome.name!r} "
+                f"{int(genome.lengths[code]):,}; the files are of different genomes."
+            )
+            raise ValueError(msg)
     return found
 
 
-def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecutor, *, refuse_nan: bool) -> Runs:
+def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecutor, *, complete: bool) -> Runs:
     if chrom is None:
         return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
     try:
@@ -187,7 +185,7 @@ def _runs(reader: Reader, chrom: str | None, path: Path, pool: ThreadPoolExecuto
         msg = f"Cannot read {path}: its values on {chrom} overlap, are not in order, or lie beyond its end."
         raise ValueError(msg)
     unknown = np.isnan(values)
-    if refuse_nan and unknown.any():
+    if complete and unknown.any():
         at = int(starts[np.argmax(unknown)])
         msg = f"{path} has NaN at {chrom}:{at:,}; write 0 there, or no value, and leave what is unknown out."
         raise ValueError(msg)
