@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 SEPARATORS = (":", "#", "___", "__", "_", "-", "|", ".", "+")
 _SEPARATOR = "|".join(map(re.escape, SEPARATORS))
@@ -81,17 +81,17 @@ def guess_change(cells: Sequence[str], found: Sequence[str]) -> str:
     """Return a sentence on the change of names that would make cells match, empty where none is seen."""
     by_core = {core: name for name in found if (core := _core(name)) is not None}
     for name in cells:
-        core = _core(name)
-        if core in by_core and core is not None:
+        core = _core(name) or ""
+        if core in by_core:
             there = by_core[core]
             return f" They differ around the bases: {name!r} here is {there!r} there{_difference(name, there)}."
-        if core is not None and core.translate(_COMPLEMENT)[::-1] in by_core:
-            there = by_core[core.translate(_COMPLEMENT)[::-1]]
-            return f" They are reverse complements: {name!r} here is {there!r} there."
-    endings: Mapping[str, str] = {name.rsplit("-", 1)[0]: name for name in found}
+        if (reverse := core.translate(_COMPLEMENT)[::-1]) in by_core:
+            return f" They are reverse complements: {name!r} here is {by_core[reverse]!r} there."
+    endings = {name.rsplit("-", 1)[0]: name for name in found}
     for name in cells:
-        if name in endings or name.rsplit("-", 1)[0] in found:
-            there = endings.get(name, name.rsplit("-", 1)[0])
+        bare = name.rsplit("-", 1)[0]
+        if name in endings or bare in found:
+            there = endings.get(name, bare)
             return f" They differ in the ending: {name!r} here is {there!r} there."
     return _unlike(cells, found) + " Are they of the same sample?"
 
