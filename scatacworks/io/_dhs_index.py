@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
 _NAMES = {"seqname": "chrom", "numsamples": "n_samples"}
-_POSITIONS = ("start", "end")
-_CORE = ("core_start", "core_end")
 
 
 def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
@@ -57,18 +55,20 @@ def read_dhs_index(path: str | PathLike[str]) -> pd.DataFrame:
     """
     path = require_file(Path(path), "table of the DHS index")
     table = _read(path).rename(columns=_NAMES)
-    missing = [name for name in ("chrom", *_POSITIONS, "n_samples") if name not in table]
+    missing = [name for name in ("chrom", "start", "end", "n_samples") if name not in table]
     if missing:
         reverse = {new: old for old, new in _NAMES.items()}
         wanted = ", ".join(reverse.get(name, name) for name in missing)
         msg = f"{path} has no column {wanted}; expected the header of the published index (seqname, start, end, …)."
         raise ValueError(msg)
     table["n_samples"] = whole_numbers(table["n_samples"], path, _line, least=1).astype(np.int32)
-    for name in (*_POSITIONS, "summit", *_CORE):
+    for name in ("start", "end", "summit"):
         if name in table:
-            given = table[name].dropna() if name in _CORE else table[name]  # not every element has a core
-            numbers = pd.Series(whole_numbers(given, path, _line), given.index)
-            table[name] = numbers.astype("Int32").reindex(table.index) if name in _CORE else numbers.astype(np.int32)
+            table[name] = whole_numbers(table[name], path, _line).astype(np.int32)
+    for name in ("core_start", "core_end"):
+        if name in table:
+            given = table[name].dropna()  # not every element has a core
+            table[name] = pd.Series(whole_numbers(given, path, _line), given.index, "Int32").reindex(table.index)
     intervals(table, path, _line)
     table["chrom"] = pd.Categorical(table["chrom"], categories=table["chrom"].unique())
     if "component" in table:

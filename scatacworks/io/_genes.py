@@ -26,6 +26,7 @@ __all__ = ["read_genes"]
 
 _COLUMNS = ["chrom", "start", "end", "name", "strand", "biotype", "gene_id", "transcript_id"]
 _PARTS = ["chrom", "start", "end", "part", "name", "strand", "biotype"]
+_NO_EXONS = pd.DataFrame({"transcript": np.empty(0, np.int64), "start": [], "end": []})
 _GENEPRED_BIN = 16  # columns of UCSC's refGene.txt: `bin` first, `name2` (the symbol) thirteenth
 
 
@@ -105,13 +106,12 @@ def read_genes(
 
 def _transcripts(source: object) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return transcripts, exons (row of the transcript, start, end) and how to name the source in messages."""
-    none = pd.DataFrame({"transcript": pd.Series(dtype=np.int64), "start": [], "end": []})
     if isinstance(source, Genome):
-        return _complete(source.genes), none, f"the gene table of {source.name}"
+        return _complete(source.genes), _NO_EXONS, f"the gene table of {source.name}"
     if isinstance(source, pd.DataFrame):
-        return _complete(source), none, "the gene table"
+        return _complete(source), _NO_EXONS, "the gene table"
     if isinstance(source, str) and not Path(source).exists() and not any(mark in str(source) for mark in "./\\"):
-        return _complete(Genome(source).genes), none, f"the gene table of {source}"
+        return _complete(Genome(source).genes), _NO_EXONS, f"the gene table of {source}"
     path = require_file(source, "gene annotation")  # type: ignore[arg-type]
     name = path.name.lower().removesuffix(".gz").removesuffix(".bgz")
     if name.endswith((".gtf", ".gff", ".gff3", ".gff2")):
@@ -181,7 +181,7 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     table["start"], table["end"] = (whole_numbers(table[name], path, _entry) for name in ("start", "end"))
     if raw.shape[1] >= 12:
         return _from_bed12(raw, table, path)
-    return _complete(table), pd.DataFrame({"transcript": np.empty(0, np.int64), "start": [], "end": []})
+    return _complete(table), _NO_EXONS
 
 
 def _strand_column(raw: pd.DataFrame) -> int | None:

@@ -127,7 +127,7 @@ def _gff3_attributes(table: pd.DataFrame) -> pd.DataFrame:
     named = value("gene_name", "gene_symbol", "symbol", "gene")
     table = table.assign(id=value("ID"), parent=value("Parent"), own_name=named, biotype=value(*_BIOTYPE))
     table["name"] = named.where(named != "", value("Name"))  # of a gene; an exon's own is that of the exon
-    table["identifier"] = value("gene_id")
+    table["gene_id"] = value("gene_id")
     # an exon shared by several transcripts lists them all as parents
     table["parent"] = table["parent"].str.split(",")
     table = table.explode("parent")
@@ -136,7 +136,7 @@ def _gff3_attributes(table: pd.DataFrame) -> pd.DataFrame:
     gene = table["parent"].map(by_id["parent"]).fillna("")
     gene = gene.where(gene != "", table["parent"])  # as of a pseudogene, whose exons are its own
     for column, own in (("name", table["own_name"]), ("biotype", table["biotype"]), ("gene_id", gene)):
-        of_gene = gene.map(by_id["identifier" if column == "gene_id" else column]).fillna("")
+        of_gene = gene.map(by_id[column]).fillna("")
         table[column] = of_gene.where(of_gene != "", own).map(unquote)
     return table
 
