@@ -54,12 +54,12 @@ class Layout:
         self,
         panels: Sequence[Panel],
         n_gene_lines: int,
-        region_bp: int,
+        region: Region,
         *,
         figsize: tuple[float, float] | None,
         ax: Axes | None,
     ) -> None:
-        self.panels, self.region_bp = panels, region_bp
+        self.panels, self.region = panels, region
         heights, places = self._rows(n_gene_lines)
         wanted = [*places, len(heights) - 1] if n_gene_lines else places
         if ax is None:
@@ -131,7 +131,7 @@ class Layout:
                 if panel.table is None:
                     _browser.draw_strip(ax, panel.edges, panel.values, GREY if panel.layer == "prior" else color)
                 else:
-                    _browser.draw_peaks(ax, panel.table, color, self.region_bp)
+                    _browser.draw_peaks(ax, panel.table, color, self.region.end - self.region.start)
                 ax.set_ylim(0, 1)
                 ax.set_yticks([])
                 ax.spines["left"].set_visible(False)
@@ -185,12 +185,12 @@ class Layout:
                 annotation_clip=False,
             )
 
-    def label(self, region: Region, title: str, unit: str) -> None:
+    def label(self, title: str, unit: str) -> None:
         """Write title, unit and position."""
         first, last = self.lines[0], self.lines[-1]
         for ax in self.lines[1:]:
             ax.sharex(first)  # once they are drawn: whatever is drawn on one scales all that share an axis anew
-        first.set_xlim(region.start, region.end)
+        first.set_xlim(self.region.start, self.region.end)
         place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         has_unit = any(panel.is_coverage for panel in self.panels)
         pad = 7.0
@@ -206,7 +206,7 @@ class Layout:
         last.spines["bottom"].set(visible=True, color=FAINT, linewidth=0.6)
         last.tick_params(axis="x", bottom=True, labelbottom=True, color=FAINT, labelcolor=INK, width=0.6)
         last.tick_params(axis="x", length=2.5, pad=2)
-        label_positions(last, region)
+        label_positions(last, self.region)
 
     @property
     def _room(self) -> float:
@@ -223,13 +223,13 @@ class Layout:
             for ax in self.lines:
                 ax.axvspan(region.start, region.end, color="#f2e9c9", linewidth=0, zorder=-5)
 
-    def draw_genes(self, genes: pd.DataFrame, exons: pd.DataFrame | None, region: Region) -> None:
+    def draw_genes(self, genes: pd.DataFrame, exons: pd.DataFrame | None) -> None:
         """Draw the genes below the lines."""
         if self.gene_axes is None:
             return
         self.gene_axes.spines[["top", "right", "left"]].set_visible(False)
         self.gene_axes.set_yticks([])
-        _browser.draw_genes(self.gene_axes, genes, exons, region, SMALL + 0.5)
+        _browser.draw_genes(self.gene_axes, genes, exons, self.region, SMALL + 0.5)
 
 
 def _require_room(width: float, height: float, least: tuple[float, float]) -> None:

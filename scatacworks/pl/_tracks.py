@@ -142,11 +142,11 @@ def tracks(
     panels = [source.panel(group, layer) for group in names for layer in source.layers]
     colors = colors_by(adata, groupby, pseudobulk_key, names) | (palette or {})
     body, exons = _browser.genes_in(source.genome, source.region, genes=genes)
-    layout = Layout(panels, _browser.count_lines(body, source.region), source.bp, figsize=figsize, ax=ax)
+    layout = Layout(panels, _browser.count_lines(body, source.region), source.region, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
-    layout.label(source.region, _title(region, source.region) if title is None else title, source.unit())
+    layout.label(_title(region, source.region) if title is None else title, source.unit())
     layout.shade([source.genome.region(part) for part in one_or_more(highlight, source.genome)])
-    layout.draw_genes(body, exons, source.region)
+    layout.draw_genes(body, exons)
     return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
 
 
@@ -239,11 +239,6 @@ class _Source:
             )
             warnings.warn(msg, UserWarning, stacklevel=3)
         return cls(adata, flanked(genome, region, flank), genome, shown, slots, extend)
-
-    @property
-    def bp(self) -> int:
-        """Length of the region."""
-        return self.region.end - self.region.start
 
     def groups(self, groups: Sequence[str] | None) -> list[str]:
         """Return the groups to show: those asked for, or all that every layer has."""
