@@ -10,8 +10,8 @@ from scatacworks import _keys
 from scatacworks._anndata import slot_of
 from scatacworks._arguments import one_of, whole
 from scatacworks._palette import component_colors
-from scatacworks.pl._annotation import name_points
 from scatacworks.pl._figure import INK, SMALL, create_axes, dress, finish, legend_beside
+from scatacworks.pl._point_names import name_points
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -10,9 +10,9 @@ from scatacworks import _keys
 from scatacworks._anndata import slot_of
 from scatacworks._membership import column_groups
 from scatacworks._palette import GREY
-from scatacworks.pl._annotation import name_points
 from scatacworks.pl._colors import group_colors
 from scatacworks.pl._figure import INK, create_axes, dress, finish, legend_beside, legend_columns
+from scatacworks.pl._point_names import name_points
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -10,8 +10,8 @@ from scatacworks import _keys
 from scatacworks._anndata import atac, table_of
 from scatacworks._arguments import whole
 from scatacworks._palette import GAIN, LOSS
-from scatacworks.pl._annotation import name_points
 from scatacworks.pl._figure import INK, LINE, SMALL, create_axes, dress, finish
+from scatacworks.pl._point_names import name_points
 
 if TYPE_CHECKING:
     import pandas as pd
