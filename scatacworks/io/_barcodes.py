@@ -101,7 +101,8 @@ def _unlike(cells: Sequence[str], found: Sequence[str]) -> str:
     kinds = [_around(names) for names in (cells, found)]
     if kinds[0] == kinds[1] or any(len(kind) != 1 for kind in kinds):
         return ""
-    mine, (before, after) = cells[0], kinds[1].pop()
+    mine = next(name for name in cells if _core(name) is not None)
+    before, after = kinds[1].pop()
     there = f"{before}{_core(mine)}{after}"
     return f" Names there are formed otherwise: {mine!r} would be {there!r}{_difference(mine, there)}."
 
@@ -118,7 +119,7 @@ def _core(name: str) -> str | None:
 
 def _difference(name: str, there: str) -> str:
     """Return what to take away from, or add to, the names of the cells."""
-    core = _core(name) or ""
+    core = _core(name)
     steps = []
     for side, (mine, other) in zip(
         ("prefix", "suffix"), zip(name.split(core, 1), there.split(core, 1), strict=True), strict=True

@@ -293,6 +293,14 @@ def test_no_barcode_matches(tmp_path, cell, guess):
         list(open_fragments(adata).chromosomes())
 
 
+def test_advice_on_names_passes_over_those_without_bases(tmp_path):
+    path = tmp_path / "f.tsv"
+    path.write_text(GOOD)
+    advice = "'TTACGAAAGACGTCAT' would be 'TTACGAAAGACGTCAT-1' (add the suffix '-1')"
+    with pytest.raises(ValueError, match=re.escape(advice)):
+        read(path, barcodes=["NO_BARCODE", "TTACGAAAGACGTCAT"])
+
+
 def test_cells_of_several_samples_are_told_from_those_of_one(tmp_path):
     path = tmp_path / "f.tsv"
     path.write_text(GOOD)
