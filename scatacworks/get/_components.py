@@ -179,9 +179,9 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
     chosen = component_colors(index.uns, names, key=key) | dict(colors or {})
     start, end = (pd.Series(whole_numbers(table[name], ".var"), table.index) for name in ("start", "end"))
     summit = table["summit"] if "summit" in table else (start + end) // 2
-    core = (
-        table.get("core_start", pd.Series(np.nan, table.index)),
-        table.get("core_end", pd.Series(np.nan, table.index)),
+    first, last = (
+        table[name].where(table[name].notna(), summit) if name in table else summit
+        for name in ("core_start", "core_end")
     )
     n_samples = table.get("n_samples", pd.Series(0, table.index)).fillna(0).astype(np.int64)
     signal = table.get("mean_signal", pd.Series(0.0, table.index)).fillna(0)
@@ -195,8 +195,8 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
             "name": (table["identifier"] if "identifier" in table else table.index.to_series()).astype(str),
             "score": score,
             "strand": ".",
-            "thick_start": core[0].where(core[0].notna(), summit).astype(np.int64).clip(start, end),
-            "thick_end": (core[1].where(core[1].notna(), summit) + 1).astype(np.int64).clip(start, end),
+            "thick_start": first.astype(np.int64).clip(start, end),
+            "thick_end": (last + 1).astype(np.int64).clip(start, end),
             "rgb": text.map({name: rgb(color) for name, color in chosen.items()}).fillna(rgb(GREY)),
             "block_count": 1,  # browsers take columns 10 to 12 for blocks, whatever is in them
             "block_sizes": end - start,
