@@ -350,20 +350,14 @@ def _first_line(bad: BadLine) -> str:
 def _explain_beyond(bad: BadLine, fields: list[str], genome: Genome) -> str:
     code = genome.code(fields[0])
     chrom, end = genome.chroms[code], int(fields[2])
-    fits = [
-        name
-        for name in built_in_sizes()
-        if name != genome.name
-        and Genome(name).spellings.get(chrom) is not None
-        and end <= Genome(name).sizes.get(chrom, 0)
-    ]
-    guess = (
-        f" It fits {' and '.join(fits)}: is it of that assembly? Then pass genome={fits[0]!r} (--genome {fits[0]})."
-        if fits
-        else ""
-    )
+    others = {name: sizes for name, sizes in built_in_sizes().items() if name != genome.name}
+    fits = [name for name, sizes in others.items() if end <= sizes.get(chrom, 0)]
+    advice = "Pass"
+    if fits:
+        is_it = f"It fits {' and '.join(fits)}: is it of that assembly?"
+        advice = f"{is_it} Then pass genome={fits[0]!r} (--genome {fits[0]}). Or pass"
     return (
         f"{bad.path}, line {bad.number:,} ends at {end:,}, beyond {chrom} of {genome.name} "
-        f"({int(genome.lengths[code]):,} bp): {bad.text!r}.{guess} {'Or pass' if fits else 'Pass'} "
-        "malformed='skip' (--malformed skip) to leave such lines out."
+        f"({int(genome.lengths[code]):,} bp): {bad.text!r}. {advice} malformed='skip' (--malformed skip) to leave such "
+        "lines out."
     )
