@@ -139,9 +139,8 @@ def _first_text(path: Path) -> bytes:
         return b""
 
 
-def read_chunks(path: Path, kind: str, progress: Callable[[int], Any] | None = None) -> Iterator[Chunk]:
-    """Read a file from beginning to end; `progress` is called with the bytes of the file used up by each chunk."""
-    note = progress or (lambda _: None)
+def read_chunks(path: Path, kind: str, note: Callable[[int], Any]) -> Iterator[Chunk]:
+    """Read a file from beginning to end; `note` is called with the bytes of the file used up by each chunk."""
     if kind == "bgzf":
         yield from _read_bgzf(path, note)
     elif kind == "text":
