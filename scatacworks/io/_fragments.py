@@ -193,10 +193,8 @@ def _tables_per_sample(barcodes: Any, paths: Mapping[str | None, str]) -> dict[s
     table = cell_table(barcodes)
     if list(paths) == [None]:
         return {None: table}
-    out = {}
-    for sample, split in split_names(table.index.tolist(), list(paths)).items():
-        out[sample] = table.iloc[list(split.values())].set_axis(list(split), axis=0)
-    return out
+    by_sample = split_names(table.index.tolist(), list(paths))
+    return {sample: table.iloc[list(own.values())].set_axis(list(own), axis=0) for sample, own in by_sample.items()}
 
 
 @njit

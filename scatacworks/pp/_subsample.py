@@ -141,8 +141,8 @@ def _all_cells(adata: AnnData) -> Membership:
 def _drawn(membership: Membership, n_cells: int, n_repeats: int, rng: np.random.Generator) -> Any:
     """Return the membership of `n_repeats` draws of every group."""
     columns = membership.matrix.tocsc()
-    small = [name for name, n in zip(membership.groups, membership.n_cells, strict=True) if n < n_cells]
-    if small:
+    small = membership.groups[membership.n_cells < n_cells]
+    if len(small):
         msg = (
             f"{len(small)} group(s) have fewer than n_cells={n_cells} cells and are taken whole, such as {small[0]!r}."
         )
