@@ -68,16 +68,13 @@ def draw_peaks(ax: Axes, peaks: pd.DataFrame, color: str, region_bp: int) -> Non
 
 def genes_in(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the genes of a region, sorted, and their exons if they are known."""
-    nothing = pd.DataFrame(columns=GENE_COLUMNS)
-    if genes is False:
-        return nothing, None
-    if genes is not True and not isinstance(genes, pd.DataFrame):
+    if not isinstance(genes, bool | pd.DataFrame):
         msg = f"genes is {genes!r}; expected True, False or a table such as io.read_genes returns."
         raise TypeError(msg)
-    if genes is True:
-        if not genome.has_genes:
-            return nothing, None
+    if genes is True and genome.has_genes:
         genes = genome.genes
+    if isinstance(genes, bool):  # none are wanted, or known
+        return pd.DataFrame(columns=GENE_COLUMNS), None
     missing = [name for name in GENE_COLUMNS if name not in genes]
     if missing:
         msg = f"genes lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, genes.columns))}."
@@ -136,18 +133,17 @@ def draw_genes(ax: Axes, genes: pd.DataFrame, exons: pd.DataFrame | None, region
         lines = (genes["strand"] == "-").to_numpy().astype(np.int64)
     left, right = np.maximum(genes["start"], region.start), np.minimum(genes["end"], region.end)
     ax.hlines(-lines, left, right, color=GENE, linewidth=1.1 if with_names else 3, capstyle="butt")
+    ax.set_ylim(-max(lines) - 0.95, 0.45)
+    if not with_names:
+        ax.set_yticks([0, -1], ["genes +", "−"], fontsize=fontsize, color=INK)
+        ax.tick_params(axis="y", length=0)
+        return
     for y, start, end, gene in zip(-lines, left, right, genes.itertuples(), strict=True):
-        if not with_names:
-            break
         _draw_strand(ax, gene.strand, (start, end), y, 14 * ax.figure.dpi / 72 * pixel_bp)
         _draw_exons(ax, gene, exons, (start, end), y)
         middle, _ = _name_span(gene, region, letter_bp)
         text = {"ha": "center", "va": "top", "fontsize": fontsize, "style": "italic", "color": INK}
         ax.text(middle, y - 0.28, gene.name, **text)
-    ax.set_ylim(-max(lines) - 0.95, 0.45)
-    if not with_names:
-        ax.set_yticks([0, -1], ["genes +", "−"], fontsize=fontsize, color=INK)
-        ax.tick_params(axis="y", length=0)
 
 
 def _draw_exons(ax: Axes, gene: Any, exons: pd.DataFrame | None, span: tuple[float, float], y: float) -> None:
