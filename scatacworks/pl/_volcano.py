@@ -115,12 +115,9 @@ def _label(ax: Axes, table: pd.DataFrame, height: np.ndarray, n_labels: int) -> 
     named: dict[str, tuple[float, float]] = {}
     for i in np.argsort(-height, kind="stable"):
         row = table.iloc[int(i)]
-        name = str(row.get("gene") or f"{row['chrom']}:{row['start']:,}")
         if not row["significant"] or len(named) >= n_labels:
             break
-        if name in named:
-            continue
-        named[name] = (row["log2fc"], height[i])
+        named.setdefault(str(row.get("gene") or f"{row['chrom']}:{row['start']:,}"), (row["log2fc"], height[i]))
     if named:
         name_points(ax, named, np.array(list(named.values())), style="italic")
 
