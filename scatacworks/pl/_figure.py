@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -69,9 +69,9 @@ def size_of(figsize: tuple[float, float] | None, default: tuple[float, float]) -
     return width, height
 
 
-def plain(ax: Axes) -> None:
-    """Take away what says nothing from axes, and make the rest thin."""
-    ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+def plain(ax: Axes, *, which: Literal["major", "both"] = "major") -> None:
+    """Take away what says nothing from axes, and make the rest thin, of ticks those that are meant."""
+    ax.tick_params(which=which, labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
 

@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._anndata import atac, slot_of
 from scatacworks._palette import GREY, PALETTE
-from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, WIDTH, finish, size_of
+from scatacworks.pl._figure import FAINT, FONT, INK, SMALL, WIDTH, finish, plain, size_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,9 +85,7 @@ def qc(
         _starts(axes[1], np.asarray(profile))
     _ranks(axes[-1], adata.obs[_keys.N_FRAGMENTS].to_numpy(), min_fragments)
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set(color=FAINT, linewidth=0.6)
-        ax.tick_params(which="both", labelsize=SMALL, color=FAINT, labelcolor=INK, width=0.6, length=2.5)
+        plain(ax, which="both")
         ax.xaxis.label.set(fontsize=FONT, color=INK)
         ax.yaxis.label.set(fontsize=FONT, color=INK)
     return finish(figure, show=show, return_fig=return_fig, given=False)
