@@ -28,6 +28,8 @@ _NAMES = {"probability": "P(peak)", "unguided": "P, no prior"}  # where they are
 _GAP, _BLOCK_GAP, _GENE_LINE = 0.05, 0.13, 0.3
 _SCALE = 0.55  # inches of the y scale, between the names of groups and the lines
 _SMALLEST = (1.2, 0.6)  # inches of given axes
+# least bp that are shown; divisor, decimals and unit of the positions
+_SCALES = ((2_000_000, (1e6, 1, "Mb")), (200_000, (1e6, 2, "Mb")), (5_000, (1e3, 0, "kb")), (0, (1, 0, "bp")))
 _NAMES_SHARE = 0.4  # of the width, at most, left of the lines; longer names are wrapped
 
 
@@ -134,8 +136,8 @@ class Layout:
                     _browser.draw_peaks(ax, panel.table, color, self.region.end - self.region.start)
                 ax.set_ylim(0, 1)
                 ax.set_yticks([])
-                ax.spines["left"].set_visible(False)
-            ax.spines[["top", "right"] if panel.is_coverage else ["top", "right", "bottom"]].set_visible(False)
+                ax.spines[["left", "bottom"]].set_visible(False)
+            ax.spines[["top", "right"]].set_visible(False)
             ax.tick_params(axis="x", bottom=False, labelbottom=False)
         self._name_groups(colors)
 
@@ -244,7 +246,8 @@ def label_positions(ax: Axes, region: Region) -> None:
     """Label the positions of a region below axes of their final width."""
     from matplotlib.ticker import MaxNLocator
 
-    divisor, decimals, unit = _scale(region.end - region.start)
+    span = region.end - region.start
+    divisor, decimals, unit = next(scale for least, scale in _SCALES if span >= least)
 
     def named(x: float, _: object = None) -> str:
         return f"{x / divisor:,.{decimals}f}"
@@ -293,10 +296,3 @@ def _rounded_up(value: float) -> float:
         return 1.0
     unit = 10.0 ** (np.floor(np.log10(value)) - 1)
     return float(f"{np.ceil(value / unit) * unit:.2g}")
-
-
-def _scale(span: int) -> tuple[float, int, str]:
-    """Return divisor, decimals and unit of positions."""
-    if span >= 2_000_000:
-        return 1e6, 1, "Mb"
-    return (1e6, 2, "Mb") if span >= 200_000 else (1e3, 0, "kb") if span >= 5_000 else (1, 0, "bp")
