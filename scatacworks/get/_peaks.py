@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from scatacworks import _keys
 from scatacworks._anndata import atac, peaks_of
 from scatacworks._groups import chosen_groups, group_name
@@ -11,7 +13,6 @@ from scatacworks._groups import chosen_groups, group_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -53,8 +54,6 @@ def peaks(
     >>> sca.get.peaks(ad.AnnData(uns={"peaks": table}), "B")["end"].tolist()
     [60]
     """
-    import pandas as pd
-
     stored = peaks_of(atac(adata, mod=mod), key, *([] if group is None else ["group"]))
     if group is None:
         return stored.reset_index(drop=True)

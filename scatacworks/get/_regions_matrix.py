@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac
@@ -16,7 +17,6 @@ from scatacworks.get._track import tracks
 if TYPE_CHECKING:
     from os import PathLike
 
-    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -72,7 +72,6 @@ def regions_matrix(
     1
     """
     import anndata as ad
-    import pandas as pd
 
     one_of(statistic, "statistic", ("sum", "mean", "max"))
     source = atac(adata, mod=mod)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from scatacworks._arguments import one_of, whole
 from scatacworks._columns import placed
@@ -18,8 +19,6 @@ from scatacworks._text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import pandas as pd
 
     from scatacworks.genome import Genome
     from scatacworks.tracks import Tracks
@@ -110,8 +109,6 @@ def evaluate_tracks(
     >>> float(sca.metrics.evaluate_tracks(tracks, tracks).loc[0, "pearson"])
     1.0
     """
-    import pandas as pd
-
     one_of(by, "by", ("group", "block"))
     genome = prediction.genome
     if genome.sizes != truth.genome.sizes:
@@ -187,7 +184,7 @@ class _Scores:
         self.ranking, self.ranking_apart = Ranking(), Ranking()
         self.called = self.hit = 0
 
-    def update(self, bases: tuple[np.ndarray, ...], cut: float) -> None:
+    def update(self, bases: tuple[np.ndarray, ...], threshold: float) -> None:
         """Add what :meth:`_Reader.read` returns."""
         truth, prediction, score, label, apart = bases
         scopes = (slice(None), label, ~label, apart)
@@ -196,8 +193,9 @@ class _Scores:
         self.ranking.update(label, score)
         if self.with_differential:
             self.ranking_apart.update(label[apart], score[apart])
-        self.called += int((score > cut).sum())
-        self.hit += int(label[score > cut].sum())
+        called = score > threshold
+        self.called += int(called.sum())
+        self.hit += int(label[called].sum())
 
     def row(self) -> dict[str, float]:
         whole = self.moments[""]
