@@ -69,8 +69,9 @@ class Parser:
         ends = np.append(settings.genome.lengths, _ALL)
         self.chroms = Names(codes, room=_MAX_CONTIGS)
         self.chrom_counts = np.zeros(len(self.chroms.table.offsets) + 1, np.int64)
-        n_cells = _ALL if settings.cells is None or settings.bulk else len(settings.cells)
-        self.names = Names(() if settings.bulk or settings.cells is None else settings.cells)
+        known = None if settings.bulk else settings.cells
+        n_cells = _ALL if known is None else len(known)
+        self.names = Names(() if known is None else known)
         everything = settings.cells is None or settings.count_unmatched
         chrom_codes = np.fromiter(codes.values(), np.int32)
         self.rules = parsing.Rules(
