@@ -219,10 +219,14 @@ def visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """Return the suffix of a file in lower case, that before `.gz` or `.bgz` where it is compressed."""
+    return Path(Path(path).name.lower().removesuffix(".gz").removesuffix(".bgz")).suffix
+
+
 def is_peak_file(path: str | os.PathLike[str]) -> bool:
     """Tell a file of peaks (BED, narrowPeak, broadPeak, compressed or not) by its name."""
-    name = Path(path).name.lower().removesuffix(".gz").removesuffix(".bgz")
-    return name.endswith((".bed", ".narrowpeak", ".broadpeak"))
+    return kind_of(path) in (".bed", ".narrowpeak", ".broadpeak")
 
 
 def is_bigwig_file(path: str | os.PathLike[str]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks._columns import intervals, whole_numbers
-from scatacworks._files import open_text, require_file
+from scatacworks._files import kind_of, open_text, require_file
 from scatacworks._logging import logger
 from scatacworks._strands import strands_of
 from scatacworks.genome import Genome
@@ -113,9 +113,9 @@ def _transcripts(source: object) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     if isinstance(source, str) and not Path(source).exists() and not any(mark in str(source) for mark in "./\\"):
         return _complete(Genome(source).genes), _NO_EXONS, f"the gene table of {source}"
     path = require_file(source, "gene annotation")  # type: ignore[arg-type]
-    name = path.name.lower().removesuffix(".gz").removesuffix(".bgz")
-    if name.endswith((".gtf", ".gff", ".gff3", ".gff2")):
-        return *_gtf.read(path, gff3=not name.endswith((".gtf", ".gff2"))), str(path)
+    kind = kind_of(path)
+    if kind in (".gtf", ".gff", ".gff3", ".gff2"):
+        return *_gtf.read(path, gff3=kind in (".gff", ".gff3")), str(path)
     return *_read_table(path), str(path)
 
 

@@ -15,7 +15,7 @@ from scatacworks._anndata import atac, peaks_of
 from scatacworks._arguments import one_of
 from scatacworks._columns import intervals, whole_numbers
 from scatacworks._core import bgzf
-from scatacworks._files import atomic_path
+from scatacworks._files import atomic_path, kind_of
 from scatacworks._groups import chosen_groups, group_names, named
 from scatacworks._palette import GAIN, GREY, LOSS, rgb
 from scatacworks._regions import with_positions
@@ -161,14 +161,12 @@ def _groups_of(table: pd.DataFrame, groups: Sequence[str] | None) -> list[str] |
 
 def target(path: Path, format: str | None = None, *, compress: bool | None = None) -> tuple[Format, bool, bool]:
     """Return the format, whether to compress, and whether `path` is a file (it has one of the known suffixes)."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    zipped = suffixes[-1:] in ([".gz"], [".bgz"])
-    kind = suffixes[-2:-1] if zipped else suffixes[-1:]
-    is_file = kind in ([".bed"], [".narrowpeak"]) and not path.is_dir()
-    if not path.is_dir() and ((zipped and not is_file) or (kind and kind[0] in _NOT_WRITTEN)):
+    kind, zipped = kind_of(path), path.suffix.lower() in (".gz", ".bgz")
+    is_file = kind in (".bed", ".narrowpeak") and not path.is_dir()
+    if not path.is_dir() and ((zipped and not is_file) or kind in _NOT_WRITTEN):
         msg = f"{path} is neither .bed nor .narrowPeak; name such a file (also .gz), or a folder without that ending."
         raise ValueError(msg)
-    default = "bed" if is_file and kind == [".bed"] else "narrowPeak"
+    default = "bed" if is_file and kind == ".bed" else "narrowPeak"
     format = default if format is None else format
     return one_of(format, "format", _SUFFIX), zipped if compress is None else compress, is_file
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from scatacworks._arguments import one_of
 from scatacworks._columns import intervals
-from scatacworks._files import is_peak_file, open_text, require_file, visible
+from scatacworks._files import is_peak_file, kind_of, open_text, require_file, visible
 from scatacworks._text import listed
 from scatacworks.genome import Genome
 
@@ -124,21 +124,14 @@ def _checked(path: Path, *, may_be_empty: bool) -> Path:
     return path if may_be_empty and path.is_file() else require_file(path, "file of peaks")
 
 
-def _kind(path: Path) -> str:
-    """Return the suffix in lower case, that before `.gz`."""
-    name = path.name.lower()
-    return Path(name.removesuffix(".gz").removesuffix(".bgz")).suffix
-
-
 def _stem(path: Path) -> str:
-    return path.name[: path.name.lower().index(_kind(path))]
+    return path.name[: path.name.lower().index(kind_of(path))]
 
 
 def _read(path: Path, format: str | None) -> pd.DataFrame:
     header, lines = _data_lines(path)
     width = len(lines[0][1].split("\t")) if lines else 3
-    kind = _kind(path)
-    by_suffix = {".narrowpeak": "narrowPeak", ".broadpeak": "broadPeak"}.get(kind)
+    by_suffix = {".narrowpeak": "narrowPeak", ".broadpeak": "broadPeak"}.get(kind_of(path))
     format = format or by_suffix or ("narrowPeak" if width == 10 else "bed")
     known = {"bed": _BED, "narrowPeak": [*_PEAK, "summit"], "broadPeak": _PEAK}
     names = known[one_of(format, "format", known)]
