@@ -10,7 +10,7 @@ from anndata import AnnData
 from scatacworks import _keys
 from scatacworks._anndata import table_of
 from scatacworks._palette import cycle
-from scatacworks.pl._figure import FAINT, SMALL, create_axes, dress, finish
+from scatacworks.pl._figure import create_axes, dress, finish, legend_above, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,19 +91,10 @@ def annotate_regions(
     for name, color in colors.items():
         axes.barh(range(len(shares)), shares[name], left=left, height=0.8, color=color, label=name)
         left += shares[name]
-    for place, n in enumerate(counts.sum(axis=1)):
-        axes.annotate(
-            f"{n:,}", (1, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=SMALL, color=FAINT
-        )
-    axes.set_yticks(range(len(shares)), list(shares.index))
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(shares) - 0.5, -0.5)
     dress(axes, x="share of regions")
-    axes.tick_params(axis="y", length=0)
-    axes.legend(
-        fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, handlelength=1, handleheight=1,
-        borderaxespad=0.2, borderpad=0, columnspacing=1.2,
-    )  # fmt: skip
+    name_rows(axes, list(shares.index), [f"{n:,}" for n in counts.sum(axis=1)])
+    legend_above(axes, ncols=4, handlelength=1, handleheight=1, columnspacing=1.2)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
 
 

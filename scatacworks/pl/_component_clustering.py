@@ -9,7 +9,7 @@ import numpy as np
 from scatacworks import _keys
 from scatacworks._anndata import slot_of
 from scatacworks._palette import component_colors
-from scatacworks.pl._figure import FAINT, LINE, SMALL, create_axes, dress, finish
+from scatacworks.pl._figure import FAINT, LINE, create_axes, dress, finish, legend_above, name_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,19 +82,9 @@ def component_clustering(
         raise ValueError(msg)
     figure, axes = create_axes(ax, figsize, (4.8, 0.9 + 0.2 * len(table)))
     _draw(axes, table, [colors[str(name)] for name in table["component"]], alpha)
-    for y, ratio in zip(range(len(table)), table["ratio"], strict=True):
-        axes.annotate(
-            f"{ratio:.2f}", (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-            va="center", fontsize=SMALL, color=FAINT, annotation_clip=False,
-        )  # fmt: skip
-    axes.set_yticks(range(len(table)), list(map(str, table["component"])))
-    axes.set_ylim(len(table) - 0.5, -0.5)
     dress(axes, x="mean distance to the nearest element (kb)")
-    axes.tick_params(axis="y", length=0)
-    axes.legend(
-        fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2,
-        borderpad=0, columnspacing=1.2, handletextpad=0.5,
-    )  # fmt: skip
+    name_rows(axes, list(map(str, table["component"])), [f"{ratio:.2f}" for ratio in table["ratio"]])
+    legend_above(axes, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, columnspacing=1.2, handletextpad=0.5)
     return finish(figure, show=show, return_fig=return_fig, given=ax is not None)
 
 

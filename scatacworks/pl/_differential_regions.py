@@ -12,7 +12,7 @@ from scatacworks._core.differential import z_scores
 from scatacworks._palette import GAIN, GREY, LOSS
 from scatacworks.genome import Region
 from scatacworks.pl import _browser
-from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, plain, size_of
+from scatacworks.pl._figure import FAINT, FONT, INK, LINE, SMALL, WIDTH, finish, legend_above, plain, size_of
 from scatacworks.pl._layout import label_positions
 from scatacworks.tl._differential._store import get_background, is_background
 from scatacworks.tl._differential._target import open_target
@@ -188,8 +188,7 @@ def _draw_signal(ax: Axes, x: np.ndarray, values: tuple[np.ndarray, np.ndarray, 
     ax.set_ylim(0, None)
     ax.set_ylabel("coverage", fontsize=FONT, color=INK)
     handles, labels = ax.get_legend_handles_labels()  # above the axes, as peaks may be anywhere in them
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3, "borderaxespad": 0.2, "borderpad": 0}
-    ax.legend(handles[::-1], labels[::-1], fontsize=SMALL, frameon=False, labelcolor=INK, **place)
+    legend_above(ax, handles=handles[::-1], labels=labels[::-1], labelcolor=INK, ncols=3)
 
 
 def _draw_z(ax: Axes, x: np.ndarray, z: np.ndarray) -> None:

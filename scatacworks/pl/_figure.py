@@ -9,6 +9,8 @@ import numpy as np
 from scatacworks._arguments import real
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -85,6 +87,18 @@ def dress(ax: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
     plain(ax)
 
 
+def name_rows(ax: Axes, names: Iterable[str], notes: Sequence[str]) -> None:
+    """Name the rows of axes that are dressed, the first on top, with a note to the right of each."""
+    for row, note in enumerate(notes):
+        ax.annotate(
+            note, (1, row), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=SMALL, color=FAINT, annotation_clip=False,
+        )  # fmt: skip
+    ax.set_yticks(range(len(notes)), names)
+    ax.set_ylim(len(notes) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+
+
 def legend_columns(n: int, height: float) -> int:
     """Return how many columns a legend of `n` names beside axes takes, given the inches of its height."""
     return -(-n // max(int(height / _LEGEND_LINE), 1))
@@ -95,6 +109,12 @@ def legend_beside(ax: Axes, **options: Any) -> None:
     n = len(options.get("handles", ax.get_legend_handles_labels()[0]))
     columns = legend_columns(n, ax.bbox.height / ax.figure.dpi)
     place = {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": columns}
+    ax.legend(**{"fontsize": SMALL, "frameon": False} | place | options)
+
+
+def legend_above(ax: Axes, **options: Any) -> None:
+    """Write the legend above axes, by default from their left end on."""
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
     ax.legend(**{"fontsize": SMALL, "frameon": False} | place | options)
 
 
