@@ -137,15 +137,24 @@ def tracks(
         msg = f"palette is {palette!r}; expected a dict of group -> colour."
         raise TypeError(msg)
     slots = _Slots(key, pseudobulk_key, peaks_key)
-    source = _Source.find(adata, region, layers=layers, slots=slots, extend=extend, flank=flank, genes=genes)
+    shown = _layers(adata, layers, slots)
+    genome = _genome(adata, slots, genes=genes)
+    if "raw" in shown and len(shown) > 1 and not is_made_of(adata, key, pseudobulk_key):
+        msg = (
+            f".uns[{key!r}] was denoised from other cut sites than .uns[{pseudobulk_key!r}] holds now: the lines of a "
+            "group do not belong together. Run tl.denoise again."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=2)
+    found = flanked(genome, region, flank)
+    source = _Source(adata, found, genome, shown, slots, extend)
     names = source.groups(groups)
-    panels = [source.panel(group, layer) for group in names for layer in source.layers]
+    panels = [source.panel(group, layer) for group in names for layer in shown]
     colors = colors_by(adata, groupby, pseudobulk_key, names) | (palette or {})
-    body, exons = _browser.genes_in(source.genome, source.region, genes=genes)
-    layout = Layout(panels, _browser.count_lines(body, source.region), source.region, figsize=figsize, ax=ax)
+    body, exons = _browser.genes_in(genome, found, genes=genes)
+    layout = Layout(panels, _browser.count_lines(body, found), found, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
-    layout.label(_title(region, source.region) if title is None else title, source.unit())
-    layout.shade([source.genome.region(part) for part in one_or_more(highlight, source.genome)])
+    layout.label(_title(region, found) if title is None else title, source.unit())
+    layout.shade([genome.region(part) for part in one_or_more(highlight, genome)])
     layout.draw_genes(body, exons)
     return finish(layout.figure, show=show, return_fig=return_fig, given=ax is not None)
 
@@ -195,13 +204,15 @@ def _layers(adata: AnnData, wanted: Layer | Sequence[Layer] | None, slots: _Slot
     return shown
 
 
-def _genome(adata: AnnData, slots: _Slots) -> Genome:
-    """Return the genome of the tracks or, where there are only peaks, of the object."""
+def _genome(adata: AnnData, slots: _Slots, *, genes: pd.DataFrame | bool) -> Genome:
+    """Return the genome of the tracks or, where there are only peaks, of the object, with the genes that are given."""
     base = [slot for slot in (slots.pseudobulk, slots.denoised) if slot in adata.uns]
     genome = get_tracks(adata, key=base[0]).genome if base else genome_of(adata)
     if genome is None:
         msg = f"The object names no genome: set .uns[{_keys.REFERENCE_SEQUENCES!r}] = sca.Genome('hg38').to_frame()."
         raise KeyError(msg)
+    if isinstance(genes, pd.DataFrame):
+        return genome.with_genes(genes[genes["part"] == "transcript"] if "part" in genes else genes)
     return genome
 
 
@@ -215,30 +226,6 @@ class _Source:
     layers: list[Layer]
     slots: _Slots
     extend: int
-
-    @classmethod
-    def find(
-        cls,
-        adata: AnnData,
-        region: str | tuple[str, int, int],
-        *,
-        layers: Layer | Sequence[Layer] | None,
-        slots: _Slots,
-        extend: int,
-        flank: int | None,
-        genes: pd.DataFrame | bool,
-    ) -> _Source:
-        shown = _layers(adata, layers, slots)
-        genome = _genome(adata, slots)
-        if isinstance(genes, pd.DataFrame):
-            genome = genome.with_genes(genes[genes["part"] == "transcript"] if "part" in genes else genes)
-        if "raw" in shown and len(shown) > 1 and not is_made_of(adata, slots.denoised, slots.pseudobulk):
-            msg = (
-                f".uns[{slots.denoised!r}] was denoised from other cut sites than .uns[{slots.pseudobulk!r}] holds "
-                "now: the lines of a group do not belong together. Run tl.denoise again."
-            )
-            warnings.warn(msg, UserWarning, stacklevel=3)
-        return cls(adata, flanked(genome, region, flank), genome, shown, slots, extend)
 
     def groups(self, groups: Sequence[str] | None) -> list[str]:
         """Return the groups to show: those asked for, or all that every layer has."""
