@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from scatacworks._core import runs as kernels
 from scatacworks._core.chunked import Chunked
 from scatacworks._core.growing import GrowingRuns
-from scatacworks._core.spans import bisect
 from scatacworks._files import atomic_path
 from scatacworks._groups import chosen_groups, group_name, group_names
 from scatacworks._stores import open_store
@@ -193,8 +193,8 @@ class Tracks:
     def sites(self, group: str | int, chrom: str | int, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Return starts and values of the runs that begin in `[start, end)`; for cut sites, all those in the window."""
         low, high, _ = self._slot(group, chrom)
-        low = _bisect(self.starts, start, low, high)
-        high = _bisect(self.starts, end, low, high)
+        low = bisect_left(self.starts, start, low, high)
+        high = bisect_left(self.starts, end, low, high)
         return np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
 
     def _touching(
@@ -202,15 +202,12 @@ class Tracks:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """Return starts, lengths (one element if all are 1), values of the runs that can touch a window, and fill."""
         low, high, group = self._slot(group, chrom)
-        low, high = self._overlapping(low, high, start, end)
+        first = bisect_left(self.starts, start, low, high)
+        high = bisect_left(self.starts, end, first, high)
+        low = max(low, first - (self.lengths is not None))  # the run before may reach in
         lengths = _ONE if self.lengths is None else np.asarray(self.lengths[low:high])
         starts, values = np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
         return starts, lengths, values, float(self.fill[group])
-
-    def _overlapping(self, low: int, high: int, start: int, end: int) -> tuple[int, int]:
-        """Narrow `[low, high)` to the runs that can touch `[start, end)`; bisection barely reads what is on disk."""
-        first = _bisect(self.starts, start, low, high)
-        return max(low, first - (self.lengths is not None)), _bisect(self.starts, end, first, high)
 
     def sums(self, chrom: str | int | None = None) -> np.ndarray:
         """Return the sum of the runs' values over all bases (of one chromosome); float64, `(n_groups,)`.
@@ -444,16 +441,3 @@ def _append(
     arrays["values"].append(values)
     if "lengths" in arrays:
         arrays["lengths"].append(np.ones(len(starts), np.int32) if lengths is None else lengths)
-
-
-def _bisect(array: Any, position: int, low: int, high: int) -> int:
-    """Return the first index in `[low, high)` whose element is at least `position`."""
-    if isinstance(array, np.ndarray):
-        return low + bisect(array[low:high], position)
-    while low < high:
-        middle = (low + high) // 2
-        if int(array[middle]) < position:
-            low = middle + 1
-        else:
-            high = middle
-    return low

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 
 from scatacworks._core.intervals import merge
@@ -37,18 +39,12 @@ def subtract(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return intersect(a, np.concatenate([[limits.min], b.ravel(), [limits.max]]).astype(np.int64).reshape(-1, 2))
 
 
-def bisect(positions: np.ndarray, position: int) -> int:
-    """Return how many of sorted positions are smaller.
-
-    Asked for a number of another type, NumPy would first convert all positions, which takes as long as there are many.
-    """
-    limits = np.iinfo(positions.dtype)  # a window may reach beyond the longest chromosome there can be
-    return int(np.searchsorted(positions, positions.dtype.type(min(max(position, limits.min), limits.max))))
-
-
 def between(positions: np.ndarray, start: int, end: int) -> slice:
-    """Return where sorted positions lie in `[start, end)`."""
-    return slice(bisect(positions, start), bisect(positions, end))
+    """Return where sorted positions lie in `[start, end)`.
+
+    Asked for a number of another type, NumPy's own search would first convert all positions.
+    """
+    return slice(bisect_left(positions, start), bisect_left(positions, end))
 
 
 def painted(spans: np.ndarray | None, start: int, end: int) -> np.ndarray:
