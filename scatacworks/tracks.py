@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import zarr
 
+    from scatacworks._stores import Stored
+
 __all__ = ["Runs", "Tracks"]
 
 Runs = tuple[np.ndarray, "np.ndarray | None", np.ndarray]
@@ -145,11 +147,12 @@ class Tracks:
             raise KeyError(msg)
         return code
 
-    def _slot(self, group: str | int, chrom: str | int) -> tuple[int, int, int]:
-        group = group if isinstance(group, int | np.integer) else self.group_code(group)
-        chrom = chrom if isinstance(chrom, int | np.integer) else self.genome.code(chrom)
-        slot = int(chrom) * len(self.groups) + int(group)
-        return int(self.indptr[slot]), int(self.indptr[slot + 1]), int(group)
+    def _slot(self, group: str | int, chrom: str | int) -> tuple[int, int, int, int]:
+        """Return the bounds of the runs of one group on one chromosome, and the codes of the two."""
+        group = int(group) if isinstance(group, int | np.integer) else self.group_code(group)
+        chrom = int(chrom) if isinstance(chrom, int | np.integer) else self.genome.code(chrom)
+        slot = chrom * len(self.groups) + group
+        return int(self.indptr[slot]), int(self.indptr[slot + 1]), group, chrom
 
     def runs(self, group: str | int, chrom: str | int) -> Runs:
         """Return starts, lengths and values of one group (name or position) on one chromosome (name or code).
@@ -159,8 +162,7 @@ class Tracks:
         ValueError
             If they are damaged: not in order, or not within the chromosome.
         """
-        chrom = chrom if isinstance(chrom, int | np.integer) else self.genome.code(chrom)
-        low, high, group = self._slot(group, chrom)
+        low, high, group, chrom = self._slot(group, chrom)
         lengths = None if self.lengths is None else np.asarray(self.lengths[low:high])
         starts = np.asarray(self.starts[low:high])
         # what follows counts on it, and compiled code looks at no bounds
@@ -192,7 +194,7 @@ class Tracks:
 
     def sites(self, group: str | int, chrom: str | int, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Return starts and values of the runs that begin in `[start, end)`; for cut sites, all those in the window."""
-        low, high, _ = self._slot(group, chrom)
+        low, high, *_ = self._slot(group, chrom)
         low = bisect_left(self.starts, start, low, high)
         high = bisect_left(self.starts, end, low, high)
         return np.asarray(self.starts[low:high]), np.asarray(self.values[low:high])
@@ -201,7 +203,7 @@ class Tracks:
         self, group: str | int, chrom: str | int, start: int, end: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """Return starts, lengths (one element if all are 1), values of the runs that can touch a window, and fill."""
-        low, high, group = self._slot(group, chrom)
+        low, high, group, _ = self._slot(group, chrom)
         first = bisect_left(self.starts, start, low, high)
         high = bisect_left(self.starts, end, first, high)
         low = max(low, first - (self.lengths is not None))  # the run before may reach in
@@ -389,21 +391,10 @@ class Tracks:
         again = "run the step that wrote it again"
         parts = "indptr", "starts", "lengths", "values"
         attributes, arrays = open_store(path, parts, what="track store", again=again)
-        lacking = [name for name in ("groups", "sizes", "genome", "fill") if name not in attributes]
-        lacking += [name for name in ("indptr", "starts", "values") if name not in arrays]
-        if lacking:
-            msg = f"The track store at {path} is damaged: it lacks {', '.join(lacking)}. Delete it and {again}."
+        if fault := _fault(attributes, arrays):
+            msg = f"The track store at {path} is damaged: {fault}. Delete it and {again}."
             raise ValueError(msg)
-        n_slots = len(attributes["groups"]) * len(attributes["sizes"])
         indptr = arrays.pop("indptr")
-        if indptr.shape != (n_slots + 1,):  # what a damaged one claims to have is not read into memory
-            found = f"its indptr has the shape {indptr.shape}, not {n_slots + 1}"
-            msg = f"The track store at {path} is damaged: {found}. Delete it and {again}."
-            raise ValueError(msg)
-        lost = [name for name, array in arrays.items() if not array.is_whole]
-        if lost:
-            msg = f"The track store at {path} is damaged: a part of {', '.join(lost)} is lost. Delete it and {again}."
-            raise ValueError(msg)
         few = arrays["starts"].shape[0] <= _CHUNK
         runs = {name: array[:] if few else Chunked(array) for name, array in arrays.items()}
         return cls(
@@ -431,6 +422,19 @@ def _in_order(
         last = code
         yield code, runs
         del runs
+
+
+def _fault(attributes: Mapping[str, Any], arrays: Mapping[str, Stored]) -> str | None:
+    """Return what is wrong with a store, before what a damaged one claims to have is read into memory."""
+    lacking = [name for name in ("groups", "sizes", "genome", "fill") if name not in attributes]
+    lacking += [name for name in ("indptr", "starts", "values") if name not in arrays]
+    if lacking:
+        return f"it lacks {', '.join(lacking)}"
+    n_slots, shape = len(attributes["groups"]) * len(attributes["sizes"]), arrays["indptr"].shape
+    if shape != (n_slots + 1,):
+        return f"its indptr has the shape {shape}, not {n_slots + 1}"
+    lost = [name for name, array in arrays.items() if name != "indptr" and not array.is_whole]
+    return f"a part of {', '.join(lost)} is lost" if lost else None
 
 
 def _append(
