@@ -61,6 +61,12 @@ class ChromosomeIndex(NamedTuple):
     merged_into: dict[str, np.ndarray]
 
 
+def by_summit(given: Peaks) -> tuple[np.ndarray, Peaks]:
+    """Return the order of peaks by their summits, and the peaks in it."""
+    order = order_by(given.summit)
+    return order, Peaks(*(field[order] for field in given[:4]), given.score[order].astype(float))
+
+
 @njit
 def _clumps(peaks: Peaks, gap: int) -> np.ndarray:
     """Offsets of the clumps in the peaks sorted by summit."""
@@ -157,8 +163,8 @@ def _labels(rows: np.ndarray, following: np.ndarray) -> np.ndarray:
 
 def _index_block(
     peaks: Peaks, clumps: np.ndarray, islands: np.ndarray, n_samples: int, rules: Rules, modes: tuple[str, ...]
-) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
-    """Labels of the peaks of one run of islands, and per mode the rows, scores and new place of the "all" rows."""
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Per mode the rows and scores of one run of islands, and the row of each peak ("all") or of each "all" row."""
     base, stop = clumps[islands[0]], clumps[islands[-1]]
     peaks = Peaks(*(field[base:stop] for field in peaks))
     clumps, islands = clumps[islands[0] : islands[-1] + 1] - base, islands - islands[0]
@@ -168,13 +174,13 @@ def _index_block(
     offsets = merge_groups(peaks, following, rows, score, offsets, (BY_SUMMIT, True, rules, scratch))[islands]
     offsets = merge_groups(peaks, following, rows, score, offsets, (BY_SUMMIT, True, rules, scratch))
     rows, score = rows[: offsets[-1]], score[: offsets[-1]]
-    tables = [(rows, score, np.arange(len(rows), dtype=np.int32))]
+    tables = [(rows, score, _labels(rows, following))]
     for mode in modes[1:]:
         links, merged, merged_score = following.copy(), rows.copy(), score.copy()
         setting = (BY_CORE if mode == "core" else BY_EXTENT, False, rules, scratch)
         n = merge_groups(peaks, links, merged, merged_score, offsets, setting)[-1]
         tables.append((merged[:n], merged_score[:n], _labels(merged[:n], links)[rows[:, HEAD]]))
-    return _labels(rows, following), tables
+    return tables
 
 
 def _blocks(clumps: np.ndarray, islands: np.ndarray, block_peaks: int) -> Iterator[np.ndarray]:
@@ -194,20 +200,17 @@ def to_elements(rows: np.ndarray, score: np.ndarray) -> Elements:
     return Elements(*(rows[:, field].copy() for field in fields), score)
 
 
-def _gather(blocks: list[tuple], modes: tuple[str, ...], order: np.ndarray) -> ChromosomeIndex:
+def _gather(blocks: list[list[tuple]], modes: tuple[str, ...], order: np.ndarray) -> ChromosomeIndex:
     """Join the blocks of one chromosome."""
+    elements, places = {}, {}
+    for mode, tables in zip(modes, zip(*blocks, strict=True), strict=True):
+        rows, score, place = zip(*tables, strict=True)
+        first = np.cumsum([0, *map(len, rows)])
+        elements[mode] = to_elements(np.concatenate(rows), np.concatenate(score))
+        places[mode] = np.concatenate([own + base for own, base in zip(place, first, strict=False)])
     label = np.empty(len(order), np.int32)
-    shift = np.cumsum([0, *(len(tables[0][0]) for _, tables in blocks)])
-    label[order] = np.concatenate([block[0] + base for block, base in zip(blocks, shift, strict=False)])
-    elements, merged = {}, {}
-    for at, mode in enumerate(modes):
-        rows = np.concatenate([tables[at][0] for _, tables in blocks])
-        score = np.concatenate([tables[at][1] for _, tables in blocks])
-        elements[mode] = to_elements(rows, score)
-        if mode != "all":
-            shift = np.cumsum([0, *(len(tables[at][0]) for _, tables in blocks)])
-            merged[mode] = np.concatenate([t[at][2] + base for (_, t), base in zip(blocks, shift, strict=False)])
-    return ChromosomeIndex(elements, label, merged)
+    label[order] = places.pop("all")
+    return ChromosomeIndex(elements, label, places)
 
 
 def index_chromosomes(
@@ -243,10 +246,7 @@ def index_chromosomes(
     modes = tuple(mode for mode in MODES if mode in {"all", *modes})
     with ThreadPoolExecutor(n_jobs) as pool:
         for given in chromosomes:
-            order = order_by(given.summit)
-            peaks = Peaks(
-                *(np.ascontiguousarray(field[order]) for field in given[:4]), given.score[order].astype(float)
-            )
+            order, peaks = by_summit(given)
             clumps = _clumps(peaks, rules.clump_gap)
             islands = _islands(peaks, clumps)
             blocks = pool.map(

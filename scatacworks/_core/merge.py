@@ -18,8 +18,7 @@ from scatacworks._core.delineate import (
     delineate,
     make_scratch,
 )
-from scatacworks._core.index import ChromosomeIndex, to_elements
-from scatacworks._core.radix import order_by
+from scatacworks._core.index import ChromosomeIndex, by_summit, to_elements
 from scatacworks._numba import njit
 
 if TYPE_CHECKING:
@@ -90,8 +89,7 @@ def merge_chromosomes(
     windows are cut. Labels are in the order of the peaks given.
     """
     for given, length in chromosomes:
-        order = order_by(given.summit)
-        peaks = Peaks(*(np.ascontiguousarray(field[order]) for field in given[:4]), given.score[order].astype(float))
+        order, peaks = by_summit(given)
         if method == "iterative":
             winner = _best_windows(peaks.summit, peaks.score, half_width)
         else:
