@@ -279,7 +279,7 @@ class Guidance:
         use = np.ones((len(codes), len(prior.rows)), bool) if use is None else use
         if not match:
             return cls(prior, use.astype(np.float64), np.full(len(codes), UNMATCHED), float(strength))
-        found = _Evidence.collect(prior, cut_sites, codes, use)
+        found = _Evidence(prior, cut_sites, codes, use)
         rates, explained = zip(*map(found.match, range(len(codes))), strict=True)
         weights = np.array(rates) * (use.sum(1) / np.sum(rates, axis=1))[:, None]
         return cls(prior, weights, np.array(explained), float(strength))
@@ -319,7 +319,7 @@ class Guidance:
 class _Evidence:
     """What the cut sites of groups say about the rows of a prior: the segments with cut sites, and totals of all."""
 
-    def __init__(self, use: np.ndarray) -> None:
+    def __init__(self, prior: Prior, cut_sites: Tracks, codes: list[int], use: np.ndarray) -> None:
         nothing = (np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0))
         n_groups, n_rows = use.shape
         self.use = use
@@ -328,14 +328,9 @@ class _Evidence:
         self.exposure = np.zeros(n_rows)
         self.empty = np.zeros(n_groups)  # cut sites where no row is that the group uses
         self.empty_bp, self.covered_bp = np.zeros(n_groups), np.zeros(n_groups)
-
-    @classmethod
-    def collect(cls, prior: Prior, cut_sites: Tracks, codes: list[int], use: np.ndarray) -> _Evidence:
-        out = cls(use)
         for chrom, (_, runs) in enumerate(cut_sites.chromosomes()):
             if prior.covers(chrom) and cut_sites.genome.nuclear[chrom]:
-                out._add(prior.segments(chrom), runs, codes, int(cut_sites.genome.lengths[chrom]))
-        return out
+                self._add(prior.segments(chrom), runs, codes, int(cut_sites.genome.lengths[chrom]))
 
     def _add(self, segments: Segments, runs: list, codes: list[int], size: int) -> None:
         occupied = np.zeros(size // kernels.TILE_BP + 1, bool)
