@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scatacworks._core.names import Table, add, find, view
-from scatacworks._core.words import address, hash_bytes, load8, load32
+from scatacworks._core.words import address, hash_bytes, load8, load16, load32
 from scatacworks._numba import njit
 
 __all__ = ["SMALLEST", "Filters", "Reads", "collapse_duplicates", "join_mates", "parse_records"]
@@ -43,11 +43,6 @@ class Reads(NamedTuple):
     name_size: np.ndarray  # int64, its bytes
 
 
-@njit(forceinline=True)
-def _load16(at: int) -> int:
-    return load8(at) + 256 * load8(at + 1)
-
-
 @njit
 def _reference_span(at: int, n: int) -> int:
     """Return the bases of the genome that `n` CIGAR operations cover."""
@@ -62,7 +57,7 @@ def _reference_span(at: int, n: int) -> int:
 def _find_tag(at: int, stop: int, tag: int) -> tuple[int, int]:
     """Return address and bytes of a text tag; (0, -1) where it is not there."""
     while at + 3 <= stop:
-        here, kind = _load16(at), load8(at + 2)
+        here, kind = load16(at), load8(at + 2)
         at += 3
         if kind in (90, 72):  # Z, H: text ended by zero
             begin = at
@@ -109,14 +104,14 @@ def parse_records(
         if at + 4 + size > stop:
             break
         record, record_stop = begin + at, begin + at + 4 + size
-        name, name_size, n_ops = record + _HEADER, load8(record + 12) - 1, _load16(record + 16)
+        name, name_size, n_ops = record + _HEADER, load8(record + 12) - 1, load16(record + 16)
         length = load32(record + 20)
         tags = name + name_size + 1 + 4 * n_ops + (length + 1) // 2 + length
         if name_size < 0 or tags > record_stop:
             return n, -1
         at += 4 + size
         tally[0] += 1
-        flag = _load16(record + 18)
+        flag = load16(record + 18)
         if load8(record + 13) < filters.min_mapq or flag & filters.exclude or flag & filters.require != filters.require:
             continue
         tally[1] += 1

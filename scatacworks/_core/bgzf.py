@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from scatacworks._core.words import address, load32
 from scatacworks._numba import njit
 
 if TYPE_CHECKING:
@@ -79,10 +80,7 @@ def find_blocks(
         end = at + block_size
         if end > stop:
             break
-        text = np.int64(0)
-        for i in range(4):
-            text |= np.int64(raw[end - 4 + i]) << (8 * i)
-        text = min(text, np.int64(MAX_BLOCK + 1))  # a damaged length takes no memory; inflating will tell
+        text = min(load32(address(raw) + end - 4), MAX_BLOCK + 1)  # a damaged length takes no memory; inflating tells
         offsets[n], sizes[n], texts[n] = extra_stop, end - FOOTER - extra_stop, text
         n, at = n + 1, end
     return n, at, OK
@@ -134,10 +132,7 @@ def _inflate_native(
         words[_AVAIL_IN // 4] = size
         if _call_state(functions[1], state_address) != 0 or words[_TOTAL_OUT // 4] != n:
             return BAD_DATA, i
-        footer = blocks.offsets[i] + size
-        crc = np.uint32(0)
-        for j in range(4):
-            crc |= np.uint32(raw[footer + j]) << np.uint32(8 * j)
+        crc = load32(raw_address + blocks.offsets[i] + size)
         if _call_crc(functions[2], np.uint32(0), text_address + at, n) != crc:
             return BAD_CRC, i
         at += n

@@ -41,7 +41,7 @@ def _loader(bits: int) -> Any:
     return intrinsic(load)
 
 
-load8, load32, load64 = _loader(8), _loader(32), _loader(64)
+load8, load16, load32, load64 = map(_loader, (8, 16, 32, 64))
 
 
 @njit(forceinline=True)
