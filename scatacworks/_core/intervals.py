@@ -90,7 +90,7 @@ def any_overlap(
         return np.zeros(len(query[1]), bool)
     before = np.searchsorted(pack(chrom, start), pack(query[0], query[2]), side="left") - 1
     reach = pack(chrom, end)
-    return (before >= 0) & (reach[np.maximum(before, 0)] > pack(query[0], query[1]))
+    return (before >= 0) & (reach[before] > pack(query[0], query[1]))
 
 
 def covered(
@@ -98,17 +98,16 @@ def covered(
 ) -> np.ndarray:
     """Return the number of bases of every query that lie in any target; int64, each base counted once."""
     chrom, start, end = merge(*target)
+    if len(start) == 0:
+        return np.zeros(len(query[1]), np.int64)
     left, right = pack(chrom, start), pack(chrom, end)
-    total = np.concatenate([[0], np.cumsum(right - left)])
+    total = np.cumsum(right - left) - (right - left)
 
     def below(position: np.ndarray) -> np.ndarray:
         """Count target bases before each key."""
-        index = np.searchsorted(left, position, side="right")
-        inside = np.minimum(position, right[np.maximum(index - 1, 0)]) - left[np.maximum(index - 1, 0)]
-        return total[np.maximum(index - 1, 0)] + np.where(index > 0, inside, 0)
+        last = np.searchsorted(left, position, side="right") - 1
+        return np.where(last >= 0, total[last] + np.minimum(position, right[last]) - left[last], 0)
 
-    if len(left) == 0:
-        return np.zeros(len(query[1]), np.int64)
     return below(pack(query[0], query[2])) - below(pack(query[0], query[1]))
 
 
