@@ -54,9 +54,8 @@ def null_share(p: np.ndarray) -> float:
     """
     p = np.asarray(p, np.float64).ravel()
     p = p[~np.isnan(p)]
-    cut = np.minimum(
-        0.05 + 0.05 * np.arange(19), 0.95
-    )  # rounded as R does, so that rounded p-values fall on the same side
+    # rounded as R does, so that rounded p-values fall on the same side
+    cut = np.minimum(0.05 + 0.05 * np.arange(19), 0.95)
     if len(p) < 100 or p.max() <= cut[-1]:
         return 1.0
     share = np.array([np.mean(p >= value) for value in cut]) / (1 - cut)

@@ -208,13 +208,9 @@ def _blocks(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     best = scores.max(1)
     # how much a random word is expected to lose against the best one
     loss = (best[:, None] - scores).mean(1)
-    told = [
-        loss[offset + _BLOCK - width : offset + _BLOCK].sum() for offset, width in zip(offsets, widths, strict=True)
-    ]
-    order = np.argsort(told)[::-1]
-    reach = [
-        best[offset + _BLOCK - width : offset + _BLOCK].sum() for offset, width in zip(offsets, widths, strict=True)
-    ]
-    reach = np.array(reach, np.int64)[order]
+    offsets, widths = np.array(offsets), np.array(widths)
+    counted = [slice(end - width, end) for end, width in zip(offsets + _BLOCK, widths, strict=True)]
+    order = np.argsort([loss[bases].sum() for bases in counted])[::-1]
+    reach = np.array([best[bases].sum() for bases in counted], np.int64)[order]
     rest = np.concatenate([np.cumsum(reach[::-1])[::-1][1:], [0]])
-    return np.array(offsets, np.int64)[order], np.array(widths, np.int64)[order], rest
+    return offsets[order], widths[order], rest
