@@ -168,34 +168,13 @@ def delineate(peaks: Peaks, following: np.ndarray, row: np.ndarray, rules: Rules
 @njit
 def _window_sums(summit: np.ndarray, n: int, window: int) -> np.ndarray:
     """Number of summits in the window around each of the `n` positions of a clump; the edges repeat their neighbour."""
-    below = np.zeros(n + 1, np.int32)
-    for value in summit:
-        below[value - summit[0] + 1] += 1
-    for at in range(1, n + 1):
-        below[at] += below[at - 1]
+    below = np.cumsum(np.bincount(summit - summit[0] + 1))
     half = window // 2
     sums = np.empty(n + 1, np.int32)  # position p of the text is sums[p]; sums[0] is not used
     for at in range(1, n + 1):
         center = min(max(at, half), n - half)
         sums[at] = below[center + half] - below[center - half]
     return sums
-
-
-@njit
-def _twice_median(sums: np.ndarray, n: int, highest: int) -> int:
-    """Twice the median of `sums[1:]`, by counting."""
-    tally = np.zeros(highest + 1, np.int64)
-    for at in range(1, n + 1):
-        tally[sums[at]] += 1
-    first, second, seen = -1, -1, 0
-    for value in range(highest + 1):
-        seen += tally[value]
-        if first < 0 and seen > (n - 1) // 2:
-            first = value
-        if seen > n // 2:
-            second = value
-            break
-    return first + second
 
 
 @njit
@@ -210,34 +189,26 @@ def cut_points(summit: np.ndarray, window: int) -> np.ndarray:
     if n < window or len(summit) < window:
         return single
     sums = _window_sums(summit, n, window)
-    highest = sums[1:].max()
-    if highest < window:
+    if sums[1:].max() < window:
         return single
-    twice = _twice_median(sums, n, highest)
+    twice = 2 * np.median(sums[1:])  # a whole number, of which no rounding is left
     cuts = [0]
     before = 0
     for at in range(1, n + 1):
         if at == n or (2 * sums[at] < twice) != (2 * sums[at + 1] < twice):
             if at == n and before == 0:
                 return single
-            first = max(before, 1)
-            lowest = sums[first : at + 1].min()
-            ties = 0
-            for position in range(first, at + 1):
-                ties += sums[position] == lowest
-            seen = 0
-            for position in range(first, at + 1):
-                seen += sums[position] == lowest
-                if seen == (ties + 1) // 2:
-                    if position > first:
-                        cuts.append(before + position - first)
-                    break
+            stretch = sums[max(before, 1) : at + 1]
+            lowest = np.flatnonzero(stretch == stretch.min())
+            middle = lowest[(len(lowest) - 1) // 2]
+            if middle > 0:
+                cuts.append(before + middle)
             before = at
-    return _without_faint_ends(np.unique(np.array([*cuts, n], dtype=np.int64)), sums, n)
+    return _without_faint_ends(np.unique(np.array([*cuts, n], dtype=np.int64)), sums)
 
 
 @njit
-def _without_faint_ends(cuts: np.ndarray, sums: np.ndarray, n: int) -> np.ndarray:
+def _without_faint_ends(cuts: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """Drop the first and the last inner cut where less than 1 % of the summed track lies up to, or from, it."""
     total = sums[1:].astype(np.int64).sum()
     first, last = 1, len(cuts) - 1  # inner cuts are cuts[first:last]
@@ -245,7 +216,4 @@ def _without_faint_ends(cuts: np.ndarray, sums: np.ndarray, n: int) -> np.ndarra
         first += 1
     if last > first and 100 * sums[cuts[last - 1] :].astype(np.int64).sum() < total:
         last -= 1
-    kept = np.empty(last - first + 2, np.int64)
-    kept[0], kept[-1] = 0, n
-    kept[1:-1] = cuts[first:last]
-    return kept
+    return np.concatenate((cuts[:1], cuts[first:last], cuts[-1:]))

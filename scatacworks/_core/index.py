@@ -67,17 +67,10 @@ def by_summit(given: Peaks) -> tuple[np.ndarray, Peaks]:
     return order, Peaks(*(field[order] for field in given[:4]), given.score[order].astype(float))
 
 
-@njit
 def _clumps(peaks: Peaks, gap: int) -> np.ndarray:
     """Offsets of the clumps in the peaks sorted by summit."""
-    bounds = np.empty(len(peaks.summit) + 1, np.int32)
-    n = 0
-    for at in range(len(peaks.summit)):
-        if at == 0 or peaks.summit[at] - peaks.summit[at - 1] > gap:
-            bounds[n] = at
-            n += 1
-    bounds[n] = len(peaks.summit)
-    return bounds[: n + 1].copy()
+    first = np.flatnonzero(np.diff(peaks.summit) > gap) + 1
+    return np.concatenate([[0], first, [len(peaks.summit)]]).astype(np.int32)
 
 
 @njit
