@@ -62,10 +62,10 @@ def atac(data: Any, mod: str = "atac") -> AnnData:
     return data
 
 
-def require_no_mudata(data: Any, what: str) -> None:
-    """Refuse a MuData where one AnnData is expected, among other forms."""
-    if is_mudata(data):
-        msg = f"{what} of a MuData are those of one of its modalities; give that alone, as mdata['atac']."
+def require_no_mudata(peaks: Any) -> None:
+    """Refuse a MuData where an AnnData with its peaks is expected, among other forms."""
+    if is_mudata(peaks):
+        msg = "Peaks of a MuData are those of one of its modalities; give that alone, as mdata['atac']."
         raise TypeError(msg)
 
 

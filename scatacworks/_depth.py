@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scatacworks.tracks import Tracks
 
 
-def depths(adata: AnnData | MuData, key: str = _keys.PSEUDOBULK, *, mod: str = "atac") -> np.ndarray:
+def depths(adata: AnnData | MuData, key: str = _keys.PSEUDOBULK) -> np.ndarray:
     """Return each group's cut sites per 3.1e9 bp of the territory that the fragments cover.
 
     A sample with 5 million cut sites all over the human genome has depth 5e6; so has a file cut to windows of it. The
@@ -34,15 +34,13 @@ def depths(adata: AnnData | MuData, key: str = _keys.PSEUDOBULK, *, mod: str = "
         Cells, after :func:`~scatacworks.pp.pseudobulk`.
     key
         Slot of `.uns`.
-    mod
-        Modality to use where `adata` is a MuData.
 
     Returns
     -------
     float64, `(n_groups,)`.
     """
-    sites = tracks(adata, key=key, layer=_keys.CUT_SITES, mod=mod)
-    known = params_of(atac(adata, mod=mod), key).get("territory_bp")
+    sites = tracks(adata, key=key, layer=_keys.CUT_SITES)
+    known = params_of(atac(adata), key).get("territory_bp")
     territory_bp = float(sites.genome.lengths[sites.genome.nuclear].sum() if known is None else known)
     return REFERENCE_BP * nuclear_sums(sites) / territory_bp
 

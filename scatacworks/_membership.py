@@ -82,7 +82,6 @@ def resolve_groups(
     groups: Sequence[str] | None = None,
     min_cells: int = 0,
     tell_missing: bool = True,
-    stacklevel: int = 3,
 ) -> Membership:
     """Return the groups that `groupby` names.
 
@@ -100,8 +99,6 @@ def resolve_groups(
         Groups with fewer cells are left out, with a warning; 0 keeps the empty ones too.
     tell_missing
         Warn of cells without a group; not where the pseudobulk of the same groups told so already.
-    stacklevel
-        Where warnings point to.
 
     Raises
     ------
@@ -122,7 +119,7 @@ def resolve_groups(
             msg += f" Join the columns to one: adata.obs['group'] = {joined}."
         raise TypeError(msg)
     if groupby in adata.obs:
-        membership = _from_column(adata.obs[groupby], groupby, stacklevel + 1 if tell_missing else None)
+        membership = _from_column(adata.obs[groupby], groupby, tell_missing=tell_missing)
     elif groupby in adata.obsm:
         membership = _from_obsm(adata, groupby)
     else:
@@ -137,7 +134,7 @@ def resolve_groups(
     if not enough.all():
         small = [f"{g!r} ({n})" for g, n in zip(membership.groups[~enough], membership.n_cells[~enough], strict=True)]
         msg = f"Left out {len(small)} group(s) with fewer than min_cells={min_cells} cells: {listed(small)}."
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+        warnings.warn(msg, UserWarning, stacklevel=3)
         membership = membership.select(np.flatnonzero(enough))
     if len(membership.groups) == 0:
         why = f"every entry is missing, or below min_cells={min_cells}" if adata.n_obs else "the object has no cells"
@@ -146,12 +143,12 @@ def resolve_groups(
     return membership
 
 
-def _from_column(column: pd.Series, name: str, stacklevel: int | None) -> Membership:
+def _from_column(column: pd.Series, name: str, *, tell_missing: bool) -> Membership:
     codes, names = column_groups(column)
     missing = int((codes < 0).sum())
-    if 0 < missing < len(codes) and stacklevel is not None:
+    if tell_missing and 0 < missing < len(codes):
         msg = f"{missing:,} of {len(codes):,} cells have no value in .obs[{name!r}] and are left out of every group."
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+        warnings.warn(msg, UserWarning, stacklevel=4)
     cells = np.flatnonzero(codes >= 0)
     return Membership(names, membership_matrix(cells, codes[cells], (len(codes), len(names))))
 

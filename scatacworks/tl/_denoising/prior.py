@@ -107,7 +107,7 @@ def _read(source: Any, n_samples: int | None) -> Prior:
     """Read a source in any of its forms."""
     if isinstance(source, Prior):
         return source
-    require_no_mudata(source, "Peaks")
+    require_no_mudata(source)
     if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
         return _from_path(_existing(source), n_samples)
     if isinstance(source, AnnData):

@@ -80,7 +80,7 @@ def collect_peaks(
     that peaks were called for, and those of `named`. A DataFrame by itself names those of its rows: categories that a
     selection of rows left unused are no samples.
     """
-    require_no_mudata(peaks, "Peaks")
+    require_no_mudata(peaks)
     if isinstance(peaks, AnnData):
         require_assembly(genome_of(peaks), genome, "The peaks are")
         peaks = slot_of(peaks, _keys.PEAKS, "sca.tl.call_peaks(adata)")  # or a dict of samples, as below
