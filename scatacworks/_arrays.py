@@ -103,7 +103,7 @@ def counts_of(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     return counts
 
 
-def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData | None = None) -> np.ndarray:
+def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData) -> np.ndarray:
     """Return the points of an embedding; float32, `(n_cells, n_dimensions)`.
 
     Parameters
@@ -113,7 +113,8 @@ def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData | None = N
     use_rep
         Key of `.obsm`.
     data
-        The MuData that the cells are a modality of: an embedding of all modalities (MOFA's, …) is in its own `.obsm`.
+        What the user gave: the cells, or the MuData that they are a modality of, in whose own `.obsm` an embedding of
+        all modalities (MOFA's, …) is.
 
     Raises
     ------
@@ -122,9 +123,11 @@ def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData | None = N
     ValueError
         If a value is not finite.
     """
+    # a MuData's .obsm also says under the names of its modalities whose cells are whose
+    joint = set() if data is adata else set(data.obsm) - set(data.mod)
     if use_rep in adata.obsm:
         points = adata.obsm[use_rep]
-    elif use_rep in (joint := _joint_embeddings(adata, data)):
+    elif use_rep in joint:
         points = pd.DataFrame(np.asarray(data.obsm[use_rep]), data.obs_names).reindex(adata.obs_names)
     else:
         there = sorted({*adata.obsm, *joint})
@@ -142,8 +145,3 @@ def embedding_of(adata: AnnData, use_rep: str, data: AnnData | MuData | None = N
         )
         raise ValueError(msg)
     return points
-
-
-def _joint_embeddings(adata: AnnData, data: AnnData | MuData | None) -> set[str]:
-    """Return the names of a MuData's own embeddings; its `.obsm` also says under their names whose cells are whose."""
-    return set() if data is None or data is adata else set(data.obsm) - set(data.mod)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
-def begin(data: AnnData | MuData, *, mod: str = "atac", copy: bool = False) -> tuple[AnnData | MuData, AnnData]:
+def begin(data: AnnData | MuData, *, mod: str, copy: bool) -> tuple[AnnData | MuData, AnnData]:
     """Return the object the user gets back, and the AnnData in it to write to; neither is a view."""
     data = own(data, copy=copy)
     adata = atac(data, mod=mod)
