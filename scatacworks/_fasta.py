@@ -58,12 +58,9 @@ def open_fasta(path: str | os.PathLike[str]) -> Iterator[Sequences]:
     FileNotFoundError
         If there is no such file.
     """
+    from pyfaidx import Fasta
+
     path = require_file(path, "FASTA file")
-    try:
-        from pyfaidx import Fasta
-    except ImportError as error:
-        error.add_note("Reading FASTA files needs pyfaidx: pip install pyfaidx")
-        raise
     try:
         opened = Fasta(str(path), as_raw=True, sequence_always_upper=True, rebuild=False)
     except ImportError as error:

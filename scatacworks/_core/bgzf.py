@@ -1,8 +1,8 @@
 """BGZF, the blocked gzip of bioinformatics: find blocks, inflate many of them per call without the GIL, write them.
 
 Inflating calls ISA-L's C function, which the `isal` wheel carries, straight from compiled code; where the wheel hides
-it (or its structures changed: a test block is inflated first), `isal.isal_zlib` or the standard library's `zlib` does
-the same block by block. All three check the length and the CRC of every block.
+it (or its structures changed: a test block is inflated first), `isal.isal_zlib` does the same block by block. Both
+check the length and the CRC of every block.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
+from isal import isal_zlib
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -24,12 +25,7 @@ from scatacworks._numba import njit
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-try:
-    from isal import isal_zlib as _zlib
-except ImportError:  # no wheel for this platform
-    _zlib = zlib
-
-InflateErrors = (_zlib.error, zlib.error)  # of which isal's is none of zlib's
+InflateErrors = (isal_zlib.error, zlib.error)  # of which isal's is none of zlib's
 
 HEADER = 18  # bytes of the header BGZF writers give a block
 FOOTER = 8
@@ -147,8 +143,8 @@ def _inflate_python(
     for i in range(first, last):
         offset, size, n = int(blocks.offsets[i]), int(blocks.sizes[i]), int(blocks.texts[i])
         try:
-            data = _zlib.decompress(view[offset : offset + size], wbits=-15, bufsize=max(n, 1))
-        except InflateErrors:
+            data = isal_zlib.decompress(view[offset : offset + size], wbits=-15, bufsize=max(n, 1))
+        except isal_zlib.error:
             return BAD_DATA, i
         if len(data) != n:
             return BAD_DATA, i
@@ -202,7 +198,7 @@ def make_state() -> np.ndarray:
 def native_functions() -> np.ndarray | None:
     """Return the addresses of ISA-L's init, inflate and CRC functions, or `None` where they are out of reach."""
     try:
-        library = ctypes.CDLL(_zlib.__file__)
+        library = ctypes.CDLL(isal_zlib.__file__)
         functions = [
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value
             for name in ("isal_inflate_init", "isal_inflate_stateless", "crc32_gzip_refl")

@@ -5,13 +5,13 @@ A chunk's text begins and ends anywhere; whoever reads the chunks in order joins
 
 from __future__ import annotations
 
-import gzip
 import io
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from isal import igzip
 
 from scatacworks._core import bgzf
 from scatacworks._core.words import PAD
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import ModuleType
-
-try:
-    from isal import igzip as _gzip
-except ImportError:  # no wheel for this platform
-    _gzip = gzip
 
 RAW_CHUNK = 1 << 20  # bytes read at a time from a BGZF file
 TEXT_CHUNK = 1 << 22  # bytes of text read at a time from any other
@@ -133,7 +128,7 @@ def file_kind(path: str | os.PathLike[str]) -> str:
 
 def _first_text(path: Path) -> bytes:
     try:
-        with _gzip.open(path, "rb") as file:
+        with igzip.open(path, "rb") as file:
             return file.read(4)
     except (OSError, EOFError, *bgzf.InflateErrors):
         return b""
@@ -154,7 +149,7 @@ def read_chunks(path: Path, kind: str, note: Callable[[int], Any]) -> Iterator[C
 def open_compressed(raw: BinaryIO, kind: str, path: Path) -> BinaryIO:
     """Open a gzip or zstd file for the text in it."""
     if kind == "gzip":
-        return _gzip.open(raw, "rb")
+        return igzip.open(raw, "rb")
     try:
         import zstandard
     except ImportError as error:
@@ -246,7 +241,7 @@ def _read_rest(path: Path, position: int, note: Callable[[int], Any]) -> Iterato
             msg = f"{path} is damaged: at byte {position:,} neither a gzip member nor the end of the file follows."
             raise ValueError(msg)
         raw.seek(position)
-        with _gzip.open(raw, "rb") as file:
+        with igzip.open(raw, "rb") as file:
             yield from _read_stream(file, path, raw, note)
 
 
