@@ -79,12 +79,8 @@ def without_shared_points(
         for center, distance in zip(own, _squared_distances(points, squares, own), strict=True):
             if not free[center] or len(groups) == most:
                 continue
-            distance[~free] = np.inf
-            distance[center] = -np.inf
-            members = _smallest(distance, k)
-            free[members] = False
             used.append(center)
-            groups.append(members)
+            groups.append(_take(distance, center, k, free))
         centers = centers[free[centers]]
     return np.array(used, np.int64), np.array(groups, np.int64).reshape(-1, k)
 
@@ -97,11 +93,8 @@ def spread_without_shared_points(points: np.ndarray, k: int, most: int, first: i
     while len(groups) < most and len(points) - k * len(groups) >= k:
         distance = squares - 2 * (points @ points[center]) + squares[center]
         nearest = np.minimum(nearest, distance)
-        distance[~free], distance[center] = np.inf, -np.inf
-        members = _smallest(distance, k)
-        free[members] = False
         used.append(center)
-        groups.append(members)
+        groups.append(_take(distance, center, k, free))
         center = int(np.argmax(np.where(free, nearest, -np.inf)))
     return np.array(used, np.int64), np.array(groups, np.int64).reshape(-1, k)
 
@@ -129,6 +122,14 @@ def _squared_distances(points: np.ndarray, squares: np.ndarray, own: np.ndarray)
     distances = -2 * points[own] @ points.T
     distances += squares
     return distances
+
+
+def _take(distance: np.ndarray, center: int, k: int, free: np.ndarray) -> np.ndarray:
+    """Return the centre and the nearest points that are free, `k` in all, which are free no longer."""
+    distance[~free], distance[center] = np.inf, -np.inf
+    members = _smallest(distance, k)
+    free[members] = False
+    return members
 
 
 def _smallest(distance: np.ndarray, k: int) -> np.ndarray:
