@@ -102,9 +102,8 @@ def free_store(adata: AnnData, path: str | PathLike[str] | None, key_added: str)
     if path is None:
         return None
     path = store_path(path)
-    slots = {name: str(slot.get("path")) for name, slot in adata.uns.items() if hasattr(slot, "get")}
-    for name, shown in slots.items():
-        if name != key_added and shown == str(path):
+    for name, slot in adata.uns.items():
+        if name != key_added and hasattr(slot, "get") and str(slot.get("path")) == str(path):
             msg = f"{path} holds the result in .uns[{name!r}], which would change with it; give another path."
             raise ValueError(msg)
     return path
