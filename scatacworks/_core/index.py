@@ -73,38 +73,20 @@ def _clumps(peaks: Peaks, gap: int) -> np.ndarray:
     return np.concatenate([[0], first, [len(peaks.summit)]]).astype(np.int32)
 
 
-@njit
 def _islands(peaks: Peaks, clumps: np.ndarray) -> np.ndarray:
     """Offsets of the islands in the clumps; a summit outside its peak counts as part of it."""
-    n = len(clumps) - 1
-    low_after = np.empty(n + 1, np.int32)
-    low_after[n] = np.int32(2**31 - 1)
-    for clump in range(n - 1, -1, -1):
-        low_after[clump] = low_after[clump + 1]
-        for at in range(clumps[clump], clumps[clump + 1]):
-            low_after[clump] = min(low_after[clump], peaks.start[at], peaks.summit[at])
-    bounds = np.empty(n + 1, np.int32)
-    bounds[0], found, high = 0, 1, np.int32(-1)
-    for clump in range(n):
-        for at in range(clumps[clump], clumps[clump + 1]):
-            high = max(high, peaks.end[at], peaks.summit[at])
-        if low_after[clump + 1] > high:
-            bounds[found] = clump + 1
-            found += 1
-    return bounds[:found].copy()
+    low = np.minimum.reduceat(np.minimum(peaks.start, peaks.summit), clumps[:-1])
+    high = np.maximum.reduceat(np.maximum(peaks.end, peaks.summit), clumps[:-1])
+    low_after, high_before = np.minimum.accumulate(low[::-1])[::-1], np.maximum.accumulate(high)
+    first = np.flatnonzero(low_after[1:] > high_before[:-1]) + 1
+    return np.concatenate([[0], first, [len(low)]]).astype(np.int32)
 
 
-@njit
 def _scratch(peaks: Peaks, clumps: np.ndarray, islands: np.ndarray, n_samples: int) -> Scratch:
     """Working memory wide enough for every island of a block."""
-    widest, most = 0, 0
-    for island in range(len(islands) - 1):
-        first, last = clumps[islands[island]], clumps[islands[island + 1]]
-        low, high = peaks.start[first], peaks.end[first]
-        for at in range(first, last):
-            low, high = min(low, peaks.start[at]), max(high, peaks.end[at])
-        widest, most = max(widest, high - low + 3), max(most, last - first)
-    return make_scratch(n_samples, widest, most)
+    bounds = clumps[islands]
+    widths = np.maximum.reduceat(peaks.end, bounds[:-1]) - np.minimum.reduceat(peaks.start, bounds[:-1])
+    return make_scratch(n_samples, int(widths.max()) + 3, int(np.diff(bounds).max()))
 
 
 @njit
