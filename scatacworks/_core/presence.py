@@ -101,12 +101,10 @@ def count_new(indptr: np.ndarray, indices: np.ndarray, chosen: np.ndarray) -> np
     counts = np.zeros(len(chosen), np.int64)
     for element in range(len(indptr) - 1):
         samples = indices[indptr[element] : indptr[element + 1]]
-        is_new = True
         for sample in samples:  # soon left where many are chosen, or have it
             if chosen[sample]:
-                is_new = False
                 break
-        if is_new:
+        else:
             for sample in samples:
                 counts[sample] += 1
     return counts
