@@ -193,6 +193,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     ... )  # doctest: +SKIP
     """
     from scatacworks.models import train as training
+    from scatacworks.models.data import Sample
 
     _check_settings(settings, card)
     taking_part = training.plugins(callbacks, loggers)
@@ -210,27 +211,37 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     numbers = [whole(n, "n_cells") for n in given]
     unit = choose_unit(adata, key, draw, numbers)
 
-    pairs = {"groups": names, "depth": _samples.depths_of(adata, key, names, depth), "noisy": None}
+    depths, noisy_sites, noisy_depths = _samples.depths_of(adata, key, names, depth), None, [None] * len(names)
     if noisy is not None:
-        pairs["noisy"] = _samples.cut_sites_of(noisy, key)
-        _samples.require_groups(pairs["noisy"], names, "noisy=")
-        pairs["noisy_depth"] = _samples.depths_of(noisy, key, names, noisy_depth, "noisy_depth")
+        noisy_sites = _samples.cut_sites_of(noisy, key)
+        _samples.require_groups(noisy_sites, names, "noisy=")
+        noisy_depths = _samples.depths_of(noisy, key, names, noisy_depth, "noisy_depth").tolist()
     peaks = None if peaks is None else _samples.peak_table(peaks, clean.genome)
     reader = _extra.Reader(names, clean.genome, n_jobs, {} if adata is clean else atac(adata).uns)
     used = list(dict.fromkeys([*where[0], *where[1]]))
-    pairs["extra"] = reader.channels(extra, used)
-    in_order(pairs["extra"], network)
-    pairs["target"] = None if target is None else reader.target(target)
+    channels = reader.channels(extra, used)
+    in_order(channels, network)
     if target is not None:
-        _check_target(pairs["target"], names, peaks, used)
+        target = reader.target(target)
+        _check_target(target, names, peaks, used)
+    by_cell = {}
     if unit != "sites":  # what takes long comes last
-        pairs["cells"] = read_cells(adata, key, names, used, **bar)
-        for group, cells in pairs["cells"].items():
+        by_cell = read_cells(adata, key, names, used, **bar)
+        for group, cells in by_cell.items():
             check_same(cells, clean, group, key)
     left_out = {} if exclude is None else _samples.intervals(exclude, clean.genome)
-    left_out = _samples.union(left_out, unsolved)
-    train_on = _make(clean, where[0], left_out, peaks, pairs)
-    validate_on = _make(clean, where[1], left_out, peaks, pairs) if where[1] else []
+    shared = {"exclude": _samples.union(left_out, unsolved), "noisy": noisy_sites, "extra": channels, "target": target}
+
+    def samples(regions: Intervals) -> list[Sample]:
+        """One sample per group."""
+        found = []
+        for group, deep, shallow in zip(names, depths.tolist(), noisy_depths, strict=True):
+            own = {"peaks": _samples.peak_intervals(peaks, group, clean.genome), "cells": by_cell.get(group)}
+            found.append(Sample(clean, group, deep, regions, noisy_depth=shallow, **own, **shared))
+        return found
+
+    train_on = samples(where[0])
+    validate_on = samples(where[1]) if where[1] else []
     if not validate_on:
         _say_unwatched(validation, clean.genome)
 
@@ -309,34 +320,6 @@ def _check_target(target: Tracks, groups: Sequence[str], peaks: Any, chroms: Seq
         if absent:
             msg = f"target has no value on {listed(absent)}; leave that out by regions=, or give a complete file."
             raise ValueError(msg)
-
-
-def _make(
-    clean: Tracks, where: dict[str, np.ndarray], exclude: dict[str, np.ndarray], peaks: Any, pairs: dict[str, Any]
-) -> list[Sample]:
-    """One sample per group."""
-    from scatacworks.models.data import Sample
-
-    samples = []
-    noisy = pairs["noisy"]
-    for i, group in enumerate(pairs["groups"]):
-        shallow = None if noisy is None else float(pairs["noisy_depth"][i])
-        samples.append(
-            Sample(
-                clean,
-                group,
-                float(pairs["depth"][i]),
-                where,
-                exclude=exclude,
-                peaks=_samples.peak_intervals(peaks, group, clean.genome),
-                noisy=noisy,
-                noisy_depth=shallow,
-                cells=pairs.get("cells", {}).get(group),
-                extra=pairs["extra"],
-                target=pairs["target"],
-            )
-        )
-    return samples
 
 
 def _n_crops(samples: list[Sample], core: int) -> int:
