@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from scatacworks._core.scoring import PairMoments, Ranking, average_precision, roc_area
 from scatacworks._core.spans import between
 from scatacworks._logging import logger
+from scatacworks.models._bins import cut
 from scatacworks.models._description import describe
 from scatacworks.models._updates import follow, rise, rise_and_fall
 from scatacworks.models.data import Drawer
@@ -210,8 +211,7 @@ class TrainingModule(L.LightningModule):
     def _core(self, model: Model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Output without the extra bins for interpolation."""
         signal, logit = model(batch["counts"], batch["depth"])
-        margin = model.margin
-        return (signal[:, margin:-margin], logit[:, margin:-margin]) if margin else (signal, logit)
+        return cut(signal, model.margin), cut(logit, model.margin)
 
     # -- validation ---------------------------------------------------------------------------------------------------
     def on_validation_epoch_start(self) -> None:

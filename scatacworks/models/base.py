@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from scatacworks.models._bins import cut
 
 _CARD_DEFAULTS: dict[str, Any] = {
     "name": "unnamed",
@@ -53,12 +56,7 @@ def new_card(**values: Any) -> dict[str, Any]:
     >>> new_card(name="mine")["extension"]
     100
     """
-    return {**{key: _copy(value) for key, value in _CARD_DEFAULTS.items()}, **values}
-
-
-def _copy(value: Any) -> Any:
-    """Copy of a JSON-like value, one level deep, so that cards never share mutable defaults."""
-    return value.copy() if isinstance(value, list | dict) else value
+    return copy.deepcopy(_CARD_DEFAULTS) | values
 
 
 ARCHITECTURES = ("BinnedUNet", "ResNet", "UNet", "Linear", "Gaussian")
@@ -211,12 +209,12 @@ class Model(nn.Module):
         TypeError
             Of the base itself, which is no network.
         """
-        raise TypeError(_ABSTRACT)
+        msg = "Model is the common base; use models.BinnedUNet, ResNet, UNet, Linear or Gaussian"
+        raise TypeError(msg)
 
     def crop(self, values: Tensor) -> Tensor:
         """Cut the halo off the last axis, keeping :attr:`margin` bins on either side of the core."""
-        edge = self.halo // self.bin_size - self.margin
-        return values[..., edge : values.shape[-1] - edge] if edge else values
+        return cut(values, self.halo // self.bin_size - self.margin)
 
     def check_input(self, counts: Tensor) -> None:
         """Refuse a batch of the wrong shape with one clear sentence."""
@@ -291,9 +289,6 @@ class Model(nn.Module):
         signal, logit = self._on_zeros(depth)
         middle = signal.shape[-1] // 2
         return float(signal[0, middle]), float(logit[0, middle])
-
-
-_ABSTRACT = "Model is the common base; use models.BinnedUNet, ResNet, UNet, Linear or Gaussian"
 
 
 def in_double(x: Tensor) -> Tensor:

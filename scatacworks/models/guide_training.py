@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from scatacworks._threads import torch_threads
+from scatacworks.models._bins import cut
 from scatacworks.models._updates import follow, rise_and_fall
 from scatacworks.models.data import Drawer, DrawRules, Sample, flipped
 from scatacworks.models.guide import with_guide
@@ -257,8 +258,8 @@ def _optimize(
 def _loss(model: BinnedUNet, batch: dict[str, torch.Tensor], config: GuideConfig) -> torch.Tensor:
     """The loss of a batch, which must be finite."""
     signal, logit, _ = model.guided(batch["counts"], batch["depth"], batch["prior"])
-    core = slice(model.margin, -model.margin)
-    loss, _ = poisson_loss(signal[:, core], logit[:, core], batch, signal_weight=config.signal_weight)
+    signal, logit = cut(signal, model.margin), cut(logit, model.margin)
+    loss, _ = poisson_loss(signal, logit, batch, signal_weight=config.signal_weight)
     if not torch.isfinite(loss):
         msg = f"the loss became {float(loss.detach())}; take a lower learning rate"
         raise ValueError(msg)
@@ -267,7 +268,7 @@ def _loss(model: BinnedUNet, batch: dict[str, torch.Tensor], config: GuideConfig
 
 def _weights(model: BinnedUNet, batch: dict[str, torch.Tensor], config: GuideConfig) -> torch.Tensor:
     """Weight of every bin: more where it is open elsewhere and closed here."""
-    fraction = model.crop(batch["prior"][:, 0]).square()[:, model.margin : -model.margin]
+    fraction = cut(batch["prior"][:, 0], model.halo // model.bin_size).square()
     coverage = batch["target"] / batch["exposure"][:, None]
     is_closed = (fraction > config.closed_fraction) & (batch["label"] == 0) & (coverage < config.closed_coverage)
     more = (config.closed_weight * (5e6 / batch["depth"]) ** config.closed_power).clamp(max=12)
