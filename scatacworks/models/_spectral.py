@@ -1,7 +1,7 @@
 """Overlap-save convolution in frames: (channels, lanes, rows of a frame).
 
 A dilated convolution of (B, C, L) is `dilation` plain ones, of the interleaved phases. Written as (B, C, rows, phases),
-frames of `n_fft` rows that overlap by the kernel are transformed; windows, frames and phases together are the lanes.
+frames of `N_FFT` rows that overlap by the kernel are transformed; windows, frames and phases together are the lanes.
 The product over channels is one batched matrix product per frequency.
 """
 
@@ -28,7 +28,6 @@ class Geometry(NamedTuple):
     length: int
     dilation: int
     width: int
-    n_fft: int
 
     @property
     def head(self) -> int:
@@ -38,7 +37,7 @@ class Geometry(NamedTuple):
     @property
     def valid(self) -> int:
         """Rows that a frame yields."""
-        return self.n_fft - self.width + 1
+        return N_FFT - self.width + 1
 
     @property
     def rows(self) -> int:
@@ -56,14 +55,13 @@ def fits(width: int, dilation: int) -> bool:
     return (width - 1) * dilation // 2 % dilation == 0 and 4 <= width <= N_FFT // 2
 
 
-def to_frames(x: Tensor, g: Geometry, offset: int | None = None, rows: int | None = None) -> Tensor:
-    """Cut (B, C, L) into frames (C, lanes, n_fft) that begin `offset` rows early, of which `rows` are data."""
-    offset, rows = g.head if offset is None else offset, g.n_fft if rows is None else rows
+def to_frames(x: Tensor, g: Geometry, offset: int, rows: int = N_FFT) -> Tensor:
+    """Cut (B, C, L) into frames (C, lanes, N_FFT) that begin `offset` rows early, of which `rows` are data."""
     padded = F.pad(x, (offset * g.dilation, (g.n_frames * g.valid + rows) * g.dilation - g.length))
     phases = padded.view(*x.shape[:2], -1, g.dilation)
     frames = phases.unfold(2, rows, g.valid)[:, :, : g.n_frames]  # (B, C, n_frames, dilation, rows)
     frames = frames.transpose(0, 1).reshape(x.shape[1], -1, rows)
-    return F.pad(frames, (0, g.n_fft - rows)) if rows < g.n_fft else frames
+    return F.pad(frames, (0, N_FFT - rows)) if rows < N_FFT else frames
 
 
 def from_frames(y: Tensor, g: Geometry) -> Tensor:
@@ -72,9 +70,9 @@ def from_frames(y: Tensor, g: Geometry) -> Tensor:
     return parts.reshape(g.batch, y.shape[0], -1)[..., : g.length]
 
 
-def spectrum(weight: Tensor, n_fft: int) -> Tensor:
-    """Transform a kernel (O, C, width) for :func:`convolve`; complex (n_fft // 2 + 1, O, C)."""
-    return torch.fft.rfft(weight.flip(-1), n=n_fft).permute(2, 0, 1).contiguous()
+def spectrum(weight: Tensor) -> Tensor:
+    """Transform a kernel (O, C, width) for :func:`convolve`; complex (N_FFT // 2 + 1, O, C)."""
+    return torch.fft.rfft(weight.flip(-1), n=N_FFT).permute(2, 0, 1).contiguous()
 
 
 def _by_frequency(x: Tensor, out: Tensor | None = None) -> Tensor:
@@ -97,15 +95,15 @@ class Workspace(threading.local):
     def __init__(self) -> None:
         self.buffers: dict[tuple, tuple[Tensor, ...]] = {}
 
-    def get(self, inputs: int, outputs: int, lanes: int, n_fft: int) -> tuple[Tensor, ...]:
+    def get(self, inputs: int, outputs: int, lanes: int) -> tuple[Tensor, ...]:
         """Return spectra and the same by frequency, the products by frequency and by lane, and the rows."""
-        key = (inputs, outputs, lanes, n_fft)
+        key = (inputs, outputs, lanes)
         if key not in self.buffers:
-            n = n_fft // 2 + 1
+            n = N_FFT // 2 + 1
             shapes = (inputs, lanes, n), (n, inputs, lanes), (n, outputs, lanes), (outputs, lanes, n)
             with torch.inference_mode(mode=False):  # else training could not write to them
                 spectra = (torch.empty(shape, dtype=torch.complex64) for shape in shapes)
-                self.buffers[key] = (*spectra, torch.empty((outputs, lanes, n_fft), dtype=torch.float32))
+                self.buffers[key] = (*spectra, torch.empty((outputs, lanes, N_FFT), dtype=torch.float32))
         return self.buffers[key]
 
 
@@ -114,25 +112,24 @@ _workspace = Workspace()
 
 def _convolve_block(frames: Tensor, spectral: Tensor, out: Tensor) -> None:
     """Convolve a few lanes of float32 frames on a CPU, in this thread's buffers."""
-    c, lanes, n_fft = frames.shape
-    spectra, inputs, outputs, products, rows = _workspace.get(c, spectral.shape[1], lanes, n_fft)
+    spectra, inputs, outputs, products, rows = _workspace.get(len(frames), spectral.shape[1], frames.shape[1])
     torch.fft.rfft(frames, out=spectra)
     _by_frequency(spectra, inputs)
     torch.bmm(spectral, inputs, out=outputs)
     transposed.frequencies_last(_words(outputs), _words(products))
-    torch.fft.irfft(products, n=n_fft, out=rows)
-    out.copy_(rows[..., n_fft - out.shape[-1] :])
+    torch.fft.irfft(products, n=N_FFT, out=rows)
+    out.copy_(rows[..., N_FFT - out.shape[-1] :])
 
 
 def convolve(frames: Tensor, spectral: Tensor, width: int) -> Tensor:
     """Valid rows (O, lanes, valid) of the convolution of frames with a transformed kernel."""
     if frames.device.type == "cpu" and frames.dtype == torch.float32:
-        out = torch.empty((spectral.shape[1], frames.shape[1], frames.shape[2] - width + 1), dtype=frames.dtype)
+        out = torch.empty((spectral.shape[1], frames.shape[1], N_FFT - width + 1), dtype=frames.dtype)
         for first in range(0, frames.shape[1], _LANES):
             _convolve_block(frames[:, first : first + _LANES], spectral, out[:, first : first + _LANES])
         return out
     product = torch.bmm(spectral, _by_frequency(torch.fft.rfft(frames)))
-    return torch.fft.irfft(product.permute(1, 2, 0).contiguous(), n=frames.shape[-1])[..., width - 1 :]
+    return torch.fft.irfft(product.permute(1, 2, 0).contiguous(), n=N_FFT)[..., width - 1 :]
 
 
 class SpectralConv(torch.autograd.Function):
@@ -140,10 +137,10 @@ class SpectralConv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
-        g = Geometry(x.shape[0], x.shape[-1], dilation, weight.shape[-1], N_FFT)
+        g = Geometry(x.shape[0], x.shape[-1], dilation, weight.shape[-1])
         ctx.save_for_backward(x, weight)
         ctx.geometry = g
-        return from_frames(convolve(to_frames(x, g), spectrum(weight, g.n_fft), g.width), g)
+        return from_frames(convolve(to_frames(x, g, g.head), spectrum(weight), g.width), g)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -153,8 +150,8 @@ class SpectralConv(torch.autograd.Function):
         for_x = for_weight = None
         if ctx.needs_input_grad[0]:
             # the transposed convolution: flipped kernel, swapped channels, context from the other side
-            flipped = spectrum(weight.flip(-1).transpose(0, 1), g.n_fft)
-            frames = to_frames(grad, g, offset=g.width - 1 - g.head)
+            flipped = spectrum(weight.flip(-1).transpose(0, 1))
+            frames = to_frames(grad, g, g.width - 1 - g.head)
             for_x = from_frames(convolve(frames, flipped, g.width), g)
         if ctx.needs_input_grad[1]:
             for_weight = _weight_gradient(x, grad, g)
@@ -164,9 +161,9 @@ class SpectralConv(torch.autograd.Function):
 def _weight_gradient(x: Tensor, grad: Tensor, g: Geometry) -> Tensor:
     """Correlate the output's gradient with the input at every lag of the kernel; (O, C, width)."""
     sums: Tensor | int = 0
-    frames = to_frames(grad, g, offset=0, rows=g.valid), to_frames(x, g)
+    frames = to_frames(grad, g, 0, rows=g.valid), to_frames(x, g, g.head)
     for first in range(0, frames[0].shape[1], _LANES):
         outputs, inputs = (_by_frequency(torch.fft.rfft(part[:, first : first + _LANES])) for part in frames)
         sums = sums + torch.bmm(outputs.conj(), inputs.transpose(1, 2))
-    lags = torch.fft.irfft(sums.permute(1, 2, 0).contiguous(), n=g.n_fft)
+    lags = torch.fft.irfft(sums.permute(1, 2, 0).contiguous(), n=N_FFT)
     return lags[..., : g.width].contiguous()
