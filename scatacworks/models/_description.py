@@ -46,19 +46,22 @@ def describe(
     values = {"architecture": model.architecture, **{f"the network's {k}": v for k, v in model.config_dict().items()}}
     values |= {"groups": [sample.name for sample in data[0]], "seed": seed, **settings.pop("draw"), **settings}
     both = [*data[0], *data[1]]
-    digests = {"genome": _digest([sample.clean.genome.sizes for sample in both])}
-    digests |= {"cut sites": _digest(part for s in both for part in _sites(s.clean, s))}
-    digests |= {"depth": _digest([sample.depth for sample in both])}
-    digests |= {"noisy cut sites": _digest(part for s in both if s.noisy is not None for part in _sites(s.noisy, s))}
-    digests |= {"noisy depth": _digest([sample.noisy_depth for sample in both])}
-    digests |= {"numbers of cells": _digest([sample.cells and sample.cells.n_cells for sample in both])}
-    given = [s for s in both if s.target is not None]
-    digests |= {"target": _digest(part for s in given for part in _values(s.target, s))}
-    digests |= {"extra": _digest(part for s in both for name in s.extra for part in (name, *_values(s.extra[name], s)))}
-    for name, samples in zip(("regions", "validation"), data, strict=True):
-        digests[name] = _digest(part for sample in samples for part in _intervals(sample.regions))
-    digests |= {"exclude": _digest(part for sample in both for part in _intervals(sample.exclude))}
-    digests |= {"peaks": _digest(part for sample in both for part in _intervals(sample.peaks))}
+    noisy = [sample for sample in both if sample.noisy is not None]
+    given = [sample for sample in both if sample.target is not None]
+    digests = {
+        "genome": _digest(sample.clean.genome.sizes for sample in both),
+        "cut sites": _digest(part for s in both for part in _sites(s.clean, s)),
+        "depth": _digest(sample.depth for sample in both),
+        "noisy cut sites": _digest(part for s in noisy for part in _sites(s.noisy, s)),
+        "noisy depth": _digest(sample.noisy_depth for sample in both),
+        "numbers of cells": _digest(sample.cells and sample.cells.n_cells for sample in both),
+        "target": _digest(part for s in given for part in _values(s.target, s)),
+        "extra": _digest(part for s in both for name in s.extra for part in (name, *_values(s.extra[name], s))),
+        "regions": _digest(part for sample in data[0] for part in _intervals(sample.regions)),
+        "validation": _digest(part for sample in data[1] for part in _intervals(sample.regions)),
+        "exclude": _digest(part for sample in both for part in _intervals(sample.exclude)),
+        "peaks": _digest(part for sample in both for part in _intervals(sample.peaks)),
+    }
     return json.loads(json.dumps({"values": values, "digests": digests}))
 
 
