@@ -37,24 +37,27 @@ def make_units(genome: Genome, n_groups: int, *, regions: Regions | None = None,
 
     Without `regions` that is the nuclear genome.
     """
+    sizes = computed_bp(genome, regions)
     blocks: list[list[int]] = []
     filled = np.inf
-    for code, size in enumerate(np.where(genome.nuclear, genome.lengths, 0).tolist()):
-        if regions is not None:
-            size = int(np.diff(regions[code]).sum()) if code in regions else 0
-        if not size:
-            continue
-        if filled + size > unit_bp:
+    for code in np.flatnonzero(sizes).tolist():
+        if filled + sizes[code] > unit_bp:
             blocks.append([])
             filled = 0
         blocks[-1].append(code)
-        filled += size
+        filled += sizes[code]
     units = []
     for block in blocks:
-        size = genome.lengths[block].sum() if regions is None else sum(np.diff(regions[c]).sum() for c in block)
-        step = int(max(1, unit_bp // size))
+        step = int(max(1, unit_bp // sizes[block].sum()))
         units += [Unit(tuple(block), tuple(range(g, min(g + step, n_groups)))) for g in range(0, n_groups, step)]
     return units
+
+
+def computed_bp(genome: Genome, regions: Regions | None) -> np.ndarray:
+    """Return how many bases of each chromosome are computed: those of regions, or the nuclear genome's; int64."""
+    if regions is None:
+        return np.where(genome.nuclear, genome.lengths, 0)
+    return np.array([np.diff(regions[code]).sum() if code in regions else 0 for code in range(len(genome))], np.int64)
 
 
 class GroupTape(NamedTuple):

@@ -23,6 +23,7 @@ from scatacworks.models._plan import (
     Unit,
     Window,
     batches,
+    computed_bp,
     list_sites,
     list_stretches,
     make_group_tape,
@@ -117,6 +118,7 @@ class Predictor:
         self.guidance = guidance
         self.kinds = KINDS[:2] if guidance is None else KINDS
         self.model, self.cut_sites, self.regions, self.skip = model, cut_sites, regions, skip and not extra
+        self._computed_bp = computed_bp(cut_sites.genome, regions)
         self.device = pick_device(device)
         self.n_jobs = _threads.resolve(n_jobs)
         if not isinstance(rounding, Rounding | None):
@@ -180,9 +182,7 @@ class Predictor:
 
     def unit_bp(self, unit: Unit) -> int:
         """Bases x groups of a unit."""
-        lengths = self.cut_sites.genome.lengths
-        one = [lengths[c] if self.regions is None else np.diff(self.regions[c]).sum() for c in unit.chroms]
-        return int(sum(one)) * len(unit.groups)
+        return int(self._computed_bp[list(unit.chroms)].sum()) * len(unit.groups)
 
     def run_all(self, units: Iterable[Unit], progress: tqdm | None = None) -> Iterator[tuple[Unit, Results]]:
         """Denoise units in order; a GPU computes the next one while the last one's runs are put together."""
