@@ -34,7 +34,7 @@ from scatacworks.models.guide import without_guide
 from scatacworks.prior import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tqdm import tqdm
 
@@ -191,13 +191,7 @@ class Predictor:
             return
         pool = ThreadPoolExecutor(2, "unit")
         try:
-            waiting: deque = deque()
-            for unit in units:
-                waiting.append((unit, pool.submit(self.run, unit, progress)))
-                if len(waiting) > 2:
-                    done, result = waiting.popleft()
-                    yield done, result.result()
-            yield from ((unit, result.result()) for unit, result in waiting)
+            yield from _ahead(pool, lambda unit: (unit, self.run(unit, progress)), units, 2)
         finally:
             pool.shutdown(cancel_futures=True)  # after an error, no unit is begun any more
 
@@ -209,7 +203,8 @@ class Predictor:
         work = list(batches(tapes, self.core, self.batch_size))
         parts: dict[tuple[int, int, int], list[Encoded]] = {}
         done, total = 0, self.unit_bp(unit)
-        for i, pieces in enumerate(self._map(work)):
+        compute = self._on_host if self._pipeline is None else self._on_device
+        for i, pieces in enumerate(_ahead(self._pool, compute, work, 2 * self._workers)):
             for key, encoded in pieces:
                 parts.setdefault(key, []).append(encoded)
             now = total * (i + 1) // len(work)
@@ -230,17 +225,6 @@ class Predictor:
                 runs = interpolate.fill_gaps(*runs, self.regions[chrom], int(self.fill[group, output]))
             found.append(runs)
         return tuple(found)
-
-    def _map(self, work: list) -> Iterator[list[Piece]]:
-        """Compute batches in the pool, in order, a few ahead."""
-        compute = self._on_host if self._pipeline is None else self._on_device
-        waiting: deque = deque()
-        for batch in work:
-            waiting.append(self._pool.submit(compute, batch))
-            if len(waiting) > 2 * self._workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
     def _on_host(self, batch: list[Window]) -> list[Piece]:
         """Denoise one batch; interpolate, round and encode on the CPU."""
@@ -334,6 +318,17 @@ class Predictor:
                 runs = found.starts[own], found.lengths[own], found.levels[own]
                 pieces.append(((*owners[low].tolist(), output), runs))
         return pieces
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, most: int) -> Iterator:
+    """Apply a function to items in a pool, in order, to `most` of them before they are asked for."""
+    waiting: deque = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _equal(keys: np.ndarray) -> list[tuple[int, int]]:
