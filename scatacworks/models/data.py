@@ -211,10 +211,9 @@ class Drawer:
 
     def random(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Draw a crop at a random place and depth."""
-        code = int(rng.choice(len(self.samples), p=self._weights))
-        sample, regions = self.samples[code], self._regions[code]
-        lengths = np.array([end - start for _, start, end in regions], np.float64)
-        chrom, start, end = regions[int(rng.choice(len(regions), p=lengths / lengths.sum()))]
+        code = self.draw_sample(rng)
+        sample = self.samples[code]
+        chrom, start, end = self.draw_region(rng, code)
         center = self._center(rng, sample, (chrom, start, end))
         begin = max((center - self.core // 2) // self.stride, -(self.core // self.stride) // 2) * self.stride
         noisy, depth = self._noisy(rng, sample, chrom, begin)
@@ -228,6 +227,16 @@ class Drawer:
         if self.rules.flip and rng.random() < 0.5:
             crop = flipped(crop)
         return crop
+
+    def draw_sample(self, rng: np.random.Generator) -> int:
+        """Draw a sample by its weight; its position."""
+        return int(rng.choice(len(self.samples), p=self._weights))
+
+    def draw_region(self, rng: np.random.Generator, code: int) -> tuple[str, int, int]:
+        """Draw a region of a sample by its length."""
+        regions = self._regions[code]
+        lengths = np.array([end - start for _, start, end in regions], np.float64)
+        return regions[int(rng.choice(len(regions), p=lengths / lengths.sum()))]
 
     def at(
         self, sample: Sample, chrom: str, begin: int, *, depth: float, rng: np.random.Generator

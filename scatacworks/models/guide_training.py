@@ -139,9 +139,9 @@ class GuideConfig:
 
 @dataclass
 class _Context:
-    """One draw of a target, a depth and a prior that was weighed at that depth."""
+    """One draw of a target (its position among all), a depth and a prior that was weighed at that depth."""
 
-    sample: Sample
+    target: int
     depth: float
     guidance: Guidance
     is_wrong: bool
@@ -283,8 +283,6 @@ class _Crops:
     ) -> None:
         self.targets, self.config, self.rng = targets, config, rng
         self.drawer = Drawer([target.sample for target in targets], model, config.draw)
-        weights = np.array([target.sample.weight for target in targets], np.float64)
-        self.shares = weights / weights.sum()
         self.contexts: list[_Context] = []
 
     def batch(self) -> dict[str, torch.Tensor]:
@@ -303,8 +301,9 @@ class _Crops:
         return self.contexts[place]
 
     def _new(self) -> _Context:
-        rng, target = self.rng, self.targets[int(self.rng.choice(len(self.targets), p=self.shares))]
-        sample = target.sample
+        rng = self.rng
+        code = self.drawer.draw_sample(rng)
+        target, sample = self.targets[code], self.drawer.samples[code]
         low, high = (math.log(depth) for depth in self.config.draw.depth_range)
         depth = min(math.exp(rng.uniform(low, high)), sample.depth / 2)
         if sample.noisy_depth and rng.random() < self.config.draw.real_fraction:
@@ -313,14 +312,13 @@ class _Crops:
         is_wrong = rng.random() < self.config.wrong
         sites = _thinned(sample, min(seen / sample.depth, 1.0), rng, shifted=is_wrong)
         use = target.draw_rows(rng, self.config.few)
-        return _Context(sample, depth, Guidance.make(target.prior, sites, use=use[None]), is_wrong)
+        return _Context(code, depth, Guidance.make(target.prior, sites, use=use[None]), is_wrong)
 
     def _crop(self, context: _Context) -> dict[str, np.ndarray]:
         """Draw a crop of a context's sample at its depth, with its prior (weight 1)."""
-        sample, drawer, rng = context.sample, self.drawer, self.rng
-        regions = [(chrom, *map(int, row)) for chrom, rows in sample.regions.items() for row in rows]
-        lengths = np.array([end - start for _, start, end in regions], np.float64)
-        chrom, start, end = regions[int(rng.choice(len(regions), p=lengths / lengths.sum()))]
+        drawer, rng = self.drawer, self.rng
+        sample = drawer.samples[context.target]
+        chrom, start, end = drawer.draw_region(rng, context.target)
         begin = max((int(rng.integers(start, end)) - drawer.core // 2) // drawer.stride, 0) * drawer.stride
         crop = drawer.at(sample, chrom, begin, depth=context.depth, rng=rng)
         code = sample.clean.genome.code(chrom)
