@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import solve_toeplitz
@@ -10,6 +10,7 @@ from scipy.signal import correlate
 
 from scatacworks import metrics
 from scatacworks._core.pileup import box_coverage, run_length_coverage
+from scatacworks.tl._denoising._samples import interval_table
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scatacworks.models.base import Model
+    from scatacworks.models.data import Intervals
+    from scatacworks.models.linear import Linear
 
 _SIGMAS = (50.0, 100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 600.0)
 _RIDGE = 1e-3  # share of the variance of the input that is added to it
@@ -37,18 +40,18 @@ def coverage(sites: Tracks, extend: int) -> Tracks:
     return Tracks.from_chromosomes(sites.groups, sites.genome, chromosomes)
 
 
-def predicted(model: Model, sites: Tracks, depths: np.ndarray, run: dict[str, Any]) -> tuple[Tracks, Tracks]:
+def predicted(
+    model: Model, sites: Tracks, depths: np.ndarray, regions: Intervals | None, *, n_jobs: int | None, progress: bool
+) -> tuple[Tracks, Tracks]:
     """Run a model on the regions that are scored; signal and probability."""
     from scatacworks.models import Gaussian, Linear
     from scatacworks.models._rounding import Rounding
     from scatacworks.models.predict import predict
 
-    where = None if run["regions"] is None else _coded(run["regions"], sites)
+    where = None if regions is None else {sites.genome.code(chrom): rows for chrom, rows in regions.items()}
     # what ranks bases by its signal alone must not lose ranks to rounding
     rounding = Rounding(signal=0.01) if isinstance(model, Gaussian | Linear) else None
-    return predict(
-        model, sites, depth=depths, regions=where, rounding=rounding, n_jobs=run["n_jobs"], progress=run["progress"]
-    )
+    return predict(model, sites, depth=depths, regions=where, rounding=rounding, n_jobs=n_jobs, progress=progress)
 
 
 def gaussian(sigma: float | None = None) -> Model:
@@ -59,21 +62,21 @@ def gaussian(sigma: float | None = None) -> Model:
 
 
 def tuned_gaussian(
-    shallow: Tracks, depths: np.ndarray, deep: Tracks, what: tuple[pd.DataFrame, pd.DataFrame], *, extend: int
+    shallow: Tracks, depths: np.ndarray, deep: Tracks, *, peaks: pd.DataFrame, where: Intervals, extend: int
 ) -> Model:
     """The Gaussian whose width ranks bases best on the regions for tuning, over all groups."""
-    peaks, where = what
-    run = {"regions": where, "n_jobs": 1, "progress": False}
-    scores = {}
+    regions, scores = interval_table(where), {}
     for sigma in _SIGMAS:
-        signal, _ = predicted(gaussian(sigma), shallow, depths, run)
-        table = metrics.evaluate_tracks(signal, deep, peaks=peaks, regions=where, extend=extend, rank_correlation=False)
+        signal, _ = predicted(gaussian(sigma), shallow, depths, where, n_jobs=1, progress=False)
+        table = metrics.evaluate_tracks(
+            signal, deep, peaks=peaks, regions=regions, extend=extend, rank_correlation=False
+        )
         scores[sigma] = float(table["auprc"].mean())
     return gaussian(max(scores, key=scores.__getitem__))
 
 
 def fitted_linear(
-    shallow: Tracks, depths: np.ndarray, deep: Tracks, deep_depths: np.ndarray, where: pd.DataFrame, *, extend: int
+    shallow: Tracks, depths: np.ndarray, deep: Tracks, deep_depths: np.ndarray, *, where: Intervals, extend: int
 ) -> Model:
     """The symmetric linear filter of least squared error on the regions for tuning, over all groups.
 
@@ -86,28 +89,28 @@ def fitted_linear(
     sums = _Sums(model.reach)
     for i, group in enumerate(shallow.groups):
         factors = model.target_depth / depths[i], model.target_depth / deep_depths[i]
-        for chrom, start, end in _pieces(where):
-            place, geometry = (chrom, start, end), (model.bin_size, model.reach, extend)
-            sums.add(*_binned(shallow, deep, group, place, geometry), factors)
+        for place in _pieces(where):
+            sums.add(*_binned(model, shallow, deep, group, place), factors)
     model.set_filter(*sums.solve())
     return model.eval()
 
 
-def _pieces(where: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
+def _pieces(where: Intervals) -> Iterator[tuple[str, int, int]]:
     """Regions in pieces of bounded length."""
-    for row in where.itertuples(index=False):
-        for start in range(int(row.start), int(row.end), _PIECE_BP):
-            yield row.chrom, start, min(start + _PIECE_BP, int(row.end))
+    for chrom, rows in where.items():
+        for first, end in rows.tolist():
+            for start in range(first, end, _PIECE_BP):
+                yield chrom, start, min(start + _PIECE_BP, end)
 
 
 def _binned(
-    shallow: Tracks, deep: Tracks, group: str, place: tuple[str, int, int], geometry: tuple[int, int, int]
+    model: Linear, shallow: Tracks, deep: Tracks, group: str, place: tuple[str, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut sites per bin with twice the filter's reach to either side, and mean deep coverage per bin."""
     chrom, start, end = place
-    width, reach, extend = geometry
+    width, extend = model.bin_size, model.config.extension
     n = (end - start) // width
-    halo = 2 * reach * width
+    halo = 2 * model.reach * width
     sites = shallow.window(group, chrom, start - halo, start + n * width + halo)
     dense = box_coverage(*deep.sites(group, chrom, start - extend, end + extend), start, start + n * width, extend)
     return sites.reshape(-1, width).sum(axis=1, dtype=np.float64), dense.reshape(-1, width).mean(axis=1, dtype=float)
@@ -144,11 +147,3 @@ class _Sums:
         auto[0] *= 1 + _RIDGE
         weight = solve_toeplitz(auto, np.concatenate([cross[:0:-1], cross]))
         return weight, float(y - weight.sum() * x)
-
-
-def _coded(where: pd.DataFrame, sites: Tracks) -> dict[int, np.ndarray]:
-    """Regions as the predictor takes them."""
-    return {
-        sites.genome.code(chrom): rows[["start", "end"]].to_numpy(np.int64)
-        for chrom, rows in where.groupby("chrom", sort=False)
-    }

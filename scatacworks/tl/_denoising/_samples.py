@@ -8,6 +8,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import atac, params_of
@@ -30,8 +31,6 @@ from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
 
     from scatacworks.genome import Genome
     from scatacworks.models.data import Intervals
@@ -157,6 +156,12 @@ def intervals(regions: Any, genome: Genome) -> Intervals:
     """Regions in any form, or the nuclear genome where it is `None`, as chromosome -> (n, 2) starts and ends."""
     by_code = nuclear_spans(genome) if regions is None else as_spans(regions, genome)
     return {genome.chroms[code]: rows for code, rows in by_code.items()}
+
+
+def interval_table(found: Intervals) -> pd.DataFrame:
+    """Intervals as a table with the columns `chrom`, `start` and `end`."""
+    rows = [(chrom, start, end) for chrom, pairs in found.items() for start, end in pairs.tolist()]
+    return pd.DataFrame(rows, columns=["chrom", "start", "end"])
 
 
 def peak_table(peaks: pd.DataFrame | str | os.PathLike[str], genome: Genome) -> pd.DataFrame:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from scatacworks import _keys, metrics
 from scatacworks._arguments import whole
@@ -20,18 +22,19 @@ from scatacworks.metrics._tracks import UNDEFINED, warn_undefined
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._baselines import coverage, fitted_linear, gaussian, predicted, tuned_gaussian
 from scatacworks.tl._denoising._bigwigs import open_pair, present
+from scatacworks.tl._denoising._samples import interval_table
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from os import PathLike
 
-    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
+    from scatacworks.models.data import Intervals
 
     Files = str | PathLike[str] | Mapping[str, str | PathLike[str]]
 
@@ -147,8 +150,6 @@ def evaluate(
     >>> bool(table.set_index("method")["auprc"]["gaussian"] > table.set_index("method")["auprc"]["raw"])
     True
     """
-    import pandas as pd
-
     extend = whole(extend, "extend", least=0)
     models = _loaded(models)
     baselines = (baselines,) if isinstance(baselines, str) else baselines
@@ -166,20 +167,20 @@ def evaluate(
     deep_depths = _samples.depths_of(truth, pseudobulk_key, names)
     peaks = call_truth(deep, deep_depths, extend) if peaks is None else _samples.peak_table(peaks, deep.genome)
     apart = differential if pair is None else peaks_of_one(peaks, pair)
-    found = present(regions, truth, pseudobulk_key, absent)
-    where = None if found is None else _frame(found)
-    scored = _frame(_samples.intervals(None, deep.genome)) if where is None else where
+    where = present(regions, truth, pseudobulk_key, absent)
+    scored = interval_table(_samples.intervals(None, deep.genome) if where is None else where)
     _warn_if_same(shallow, deep, list(dict.fromkeys(scored["chrom"])))
-    exclude = pd.concat([exclude, _frame(unsolved)]) if unsolved else exclude
+    exclude = pd.concat([exclude, interval_table(unsolved)]) if unsolved else exclude
     options = {"peaks": peaks, "differential": apart, "exclude": exclude, "extend": extend, "by": by}
-    run = {"regions": where, "extend": extend, **bars}
+    run = partial(predicted, sites=shallow, depths=depths, regions=where, **bars)
     tune = None if tune_regions is None else _tuning(tune_regions, scored, deep.genome)
     key = _current(adata, key, pseudobulk_key)
     rows = []
     with warnings.catch_warnings():  # of all methods at once, below
         warnings.filterwarnings("ignore", message=UNDEFINED)
-        simple = _baselines(baselines, (shallow, depths), (deep, deep_depths), peaks, (tune, extend))
-        for method, signal, score in _methods(adata, shallow, depths, key, (models, simple, run)):
+        pairs = (shallow, depths), (deep, deep_depths)
+        simple = _baselines(baselines, *pairs, peaks=peaks, where=tune, extend=extend)
+        for method, signal, score in _methods(adata, key, shallow, run, models=models, simple=simple, extend=extend):
             table = metrics.evaluate_tracks(
                 signal, deep, score=score, regions=scored, groups=names, threshold=threshold, **options
             )
@@ -194,9 +195,10 @@ def evaluate(
     return found[[*first, *(column for column in found.columns if column not in first)]]
 
 
-def _tuning(tune_regions: Any, scored: pd.DataFrame, genome: Genome) -> pd.DataFrame:
-    """Return the regions to tune on as a table, and say where they are scored as well."""
-    tune = _frame(_samples.intervals(tune_regions, genome))
+def _tuning(tune_regions: Any, scored: pd.DataFrame, genome: Genome) -> Intervals:
+    """Return the regions to tune on, and say where they are scored as well."""
+    found = _samples.intervals(tune_regions, genome)
+    tune = interval_table(found)
     both = np.unique(overlap_pairs(placed(tune, genome), placed(scored, genome))[0])
     if len(both):
         msg = (
@@ -204,7 +206,7 @@ def _tuning(tune_regions: Any, scored: pd.DataFrame, genome: Genome) -> pd.DataF
             "where the baselines that are tuned there score too high. Name regions apart from regions=."
         )
         warnings.warn(msg, UserWarning, stacklevel=3)
-    return tune
+    return found
 
 
 def _is_pair(differential: Any) -> bool:
@@ -252,22 +254,23 @@ def _baselines(
     wanted: Sequence[str],
     shallow: tuple[Tracks, np.ndarray],
     deep: tuple[Tracks, np.ndarray],
+    *,
     peaks: pd.DataFrame,
-    tuning: tuple[pd.DataFrame | None, int],
+    where: Intervals | None,
+    extend: int,
 ) -> dict[str, Model | None]:
     """The baselines in the order of the table; raw coverage has no model."""
     unknown = sorted(set(wanted) - {"raw", "gaussian", "linear"})
     if unknown:
         msg = f"there is no baseline {unknown[0]!r}; the baselines are 'raw', 'gaussian' and 'linear'."
         raise ValueError(msg)
-    where, extend = tuning
     found: dict[str, Model | None] = {"raw": None} if "raw" in wanted else {}
     if "gaussian" in wanted:
         found["gaussian"] = (
-            gaussian() if where is None else tuned_gaussian(*shallow, deep[0], (peaks, where), extend=extend)
+            gaussian() if where is None else tuned_gaussian(*shallow, deep[0], peaks=peaks, where=where, extend=extend)
         )
     if "linear" in wanted and where is not None:
-        found["linear"] = fitted_linear(*shallow, *deep, where, extend=extend)
+        found["linear"] = fitted_linear(*shallow, *deep, where=where, extend=extend)
     return found
 
 
@@ -286,26 +289,30 @@ def _current(adata: Any, key: str, pseudobulk_key: str) -> str | None:
 
 
 def _methods(
-    adata: Any, shallow: Tracks, depths: np.ndarray, key: str | None, what: tuple[Any, dict[str, Any], dict[str, Any]]
+    adata: Any,
+    key: str | None,
+    shallow: Tracks,
+    run: Callable[[Model], tuple[Tracks, Tracks]],
+    *,
+    models: Mapping[str, Model],
+    simple: Mapping[str, Model | None],
+    extend: int,
 ) -> Iterator[tuple[str, Tracks, Tracks | None]]:
     """Everything to score: name, signal and what ranks bases where that is not the signal."""
-    models, simple, run = what
     if "raw" in simple:
-        yield "raw", coverage(shallow, run["extend"]), None
+        yield "raw", coverage(shallow, extend), None
     if key is not None:
         kept = [get_tracks(adata, key=key, layer=layer) for layer in (_keys.SIGNAL, _keys.PROBABILITY)]
         yield key, *(tracks.select(list(shallow.groups)) for tracks in kept)
     for name, model in models.items():
-        yield name, *predicted(model, shallow, depths, run)
+        yield name, *run(model)
     for name, model in simple.items():
         if model is not None:
-            yield name, predicted(model, shallow, depths, run)[0], None
+            yield name, run(model)[0], None
 
 
 def peaks_of_one(peaks: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
     """Peaks of either group of a pair that overlap none of the other's."""
-    import pandas as pd
-
     if "group" not in peaks.columns:
         msg = "To score peaks that differ between two groups, peaks needs a column 'group'."
         raise KeyError(msg)
@@ -325,8 +332,6 @@ def peaks_of_one(peaks: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
 
 def call_truth(deep: Tracks, depths: np.ndarray, extend: int) -> pd.DataFrame:
     """Peaks of deep tracks by the paper's rule, for every group."""
-    import pandas as pd
-
     from scatacworks.models._labels import label_peaks
 
     parts = []
@@ -337,11 +342,3 @@ def call_truth(deep: Tracks, depths: np.ndarray, extend: int) -> pd.DataFrame:
             found = label_peaks(starts, counts, length=length, extend=extend, least_mean=mean)
             parts.append(pd.DataFrame({"chrom": chrom, "start": found[:, 0], "end": found[:, 1], "group": group}))
     return pd.concat(parts, ignore_index=True)
-
-
-def _frame(found: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Intervals as a table."""
-    import pandas as pd
-
-    rows = [(chrom, int(s), int(e)) for chrom, pairs in found.items() for s, e in pairs]
-    return pd.DataFrame(rows, columns=["chrom", "start", "end"])
