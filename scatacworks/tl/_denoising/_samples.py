@@ -186,10 +186,12 @@ def split(
 ) -> tuple[Intervals, Intervals, Intervals]:
     """Regions to train on, to validate on, and the hold-out, which is in neither.
 
-    `validation` and `holdout` are regions in any form, or nothing (`[]`). Without `regions`, mitochondria and plastids
-    are in neither.
+    `validation` and `holdout` are regions in any form, nothing (`[]`), or `None` for what the paper holds back: chr20
+    of human or chr11 of mouse, and chr10, where the genome has them. Without `regions`, mitochondria and plastids are
+    in neither.
     """
-    validation, holdout = _held_back(genome, validation, holdout)
+    validation = usual_validation(genome) if validation is None else validation
+    holdout = [chrom for chrom in ("chr10", "10") if chrom in genome.chroms] if holdout is None else holdout
     usable = intervals(None, genome) if regions is None else regions
     kept, out = ({} if is_none(part) else intervals(part, genome) for part in (validation, holdout))
     nothing = np.empty((0, 2), np.int64)
@@ -203,19 +205,6 @@ def split(
         )
         raise ValueError(msg)
     return train, validate, out
-
-
-def _held_back(genome: Genome, validation: Any, holdout: Any) -> tuple[Any, Any]:
-    """What is kept for validation and as a hold-out: as asked for, or what the paper holds back.
-
-    That is chr20 of human and chr11 of mouse, and chr10, where the genome has them.
-    """
-    known = set(genome.chroms)
-    if validation is None:
-        validation = usual_validation(genome)
-    if holdout is None:
-        holdout = [c for c in ("chr10", "10") if c in known]
-    return validation, holdout
 
 
 def is_none(regions: Any) -> bool:
