@@ -152,7 +152,8 @@ def with_room(regions: Mapping[int, np.ndarray] | None, lengths: np.ndarray) -> 
     """Widen regions so that all of a prior that is seen from within them is known."""
     if regions is None:
         return None
-    return {code: _widened(spans, int(lengths[code])) for code, spans in regions.items()}
+    room = np.array([-_ROOM, _ROOM])
+    return {code: union(np.clip(spans + room, 0, lengths[code])) for code, spans in regions.items()}
 
 
 def within(cut_sites: Tracks, where: Mapping[int, np.ndarray] | None) -> Tracks:
@@ -169,11 +170,6 @@ def within(cut_sites: Tracks, where: Mapping[int, np.ndarray] | None) -> Tracks:
     n_groups = range(len(cut_sites.groups))
     chromosomes = ((code, [one(group, code) for group in n_groups]) for code in range(len(cut_sites.genome)))
     return Tracks.from_chromosomes(cut_sites.groups, cut_sites.genome, chromosomes)
-
-
-def _widened(spans: np.ndarray, size: int) -> np.ndarray:
-    start, end = np.maximum(spans[:, 0] - _ROOM, 0), np.minimum(spans[:, 1] + _ROOM, size)
-    return union(np.column_stack([start, end]))
 
 
 def describe(guidance: Guidance, *, match: bool) -> dict[str, Any]:
