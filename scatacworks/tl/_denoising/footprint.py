@@ -316,7 +316,8 @@ class _Sums:
 def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _Sums], flank: int) -> dict[str, Any]:
     """Put the sums into the form in which they are kept."""
     n_sites = np.array([[sums[name].ratios[group].n for name in found] for group in range(len(groups))])
-    _report_unknown(n_sites, sum(len(sites.center) for sites in found.values()))
+    n, most = sum(len(sites.center) for sites in found.values()), int(n_sites.sum(axis=1).max())
+    report_left_out(most, n, "windows reach beyond the regions that were denoised")
     seen, expected = (
         np.stack([getattr(sums[name], what) for name in found], axis=1) for what in ("observed", "expected")
     )
@@ -343,9 +344,3 @@ def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _
         "profile": profile.astype(np.float32),
         "table": table,
     }
-
-
-def _report_unknown(n_sites: np.ndarray, n: int) -> None:
-    """Tell how many windows were left out of denoised tracks, in the group that has most of them."""
-    most = int(n_sites.sum(axis=1).max())
-    report_left_out(most, n, "windows reach beyond the regions that were denoised")
