@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,42 +65,32 @@ def read_sites(
     one_of(kind, "bigwig", ("coverage", "cut_sites"))
     named = files if isinstance(files, Mapping) or Path(files).is_dir() else {_ONLY: files}
     tracks, absent = read_complete(named, genome=genome, n_jobs=n_jobs, progress=progress)
-    solve = _Solver(tracks, extend) if kind == "coverage" else _Counts(tracks)
+    solver = _Solver(tracks, extend)
+    solve = solver.solve if kind == "coverage" else partial(_counts, tracks)
     chromosomes = ((c, [solve(g, c) for g in range(len(tracks.groups))]) for c in tracks.genome.chroms)
     sites = Tracks.from_chromosomes(tracks.groups, tracks.genome, chromosomes)
-    return SitesFromFiles(sites, solve.finish(), absent)
+    return SitesFromFiles(sites, solver.finish(), absent)
 
 
-class _Counts:
-    """Takes runs as counts of cut sites on each of their bases."""
-
-    def __init__(self, tracks: Tracks) -> None:
-        self.tracks = tracks
-
-    def __call__(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
-        starts, lengths, values = with_lengths(self.tracks, group, chrom)
-        if (values < 0).any() or (values != np.round(values)).any():
-            msg = (
-                f"{self.tracks.groups[group]!r} has values on {chrom} that are no counts of cut sites. Give "
-                "single-base counts that are not normalised; coverage is read with bigwig='coverage'."
-            )
-            raise ValueError(msg)
-        occupied = lengths[values > 0]
-        if len(occupied) >= _ENOUGH and occupied.mean() > _LONG:
-            msg = (
-                f"{self.tracks.groups[group]!r} keeps its values on {chrom} for {occupied.mean():.0f} bases on average,"
-                " as coverage does and cut sites of single bases do not. Read it with bigwig='coverage'."
-            )
-            raise ValueError(msg)
-        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return (
-            (np.repeat(starts, lengths) + within).astype(np.int32),
-            None,
-            np.repeat(values, lengths).astype(np.uint32),
+def _counts(tracks: Tracks, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
+    """Take runs as counts of cut sites on each of their bases."""
+    starts, lengths, values = with_lengths(tracks, group, chrom)
+    if (values < 0).any() or (values != np.round(values)).any():
+        msg = (
+            f"{tracks.groups[group]!r} has values on {chrom} that are no counts of cut sites. Give "
+            "single-base counts that are not normalised; coverage is read with bigwig='coverage'."
         )
-
-    def finish(self) -> dict[str, np.ndarray]:
-        return {}
+        raise ValueError(msg)
+    occupied = lengths[values > 0]
+    if len(occupied) >= _ENOUGH and occupied.mean() > _LONG:
+        msg = (
+            f"{tracks.groups[group]!r} keeps its values on {chrom} for {occupied.mean():.0f} bases on average, as "
+            "coverage does and cut sites of single bases do not. Read it with bigwig='coverage'."
+        )
+        raise ValueError(msg)
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions = (np.repeat(starts, lengths) + within).astype(np.int32)
+    return positions, None, np.repeat(values, lengths).astype(np.uint32)
 
 
 class _Solver:
@@ -111,7 +102,7 @@ class _Solver:
         self.covered = np.zeros(len(tracks.groups), np.int64)
         self.lost = np.zeros(len(tracks.groups), np.int64)
 
-    def __call__(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
+    def solve(self, group: int, chrom: str) -> tuple[np.ndarray, None, np.ndarray]:
         runs = with_lengths(self.tracks, group, chrom)
         size = self.tracks.genome.length(chrom)
         positions, counts, unsolved = sites_of_boxes(*runs, extend=self.extend, length=size)
