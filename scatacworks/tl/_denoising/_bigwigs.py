@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class SitesFromFiles:
 
 def are_bigwigs(data: Any) -> bool:
     """Tell whether the argument names files rather than holding data."""
-    return isinstance(data, str | Path | Mapping) or hasattr(data, "__fspath__")
+    return isinstance(data, str | PathLike | Mapping)
 
 
 def read_sites(

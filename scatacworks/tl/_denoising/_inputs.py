@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from scatacworks.get import tracks as get_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from os import PathLike
 
     from anndata import AnnData
 
@@ -33,7 +32,7 @@ def resolve_model(model: str | PathLike[str] | Model) -> tuple[Model, str]:
     from scatacworks import models
     from scatacworks.models.base import Model as Base
 
-    if isinstance(model, str | Path) or hasattr(model, "__fspath__"):
+    if isinstance(model, str | PathLike):
         network = models.load(model)
         return network, str(model) if network.card["name"] in ("", "unnamed") else str(network.card["name"])
     if not isinstance(model, Base):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from os import PathLike
 
 PUBLISHED_SAMPLES = 733
 _UNKNOWN = "inferred from the elements"
@@ -108,7 +108,7 @@ def _read(source: Any, n_samples: int | None) -> Prior:
     if isinstance(source, Prior):
         return source
     require_no_mudata(source)
-    if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
+    if isinstance(source, str | PathLike):
         return _from_path(_existing(source), n_samples)
     if isinstance(source, AnnData):
         return _from_anndata(source)
