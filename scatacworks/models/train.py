@@ -329,14 +329,15 @@ def start(model: str | PathLike[str] | Model, seed: int = 0, *, extra_channels: 
         shown = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         msg = f"model is {shown}; expected a network, such as UNet(), the name of one, or the path of a model."
         raise TypeError(msg)
-    if isinstance(model, Model) or str(model) not in architectures():
+    known = architectures()
+    if isinstance(model, Model) or str(model) not in known:
         try:
             network = model if isinstance(model, Model) else load(model)
         except FileNotFoundError as error:
-            msg = f"{error} Architectures to start anew are {', '.join(architectures())}."
+            msg = f"{error} Architectures to start anew are {', '.join(known)}."
             raise FileNotFoundError(msg) from None
         return without_guide(network) if network.has_guide else network
-    architecture = architectures()[str(model)]
+    architecture = known[str(model)]
     shape = {"extra_channels": extra_channels} if extra_channels else {}
     if shape and "extra_channels" not in {field.name for field in dataclasses.fields(architecture.config_class)}:
         msg = f"A {model} reads cut sites alone; for the channels {', '.join(extra_channels)} take a BinnedUNet."
