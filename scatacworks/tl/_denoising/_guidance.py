@@ -143,8 +143,8 @@ def _peaks(probability: Tracks) -> Tracks:
         starts, ends = call_runs(*runs, fill, probability.genome.length(chrom), *LIMITS)
         return starts.astype(np.int32), (ends - starts).astype(np.int32), np.ones(len(starts), np.float32)
 
-    n_groups = range(len(probability.groups))
-    chromosomes = ((chrom, [one(group, chrom) for group in n_groups]) for chrom in probability.genome.chroms)
+    groups = range(len(probability.groups))
+    chromosomes = ((chrom, [one(group, chrom) for group in groups]) for chrom in probability.genome.chroms)
     return Tracks.from_chromosomes(probability.groups, probability.genome, chromosomes, dtype=np.float32)
 
 
@@ -167,8 +167,8 @@ def within(cut_sites: Tracks, where: Mapping[int, np.ndarray] | None) -> Tracks:
         kept = np.searchsorted(spans[:, 0], starts, "right") > np.searchsorted(spans[:, 1], starts, "right")
         return starts[kept], None, values[kept]
 
-    n_groups = range(len(cut_sites.groups))
-    chromosomes = ((code, [one(group, code) for group in n_groups]) for code in range(len(cut_sites.genome)))
+    groups = range(len(cut_sites.groups))
+    chromosomes = ((code, [one(group, code) for group in groups]) for code in range(len(cut_sites.genome)))
     return Tracks.from_chromosomes(cut_sites.groups, cut_sites.genome, chromosomes)
 
 

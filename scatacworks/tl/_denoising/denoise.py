@@ -253,7 +253,7 @@ def _run(
     if path is None:
         found = to_tracks(predictor, run_all(predictor, progress=progress), scale)
         return {layer: tracks.to_dict() for layer, tracks in zip(_store.LAYERS, found, strict=False)}
-    parts = _store.Parts(path, _digest(predictor, params))
+    parts = _store.Parts(path, _description(predictor, params))
     if parts.is_finished:
         logger.info("%s holds the result of this very run; it is taken as it is.", path)
         return {"path": str(path)}
@@ -285,7 +285,7 @@ def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, sourc
     )
 
 
-def _digest(predictor: Predictor, params: Mapping[str, Any]) -> dict[str, Any]:
+def _description(predictor: Predictor, params: Mapping[str, Any]) -> dict[str, Any]:
     """Whatever decides the result, for a run that is taken up again."""
     content = hashlib.sha256()
     for _, runs in predictor.cut_sites.chromosomes():
