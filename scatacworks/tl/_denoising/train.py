@@ -245,11 +245,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     if not validate_on:
         _say_unwatched(validation, clean.genome)
 
-    changes = {"unit": unit, "n_cells": numbers} | dict(settings or {})
-    if recipe == "paper" and "steps" not in changes:
-        n_crops = _n_crops(train_on, int(changes.get("core_bp", 50_000)))
-        changes["steps"] = 25 * max(n_crops // int(changes.get("batch_size", 64)), 1)
-    config = training.recipe(recipe, **changes)
+    config = _configure(recipe, {"unit": unit, "n_cells": numbers} | dict(settings or {}), train_on)
     _warn_if_few(_n_crops(train_on, config.draw.core_bp), config)
     described = _describe(network, config, where, train_on)
     described |= {"genome": clean.genome.name, "signal": "coverage" if target is None else "target"}
@@ -320,6 +316,18 @@ def _check_target(target: Tracks, groups: Sequence[str], peaks: Any, chroms: Seq
         if absent:
             msg = f"target has no value on {listed(absent)}; leave that out by regions=, or give a complete file."
             raise ValueError(msg)
+
+
+def _configure(name: str, changes: dict[str, Any], samples: list[Sample]) -> TrainConfig:
+    """A recipe with changes; the paper's has its passes over the data, however many steps they are."""
+    from scatacworks.models.train import recipe
+
+    if name == "paper" and "steps" not in changes:
+        paper = recipe(name)
+        n_crops = _n_crops(samples, int(changes.get("core_bp", paper.draw.core_bp)))
+        n_batches = max(n_crops // int(changes.get("batch_size", paper.batch_size)), 1)
+        changes |= {"steps": paper.epochs * n_batches}
+    return recipe(name, **changes)
 
 
 def _n_crops(samples: list[Sample], core: int) -> int:
