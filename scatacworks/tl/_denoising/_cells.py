@@ -13,13 +13,13 @@ from scatacworks._arguments import one_of
 from scatacworks._core.pileup import CONVENTIONS
 from scatacworks._membership import groupby_of, has_groups, resolve_groups
 from scatacworks.io._source import open_fragments
+from scatacworks.models.data import CellSites
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scatacworks._core.fragments import FragmentBlock
-    from scatacworks.models.data import CellSites
 
 UNITS = ("sites", "fragments", "cells")
 
@@ -114,9 +114,7 @@ class _Gathered:
 
     def take(self, chroms: Iterable[str]) -> CellSites:
         """Everything, with empty arrays where a chromosome has no fragment."""
-        from scatacworks.models.data import CellSites
-
         none = (np.empty(0, np.int32),) * 3
         parts = {chrom: self.parts.get(chrom, none) for chrom in chroms}
-        columns = [{chrom: part[i] for chrom, part in parts.items()} for i in range(3)]
-        return CellSites(columns[0], columns[1], self.n_cells, columns[2])
+        positions, cells, fragments = ({chrom: part[i] for chrom, part in parts.items()} for i in range(3))
+        return CellSites(positions, cells, self.n_cells, fragments)

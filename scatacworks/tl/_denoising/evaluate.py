@@ -19,6 +19,7 @@ from scatacworks._text import listed
 from scatacworks.get import tracks as get_tracks
 from scatacworks.get._track import is_made_of
 from scatacworks.metrics._tracks import UNDEFINED, warn_undefined
+from scatacworks.models._labels import label_peaks
 from scatacworks.tl._denoising import _samples
 from scatacworks.tl._denoising._baselines import coverage, fitted_linear, gaussian, predicted, tuned_gaussian
 from scatacworks.tl._denoising._bigwigs import open_pair, present
@@ -332,8 +333,6 @@ def peaks_of_one(peaks: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
 
 def call_truth(deep: Tracks, depths: np.ndarray, extend: int) -> pd.DataFrame:
     """Peaks of deep tracks by the paper's rule, for every group."""
-    from scatacworks.models._labels import label_peaks
-
     parts = []
     for group, depth in zip(deep.groups, depths, strict=True):
         mean = (2 * extend + 1) * depth / REFERENCE_BP

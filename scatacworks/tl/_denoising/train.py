@@ -14,6 +14,7 @@ from scatacworks._groups import chosen_groups
 from scatacworks._logging import logger
 from scatacworks._text import listed
 from scatacworks.models._extra import in_order
+from scatacworks.models.data import Sample
 from scatacworks.tl._denoising import _extra, _samples
 from scatacworks.tl._denoising._bigwigs import open_pair, present
 from scatacworks.tl._denoising._cells import check_same, choose_unit, read_cells
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from scatacworks.genome import Genome
     from scatacworks.models.base import Model
-    from scatacworks.models.data import Intervals, Sample
+    from scatacworks.models.data import Intervals
     from scatacworks.models.train import TrainConfig, TrainResult
     from scatacworks.tracks import Tracks
 
@@ -193,7 +194,6 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     ... )  # doctest: +SKIP
     """
     from scatacworks.models import train as training
-    from scatacworks.models.data import Sample
 
     _check_settings(settings, card)
     taking_part = training.plugins(callbacks, loggers)
