@@ -97,19 +97,13 @@ class GroupTape(NamedTuple):
 
     def fill(self, out: np.ndarray, first: int, bin_size: int) -> None:
         """Write the binned cut sites of the tape from `first` on to `out` (n_bins,)."""
+        windows.fill_counts(out, first, bin_size, *self.placed_sites)
+
+    @property
+    def placed_sites(self) -> tuple[np.ndarray, ...]:
+        """The tape and its cut sites, as kernels take them."""
         tape = self.tape
-        windows.fill_counts(
-            out,
-            first,
-            bin_size,
-            tape.tape,
-            tape.start,
-            tape.end,
-            self.site_pointer,
-            self.chrom_index,
-            self.sites,
-            self.counts,
-        )
+        return tape.tape, tape.start, tape.end, self.site_pointer, self.chrom_index, self.sites, self.counts
 
 
 Window = tuple[GroupTape, int]
@@ -173,10 +167,8 @@ def batches(tapes: list[GroupTape], core: int, batch_size: int) -> Iterator[list
 def list_sites(batch: list[Window], model: Model, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the cut sites of windows: bins, counted through all windows (int64, may repeat), and counts (float32)."""
     found = []
-    for i, (group, first) in enumerate(batch):
-        tape, held = group.tape, (group.site_pointer, group.chrom_index, group.sites, group.counts)
-        geometry = (first - model.halo, n_bins, model.bin_size, tape.tape, tape.start, tape.end)
-        bins, counts = windows.list_sites(*geometry, *held)
+    for i, (tape, first) in enumerate(batch):
+        bins, counts = windows.list_sites(first - model.halo, n_bins, model.bin_size, *tape.placed_sites)
         found.append((bins + i * n_bins, counts))
     return tuple(np.concatenate(column) for column in zip(*found, strict=True))
 
