@@ -358,7 +358,10 @@ def _describe(
     network: Model, config: TrainConfig, where: tuple[Intervals, Intervals, Intervals], samples: list[Sample]
 ) -> dict[str, Any]:
     """Card entries that follow from the run, in place of what was said of the weights that it starts from."""
-    names = [_shown(part) for part in where]
+    names = [
+        listed((f"{chrom}:{start}-{end}" for chrom, rows in part.items() for start, end in rows), _SHOWN)
+        for part in where
+    ]
     before = network.card
     origin = f", from the weights of {before['name']} (version {before['version']})" if before["data"] else ""
     return {
@@ -369,10 +372,3 @@ def _describe(
         "split": f"train {names[0]}; validation {names[1]}; hold-out {names[2]}",
         "limits": "",
     }
-
-
-def _shown(part: Intervals) -> str:
-    """Regions as text, the first hundred."""
-    regions = [f"{chrom}:{start}-{end}" for chrom, rows in part.items() for start, end in rows]
-    more = f", … ({len(regions)} in all)" if len(regions) > _SHOWN else ""
-    return ", ".join(regions[:_SHOWN]) + more or "none"
