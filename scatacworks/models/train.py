@@ -428,12 +428,11 @@ def _checkpoints() -> Any:
 
 
 def _explain_memory(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager:
-    core = config.draw.core_bp
+    core, half = config.draw.core_bp, config.batch_size // 2
     batch = f"a batch of {config.batch_size} crops of {core:,} bp, their context and their gradients"
-    smaller = f'"batch_size": {config.batch_size // 2}' if config.batch_size > 1 else f'"core_bp": {core // 2}'
-    smaller = f"settings={{{smaller}}} in tl.train"
-    if config.batch_size > 1:
-        smaller += f" (--batch-size {config.batch_size // 2} on the command line)"
+    smaller = f'settings={{"core_bp": {core // 2}}} in tl.train'
+    if half:
+        smaller = f'settings={{"batch_size": {half}}} in tl.train (--batch-size {half} on the command line)'
     return explain_memory(device, batch, f"Take less at once: {smaller}.")
 
 
