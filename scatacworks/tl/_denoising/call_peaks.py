@@ -156,7 +156,8 @@ def call_peaks(
             thresholds = dict.fromkeys(names, float(threshold))
 
         def call(job: tuple[str, str]) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
-            return _call_one((called, signal, guided), job, (thresholds[job[0]], min_length, max_gap), measured)
+            limits = thresholds[job[0]], min_length, max_gap
+            return _call_one(called, signal, guided, job, limits=limits, n_measured=measured[job[1]])
 
         parts, sums = zip(*run(call, "peaks"), strict=True)
     order = np.arange(len(jobs)).reshape(len(wanted), len(names)).T.ravel()  # by group, as the table is
@@ -270,18 +271,20 @@ def _table(
 
 
 def _call_one(
-    tracks: tuple[Tracks, Tracks, tuple[Tracks, Tracks] | None],
+    called: Tracks,
+    signal: Tracks,
+    guided: tuple[Tracks, Tracks] | None,
     where: tuple[str, str],
+    *,
     limits: tuple[float, int, int],
-    measured: dict[str, int],
+    n_measured: int,
 ) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
-    """Call one group on one chromosome, on the first of the tracks.
+    """Call one group on one chromosome.
 
     Returns starts, ends, summits, means and heights of the signal, means of the called track and, where there was a
     prior, what it added to the mean probability; and the known bases in peaks, the sum of the called track over them
     and everywhere.
     """
-    called, signal, guided = tracks
     runs, size = _runs(called, *where), called.genome.length(where[1])
     threshold = float(np.result_type(runs[2].dtype, np.float32).type(limits[0]))  # 0.7 as the track's values have it
     starts, ends = call_runs(*runs, size, threshold, *limits[1:])
@@ -290,7 +293,7 @@ def _call_one(
     if guided is not None:
         with_prior, without = (summarize_runs(*_runs(tracks, *where), starts, ends)[1] for tracks in guided)
         columns.append(with_prior - without)
-    everywhere = _weigh(runs, measured[where[1]], np.empty(0, np.float32))[1]
+    everywhere = _weigh(runs, n_measured, np.empty(0, np.float32))[1]
     return tuple(columns), (float(n_known.sum()), float(n_known @ mean), float(everywhere[0]))
 
 
