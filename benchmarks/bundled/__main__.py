@@ -43,6 +43,7 @@ GUIDE = (  # one after the other
     GuideSettings(closed_signal=1.0),
     GuideSettings(closed_signal=2.0, rate=1e-3),
     GuideSettings(closed_signal=5.0, rate=5e-4, steps=800),
+    GuideSettings(closed_signal=8.0, rate=7e-4, steps=1500, noisy=0.4, kept=64),
 )
 N_MADE_UP = 32  # targets of the guide
 

@@ -31,6 +31,7 @@ BIN, STRIDE, EXTEND = 8, 128, 100  # bp
 ROOM = 81_920  # bp before and after every territory: no crop reaches beyond
 SHIFTS = (0, 3, 6)  # bp by which the bins are moved, so that a network does not learn where bins begin
 HSC_DEPTH, HSC_SHALLOW = 80e6, 5e6
+LUMPS, LUMP_BINS = 0.3, 8192  # of a background: sd of the logarithm of its rate, and bins over which it is constant
 PAIRINGS = 3  # ways in which the sites of the HSC are joined to fragments
 EDGE = 200  # bp at either end of a window around a gene that do not count: fragments beyond are not known
 
@@ -187,6 +188,33 @@ class Deep:
         else:
             kept = torch.rand(len(self.positions), device=self.positions.device) < share
         return binned(self.positions[kept], self.axis, shift)
+
+
+class Background:
+    """Cut sites all over the genome, which a noisy library has besides those of open chromatin.
+
+    Parameters
+    ----------
+    inside
+        Share of every bin that is in a territory, `(n_bins,)`.
+    share
+        Share of the library's cut sites.
+    """
+
+    def __init__(self, inside: Tensor, share: float) -> None:
+        lumps = torch.randn(-(-len(inside) // LUMP_BINS), device=inside.device).mul(LUMPS).exp()
+        self.rate = inside * lumps.repeat_interleave(LUMP_BINS)[: len(inside)] * (share / REFERENCE_BP)
+        self.share = share
+
+    def sites(self, depth: float) -> Tensor:
+        """Positions of those in a library of so many cut sites per 3.1e9 bp, int64."""
+        counts = torch.poisson(self.rate * (depth * BIN)).long()
+        bins = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        return bins * BIN + torch.randint_like(bins, BIN)
+
+    def coverage(self, depth: float) -> Tensor:
+        """Coverage to be expected of them, per bin."""
+        return self.rate * (depth * (2 * EXTEND + 1))
 
 
 @njit

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.bundled.data import BIN, HSC_SHALLOW, SHIFTS, STRIDE
+from benchmarks.bundled.data import BIN, HSC_DEPTH, HSC_SHALLOW, SHIFTS, STRIDE, Background, binned, in_bins
 from benchmarks.bundled.draws import centers_of, flipped, log_uniform
 from benchmarks.bundled.network import TrainingSettings, core, loss_of, optimize
 from benchmarks.bundled.prior import stacked
@@ -50,6 +50,8 @@ class GuideSettings(TrainingSettings):
         Share of the draws in which the prior is thinned to fewer rows.
     wrong
         Share of the draws in which the prior is of another place, so that one that does not fit is not followed.
+    noisy, noisiest
+        Share of the draws to which cut sites are added that lie anywhere, and the largest share of these.
     closed_weight, closed_power, closed_most
         Bins that are open in more than `closed_fraction` of the prior and closed in the target weigh
         `1 + closed_weight * (5e6 / depth) ** closed_power`, the second part at most `closed_most`.
@@ -74,6 +76,8 @@ class GuideSettings(TrainingSettings):
     deeper: float = 60.0
     few: float = 0.3
     wrong: float = 0.06
+    noisy: float = 0.0
+    noisiest: float = 0.85
     closed_weight: float = 2.2
     closed_power: float = 0.6
     closed_most: float = 14.0
@@ -123,33 +127,43 @@ class Contexts:
     ) -> None:
         self.targets, self.blood, self.settings, self.halo = targets, blood, settings, halo
         self.rng, self.device = np.random.default_rng(seed), targets[0].deep.target.device
+        axes = targets[0].deep.axis, blood.blood.axis
+        self.inside, self.blood_inside = (in_bins(torch.from_numpy(a.whole()).to(self.device)) for a in axes)
         shares = np.array([t.weight for t in targets])
         self.shares = shares / shares.sum()
         self.drawn = [self._new() for _ in range(settings.kept)]
         self.drawn_blood = [self._new_blood() for _ in range(max(settings.kept // 2, 1))]
         self.centers, self.blood_centers = centers_of(targets[0].deep.mask), centers_of(blood.blood.mask)
 
+    def _background(self, inside: Tensor) -> Background:
+        """Draw how noisy a library is; often not at all."""
+        settings, rng = self.settings, self.rng
+        return Background(inside, rng.uniform(0, settings.noisiest) if rng.random() < settings.noisy else 0.0)
+
     def _new(self) -> Context:
         """Draw a sample, real or made up."""
         settings, rng = self.settings, self.rng
         target = self.targets[int(rng.choice(len(self.targets), p=self.shares))]
         deep, shift = target.deep, int(rng.integers(len(SHIFTS)))
+        background = self._background(self.inside)
+        clean = 1 - background.share
         if target.real is not None and rng.random() < settings.real:
-            depth, counts = HSC_SHALLOW, target.real[shift]
+            depth, counts = HSC_SHALLOW / clean, target.real[shift]
         else:
             depth = log_uniform(rng, *settings.depth)
-            counts = deep.thinned(depth, SHIFTS[shift], pairs=rng.random() < settings.pairs)
+            counts = deep.thinned(depth * clean, SHIFTS[shift], pairs=rng.random() < settings.pairs)
         seen = depth * log_uniform(rng, 1, settings.deeper) if rng.random() < 0.5 else depth
-        kept = torch.rand(len(deep.positions), device=self.device) < min(seen / deep.depth, 1.0)
+        kept = torch.rand(len(deep.positions), device=self.device) < min(seen * clean / deep.depth, 1.0)
+        positions = torch.cat([deep.positions[kept], background.sites(min(seen, deep.depth))])
         use = target.draw_rows(rng, settings.few)
         is_wrong = rng.random() < settings.wrong
         moved = int(rng.integers(*WRONG)) // STRIDE * STRIDE if is_wrong else 0
-        weights, explained = target.rows.match((deep.positions[kept] + moved) % deep.axis.size, use)
+        weights, explained = target.rows.match((positions + moved) % deep.axis.size, use)
         maps = target.rows.channels(weights, shift)
         return Context(
-            counts=counts,
+            counts=counts + binned(background.sites(depth), deep.axis, SHIFTS[shift]),
             maps=maps.roll(-moved // BIN, -1) if is_wrong else maps,
-            target=deep.target[shift],
+            target=(deep.target[shift] * clean + background.coverage(HSC_DEPTH)).half(),
             label=deep.label[shift],
             mask=deep.mask,
             n=int(use.sum()),
@@ -174,7 +188,13 @@ class Contexts:
             seen = min(seen * log_uniform(rng, 1, settings.deeper), 0.5)
         sites = blood.sites[name]
         kept = torch.rand(len(sites), device=self.device) < seen
-        weights, explained = self.blood.rows.match(sites[kept], use)
+        background = self._background(self.blood_inside)
+        more = 1 / (1 - background.share)  # the cells keep all their sites
+        positions = torch.cat([sites[kept], background.sites(seen * blood.depth_of[name] * more)])
+        weights, explained = self.blood.rows.match(positions, use)
+        found["counts"] += binned(background.sites(found["depth"] * more), blood.axis, SHIFTS[shift])
+        found["target"] += background.coverage(HSC_DEPTH * more) * found["exposure"]
+        found["depth"], found["exposure"] = found["depth"] * more, found["exposure"] * more
         found |= {"target": found["target"].half(), "label": found["label"].half()}
         maps = self.blood.rows.channels(weights, shift)
         return Context(maps=maps, n=int(use.sum()), explained=explained, mask=blood.mask, **found)
