@@ -41,7 +41,7 @@ def noisy(deep: sca.Tracks, depth: float, share: float, seed: int = 3) -> sca.Tr
         blocks = np.zeros(length // BLOCK + 1, bool)
         blocks[deep.runs(0, chrom)[0] // BLOCK] = True
         dense = rng.poisson(depth * share / REFERENCE_BP, length) * np.repeat(blocks, BLOCK)[:length]
-        dense[positions] += counts
+        dense[positions] += counts.astype(dense.dtype)
         positions = np.flatnonzero(dense).astype(np.int32)
         chromosomes.append((chrom, [(positions, None, dense[positions].astype(np.uint16))]))
     return sca.Tracks.from_chromosomes(deep.groups, deep.genome, chromosomes)

@@ -246,6 +246,23 @@ def test_contexts_hold_the_prior_of_the_same_place(hsc, blood):
     assert float(moved[:, 4].mean()) < float(batch["prior"][:, 4].mean()) / 2  # explains less of the cut sites
 
 
+def test_of_noisy_libraries_less_is_explained_and_the_same_peaks_are_to_be_found(hsc, blood):
+    model = models.BinnedUNet()
+    rows = Rows(hsc.axis, ["x"], {"x": on_axis(hsc.axis, hsc.peaks.assign(sample="x"), "sample")["x"]}, CPU)
+    target = Target(hsc.deep, rows, np.zeros(1, bool), np.zeros(1, bool), 1.0, hsc.real)
+    settings = GuideSettings(kept=12, wrong=0.0, few=0.0, real=0.0, depth=(2e7, 2e7))
+    explained, background = [], []
+    outside = hsc.deep.mask.bool() & (hsc.deep.label == 0).all(0)
+    for settings.noisy in (0.0, 1.0):
+        drawn = Contexts([target], BloodTargets(blood, model), settings, model.halo, seed=0).drawn
+        assert all(any(torch.equal(c.label, own) for own in hsc.deep.label) for c in drawn)
+        explained.append(np.mean([c.explained for c in drawn]))
+        background.append(np.mean([float(c.target[outside].float().mean()) for c in drawn]))
+    assert explained[1] < 0.9 * explained[0]
+    noise = 80e6 / 3.1e9 * (2 * EXTEND + 1)  # coverage of a library that is noise alone
+    assert (background[1] > background[0]) == (noise > background[0])
+
+
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
