@@ -190,7 +190,7 @@ def _pooled_counts(
     gene, element, _ = overlap_pairs(landscapes_of(genes, elements.chroms), elements.counted(at))
     gene, element = gene[labels[element] >= 0], element[labels[element] >= 0]
     holds = sparse.csr_matrix((np.ones(len(gene), np.int32), (gene, element)), (len(genes), len(labels)))
-    pooled = (members @ holds).tocoo()  # an entry for every set and element, in however many landscapes
-    n_sets = members.shape[0]
-    counts = np.bincount(pooled.row * n_labels + labels[pooled.col], minlength=n_sets * n_labels)
-    return counts.reshape(n_sets, n_labels)
+    pooled = members @ holds
+    pooled.data[:] = 1  # for every set and element, in however many landscapes
+    own = labels[pooled.indices]
+    return sparse.csr_matrix((pooled.data, own, pooled.indptr), (members.shape[0], n_labels)).toarray().astype(np.int64)
