@@ -114,7 +114,8 @@ def annotate_regions(
         If `key` is no table in `.uns`, or positions or labels are missing.
     ValueError
         If there is nothing to annotate with, a row of a table is no region, regions and an annotation share no
-        chromosome, or `genes`, as a built-in genome's, or `index` are of another assembly.
+        chromosome, a table of gene parts has no transcript, or `genes`, as a built-in genome's, or `index` are of
+        another assembly.
 
     Examples
     --------
@@ -201,6 +202,9 @@ def _gene_columns(elements: Elements, genes: Any, promoter: int) -> dict[str, An
     parts = genes if isinstance(genes, pd.DataFrame) and "part" in genes else read_genes(genes, parts=True)
     parts, codes = on_chromosomes(parts, elements.chroms, what="The gene table")
     body = parts["part"].to_numpy() == "transcript"
+    if not body.any():
+        msg = "The gene table has no row whose part is 'transcript'; io.read_genes(..., parts=True) makes such a table."
+        raise ValueError(msg)
     start, end = parts["start"].to_numpy(np.int64), parts["end"].to_numpy(np.int64)
     minus = parts["strand"].to_numpy() == "-"
     tss = start_sites(parts)

@@ -130,7 +130,7 @@ def evaluate(
     KeyError
         If a group is not in both.
     ValueError
-        If the genomes differ.
+        If the genomes differ, or there is nothing to score.
 
     Warns
     -----
@@ -188,6 +188,9 @@ def evaluate(
             if score is None:
                 table[["f1", "precision", "recall"]] = np.nan
             rows.append(table.assign(method=method))
+    if not rows:
+        msg = "There is nothing to score: no denoised tracks, and neither models= nor baselines= are given."
+        raise ValueError(msg)
     found = pd.concat(rows, ignore_index=True)
     if by == "group":
         warn_undefined(found)

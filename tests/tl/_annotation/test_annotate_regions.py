@@ -61,6 +61,11 @@ def test_nearest_gene_and_signed_distance():
     assert table["tss_distance"].tolist() == [-1000, 100, -1001, 99]
 
 
+def test_gene_parts_need_transcripts():
+    with pytest.raises(ValueError, match="no row whose part is 'transcript'"):
+        sca.tl.annotate_regions(regions((9_000, 9_001)), genes=GENE[GENE["part"] != "transcript"])
+
+
 def test_no_distance_on_a_chromosome_without_genes(tmp_path):
     table = pd.concat([regions((10_100, 10_101)), regions((10_100, 10_101), chrom="chr2")], ignore_index=True)
     annotated = sca.tl.annotate_regions(table, genes=GENE)

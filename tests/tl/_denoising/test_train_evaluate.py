@@ -321,6 +321,9 @@ def test_evaluation_scores_what_denoise_wrote(deep):
     with pytest.warns(UserWarning, match="was denoised from other cut sites"):
         table = sca.tl.evaluate(cells, deep, regions=["chr10:0-20,000"], baselines=["raw"], progress=False)
     assert list(table["method"]) == ["raw"]
+    del cells.uns["denoised"]
+    with pytest.raises(ValueError, match="nothing to score"):
+        sca.tl.evaluate(cells, deep, regions=["chr10:0-20,000"], baselines=[], progress=False)
 
 
 def test_peaks_per_group_are_told_apart(deep):
