@@ -247,7 +247,7 @@ def _subclasses(
         hit, _ = largest_overlap(elements.intervals, intervals or (codes[rows], start[rows], end[rows]))
         return np.append(rows, -1)[hit]
 
-    part = pd.Categorical(parts["part"], ["CDS", "UTR", "exon"]).codes
+    part = pd.Index(["CDS", "UTR", "exon"]).get_indexer(parts["part"])
     # coding and untranslated parts come before exons of non-coding transcripts
     coding_part, other_part = best((part == 0) | (part == 1)), best(part == 2)
     row = np.where(coding_part >= 0, coding_part, other_part)
