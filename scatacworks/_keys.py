@@ -9,6 +9,7 @@ FILES: Final = "files"  # muon's convention: .uns["files"]["fragments"] is a pat
 FRAGMENTS: Final = "fragments"
 REFERENCE_SEQUENCES: Final = "reference_sequences"  # SnapATAC2's columns, below
 REFERENCE_GENES: Final = "reference_genes"  # gene table of a genome that has none built in
+EXCLUDED_REGIONS: Final = "excluded_regions"  # fragments cut in them are left out wherever fragments are read
 REFERENCE_NAME: Final = "reference_seq_name"
 REFERENCE_LENGTH: Final = "reference_seq_length"
 REFERENCE_NUCLEAR: Final = "reference_seq_nuclear"  # only where names do not tell organelles

@@ -132,6 +132,11 @@ def as_spans(regions: Any, genome: Genome, *, uns: Mapping[str, Any] | None = No
     if table.empty:
         msg = "regions is empty; give at least one region, or None for the whole genome."
         raise ValueError(msg)
+    return disjoint(table)
+
+
+def disjoint(table: pd.DataFrame) -> dict[int, np.ndarray]:
+    """Return the regions of `as_regions` as sorted, disjoint intervals (n, 2) by chromosome code."""
     codes, start, end = merge(*(table[name].to_numpy() for name in ("code", "start", "end")))
     found, first = np.unique(codes, return_index=True)
     return dict(zip(found.tolist(), np.split(np.column_stack([start, end]), first[1:]), strict=True))

@@ -13,7 +13,7 @@ from scatacworks._core import pages
 from scatacworks._core.radix import radix_order
 from scatacworks._numba import njit
 
-__all__ = ["FragmentBlock", "Spool", "group_by_chromosome", "make_block"]
+__all__ = ["FragmentBlock", "Spool", "group_by_chromosome", "make_block", "without"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class Piece(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of memory."""
         return sum(column.nbytes for column in self)
+
+
+def without(piece: Piece, spans: np.ndarray) -> Piece:
+    """Leave out fragments with a cut site in `spans`, sorted and disjoint intervals `(n, 2)`."""
+    starts, ends = spans.astype(np.int32).T
+    outside = np.ones(len(piece.start), bool)
+    for site in (piece.start, piece.end - 1):
+        outside &= np.searchsorted(starts, site, "right") == np.searchsorted(ends, site, "right")
+    return piece if outside.all() else Piece(*(column[outside] for column in piece))
 
 
 _TYPES = (np.int32, np.int32, np.int32, np.uint16)

@@ -89,10 +89,13 @@ def read(
     genome: str | None,
     organelles: tuple[str, ...] = (),
     genes: Path | None = None,
+    exclude: str | None = None,
     malformed: Malformed = "error",
 ) -> tuple[AnnData | MuData, str]:
     """Return the cells and the name of the `.obs` column with their groups."""
+    from scatacworks._regions import spans_frame
     from scatacworks.io import read_fragments, read_genes
+    from scatacworks.io._source import excluded_spans
 
     if settings.tracks_only and settings.path is None:
         msg = "--tracks-only needs --path, the store that runs of the same command fill together."
@@ -108,6 +111,8 @@ def read(
             atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))
         if (own := genome_of(atac(data))) is not None:
             check(settings, own, atac(data).uns)
+            if exclude is not None:
+                atac(data).uns[_keys.EXCLUDED_REGIONS] = spans_frame(excluded_spans(exclude, own), own)
         return data, groupby
     if genome is None:
         msg = "The genome of a fragment file must be given: --genome hg38, hg19, mm10, mm39 or a chromosome sizes file."
@@ -121,7 +126,8 @@ def read(
     if genes is not None:
         assembly = assembly.with_genes(read_genes(genes, genome=assembly))
     check(settings, assembly)
-    adata = read_fragments(fragments, genome=assembly, barcodes=table, malformed=malformed, **settings.how)
+    options = {"malformed": malformed, "exclude": exclude, **settings.how}
+    adata = read_fragments(fragments, genome=assembly, barcodes=table, **options)
     groupby = str(table.columns[0])
     adata.obs[groupby] = adata.obs[groupby].astype("category")
     return adata, groupby

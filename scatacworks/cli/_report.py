@@ -142,6 +142,8 @@ def _fragments(adata: AnnData) -> dict[str, str]:
     }
     out |= {label: f"{int(stored[name]):,}" for name, label in names.items() if name in stored}
     params = params_of(adata, _keys.PSEUDOBULK)
+    if n_excluded := int(params.get("n_excluded", 0)) or int(stored.get("n_excluded", 0)):
+        out["fragments cut in excluded regions, left out"] = f"{n_excluded:,}"
     if "territory_bp" in params:
         out["territory that the fragments cover"] = f"{float(params['territory_bp']) / 1e6:,.2f} Mb"
     return out | ({"genome": str(params["genome"])} if "genome" in params else {})

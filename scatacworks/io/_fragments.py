@@ -16,12 +16,20 @@ from scatacworks._arguments import flag, one_of, whole
 from scatacworks._core.paired import to_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
+from scatacworks._regions import spans_frame
 from scatacworks.genome import Genome
 from scatacworks.io._barcode_files import cell_table
 from scatacworks.io._barcodes import join_names, split_names
 from scatacworks.io._bedpe import refuse_bedpe
 from scatacworks.io._report import FragmentReport
-from scatacworks.io._source import FileSource, FragmentSource, Malformed, check_not_empty, open_fragments
+from scatacworks.io._source import (
+    FileSource,
+    FragmentSource,
+    Malformed,
+    check_not_empty,
+    excluded_spans,
+    open_fragments,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,6 +50,7 @@ def read_fragments(
     min_fragments: int | None = None,
     bulk: bool = False,
     malformed: Malformed = "error",
+    exclude: str | os.PathLike[str] | Sequence[str] | pd.DataFrame | None = None,
     in_memory: bool = False,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -76,6 +85,9 @@ def read_fragments(
         and three columns will do.
     malformed
         `"error"` stops at the first malformed line and names it; `"skip"` leaves such lines out and reports them.
+    exclude
+        Regions in which signal is no accessibility, such as ENCODE's blacklist: a BED file, a table, a region or a list
+        of regions. Fragments that start or end in one are left out, here and by every step that reads fragments later.
     in_memory
         Also keep the fragments in `.obsm["fragment_paired"]`, in SnapATAC2's form: the file is not needed again.
     n_jobs
@@ -102,6 +114,8 @@ def read_fragments(
         With `in_memory=True`: column = start in the concatenated genome, value = length in bp.
     `.uns["files"]["fragments"]`, `.uns["reference_sequences"]`, `.uns["scatacworks"]`
         Path (or sample -> path), chromosome names and lengths, parameters and counts of lines.
+    `.uns["excluded_regions"]` : DataFrame
+        With `exclude`: `chrom`, `start`, `end` (0-based, half-open), sorted and disjoint.
     `.uns["reference_genes"]` : DataFrame
         If `genome` is a :class:`~scatacworks.Genome` that was given genes: these.
 
@@ -131,6 +145,7 @@ def read_fragments(
     genome = Genome(genome)
     if genome.has_own_genes:
         _ = genome.genes  # a table that cannot be read is told before the fragments are
+    excluded = excluded_spans(exclude, genome)
     paths = _absolute(path)
     least = min_fragments if min_fragments is not None else 0 if barcodes is not None or bulk else DEFAULT_MIN_FRAGMENTS
     wanted = _tables_per_sample(barcodes, paths)
@@ -138,7 +153,7 @@ def read_fragments(
     for sample, one in paths.items():
         table = wanted[sample]
         cells = None if table is None else table.index.tolist()
-        source = FileSource(one, genome, cells, bulk=bulk, malformed=malformed, name=sample)
+        source = FileSource(one, genome, cells, bulk=bulk, malformed=malformed, name=sample, excluded=excluded)
         refuse_bedpe(source.path)
         counted[sample] = _count(source, table, least, n_jobs=n_jobs, progress=progress)
     obs = _join_samples(counted, bulk=bulk)
@@ -147,6 +162,8 @@ def read_fragments(
         raise ValueError(_none_left(most, least, given=barcodes is not None))
     params = {"min_fragments": least, "bulk": bulk, "malformed": malformed}
     adata = _make_anndata(obs, paths, counted, genome, params)
+    if excluded:
+        adata.uns[_keys.EXCLUDED_REGIONS] = spans_frame(excluded, genome)
     if flag(in_memory, "in_memory"):
         source = open_fragments(adata)
         adata.obsm[_keys.FRAGMENT_PAIRED] = paired_matrix(source, n_jobs=n_jobs, progress=progress)
@@ -221,6 +238,7 @@ def _count(
         _add_counts(piece.cell, piece.count, totals[int(not nuclear[chrom])], *totals[2:])
         per_chrom[chrom] += len(piece.cell)
     cells, report = source.cells, source.report
+    totals = np.pad(totals, ((0, 0), (0, max(len(cells) - totals.shape[1], 0))))  # cells found in excluded fragments
     n, n_mito, reads, with_reads = totals[:, : len(cells)]
     report.n_cells_matched = int((n + n_mito > 0).sum())
     check_not_empty(report, str(source.path), source.genome, None if table is None else cells, on_genome=int(n.sum()))

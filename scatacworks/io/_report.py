@@ -27,7 +27,8 @@ class FragmentReport:
 
     n_lines: int = 0
     n_comments: int = 0  # lines that begin with #, empty lines and a line of column names
-    n_fragments: int = 0  # of the cells asked for, on chromosomes of the genome
+    n_fragments: int = 0  # of the cells asked for, on chromosomes of the genome, outside excluded regions
+    n_excluded: int = 0  # fragments of these cells that are cut in the excluded regions, left out
     n_unmatched: int = 0  # fragments of other barcodes
     n_cells: int = 0
     n_cells_matched: int = 0  # cells with a fragment
@@ -44,6 +45,7 @@ class FragmentReport:
             "n_lines",
             "n_comments",
             "n_fragments",
+            "n_excluded",
             "n_unmatched",
             "n_cells",
             "n_cells_matched",
@@ -63,6 +65,7 @@ class FragmentReport:
         return {
             "n_lines": self.n_lines,
             "n_fragments": self.n_fragments,
+            "n_excluded": self.n_excluded,
             "n_unmatched": self.n_unmatched,
             "n_cells_matched": self.n_cells_matched,
             "n_malformed": self.n_malformed,
@@ -72,6 +75,8 @@ class FragmentReport:
 
     def __str__(self) -> str:
         parts = [f"{self.n_fragments:,} fragments of {self.n_cells_matched:,} of {self.n_cells:,} barcodes"]
+        if self.n_excluded:
+            parts.append(f"{self.n_excluded:,} cut in excluded regions left out")
         if self.n_unmatched:
             others = "" if self.n_unmatched_barcodes is None else f"{self.n_unmatched_barcodes:,} "
             parts.append(f"{self.n_unmatched:,} fragments of {others}other barcodes left out")

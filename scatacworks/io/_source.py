@@ -17,7 +17,7 @@ import pandas as pd
 from scatacworks import _anndata, _keys, _threads
 from scatacworks._anndata import fragment_files, genome_of, params_of
 from scatacworks._arrays import require_sound
-from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block
+from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block, without
 from scatacworks._core.paired import from_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
@@ -61,11 +61,16 @@ class FragmentSource(ABC):
 
         The next chromosome is read while the last one is used.
         """
-        return _threads.ahead(self._chromosomes(n_jobs=n_jobs, progress=progress))
+        blocks = self._chromosomes(n_jobs=n_jobs, progress=progress)
+        return _threads.ahead(block for block in blocks if len(block))  # all of a chromosome may be excluded
 
     @abstractmethod
     def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
         """Yield what `chromosomes` does."""
+
+    def _kept(self, chrom: int, piece: Piece) -> Piece:
+        """Leave out the fragments that are cut in excluded regions."""
+        return without(piece, self.excluded[chrom]) if chrom in self.excluded else piece
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.cells):,} cells, {self.genome!r})"
@@ -85,8 +90,9 @@ class FileSource(FragmentSource):
         grouped: bool | None = None,
         memory: int = _MEMORY,
         name: str | None = None,
+        excluded: Mapping[int, np.ndarray] | None = None,
     ) -> None:
-        self.path, self.genome = Path(path).expanduser(), genome
+        self.path, self.genome, self.excluded = Path(path).expanduser(), genome, excluded or {}
         self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
         self._wanted = None if cells is None else list(map(str, cells))
         if bulk:
@@ -106,8 +112,14 @@ class FileSource(FragmentSource):
         """Yield (chromosome code, fragments) in the order of the file; the code after the last is for organelles."""
         reader = self._reader(count_unmatched=count_unmatched)
         with closing(reader.pieces(n_jobs=n_jobs, progress=progress)) as pieces:
-            yield from pieces
+            n_excluded = 0
+            for chrom, piece in pieces:
+                kept = self._kept(chrom, piece)
+                n_excluded += len(piece.start) - len(kept.start)
+                yield chrom, kept
         self.report = reader.report
+        self.report.n_fragments -= n_excluded
+        self.report.n_excluded = n_excluded
         if self._wanted is None:
             self.cells = reader.names.decode()
 
@@ -202,14 +214,16 @@ class SamplesSource(FragmentSource):
 class PairedSource(FragmentSource):
     """Fragments kept in `.obsm["fragment_paired"]`, as SnapATAC2 does; no file is read. Counts are not known."""
 
-    def __init__(self, matrix: Any, stored: Genome, genome: Genome, cells: Sequence[str]) -> None:
+    def __init__(
+        self, matrix: Any, stored: Genome, genome: Genome, cells: Sequence[str], excluded: Mapping[int, np.ndarray]
+    ) -> None:
         if matrix.shape[1] != int(stored.offsets[-1]):
             msg = (
                 f".obsm[{_keys.FRAGMENT_PAIRED!r}] has {matrix.shape[1]:,} columns, but the sequences in "
                 f".uns[{_keys.REFERENCE_SEQUENCES!r}] have {int(stored.offsets[-1]):,} bases; they must be equal."
             )
             raise ValueError(msg)
-        self.matrix, self.stored, self.genome, self.cells = matrix, stored, genome, cells
+        self.matrix, self.stored, self.genome, self.cells, self.excluded = matrix, stored, genome, cells, excluded
         self.report = FragmentReport()
 
     def _chromosomes(self, *, n_jobs: int | None, progress: bool) -> Iterator[FragmentBlock]:
@@ -231,11 +245,14 @@ class PairedSource(FragmentSource):
                 report.skipped_contigs[name] = high - low
             elif high > low:
                 places[code] = slice(low, high)
-                report.n_fragments += high - low
         for code, part in sorted(places.items()):
             self._check_end(code, end[part])
             unknown = np.zeros(part.stop - part.start, np.uint16)
-            yield make_block(code, [Piece(start[part], end[part], cell[part], unknown)])
+            piece = Piece(start[part], end[part], cell[part], unknown)
+            kept = self._kept(code, piece)
+            report.n_fragments += len(kept.start)
+            report.n_excluded += len(piece.start) - len(kept.start)
+            yield make_block(code, [kept])
 
     def _check_end(self, code: int, end: np.ndarray) -> None:
         if end.max() > self.genome.lengths[code]:
@@ -337,7 +354,8 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> F
                 msg = f"The object has no cell {list(cells)[int(np.argmin(rows))]!r}; its cells are {listed(names)}."
                 raise KeyError(msg)
             matrix = matrix.tocsr()[rows]
-        return PairedSource(matrix, own, genome, names if cells is None else list(cells))
+        excluded = excluded_spans(adata.uns.get(_keys.EXCLUDED_REGIONS), genome)
+        return PairedSource(matrix, own, genome, names if cells is None else list(cells), excluded)
     files = fragment_files(adata)
     if files is None:
         msg = (
@@ -357,6 +375,7 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> F
         "bulk": bool(stored.get("bulk", False)),
         "malformed": str(stored.get("malformed", "error")),
         "grouped": stored.get("grouped"),
+        "excluded": excluded_spans(adata.uns.get(_keys.EXCLUDED_REGIONS), genome),
     }
     _warn_if_replaced(files, stored.get("n_bytes"))
     try:
@@ -364,6 +383,18 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> F
     except FileNotFoundError as error:
         msg = f"{error} Where it has moved, give its place in .uns[{_keys.FILES!r}][{_keys.FRAGMENTS!r}]."
         raise FileNotFoundError(msg) from error
+
+
+def excluded_spans(regions: Any, genome: Genome) -> dict[int, np.ndarray]:
+    """Return the intervals whose fragments are left out, as `as_spans` does; none for `None` and an empty list."""
+    from scatacworks._regions import as_regions, disjoint  # which reads peak files by scatacworks.io
+
+    try:
+        table = None if regions is None else as_regions(regions, genome, gene_flanks=True, stacklevel=4)
+    except (KeyError, TypeError, ValueError) as error:
+        error.add_note(f"These are the regions whose fragments are to be left out, .uns[{_keys.EXCLUDED_REGIONS!r}].")
+        raise
+    return {} if table is None or table.empty else disjoint(table)
 
 
 def _warn_if_replaced(files: Any, sizes: Any) -> None:
@@ -402,6 +433,10 @@ def check_not_empty(
         return
     if cells is not None and len(cells) == 0:  # none was asked for, as where all are of other samples
         return
+    if report.n_excluded and not report.n_fragments:
+        whose = "of the cells " if cells else ""
+        msg = f"All {report.n_excluded:,} fragments {whose}in {path} are cut in the regions that are left out."
+        raise ValueError(msg)
     if report.n_unmatched and cells and not report.n_fragments:
         raise ValueError(explain_no_match(path, cells, report.unmatched_barcodes))
     if report.skipped_contigs:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     from scatacworks._core.fragments import FragmentBlock
 
-_KEPT = (_keys.FILES, _keys.REFERENCE_SEQUENCES, _keys.REFERENCE_GENES, _keys.PROVENANCE)
+_KEPT = (
+    _keys.FILES,
+    _keys.REFERENCE_SEQUENCES,
+    _keys.REFERENCE_GENES,
+    _keys.EXCLUDED_REGIONS,
+    _keys.PROVENANCE,
+)
 _MODES = {
     "insertion": INSERTION,
     "fragment": FRAGMENT,

@@ -96,8 +96,9 @@ def pseudobulk(
     `.uns[key_added]["groups"]`, `["n_cells"]`, `["n_fragments"]` : `(n_groups,)`
         Names of the groups, and (int64) the cells of each and the fragments of these.
     `.uns[key_added]["params"]` : dict
-        Parameters, version, digest of the counts, and `territory_bp`: the bases that the fragments of all cells
-        cover, without mitochondria and plastids; less than the genome for a file cut to windows.
+        Parameters, version, digest of the counts, `n_excluded`, the fragments of all cells that this pass left out as
+        cut in `.uns["excluded_regions"]`, and `territory_bp`: the bases that the others cover, without mitochondria and
+        plastids; less than the genome for a file cut to windows.
 
     Raises
     ------
@@ -148,6 +149,7 @@ def pseudobulk(
             groupby=groupby,
             convention=convention,
             genome=source.genome.name,
+            n_excluded=source.report.n_excluded,
             territory_bp=counting.territory_bp(),
             digest=counting.digest.hexdigest()[:16],
         ),

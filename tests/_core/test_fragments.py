@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scatacworks._core.fragments import Piece, Spool, group_by_chromosome, make_block
+from scatacworks._core.fragments import Piece, Spool, group_by_chromosome, make_block, without
 
 FRAGMENT = st.tuples(st.integers(0, 3), st.integers(0, 2**31 - 2_000), st.integers(1, 1000), st.integers(0, 9))
 
@@ -75,3 +75,17 @@ def test_pieces_of_any_size_are_joined():
     order = np.argsort(columns[0], kind="stable")  # all are of one length
     for name, column in zip(("start", "end", "cell", "count"), columns, strict=True):
         np.testing.assert_array_equal(getattr(block, name), column[order])
+
+
+@given(
+    st.lists(st.tuples(st.just(0), st.integers(0, 60), st.integers(1, 30), st.integers(0, 9)), max_size=40),
+    st.lists(st.integers(0, 100), max_size=8, unique=True).map(sorted),
+)
+def test_fragments_cut_in_intervals_are_left_out(fragments, edges):
+    spans = np.array(edges[: len(edges) // 2 * 2], np.int64).reshape(-1, 2)
+    forbidden = {base for start, end in spans.tolist() for base in range(start, end)}
+    kept = without(as_piece(fragments), spans)
+    expected = [f for f in fragments if f[1] not in forbidden and f[1] + f[2] - 1 not in forbidden]
+    assert list(zip(*(column.tolist() for column in kept), strict=True)) == [
+        (start, start + length, cell, cell + 1) for _, start, length, cell in expected
+    ]

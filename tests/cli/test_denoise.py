@@ -429,3 +429,33 @@ def test_a_prior_that_cannot_be_used_is_told_first(call, inputs, model, guided_m
     code, _, err = call(*guided_arguments(inputs, guided_model, tmp_path / "out"), *options)
     assert (code, "need --prior" in err) == (1, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_wrong_excluded_regions_are_told_as_such(call, inputs, tmp_path):
+    (tmp_path / "blacklist.bed").write_text("chr1\t14000\t1600000\n")
+    arguments = [inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes"]
+    code, _, err = call("denoise", *arguments, "--exclude", tmp_path / "blacklist.bed", "--out", tmp_path / "out")
+    assert code == 1
+    assert "reach over the end of their chromosome" in err
+    assert "regions whose fragments are to be left out" in err
+    assert "--prior-exclude" not in err
+
+
+@pytest.mark.parametrize("source", ["fragments", "h5ad"])
+def test_excluded_regions_have_no_signal(call, inputs, model, tmp_path, source):
+    (tmp_path / "blacklist.bed").write_text("chr1\t14000\t16000\n")
+    arguments = [inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes"]
+    if source == "h5ad":
+        cells = sca.io.read_fragments(arguments[0], genome=arguments[-1], barcodes=arguments[2], progress=False)
+        cells.write_h5ad(tmp_path / "cells.h5ad")
+        arguments = [tmp_path / "cells.h5ad", "--groups-column", "cell_type"]
+    options = ["--exclude", tmp_path / "blacklist.bed", "--model", model, "--bigwig", "none", "--quiet"]
+    code, _, err = call("denoise", *arguments, "--out", tmp_path / "out", *options)
+    assert code == 0, err
+    adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")
+    assert sca.get.track(adata, "B", "chr1:14,000-16,000", extend=0).sum() == 0
+    assert sca.get.track(adata, "NK/T", "chr1:9,000-11,000", extend=0).sum() > 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    n_excluded = adata.uns["pseudobulk"]["params"]["n_excluded"]
+    assert n_excluded > 100
+    assert f"<th>fragments cut in excluded regions, left out</th><td>{n_excluded:,}</td>" in page
