@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from scatacworks.genome import REGION
 from scatacworks.io import read_peaks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from scatacworks.genome import Genome, Region
 
 _FLANK, _LEAST_FLANK = 0.25, 2_000  # of a gene's length and in bp, to either side
@@ -109,7 +108,7 @@ def as_regions(
         first = table.iloc[int(np.argmax(wrong))]
         msg = (
             f"{int(wrong.sum()):,} of {len(table):,} regions are empty or reach over the end of their chromosome in "
-            f"{genome.name}, the first: {first['chrom']}:{first['start']}-{first['end']}."
+            f"{genome.name}, the first: {first['chrom']}:{first['start']}-{first['end']}. Of another assembly?"
         )
         raise ValueError(msg)
     chroms = np.asarray(genome.chroms, dtype=object)[codes]
@@ -152,6 +151,14 @@ def spans_frame(spans: Mapping[int, np.ndarray], genome: Genome) -> pd.DataFrame
     chrom = np.repeat(np.array(genome.chroms, dtype=object)[list(spans)], [len(rows) for rows in spans.values()])
     start, end = np.concatenate(list(spans.values())).T
     return pd.DataFrame({"chrom": chrom, "start": start, "end": end})
+
+
+def regions_digest(spans: Mapping[int, np.ndarray]) -> str:
+    """Return a short digest of intervals by chromosome code."""
+    content = hashlib.sha256()
+    for code, intervals in sorted(spans.items()):
+        content.update(np.array([code], np.int64).tobytes() + np.ascontiguousarray(intervals, np.int64).tobytes())
+    return content.hexdigest()[:16]
 
 
 def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
@@ -202,7 +209,7 @@ def _as_table(regions: Any, genome: Genome, uns: Mapping[str, Any] | None, *, ge
         return uns[regions]
     if isinstance(regions, os.PathLike) or (isinstance(regions, str) and _names_a_file(regions)):
         return read_peaks(regions)[["chrom", "start", "end"]]
-    if not isinstance(regions, Iterable):
+    if not isinstance(regions, Iterable) or isinstance(regions, Mapping):
         msg = f"regions is {regions!r}; expected a region, gene, BED file or table with chrom, start, end, or a list."
         raise TypeError(msg)
     place = partial(flanked, genome) if gene_flanks else genome.region

@@ -112,7 +112,8 @@ def denoise(  # noqa: PLR0913 - one for each option
         Path | None, typer.Option(help="Genes of a genome that is not built in: GTF, GFF3 or BED.")
     ] = None,
     exclude: Annotated[
-        str | None, typer.Option(help="Leave out fragments cut in these, such as a blacklist: a BED file or a region.")
+        list[str] | None,
+        typer.Option(help="Leave out fragments cut in these, a blacklist: a BED file or a region; repeatable."),
     ] = None,
     group: Groups = None,
     min_cells: Annotated[int, typer.Option(min=0, help="Leave out groups with fewer cells.")] = 0,
@@ -178,7 +179,12 @@ def denoise(  # noqa: PLR0913 - one for each option
     )
     columns = {"column": groups_column, "barcode_column": barcode_column}
     with without_empty_folders(out):
-        where = {"genome": genome, "organelles": parse_names(organelles), "genes": genes, "exclude": exclude}
+        where = {
+            "genome": genome,
+            "organelles": parse_names(organelles),
+            "genes": genes,
+            "exclude": tuple(exclude or ()),
+        }
         adata, groupby = _denoise.read(fragments, groups, settings, **columns, **where, malformed=malformed)
         _denoise.pseudobulk(adata, groupby, settings, groups=group, min_cells=min_cells, convention=convention)
         _denoise.run(adata, settings)

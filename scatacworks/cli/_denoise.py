@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import atac, genome_of, is_mudata, params_of
@@ -89,13 +90,11 @@ def read(
     genome: str | None,
     organelles: tuple[str, ...] = (),
     genes: Path | None = None,
-    exclude: str | None = None,
+    exclude: tuple[str, ...] = (),
     malformed: Malformed = "error",
 ) -> tuple[AnnData | MuData, str]:
     """Return the cells and the name of the `.obs` column with their groups."""
-    from scatacworks._regions import spans_frame
     from scatacworks.io import read_fragments, read_genes
-    from scatacworks.io._source import excluded_spans
 
     if settings.tracks_only and settings.path is None:
         msg = "--tracks-only needs --path, the store that runs of the same command fill together."
@@ -111,8 +110,8 @@ def read(
             atac(data).uns[_keys.REFERENCE_GENES] = read_genes(genes, genome=genome_of(atac(data)))
         if (own := genome_of(atac(data))) is not None:
             check(settings, own, atac(data).uns)
-            if exclude is not None:
-                atac(data).uns[_keys.EXCLUDED_REGIONS] = spans_frame(excluded_spans(exclude, own), own)
+            if exclude:
+                atac(data).uns[_keys.EXCLUDED_REGIONS] = _together(exclude, own)
         return data, groupby
     if genome is None:
         msg = "The genome of a fragment file must be given: --genome hg38, hg19, mm10, mm39 or a chromosome sizes file."
@@ -126,11 +125,20 @@ def read(
     if genes is not None:
         assembly = assembly.with_genes(read_genes(genes, genome=assembly))
     check(settings, assembly)
-    options = {"malformed": malformed, "exclude": exclude, **settings.how}
+    options = {"malformed": malformed, "exclude": _together(exclude, assembly), **settings.how}
     adata = read_fragments(fragments, genome=assembly, barcodes=table, **options)
     groupby = str(table.columns[0])
     adata.obs[groupby] = adata.obs[groupby].astype("category")
     return adata, groupby
+
+
+def _together(places: Sequence[str], genome: Genome) -> pd.DataFrame | None:
+    """Return files and regions whose fragments are to be left out as one table; `None` without any."""
+    from scatacworks._regions import spans_frame
+    from scatacworks.io._source import excluded_spans
+
+    tables = [spans_frame(found, genome) for place in places if (found := excluded_spans(place, genome))]
+    return pd.concat(tables) if tables else None
 
 
 def _require_text(*names: Path | str | None) -> None:

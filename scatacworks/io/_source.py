@@ -397,6 +397,14 @@ def excluded_spans(regions: Any, genome: Genome) -> dict[int, np.ndarray]:
     return {} if table is None or table.empty else disjoint(table)
 
 
+def excluded_digest(adata: AnnData) -> str:
+    """Return a short digest of the regions whose fragments are left out, `"none"` without any."""
+    from scatacworks._regions import regions_digest
+
+    spans = excluded_spans(adata.uns.get(_keys.EXCLUDED_REGIONS), genome_of(adata))
+    return regions_digest(spans) if spans else "none"
+
+
 def _warn_if_replaced(files: Any, sizes: Any) -> None:
     """Say so where a file has another size than when its cells were read."""
     files, sizes = (found if isinstance(found, Mapping) else {None: found} for found in (files, sizes))

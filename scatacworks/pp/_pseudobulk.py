@@ -16,7 +16,7 @@ from scatacworks._files import require_replaceable, without_empty_folders
 from scatacworks._logging import logger
 from scatacworks._membership import resolve_groups
 from scatacworks._text import listed
-from scatacworks.io._source import open_fragments
+from scatacworks.io._source import excluded_digest, open_fragments
 from scatacworks.tracks import Runs, Tracks
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def pseudobulk(
     `.uns[key_added]["groups"]`, `["n_cells"]`, `["n_fragments"]` : `(n_groups,)`
         Names of the groups, and (int64) the cells of each and the fragments of these.
     `.uns[key_added]["params"]` : dict
-        Parameters, version, digest of the counts, `n_excluded`, the fragments of all cells that this pass left out as
-        cut in `.uns["excluded_regions"]`, and `territory_bp`: the bases that the others cover, without mitochondria and
-        plastids; less than the genome for a file cut to windows.
+        Parameters, version, digests of the counts and of `.uns["excluded_regions"]`, `n_excluded`, the fragments of all
+        cells that this pass left out as cut in these, and `territory_bp`: the bases that the others cover, without
+        mitochondria and plastids; less than the genome for a file cut to windows.
 
     Raises
     ------
@@ -149,6 +149,7 @@ def pseudobulk(
             groupby=groupby,
             convention=convention,
             genome=source.genome.name,
+            excluded=excluded_digest(target),
             n_excluded=source.report.n_excluded,
             territory_bp=counting.territory_bp(),
             digest=counting.digest.hexdigest()[:16],

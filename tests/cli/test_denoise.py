@@ -443,13 +443,14 @@ def test_wrong_excluded_regions_are_told_as_such(call, inputs, tmp_path):
 
 @pytest.mark.parametrize("source", ["fragments", "h5ad"])
 def test_excluded_regions_have_no_signal(call, inputs, model, tmp_path, source):
-    (tmp_path / "blacklist.bed").write_text("chr1\t14000\t16000\n")
+    (tmp_path / "blacklist.bed").write_text("chr1\t14000\t15500\n")
     arguments = [inputs / "fragments.tsv", "--groups", inputs / "cells.tsv", "--genome", inputs / "toy.sizes"]
     if source == "h5ad":
         cells = sca.io.read_fragments(arguments[0], genome=arguments[-1], barcodes=arguments[2], progress=False)
         cells.write_h5ad(tmp_path / "cells.h5ad")
         arguments = [tmp_path / "cells.h5ad", "--groups-column", "cell_type"]
-    options = ["--exclude", tmp_path / "blacklist.bed", "--model", model, "--bigwig", "none", "--quiet"]
+    options = ["--exclude", tmp_path / "blacklist.bed", "--exclude", "chr1:15,500-16,000"]
+    options += ["--model", model, "--bigwig", "none", "--quiet"]
     code, _, err = call("denoise", *arguments, "--out", tmp_path / "out", *options)
     assert code == 0, err
     adata = ad.read_h5ad(tmp_path / "out" / "scatacworks.h5ad")

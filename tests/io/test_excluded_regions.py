@@ -149,6 +149,11 @@ def test_nothing_left_is_told(files):
         read(files[0], barcodes=["ONLYTHERE"], exclude=BLACKLIST)
 
 
+def test_regions_by_chromosome_are_refused_rather_than_read_as_whole_chromosomes(files):
+    with pytest.raises(TypeError, match="expected a region, gene, BED file or table"):
+        read(files[0], exclude={"chr1": [(5_000, 9_000)]})
+
+
 def test_wrong_regions_are_named(files):
     with pytest.raises(ValueError, match="not within chr1 of toy") as caught:
         read(files[0], exclude=("chr1", 5_000, 70_000))

@@ -278,6 +278,7 @@ def _describe(predictor: Predictor, depths: np.ndarray, scale: np.ndarray, sourc
         model_convention=str(model.card["convention"]),
         genome=predictor.cut_sites.genome.name,
         cut_sites_digest=str(source.get("digest", "")),
+        excluded=str(source.get("excluded", "")),
         rounding_sqrt_signal=rounding.signal,
         rounding_logit=rounding.logit,
         lowest_probability=rounding.lowest,

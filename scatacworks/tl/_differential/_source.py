@@ -18,7 +18,7 @@ from scatacworks._counting import CellCounter
 from scatacworks._membership import Membership, groupby_of, has_groups, resolve_groups
 from scatacworks._regions import nuclear_spans
 from scatacworks.get import tracks as get_tracks
-from scatacworks.io._source import open_fragments
+from scatacworks.io._source import excluded_digest, open_fragments
 from scatacworks.tl._denoising._inputs import resolve_depth
 from scatacworks.tl._denoising._samples import default_regions
 from scatacworks.tracks import Runs, Tracks
@@ -226,16 +226,19 @@ def open_groups(
             "of .obs, nor a membership in .obsm (pp.knn_groups writes one)."
         )
         raise KeyError(msg)
-    return read_groups(
+    source = read_groups(
         resolve_groups(adata, key), open_fragments(adata), regions, reach, key=key, convention=convention, n_jobs=n_jobs
     )
+    source.provenance["excluded"] = excluded_digest(adata)
+    return source
 
 
 def _counted(adata: AnnData, key: str) -> CountedSource:
     cut_sites = get_tracks(adata, key=key, layer=_keys.CUT_SITES)
     params = params_of(adata, key)
     convention, territory_bp = str(params.get("convention", "")), float(params.get("territory_bp", np.inf))
-    provenance = {"groupby": groupby_of(adata, key), "convention": convention}
+    excluded = str(params.get("excluded", ""))
+    provenance = {"groupby": groupby_of(adata, key), "convention": convention, "excluded": excluded}
     depth = resolve_depth(adata, key, cut_sites, None)
     return CountedSource(cut_sites.groups, cut_sites.genome, depth, territory_bp, provenance, cut_sites)
 

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 _READ_BP = 16_000_000  # bases of short regions whose background is read at once
 Z_STEP, Z_SMALLEST, Z_LIMIT = 0.25, 1.0, 100.0
-_CHECKED = {"model_hash": "model", "precision": "precision", "extension": "extension", "genome": "genome"}
+_CHECKED = {
+    "model_hash": "model",
+    "precision": "precision",
+    "extension": "extension",
+    "genome": "genome",
+    "excluded": "excluded regions",
+}
 
 
 class Stretch(NamedTuple):
@@ -72,8 +78,8 @@ def open_target(adata: AnnData, key: str, group: str, background: Background) ->
     KeyError
         If there are no denoised tracks under the key, or no such group.
     ValueError
-        If model, extension, genome or prior differ from the background's, the track weighs the prior by group, or it
-        does not cover the background's regions; or if the group holds all cells.
+        If model, extension, genome, excluded regions or prior differ from the background's, the track weighs the prior
+        by group, or it does not cover the background's regions; or if the group holds all cells.
     """
     tracks = get_tracks(adata, key=key, layer=_keys.SIGNAL)
     tracks.group_code(group)

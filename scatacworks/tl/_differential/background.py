@@ -14,7 +14,7 @@ from scatacworks import _keys, _step
 from scatacworks._arguments import whole
 from scatacworks._files import only_process, require_replaceable, unfinished_folder
 from scatacworks._logging import logger
-from scatacworks._regions import as_regions, as_spans, spans_frame
+from scatacworks._regions import as_regions, as_spans, regions_digest, spans_frame
 from scatacworks.prior import SELF, require_guide
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._denoising.prior import prior as make_prior
@@ -269,20 +269,13 @@ def _describe(
         key=key,
         groupby=source.provenance["groupby"],
         convention=source.provenance["convention"],
+        excluded=source.provenance["excluded"],
         model=name,
         model_hash=fingerprint(network),
         extension=int(network.card["extension"]),
         genome=source.genome.name,
         regions_digest=regions_digest(spans),
     )
-
-
-def regions_digest(spans: dict[int, np.ndarray]) -> str:
-    """Return a short digest of regions."""
-    content = hashlib.sha256()
-    for code, intervals in sorted(spans.items()):
-        content.update(np.array([code], np.int64).tobytes() + np.ascontiguousarray(intervals, np.int64).tobytes())
-    return content.hexdigest()[:16]
 
 
 def _resume_key(params: dict[str, Any], source: GroupSource, universe: Any, tile: int | None) -> dict[str, Any]:

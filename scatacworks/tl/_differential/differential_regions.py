@@ -159,9 +159,9 @@ def differential_regions(
     KeyError
         If there is no such group, background or track.
     ValueError
-        If tracks and background were made with another model, extension, genome or prior, or the tracks weigh the prior
-        by group (`prior_match`); if too few background groups are free of the tested cells, or the group holds all
-        cells; an argument is out of range, or `.uns[key_added]` holds another kind of result.
+        If tracks and background were made with another model, extension, genome, excluded regions or prior, or the
+        tracks weigh the prior by group (`prior_match`); if too few background groups are free of the tested cells, or
+        the group holds all cells; an argument is out of range, or `.uns[key_added]` holds another kind of result.
 
     Examples
     --------

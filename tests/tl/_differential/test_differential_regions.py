@@ -286,12 +286,19 @@ def test_an_unknown_group_is_named(adata):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("model_hash", "other"), ("precision", "bfloat16"), ("extension", 5), ("genome", "hg38")],
+    [("model_hash", "other"), ("precision", "bfloat16"), ("extension", 5), ("genome", "hg38"), ("excluded", "other")],
 )
 def test_tracks_made_otherwise_than_the_background_are_refused(adata, name, value):
     adata.uns["denoised"]["params"][name] = value
     with pytest.raises(ValueError, match="they cannot be compared"):
         sca.tl.differential_regions(adata, "primed", progress=False)
+
+
+def test_tracks_with_and_a_background_without_a_blacklist_are_refused(adata, model):
+    adata.uns["excluded_regions"] = pd.DataFrame({"chrom": ["chrA"], "start": [1_000], "end": [2_000]})
+    sca.tl.background(adata, key="background", key_added="anew", model=model, regions=REGIONS, progress=False)
+    with pytest.raises(ValueError, match="made with the excluded regions 'none', the background with"):
+        sca.tl.differential_regions(adata, "primed", background="anew", progress=False)
 
 
 def test_tracks_that_do_not_cover_the_regions_are_refused(adata, model):
