@@ -113,6 +113,24 @@ def test_a_network_by_hand_and_a_loop_of_ones_own(tmp_path, monkeypatch):
     assert crop["counts"].shape[-1] * drawer.bin_size == drawer.core + 2 * names["model"].halo
 
 
+def test_profiles_around_starts_of_transcription():
+    adata = sca.datasets.pbmc_windows()
+    windows = adata.uns["windows"]
+    sca.pp.pseudobulk(adata, "cell_type", groups=["CD14+ Monocytes"], progress=False)
+    sca.tl.denoise(adata, regions=windows, progress=False)
+    first, *rest, _ = blocks("footprints.md", "Profiles around starts of transcription or centroids").split("\n\n")
+    names = {"sca": sca, "np": np, "adata": adata}
+    exec(first, names)
+    both = names["sites"].merge(windows[["chrom", "start", "end"]], on="chrom", suffixes=("", "_window"))
+    inside = (both["start"] >= both["start_window"] + 2_100) & (both["end"] <= both["end_window"] - 2_100)
+    names["sites"] = both.loc[inside, ["chrom", "start", "end", "strand"]]
+    exec("\n\n".join(rest), names)
+    assert adata.uns["tss"]["table"]["n_sites"].tolist() == adata.uns["tss_raw"]["table"]["n_sites"].tolist()
+    denoised = adata.uns["tss"]["profile"][0, 0]
+    assert np.abs(names["raw"][0] - denoised).mean() < 0.1 * denoised.mean()  # thousands of cells: the same curve
+    assert denoised.max() > 5 * denoised[0]
+
+
 def test_tiles_of_a_genome():
     adata = sca.datasets.pbmc_windows()
     names = {"sca": sca, "pd": pd, "np": np, "adata": adata}

@@ -42,6 +42,8 @@ def footprint(
 ) -> Figure | None:
     """Draw the footprint of every motif, one line per group, with what the sequence alone would give below.
 
+    Plain means (``scale=False``) are drawn as they are.
+
     Parameters
     ----------
     adata
@@ -120,8 +122,13 @@ def footprint(
     handles, texts = figure.axes[0].get_legend_handles_labels()
     columns = legend_columns(len(wanted), size[1])
     figure.legend(handles, texts, frameon=False, fontsize=SMALL, loc="outside right center", ncols=columns)
-    figure.supxlabel("bp from the middle of the motif", fontsize=FONT)
-    figure.supylabel("cut sites, observed / expected" if biased else "cut sites, relative to the ends", fontsize=FONT)
+    if stored[_keys.PARAMS]["scale"]:
+        figure.supxlabel("bp from the middle of the motif", fontsize=FONT)
+        label = "cut sites, observed / expected" if biased else "cut sites, relative to the ends"
+        figure.supylabel(label, fontsize=FONT)
+    else:
+        figure.supxlabel("bp from the middle of the site", fontsize=FONT)
+        figure.supylabel("mean of the track", fontsize=FONT)
     return finish(figure, show=show, return_fig=return_fig, given=False)
 
 
@@ -144,17 +151,20 @@ def _named(motifs: Sequence[str] | str, table: pd.DataFrame, names: list[str], k
 
 
 def _panel(ax: Axes, stored: dict, motif: int, groups: list[tuple[int, str]], smooth: int) -> None:
-    """Lines of one motif, the core shaded."""
+    """Lines of one motif; of scaled profiles the core is shaded."""
     table = stored["table"]
     row = table[table["motif"].astype(str) == str(stored["motifs"][motif])].iloc[0]
-    core = int(row["core"])
-    ax.axvspan(-(core // 2) - 0.5, core - core // 2 - 0.5, color=LINE, alpha=0.5, linewidth=0)
-    ax.axhline(1, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
+    if stored[_keys.PARAMS]["scale"]:
+        core = int(row["core"])
+        ax.axvspan(-(core // 2) - 0.5, core - core // 2 - 0.5, color=LINE, alpha=0.5, linewidth=0)
+        ax.axhline(1, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
     for group, color in groups:
         line = _smoothed(np.asarray(stored["profile"][group, motif]), smooth)
         ax.plot(stored["offsets"], line, color=color, linewidth=1, label=str(stored["groups"][group]))
     ax.set_xlim(stored["offsets"][0], stored["offsets"][-1])
-    ax.set_ylim(bottom=0)
+    ax.locator_params(axis="x", nbins=5)
+    if ax.dataLim.ymin >= 0:  # means of conservation, say, lie on both sides
+        ax.set_ylim(bottom=0)
     name, factor = str(row["motif"]), str(row["factor"])
     name = name if factor in name else f"{factor} {name}"
     dress(ax, title=f"{name} ({int(row['n_sites']):,} sites)")

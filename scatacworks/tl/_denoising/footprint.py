@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import peaks_of
-from scatacworks._arguments import whole
+from scatacworks._arguments import flag, whole
 from scatacworks._core import footprint as kernels
 from scatacworks._fasta import open_fasta
 from scatacworks._groups import chosen_groups
@@ -59,6 +59,7 @@ def footprint(
     core: int | None = None,
     shoulder: int = 50,
     kmer: int = 6,
+    scale: bool = True,
     key: str = _keys.PSEUDOBULK,
     layer: str | None = None,
     key_added: str = _keys.FOOTPRINT,
@@ -74,6 +75,9 @@ def footprint(
     50 bp around it, in all groups of `key` together and outside the cores; the cut sites of each window are spread by
     it. The profile is what was seen over what was expected, scaled to 1 in the outermost 50 bp at either end. Without a
     FASTA file the same is expected at every base.
+
+    With ``scale=False`` the profile is the plain mean around any places, such as starts of transcription or summits, of
+    any track, such as conservation.
 
     Parameters
     ----------
@@ -105,6 +109,10 @@ def footprint(
         bp to either side of the core that are compared with it.
     kmer
         Bases of a word.
+    scale
+        Scale the profile to the ends of the window, which takes values from 0 on. `False`: the mean of the values of
+        the track at every base, of sites of any width and without `fasta`; `core` and `shoulder` are not used then, and
+        there is neither depth nor accessibility.
     key, layer
         Tracks to use: slot of `.uns` and, in it, the layer; by default the cut sites. Denoised tracks
         (``key="denoised"``) are taken as they are, without `fasta`, in windows all of which was denoised; those of a
@@ -130,7 +138,8 @@ def footprint(
     `observed`, `expected` : float32, `(n_groups, n_motifs, 2 flank + 1)`
         Cut sites per site of the motif.
     `profile` : float32, `(n_groups, n_motifs, 2 flank + 1)`
-        Their ratio, scaled to 1 at the ends of the window; NaN where nothing was cut there.
+        Their ratio, scaled to 1 at the ends of the window; NaN where nothing was cut there. With ``scale=False``, what
+        was observed; NaN for a group without a window.
     `table` : DataFrame
         One row per group and motif: ``group``, ``motif``, ``factor`` (where the motif file tells), ``n_sites``,
         ``core`` (bp), ``n_cut_sites`` (in the windows), ``depth`` (log2 of the shoulders over the core: how much less
@@ -152,8 +161,9 @@ def footprint(
         If both or none of `sites` and `motifs` are given.
     ValueError
         If there is no site, or none with a window that lies on its chromosome and was denoised, sites are no matches of
-        a motif by their width and `core` is not given, a strand is none, the window is too narrow, the FASTA file is of
-        another assembly, or denoised tracks are given with `fasta`.
+        a motif by their width and `core` is not given, a strand is none, the window is too narrow, tracks with negative
+        values are to be scaled, the FASTA file is of another assembly, or denoised tracks or ``scale=False`` are given
+        with `fasta`.
 
     Notes
     -----
@@ -175,7 +185,7 @@ def footprint(
     """
     flank, shoulder = whole(flank, "flank"), whole(shoulder, "shoulder")
     kmer = whole(kmer, "kmer", most=10)
-    core = None if core is None else whole(core, "core")
+    core, scale = None if core is None else whole(core, "core"), flag(scale, "scale")
     if (sites is None) == (motifs is None):
         msg = "Give either sites (matches of motifs) or motifs (with fasta=, to look for them in regions=)."
         raise TypeError(msg)
@@ -186,6 +196,9 @@ def footprint(
     _step.claim(target, key_added, "offsets")
     kept = tracks(target, key=key, layer=layer)
     chosen = [kept.group_code(group) for group in chosen_groups(groups, kept.groups)]
+    if fasta is not None and not scale:
+        msg = "fasta= goes with scaled profiles. With scale=False give sites= alone."
+        raise ValueError(msg)
     if fasta is not None and kept.lengths is not None:
         msg = f".uns[{key!r}] holds tracks of every base; fasta= goes with cut sites (key={_keys.PSEUDOBULK!r})."
         raise ValueError(msg)
@@ -198,7 +211,8 @@ def footprint(
         table = as_regions(regions, kept.genome, uns=target.uns)
         table = table[table["code"].isin(known)]
         found = find_matches(motifs, table, fasta, p_value=p_value, n_jobs=n_jobs, progress=progress)
-    zones = {name: _zones(name, one, flank, core, shoulder) for name, one in found.items()}
+    without = np.full(2 * flank + 1, -1, np.int8)
+    zones = {name: _zones(name, one, flank, core, shoulder) if scale else without for name, one in found.items()}
     everywhere, found = found, within_chromosomes(found, kept.genome, flank)
     sums = {name: _Sums(len(chosen), zones[name]) for name in found}
     used = np.unique(np.concatenate([one.chrom for one in found.values()])).tolist()
@@ -209,14 +223,16 @@ def footprint(
             expectation.learn(kept, everywhere, zones, bar)
         for code in tqdm(used, desc="footprints", unit="chrom", disable=not progress):
             runs = [kept.runs(group, code) for group in chosen]  # once: of a zarr store they are read
+            if scale:
+                _refuse_signed(kept, chosen, runs, key)
             for name, one in found.items():
                 centers, reverse = one.on(code)
                 for first in range(0, len(centers), _BATCH):
                     windows = centers[first : first + _BATCH], reverse[first : first + _BATCH]
                     shares = expectation.shares(code, *windows, 2 * flank + 1)
                     sums[name].add(runs, kept.fill[chosen], *windows, shares)
-    params = _step.params(key=key, layer=layer, flank=flank, core=core, shoulder=shoulder, kmer=kmer)
-    target.uns[key_added] = _result(kept.groups[chosen], found, sums, flank) | {_keys.PARAMS: params}
+    params = _step.params(key=key, layer=layer, flank=flank, core=core, shoulder=shoulder, kmer=kmer, scale=scale)
+    target.uns[key_added] = _result(kept.groups[chosen], found, sums, flank, scale=scale) | {_keys.PARAMS: params}
     if expectation.bias is not None:
         target.uns[key_added]["bias"] = expectation.bias.astype(np.float32)
     return result if copy else None
@@ -236,6 +252,17 @@ def _zones(name: str, sites: Sites, flank: int, core: int | None, shoulder: int)
         msg = f"flank is {flank}; with a core of {width} bp and shoulders of {shoulder} bp at least {least} are needed."
         raise ValueError(msg)
     return kernels.zones(flank, width, shoulder, BACKGROUND)
+
+
+def _refuse_signed(kept: Tracks, chosen: Sequence[int], runs: Sequence[Runs], key: str) -> None:
+    """Refuse tracks with values below zero, whose ratio to the ends of the windows means nothing."""
+    for group, (_, _, values) in zip(chosen, runs, strict=True):
+        if (values < 0).any() or kept.fill[group] < 0:
+            msg = (
+                f"The track {kept.groups[group]!r} of .uns[{key!r}] has negative values, which cannot be scaled by "
+                "those at the ends of windows; expected cut sites or coverage. For the plain mean give scale=False."
+            )
+            raise ValueError(msg)
 
 
 # -- sums -------------------------------------------------------------------------------------------------------------
@@ -313,7 +340,9 @@ class _Sums:
         self.expected += totals @ shares
 
 
-def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _Sums], flank: int) -> dict[str, Any]:
+def _result(
+    groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _Sums], flank: int, *, scale: bool
+) -> dict[str, Any]:
     """Put the sums into the form in which they are kept."""
     n_sites = np.array([[sums[name].ratios[group].n for name in found] for group in range(len(groups))])
     n, most = sum(len(sites.center) for sites in found.values()), int(n_sites.sum(axis=1).max())
@@ -323,8 +352,11 @@ def _result(groups: np.ndarray, found: Mapping[str, Sites], sums: Mapping[str, _
     )
     at_ends = np.abs(np.arange(-flank, flank + 1)) > flank - BACKGROUND
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = (seen[..., at_ends].sum(axis=-1) / expected[..., at_ends].sum(axis=-1))[..., None]
-        profile = np.where(level > 0, seen / expected / level, np.nan)
+        if scale:
+            level = (seen[..., at_ends].sum(axis=-1) / expected[..., at_ends].sum(axis=-1))[..., None]
+            profile = np.where(level > 0, seen / expected / level, np.nan)
+        else:
+            profile = seen / n_sites[..., None]
     rows = []
     for group, label in enumerate(groups):
         for motif, (name, sites) in enumerate(found.items()):

@@ -116,6 +116,48 @@ def test_profiles_are_those_of_a_slow_count(adata, world, caplog):
         np.testing.assert_allclose(found["profile"][i, 0], windows.mean(axis=0) / means[2], rtol=1e-5)
 
 
+def signed_tracks(seed):
+    """Values on both sides of zero, as a bigWig file of conservation holds them; dense and as tracks."""
+    rng = np.random.default_rng(seed)
+    dense = np.repeat(rng.normal(-0.03, 1, LENGTH // 4).astype(np.float32), 4)
+    dense[1_000:1_200] = 0
+    starts = np.arange(0, LENGTH, 4, dtype=np.int32)
+    runs = starts, np.full(len(starts), 4, np.int32), dense[::4]
+    return dense, sca.Tracks.from_chromosomes(["phyloP"], GENOME, [("chr1", [runs])])
+
+
+def test_plain_means_of_a_signed_track_around_starts_of_transcription(tmp_path):
+    dense, tracks = signed_tracks(0)
+    files = sca.io.write_bigwig(tracks, tmp_path, progress=False)
+    adata = anndata.AnnData(np.zeros((1, 1), np.float32))
+    adata.uns["phyloP"] = {"signal": sca.io.read_bigwig(files, genome=GENOME).to_dict()}
+    at = np.random.default_rng(1).integers(600, LENGTH - 600, 80)
+    strand = np.where(np.arange(80) % 2, "-", "+")
+    sites = pd.DataFrame({"chrom": "chr1", "start": at, "end": at + 1, "strand": strand, "motif": "TSS"})
+    with pytest.raises(ValueError, match=r"'phyloP' of .uns\['phyloP'\] has negative values, .* give scale=False"):
+        sca.tl.footprint(adata, sites, key="phyloP", core=21, progress=False)
+    assert "footprint" not in adata.uns
+    sca.tl.footprint(adata, sites, key="phyloP", flank=500, scale=False, progress=False)
+    found = adata.uns["footprint"]
+    rows = [dense[p - 500 : p + 501][:: -1 if s == "-" else 1] for p, s in zip(at, strand, strict=True)]
+    np.testing.assert_allclose(found["profile"][0, 0], np.mean(rows, axis=0), atol=1e-6)
+    assert found["table"].loc[0, ["n_sites", "core"]].tolist() == [80, 0]
+    assert found["table"][["depth", "accessibility"]].isna().all(axis=None)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    figure = sca.pl.footprint(anndata.read_h5ad(tmp_path / "a.h5ad"), smooth=1, show=False)
+    (panel,) = figure.axes
+    np.testing.assert_array_equal(panel.lines[0].get_ydata(), found["profile"][0, 0])
+    assert len(panel.lines) == 1  # none at 1
+    assert panel.get_ylim()[0] < np.min(found["profile"])
+
+
+def test_plain_means_of_cut_sites_are_those_of_a_slow_count(adata, world):
+    sca.tl.footprint(adata, world[1], flank=60, scale=False, progress=False)  # too narrow for zones
+    for i, group in enumerate(("A", "B")):
+        windows = slow(world[3][group], world[1], 60)
+        np.testing.assert_allclose(adata.uns["footprint"]["profile"][i, 0], windows.mean(axis=0), rtol=1e-6)
+
+
 def test_standard_errors_are_those_of_a_bootstrap(adata, world):
     sca.tl.footprint(adata, world[1], flank=FLANK, progress=False)
     windows = slow(world[3]["A"], world[1], FLANK)
@@ -403,6 +445,8 @@ def test_a_copy_leaves_the_object_alone(adata, world):
     [
         ({}, TypeError, "Give either sites"),
         ({"motifs": "x.pfm"}, TypeError, "needs the genome's sequence"),
+        ({"sites": SITE, "fasta": True, "scale": False}, ValueError, "With scale=False give sites= alone"),
+        ({"sites": SITE, "scale": "no"}, TypeError, "scale is 'no'"),
         ({"motifs": "x.pfm", "fasta": True}, KeyError, "no .uns.*peaks.*; run sca.tl.call_peaks.* first"),
         ({"sites": 5}, TypeError, "sites is a int; expected a table"),
         ({"sites": {}}, ValueError, "empty mapping"),
