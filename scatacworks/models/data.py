@@ -25,6 +25,7 @@ Intervals = dict[str, np.ndarray]
 """Chromosome -> sorted starts and ends (0-based, half-open), int64 (`n`, 2)."""
 
 _SHALLOWEST = 0.5  # noisy versions are at most this fraction of the clean depth
+_DEEPEST = 1.5  # real noisy tracks are at most so many times as deep: worse data of the same depth are a use, too
 
 
 @dataclass
@@ -64,7 +65,8 @@ class Sample:
     KeyError
         If there is no such group.
     ValueError
-        If the clean track is empty, shallower than the noisy one or on another genome.
+        If the clean track is empty or on another genome than the noisy one, or the noisy one is empty, the same, or
+        more than 1.5 times as deep.
     """
 
     clean: Tracks
@@ -101,15 +103,20 @@ class Sample:
             raise ValueError(msg)
 
     def _check_pair(self) -> None:
-        """Refuse a noisy track of another genome or deeper than the clean one."""
+        """Refuse a noisy track of another genome, clearly deeper than the clean one, or the very same."""
         if self.noisy.genome.sizes != self.clean.genome.sizes:
             msg = f"The noisy and clean tracks of {self.name!r} are on different genomes."
             raise ValueError(msg)
-        if not self.noisy_depth or self.noisy_depth >= self.depth:
+        if not 0 < (self.noisy_depth or 0) <= _DEEPEST * self.depth:
             msg = (
                 f"The noisy track of {self.name!r} has a depth of {self.noisy_depth or 0:,.0f}, the clean one of "
-                f"{self.depth:,.0f}; the clean one must be deeper. Have they been swapped?"
+                f"{self.depth:,.0f}; expected more than 0, and at most {_DEEPEST} times that of the clean one. Have "
+                "they been swapped?"
             )
+            raise ValueError(msg)
+        pairs = ((self.clean.runs(self.group, c), self.noisy.runs(self.group, c)) for c in self.regions)
+        if all(np.array_equal(a[0], b[0]) and np.array_equal(a[2], b[2]) for a, b in pairs):
+            msg = f"The noisy track of {self.name!r} has the very cut sites of the clean one; give another."
             raise ValueError(msg)
 
     def _call(self) -> Intervals:

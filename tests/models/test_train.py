@@ -460,8 +460,11 @@ def test_validation_with_one_class_has_no_ranking_score(samples):
 def test_unusable_samples_are_refused(samples):
     tracks, depth = samples[0].clean, samples[0].depth
     whole = {"chr1": np.array([[0, LENGTH]])}
-    with pytest.raises(ValueError, match="must be deeper"):
-        Sample(tracks, "A", depth, whole, noisy=tracks, noisy_depth=2 * depth)
+    for noisy_depth in (1.6 * depth, 0, None):
+        with pytest.raises(ValueError, match=r"at most 1\.5 times that of the clean one"):
+            Sample(tracks, "A", depth, whole, noisy=samples[1].clean, noisy_depth=noisy_depth)
+    with pytest.raises(ValueError, match="the very cut sites of the clean one"):
+        Sample(tracks, "A", depth, whole, noisy=tracks, noisy_depth=depth)
     with pytest.raises(ValueError, match="no peak"):
         Sample(tracks, "A", depth, whole, peaks={"chr1": np.empty((0, 2), np.int64)})
     other = sca.Tracks.from_chromosomes(["A"], sca.Genome({"chr1": 5}), [])

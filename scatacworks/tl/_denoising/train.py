@@ -90,7 +90,7 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
         Cells after :func:`~scatacworks.pp.pseudobulk`; tracks of cut sites; or bigWig files: one, a folder of them, or
         group -> file.
     noisy
-        Real shallow versions of the same groups, in any of these forms.
+        Real shallow versions of the same groups, in any of these forms; or worse ones of about the same depth.
     bigwig
         What bigWig files hold: ``"coverage"`` of cut sites extended to either side by as much as the model's card says
         (100 bp), not normalised, from which the cut sites are recovered exactly; or counts of ``"cut_sites"``.
@@ -166,9 +166,9 @@ def train(  # noqa: PLR0913 - data, split, recipe and hardware, all with default
     ValueError
         If nothing is left to train on, a sample has no peak, `target` comes without `peaks`, is negative or NaN
         somewhere or has no value on a chromosome, the network cannot read the `extra` channels or they hold infinite
-        values, noisy tracks are deeper than clean ones or on another genome, a bigWig file holds NaN or lacks a
-        chromosome of `regions`, cells are to be drawn without any, or the run to `resume` differs, with what it differs
-        in.
+        values, noisy tracks are more than 1.5 times as deep as the clean ones, the same or on another genome, a bigWig
+        file holds NaN or lacks a chromosome of `regions`, cells are to be drawn without any, or the run to `resume`
+        differs, with what it differs in.
     KeyError
         If a group is missing.
     FileExistsError

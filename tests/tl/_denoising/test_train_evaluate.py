@@ -167,8 +167,27 @@ def test_a_validation_that_lies_in_the_holdout_is_refused(deep):
 
 def test_swapped_tracks_are_noticed(deep):
     shallow = thin(deep, 0.1, 1)
-    with pytest.raises(ValueError, match="must be deeper"):
+    with pytest.raises(ValueError, match="Have they been swapped"):
         sca.tl.train(shallow, noisy=deep, model="Linear", settings=settings(), progress=False)
+
+
+def test_worse_tracks_of_the_same_depth_are_learnt_from(deep):
+    rng = np.random.default_rng(4)
+    chromosomes = []
+    for chrom in deep.genome.chroms:
+        positions, _, counts = deep.runs("A", chrom)
+        every = np.repeat(positions, counts)
+        every[::2] = rng.integers(0, LENGTH, len(every[::2]))  # half of the cut sites lie anywhere
+        at, number = np.unique(every, return_counts=True)
+        chromosomes.append((chrom, [(at.astype(np.int32), None, number.astype(np.uint16))]))
+    worse = sca.Tracks.from_chromosomes(["A"], deep.genome, chromosomes)
+    options = {"model": "Linear", "progress": False}
+    changes = settings(steps=60, real_fraction=1.0, depth_jitter=0.0, learning_rate=0.02)
+    result = sca.tl.train(deep, noisy=worse, settings=changes, **options)
+    thinned = sca.tl.train(deep, settings=changes, **options)
+    scored = {"regions": ["chr10"], "baselines": [], "models": {"worse": result.model, "thinned": thinned.model}}
+    scores = sca.tl.evaluate(worse, deep, progress=False, n_jobs=1, **scored).set_index("method")
+    assert scores.loc["worse", "mse"] < scores.loc["thinned", "mse"]
 
 
 def test_evaluation_has_the_baselines_beside_the_model(deep):

@@ -201,7 +201,7 @@ def test_a_pair_of_bigwigs_trains_as_the_tracks_do(deep, shallow, tmp_path):
     files = sca.tl.train(pair[0], noisy=pair[1], **options)
     tracks = sca.tl.train(deep, noisy=shallow, **options)
     assert files.history.equals(tracks.history)
-    with pytest.raises(ValueError, match="must be deeper"):
+    with pytest.raises(ValueError, match="Have they been swapped"):
         sca.tl.train(pair[1], noisy=pair[0], **options)
     with pytest.raises(ValueError, match="bigwig='cut_sites'"):
         read(written(deep, tmp_path / "x.bw", None), "coverage")
