@@ -16,7 +16,14 @@ from scatacworks._arguments import one_of
 from scatacworks._core.boxes import sites_of_boxes
 from scatacworks._text import listed
 from scatacworks.io._bigwig_read import read_complete
-from scatacworks.tl._denoising._samples import cut_sites_of, default_regions, intervals, union, warn_of_unmeasured
+from scatacworks.tl._denoising._samples import (
+    ANOTHER_SIGNAL,
+    cut_sites_of,
+    default_regions,
+    intervals,
+    union,
+    warn_of_unmeasured,
+)
 from scatacworks.tl._denoising.call_peaks import with_lengths
 from scatacworks.tracks import Tracks
 
@@ -79,7 +86,7 @@ def _counts(tracks: Tracks, group: int, chrom: str) -> tuple[np.ndarray, None, n
     if (values < 0).any() or (values != np.round(values)).any():
         msg = (
             f"{tracks.groups[group]!r} has values on {chrom} that are no counts of cut sites. Give "
-            "single-base counts that are not normalised; coverage is read with bigwig='coverage'."
+            f"single-base counts that are not normalised; coverage is read with bigwig='coverage'. {ANOTHER_SIGNAL}"
         )
         raise ValueError(msg)
     occupied = lengths[values > 0]
@@ -120,7 +127,8 @@ class _Solver:
         if share[worst] > _MOST_UNSOLVED:
             msg = (
                 f"{share[worst]:.0%} of the covered bases of {name!r} are not the coverage of cut sites extended by "
-                f"{self.extend} bp. Give unscaled coverage of that extension, or cut sites with bigwig='cut_sites'."
+                f"{self.extend} bp. Give unscaled coverage of that extension, or cut sites with bigwig='cut_sites'. "
+                f"{ANOTHER_SIGNAL}"
             )
             raise ValueError(msg)
         if share[worst] > 0:

@@ -36,13 +36,18 @@ if TYPE_CHECKING:
     from scatacworks.models.data import Intervals
 
 
+ANOTHER_SIGNAL = (
+    "Another signal, such as ChIP-seq, is learned by tl.train(target=…) and scored by metrics.evaluate_tracks."
+)
+
+
 def cut_sites_of(data: Any, key: str) -> Tracks:
     """Cut sites of an AnnData's pseudobulk, or the tracks themselves."""
     found = data if isinstance(data, Tracks) else get_tracks(data, key=key, layer=_keys.CUT_SITES)
     if found.lengths is not None:
         msg = (
             "Expected cut sites (one base each), got tracks with longer runs, such as coverage. Of bigWig files of "
-            "coverage give the paths, and the cut sites are recovered."
+            f"coverage give the paths, and the cut sites are recovered. {ANOTHER_SIGNAL}"
         )
         raise ValueError(msg)
     return found

@@ -223,6 +223,23 @@ def test_channels_that_are_not_whole_are_told(planted, trained, cells, tmp_path)
             sca.tl.denoise(cells, extra={"motif": tmp_path / "one.bw"}, **options)
 
 
+def test_a_chip_seq_track_scores_what_was_predicted(planted, trained, cells, tmp_path):
+    sca.tl.denoise(cells, model=trained, extra={"motif": planted.motifs}, key_added="ctcf", progress=False)
+    signal = planted.track(planted.bound, HEIGHT / 3, group="B")
+    files = sca.io.write_bigwig(signal, tmp_path, progress=False)
+    for truth, kind in ((files, "coverage"), (files, "cut_sites"), (signal, "coverage")):
+        with pytest.raises(ValueError, match=r"cut sites.* scored by metrics\.evaluate_tracks"):
+            sca.tl.evaluate(planted.sites, truth, bigwig=kind, progress=False)
+    predicted, score = (sca.get.tracks(cells, key="ctcf", layer=layer) for layer in ("signal", "probability"))
+    chip = sca.io.read_bigwig({"B": files["B"]}, genome=planted.genome)
+    options = {"score": score, "peaks": planted.bound, "groups": ["B"], "regions": "chr2"}
+    with pytest.warns(UserWarning, match="pearson_inside"):  # it has one height
+        found = sca.metrics.evaluate_tracks(predicted, chip, **options)
+    truth, signal, probability = (track.window("B", "chr2", 0, SIZES["chr2"]) for track in (chip, predicted, score))
+    assert found.loc[0, "auprc"] == pytest.approx(average_precision_score(truth > 0, probability), rel=1e-6)
+    assert found.loc[0, "pearson"] == pytest.approx(np.corrcoef(truth, signal)[0, 1], rel=1e-4)
+
+
 def test_places_without_cut_sites_are_not_called_constant(planted, trained, cells):
     positions = planted.sites.runs(0, "chr2")[0]
     gap = int(np.argmax(np.diff(positions)))
