@@ -11,8 +11,10 @@ from anndata import AnnData
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of
+from scatacworks._arguments import whole
 from scatacworks._arrays import csr_of
 from scatacworks._columns import placed, whole_numbers
+from scatacworks._core.pileup import run_length_coverage
 from scatacworks._core.presence import elements_hit
 from scatacworks._logging import logger
 from scatacworks._text import listed
@@ -38,6 +40,7 @@ def presence(
     | None = None,
     *,
     signal: Tracks | None = None,
+    extend: int = 100,
     min_fraction: float = 0.8,
     threshold: float | None = None,
 ) -> AnnData:
@@ -55,6 +58,10 @@ def presence(
         Peaks of the new samples, in any form :func:`~scatacworks.tl.dhs_index` takes.
     signal
         Tracks of the new samples, instead of peaks. Where they are not known (NaN), no element is present.
+    extend
+        Bases that a cut site covers to both sides, as for :func:`~scatacworks.get.track`: what is read at a centroid is
+        how many cut sites lie so near. 0 counts those on its one base, too few to tell samples apart. Other tracks than
+        cut sites are read as they are.
     min_fraction
         Least share of a peak inside the element, above 0 and at most 1.
     threshold
@@ -74,8 +81,8 @@ def presence(
     KeyError
         If the index lacks positions.
     ValueError
-        If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], the index has no
-        elements, or no peak lies on a chromosome of the index.
+        If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], `extend` is negative, the
+        index has no elements, or no peak lies on a chromosome of the index.
 
     Examples
     --------
@@ -112,12 +119,13 @@ def presence(
     if not 0 < min_fraction <= 1:
         msg = f"min_fraction is {min_fraction}; expected a share of the peak above 0 and at most 1."
         raise ValueError(msg)
+    extend = whole(extend, "extend", least=0)
     if signal is not None:
         if not isinstance(signal, Tracks):
             kind = type(signal).__name__
             msg = f"signal is no Tracks but {kind}; get.tracks(adata, key=...) returns those of an object."
             raise TypeError(msg)
-        return _from_signal(index, signal, threshold)
+        return _from_signal(index, signal, extend, threshold)
     return _from_peaks(index, collect_peaks(peaks, genome_of(index)), min_fraction)
 
 
@@ -162,7 +170,7 @@ def _highest(sample: np.ndarray, element: np.ndarray, signal: np.ndarray, shape:
     return sp.csr_matrix((signal[first], element[first], indptr), shape=shape)
 
 
-def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> AnnData:
+def _from_signal(index: AnnData, tracks: Tracks, extend: int, threshold: float | None) -> AnnData:
     """Presence by the signal at the centroids."""
     centroids = list(_centroids(index, tracks))
     wanted = 0
@@ -173,7 +181,7 @@ def _from_signal(index: AnnData, tracks: Tracks, threshold: float | None) -> Ann
     at_once = max(_AT_ONCE // index.n_vars, 1)
     for first in range(0, len(tracks.groups), at_once):
         groups = range(first, min(first + at_once, len(tracks.groups)))
-        values = _signal_at(centroids, tracks, groups, index.n_vars)
+        values = _signal_at(centroids, tracks, groups, index.n_vars, extend)
         known = np.nan_to_num(values)
         if threshold is None:
             rank = index.n_vars - wanted
@@ -205,16 +213,18 @@ def _centroids(index: AnnData, tracks: Tracks) -> Iterator[tuple[str, np.ndarray
 
 
 def _signal_at(
-    centroids: list[tuple[str, np.ndarray, np.ndarray]], tracks: Tracks, groups: range, n_elements: int
+    centroids: list[tuple[str, np.ndarray, np.ndarray]], tracks: Tracks, groups: range, n_elements: int, extend: int
 ) -> np.ndarray:
-    """Signal of some tracks at the centroid of every element; float32 (n_groups, n_elements)."""
+    """Signal of some tracks, of cut sites their coverage, at all centroids; float32 (n_groups, n_elements)."""
     values = np.repeat(tracks.fill[groups.start : groups.stop].astype(np.float32)[:, None], n_elements, axis=1)
     for name, of, summit in centroids:
         for row, group in enumerate(groups):
             starts, lengths, runs = tracks.runs(group, name)
+            if lengths is None:
+                starts, lengths, runs = run_length_coverage(starts, runs, tracks.genome.length(name), extend)
             if len(starts) == 0:
                 continue
             at = np.searchsorted(starts, summit, side="right") - 1
-            hit = (at >= 0) & (summit < starts[at] + (1 if lengths is None else lengths[at]))
+            hit = (at >= 0) & (summit < starts[at] + lengths[at])
             values[row, of[hit]] = runs[at[hit]]
     return values

@@ -240,6 +240,36 @@ def test_presence_from_tracks(peaks):
     assert sca.tl.presence(index, signal=tracks).X.nnz <= (signal > 0).sum()
 
 
+@pytest.mark.parametrize(("options", "extend"), [({}, 100), ({"extend": 0}, 0), ({"extend": 7}, 7)])
+def test_cut_sites_are_read_as_get_track_extends_them(options, extend):
+    adata = sca.datasets.pbmc_windows()
+    sca.pp.pseudobulk(adata, "cell_type", progress=False)
+    tracks = sca.get.tracks(adata)
+    rng, var = np.random.default_rng(0), adata.uns["windows"][["chrom", "start", "end"]]
+    var = var.loc[var.index.repeat(4)].assign(summit=lambda table: rng.integers(table["start"], table["end"]))
+    first = tracks.runs(0, "chr1")[0][0]  # and a place with a cut site, whose box reaches over the window read
+    var = pd.concat([var, pd.DataFrame({"chrom": "chr1", "summit": [0, first, first + 100, first - 101]})])
+    index = anndata.AnnData(np.ones((1, len(var)), np.float32), var=var.set_axis(map(str, range(len(var)))))
+    found = sca.tl.presence(index, signal=tracks, threshold=1, **options)
+    places = [(row.chrom, row.summit, row.summit + 1) for row in var.itertuples()]
+    expected = [[sca.get.track(adata, group, at, extend=extend)[0] for at in places] for group in tracks.groups]
+    np.testing.assert_array_equal(found.layers["signal"].toarray(), expected)
+    assert np.any(expected)
+
+
+def test_other_tracks_than_cut_sites_are_not_extended(peaks):
+    genome = sca.Genome({"chr1": 10**5, "chr2": 10**5}, name="toy")
+    index = sca.tl.dhs_index(peaks, genome=genome)
+    starts = np.arange(0, 10**5, 3, dtype=np.int32)
+    runs = starts, np.ones(len(starts), np.int32), np.arange(len(starts), dtype=np.float32)
+    tracks = sca.Tracks.from_chromosomes(["a"], genome, [("chr1", [runs])])
+    found = [sca.tl.presence(index, signal=tracks, extend=extend).layers["signal"].toarray()[0] for extend in (100, 0)]
+    on = (index.var["chrom"] == "chr1") & (index.var["summit"] % 3 == 0)
+    np.testing.assert_array_equal(found, [np.where(on, index.var["summit"] // 3, 0)] * 2)
+    with pytest.raises(ValueError, match="extend is -1"):
+        sca.tl.presence(index, signal=tracks, extend=-1)
+
+
 @pytest.mark.parametrize("threshold", [None, 0.2, 0.0])
 def test_presence_from_tracks_of_several_groups_that_do_not_know_mitochondria(threshold):
     """The organelle is NaN as `tl.denoise` leaves it, and each group has its own value far from any cut site."""
