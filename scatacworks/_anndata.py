@@ -62,6 +62,16 @@ def atac(data: Any, mod: str = "atac") -> AnnData:
     return data
 
 
+def require_index(index: Any, name: str = "index") -> None:
+    """Refuse what is no AnnData, such as a table of elements, where an index is expected."""
+    if not is_anndata(index):
+        msg = (
+            f"{name} is a {type(index).__name__}; expected the AnnData of tl.dhs_index, or of io.read_dhs_index with "
+            "loadings=."
+        )
+        raise TypeError(msg)
+
+
 def require_no_mudata(peaks: Any) -> None:
     """Refuse a MuData where an AnnData with its peaks is expected, among other forms."""
     if is_mudata(peaks):
@@ -148,6 +158,20 @@ def component_names(index: AnnData, k: int) -> list[str]:
     """Return the names of the `k` components of a vocabulary, in order; numbers from 1 where none are kept."""
     stored = index.uns.get(_keys.VOCABULARY, {}).get("names", ())
     return [str(name) for name in stored] if len(stored) == k else [str(at + 1) for at in range(k)]
+
+
+def dominant(loadings: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Dominant component (missing where all are zero), its share of the loadings, and how many are not zero."""
+    total = loadings.sum(axis=1)
+    code = np.where(total > 0, loadings.argmax(axis=1), -1)
+    share = np.divide(loadings.max(axis=1), total, out=np.zeros(len(total)), where=total > 0)
+    return pd.DataFrame(
+        {
+            _keys.COMPONENT: pd.Categorical.from_codes(code, categories=names),
+            _keys.COMPONENT_PROPORTION: share.astype(np.float32),
+            _keys.N_COMPONENTS: (loadings > 0).sum(axis=1).astype(np.int64),
+        }
+    )
 
 
 def require_assembly(own: Genome | None, other: Genome | None, what: str) -> None:

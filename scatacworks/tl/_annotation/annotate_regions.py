@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import atac, genome_of, require_assembly, require_genes
+from scatacworks._anndata import atac, genome_of, require_assembly, require_genes, require_index
 from scatacworks._arguments import whole
 from scatacworks._core.intervals import covered, largest_overlap, nearest
 from scatacworks._strands import start_sites
@@ -109,7 +109,7 @@ def annotate_regions(
     Raises
     ------
     TypeError
-        If `classes` or `traits` is no dict.
+        If `classes` or `traits` is no dict, or `index` no AnnData.
     KeyError
         If `key` is no table in `.uns`, or positions or labels are missing.
     ValueError
@@ -127,6 +127,8 @@ def annotate_regions(
     ['promoter', 'GATA1', 11]
     """
     promoter = whole(promoter, "promoter", least=0)
+    if index is not None:
+        require_index(index)
     table, what = _table(data, key)
     elements = elements_of(table, genome=genome, what=what)
     columns: dict[str, Any] = {}

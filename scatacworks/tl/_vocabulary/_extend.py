@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of, slot_of
+from scatacworks._anndata import genome_of, require_index, slot_of
 from scatacworks._core.identifiers import renumber
 from scatacworks._text import listed
 from scatacworks.tl._vocabulary._index import build_index, prefix
@@ -56,7 +56,7 @@ def extend_index(
     ValueError
         If a new sample has the name of an old one, or elements of the index were left out or samples renamed.
     TypeError
-        If the identifiers of the index are numbers instead of text.
+        If `index` is no AnnData, or its identifiers are numbers instead of text.
 
     Examples
     --------
@@ -71,6 +71,7 @@ def extend_index(
     >>> mapping[["old", "new"]].values.tolist()
     [['1.4', '1.4'], ['1.6', '1.6']]
     """
+    require_index(index)
     stored = slot_of(index, _keys.DHS_INDEX, "sca.tl.dhs_index(peaks)", "peaks")
     identifiers = checked_identifiers(index)
     before = _own_peaks(index, stored["peaks"])

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import require_index
 from scatacworks._arrays import in_memory, matrix_of
 from scatacworks._core.average_precisions import average_precisions
 from scatacworks._threads import resolve
@@ -62,9 +63,11 @@ def match_samples(
     ------
     KeyError
         If the layer is missing.
+    TypeError
+        If `reference` is no AnnData.
     ValueError
-        If no element is shared: none of that name, or names stand for other places, as in an index made apart; the two
-        are of different genomes; or samples of the reference share a name.
+        If the reference has no samples, or several of one name; if no element is shared: none of that name, or names
+        stand for other places, as in an index made apart; or if the two are of different genomes.
 
     Examples
     --------
@@ -76,6 +79,10 @@ def match_samples(
     >>> query.obs["match"].tolist(), query.obs["match_auprc"].tolist()
     (['1'], [1.0])
     """
+    require_index(reference, "reference")
+    if not reference.n_obs:
+        msg = "The reference has no samples to match, as the published index has none; give one of tl.dhs_index."
+        raise ValueError(msg)
     if not reference.obs_names.is_unique:
         twice = reference.obs_names[reference.obs_names.duplicated()][0]
         msg = f"The reference has several samples of one name, such as {twice!r}; call .obs_names_make_unique() first."

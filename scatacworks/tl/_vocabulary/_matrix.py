@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
@@ -16,6 +15,8 @@ from scatacworks._core.patterns import Patterns, pack
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import pandas as pd
 
 BLOCK = 2**24  # values of a block: about 0.2 GB
 
@@ -81,17 +82,3 @@ def loadings_of(reference: AnnData, axis: str) -> np.ndarray:
         msg = f"There is no .{axis}[{_keys.X_VOCABULARY!r}] (found: {sorted(slots)}); run {step} first."
         raise KeyError(msg)
     return np.asarray(slots[_keys.X_VOCABULARY], float)
-
-
-def dominant(loadings: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """Dominant component (missing where all are zero), its share of the loadings, and how many are not zero."""
-    total = loadings.sum(axis=1)
-    code = np.where(total > 0, loadings.argmax(axis=1), -1)
-    share = np.divide(loadings.max(axis=1), total, out=np.zeros(len(total)), where=total > 0)
-    return pd.DataFrame(
-        {
-            _keys.COMPONENT: pd.Categorical.from_codes(code, categories=names),
-            _keys.COMPONENT_PROPORTION: share.astype(np.float32),
-            _keys.N_COMPONENTS: (loadings > 0).sum(axis=1).astype(np.int64),
-        }
-    )

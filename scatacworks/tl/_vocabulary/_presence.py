@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of
+from scatacworks._anndata import genome_of, require_index
 from scatacworks._arguments import whole
 from scatacworks._arrays import csr_of
 from scatacworks._columns import placed, whole_numbers
@@ -82,7 +82,7 @@ def presence(
         If the index lacks positions.
     ValueError
         If not exactly one of `peaks` and `signal` is given, `min_fraction` is not in (0, 1], `extend` is negative, the
-        index has no elements, or no peak lies on a chromosome of the index.
+        index has no elements or, with `signal` alone, no samples, or no peak lies on a chromosome of the index.
 
     Examples
     --------
@@ -102,9 +102,7 @@ def presence(
     >>> found.obsm["X_vocabulary"].tolist()
     [[1.0]]
     """
-    if not hasattr(index, "var_names"):
-        msg = f"index is a {type(index).__name__}; expected the AnnData of tl.dhs_index, and then the peaks."
-        raise TypeError(msg)
+    require_index(index)
     if (peaks is None) == (signal is None):
         msg = "Give either peaks or signal, not both and not neither."
         raise ValueError(msg)
@@ -175,6 +173,9 @@ def _from_signal(index: AnnData, tracks: Tracks, extend: int, threshold: float |
     centroids = list(_centroids(index, tracks))
     wanted = 0
     if threshold is None:
+        if not index.n_obs:
+            msg = "The index has no samples to tell how many elements one has; give threshold=, the least signal."
+            raise ValueError(msg)
         wanted = int(np.median(np.diff(csr_of(index).indptr)))
         wanted = min(max(wanted, 1), index.n_vars)
     present, signal = [], []

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import component_names
+from scatacworks._anndata import component_names, dominant, require_index
 from scatacworks._arguments import one_of
 from scatacworks._arrays import csr_of
 from scatacworks._columns import placed
@@ -19,7 +19,7 @@ from scatacworks._core.nnls import nnls, poisson
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
 from scatacworks.genome import named_chromosomes
-from scatacworks.tl._vocabulary._matrix import dominant, loadings_of, row_blocks
+from scatacworks.tl._vocabulary._matrix import loadings_of, row_blocks
 from scatacworks.tl._vocabulary._shared import shared_elements
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def project_vocabulary(
     KeyError
         If the reference has no vocabulary.
     TypeError
-        If `adata` is no AnnData.
+        If `adata` or `reference` is no AnnData.
     ValueError
         If no element is shared, the two are of different genomes, a value is negative, or `.uns["vocabulary"]` holds
         something else.
@@ -119,6 +119,7 @@ def project_vocabulary(
     if not hasattr(adata, "var_names"):
         msg = f"adata is no AnnData but a {type(adata).__name__}; peaks become one by tl.presence(reference, peaks)."
         raise TypeError(msg)
+    require_index(reference, "reference")
     data, adata = _step.begin(adata, mod=mod, copy=copy)
     names_them = key_added == _keys.X_VOCABULARY and _keys.PARAMS not in adata.uns.get(_keys.VOCABULARY, {})
     if names_them:
@@ -172,6 +173,12 @@ def element_loadings(adata: AnnData, reference: AnnData) -> tuple[np.ndarray, np
     columns, at = shared_elements(adata, reference)
     if len(columns):
         return columns, loads[at]
+    if not reference.n_obs:
+        msg = (
+            "No element of the query is named as in the reference, which has no samples through which to project other "
+            "regions; take tl.presence(reference, peaks)."
+        )
+        raise ValueError(msg)
     needed = {"chrom", "start", "end"}
     if not needed <= set(adata.var) or not needed <= set(reference.var):
         msg = "No element of the query is named as in the reference, and the two do not both have coordinates in .var."

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import dominant
 from scatacworks._arguments import one_of, real, share, whole
 from scatacworks._core.nmf import Factors, factorize
 from scatacworks._core.nndsvd import nndsvd
@@ -15,7 +16,7 @@ from scatacworks._files import require_writable
 from scatacworks._logging import logger
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._device import choose, memory_explained
-from scatacworks.tl._vocabulary._matrix import dominant, patterns_of
+from scatacworks.tl._vocabulary._matrix import patterns_of
 
 if TYPE_CHECKING:
     from os import PathLike
