@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
-from scatacworks._arguments import whole
+from scatacworks._arguments import one_of, whole
 from scatacworks._core.nmf import factorize
 from scatacworks._core.reconstruction import area_over_thresholds, confusion, reconstruction_scores
 from scatacworks._threads import resolve
 from scatacworks.tl._vocabulary._device import choose, memory_explained
 from scatacworks.tl._vocabulary._matrix import patterns_of
-from scatacworks.tl._vocabulary._vocabulary import at_most, explained, start_of
+from scatacworks.tl._vocabulary._vocabulary import INITS, at_most, check_fit, explained, penalties_of, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,13 @@ def vocabulary_scan(
     thresholds: Sequence[float] = THRESHOLDS,
     boundary: float = 0.35,
     layer: str | None = None,
+    init: Literal["nndsvd", "nndsvda", "random"] = "nndsvd",
+    alpha_W: float = 0.0,
+    alpha_H: float = 0.0,
+    l1_ratio: float = 0.0,
     max_iter: int = 200,
     tol: float = 1e-4,
+    dtype: Literal["float32", "float64"] = "float32",
     device: str | None = None,
     seed: int | np.random.Generator | None = 0,
     n_jobs: int | None = None,
@@ -59,8 +64,8 @@ def vocabulary_scan(
         Threshold whose F1, precision and recall go into the summary; one of `thresholds`.
     layer
         Layer to use instead of `X`.
-    max_iter, tol, device, seed, n_jobs, progress
-        As for :func:`~scatacworks.tl.vocabulary`.
+    init, alpha_W, alpha_H, l1_ratio, max_iter, tol, dtype, device, seed, n_jobs, progress
+        As for :func:`~scatacworks.tl.vocabulary`; no loadings are given to start from, since their number differs.
     key_added
         Slot in `.uns`.
     copy
@@ -82,8 +87,8 @@ def vocabulary_scan(
     TypeError
         If a size is no whole number.
     ValueError
-        If a size is impossible or the boundary is not one of the thresholds; if `.uns[key_added]` holds another kind of
-        result.
+        If a size is impossible, a penalty is negative, `init` or `dtype` is unknown, or the boundary is not one of the
+        thresholds; if `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -104,16 +109,21 @@ def vocabulary_scan(
         msg = "n_components is empty; expected the sizes to try."
         raise ValueError(msg)
     max_iter = whole(max_iter, "max_iter")
+    one_of(init, "init", INITS)
+    check_fit(alpha_W, alpha_H, l1_ratio, tol, dtype)
+    penalties = penalties_of(index, alpha_W, alpha_H, l1_ratio)
     index = _step.own(index, copy=copy)
     _step.claim(index, key_added, "boundary")
     n_jobs, rng = resolve(n_jobs), np.random.default_rng(seed)
     patterns = patterns_of(index, layer)
     curves, variance = [], []
     for k in tqdm(sizes, desc="vocabulary sizes", disable=not progress, leave=False):
-        start = start_of(patterns, k, "nndsvd", rng, n_jobs)
+        start = start_of(patterns, k, init, rng, n_jobs)
         solver, used = choose(device, patterns, k)
         with memory_explained(used, patterns, k):
-            factors = factorize(patterns, *start, max_iter=max_iter, tol=tol, n_jobs=n_jobs, solver=solver)
+            factors = factorize(
+                patterns, *start, max_iter=max_iter, tol=tol, dtype=dtype, n_jobs=n_jobs, solver=solver, **penalties
+            )
         variance.append(explained(patterns, float(factors.errors[-1])))
         counts = confusion(patterns, factors.rows, factors.columns, thresholds, n_jobs=n_jobs).sum(axis=1)
         curves.append(pd.DataFrame(dict(zip(("tp", "fp", "tn", "fn"), counts, strict=True))).assign(n_components=k))

@@ -124,7 +124,7 @@ def vocabulary(
     n_components = whole(n_components, "n_components", **at_most(index))
     max_iter = whole(max_iter, "max_iter")
     _check_start(index, n_components, init)
-    _check_fit(alpha_W, alpha_H, l1_ratio, tol, dtype)
+    check_fit(alpha_W, alpha_H, l1_ratio, tol, dtype)
     n_jobs = resolve(n_jobs)
     given = not isinstance(init, str)  # equal columns may start from different loadings then
     folder = None if folder is None else require_writable(folder)
@@ -134,12 +134,10 @@ def vocabulary(
         raise ValueError(msg)
     solver, used = choose(device, patterns, n_components)
     start = start_of(patterns, n_components, init, np.random.default_rng(seed), n_jobs)
-    scale = index.n_vars, index.n_obs
     with memory_explained(used, patterns, n_components):
         factors = fit(
             patterns, start, max_iter=max_iter, tol=tol, dtype=dtype, n_jobs=n_jobs, progress=progress, solver=solver,
-            l1=(alpha_W * l1_ratio * scale[0], alpha_H * l1_ratio * scale[1]),
-            l2=(alpha_W * (1 - l1_ratio) * scale[0], alpha_H * (1 - l1_ratio) * scale[1]),
+            **penalties_of(index, alpha_W, alpha_H, l1_ratio),
         )  # fmt: skip
     params: dict[str, Any] = {
         "n_components": n_components,
@@ -161,7 +159,7 @@ def at_most(index: AnnData) -> dict[str, Any]:
     return {"most": min(index.shape), "of": f"for {index.n_obs:,} samples x {index.n_vars:,} elements"}
 
 
-def _check_fit(alpha_W: float, alpha_H: float, l1_ratio: float, tol: float, dtype: str) -> None:
+def check_fit(alpha_W: float, alpha_H: float, l1_ratio: float, tol: float, dtype: str) -> None:
     """Refuse penalties and precisions with which nothing can be fitted."""
     for name, value in {"alpha_W": alpha_W, "alpha_H": alpha_H, "tol": tol}.items():
         if not real(value, name) >= 0:
@@ -169,6 +167,15 @@ def _check_fit(alpha_W: float, alpha_H: float, l1_ratio: float, tol: float, dtyp
             raise ValueError(msg)
     share(l1_ratio, "l1_ratio")
     one_of(dtype, "dtype", DTYPES)
+
+
+def penalties_of(index: AnnData, alpha_W: float, alpha_H: float, l1_ratio: float) -> dict[str, tuple[float, float]]:
+    """L1 and L2 penalties of the loadings of samples and of elements, each scaled by the size of the other side."""
+    penalties = alpha_W * index.n_vars, alpha_H * index.n_obs
+    return {
+        "l1": tuple(penalty * l1_ratio for penalty in penalties),
+        "l2": tuple(penalty * (1 - l1_ratio) for penalty in penalties),
+    }
 
 
 def _check_start(index: AnnData, k: int, init: Any) -> None:

@@ -251,6 +251,45 @@ def test_the_scan_sees_how_many_components_there_are():
     assert gain[[5, 6, 7]].abs().max() < 0.01
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha_W": 0.002},
+        {"alpha_H": 0.01, "l1_ratio": 1},
+        {"alpha_W": 0.001, "alpha_H": 0.01, "l1_ratio": 0.5},
+        {"init": "random", "max_iter": 3},
+        {"init": "nndsvda", "max_iter": 3},
+        {"dtype": "float64", "tol": 1e-9},
+    ],
+)
+def test_a_scan_fits_as_the_vocabulary_does(options):
+    index = planted(fade=0.5)
+    sca.tl.vocabulary(index, n_components=4, progress=False, **options)
+    sca.tl.vocabulary_scan(index, n_components=[4], progress=False, **options)
+    found = index.uns["vocabulary_scan"]["summary"]["explained_variance"].to_list()
+    assert found == [index.uns["vocabulary"]["explained_variance"]]
+    product = index.obsm["X_vocabulary"] @ index.varm["X_vocabulary"].T
+    curve = index.uns["vocabulary_scan"]["curves"]
+    expected = [((product > threshold) & (index.X.toarray() > 0)).sum() for threshold in curve["threshold"]]
+    np.testing.assert_allclose(curve["tp"], expected, atol=1)
+    sca.tl.vocabulary(index, n_components=4, progress=False)
+    assert found != [index.uns["vocabulary"]["explained_variance"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"alpha_W": -1}, "alpha_W is -1; expected a number of 0 or more"),
+        ({"l1_ratio": 2}, "l1_ratio is 2; expected a number from 0 to 1"),
+        ({"init": "svd"}, "init='svd' is unknown"),
+        ({"dtype": "float16"}, "dtype='float16' is unknown"),
+    ],
+)
+def test_a_scan_refuses_what_the_vocabulary_does(options, match):
+    with pytest.raises(ValueError, match=match):
+        sca.tl.vocabulary_scan(planted(), n_components=[4], progress=False, **options)
+
+
 # -- labels ----------------------------------------------------------------------------------------------------------
 
 
