@@ -1,4 +1,4 @@
-"""What a genome browser figure is made of: areas, probability strips, peak bars, gene models."""
+"""What a genome browser figure is made of: areas, probability strips, peak bars, elements, gene models."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scatacworks import _keys
+from scatacworks._anndata import genome_of, is_anndata, require_assembly
+from scatacworks._palette import GREY, component_colors
+from scatacworks._text import listed
 from scatacworks.genome import GENE_COLUMNS
 from scatacworks.pl._figure import GENE, INK
+from scatacworks.tl._annotation._elements import elements_of
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from matplotlib.axes import Axes
 
     from scatacworks.genome import Genome, Region
 
-MAX_POINTS = 4000  # per track; wider regions show the maximum of every bin
+MAX_POINTS = 4000  # per track; wider regions show the maximum of every bin, or its strongest element
 MAX_SHADES = 500  # of a strip: about its pixels, as a bin without a pixel of its own is not seen
 MAX_GENE_LINES = 6
 _LETTER = 0.011  # width of a letter in a figure of the usual width, as a share of it
@@ -64,6 +70,46 @@ def draw_peaks(ax: Axes, peaks: pd.DataFrame, color: str, region_bp: int) -> Non
     ax.broken_barh(spans, (0.15, 0.7), facecolors=color, linewidth=0.5, edgecolor=color)
     if "summit" in peaks and region_bp < _SUMMITS_BELOW:
         ax.vlines(peaks["summit"] + 0.5, 0.0, 1.0, color=INK, linewidth=0.7)
+
+
+def elements_in(index: AnnData, genome: Genome, region: Region) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the elements of an index in a region, the strongest last, and the colours of their components."""
+    if not is_anndata(index):
+        msg = f"index is a {type(index).__name__}; expected the AnnData of tl.dhs_index."
+        raise TypeError(msg)
+    require_assembly(genome, genome_of(index), "The tracks are")
+    found = elements_of(index.var, genome=genome, what="index.var")
+    here = found.chrom == genome.code(region.chrom)
+    if not here.any():
+        chroms = listed(genome.chroms[code] for code in np.unique(found.chrom[found.chrom >= 0]))
+        msg = f"The index has no element on {region.chrom}; it has elements on {chroms}."
+        raise ValueError(msg)
+    rows = np.flatnonzero(here & (found.end > region.start) & (found.start < region.end))
+    if "mean_signal" in index.var:
+        rows = rows[np.argsort(index.var["mean_signal"].to_numpy()[rows], kind="stable")]
+    if len(rows) > MAX_POINTS:
+        bins = pd.Series(found.summit[rows] // bin_width(region))
+        rows = rows[~bins.duplicated(keep="last")]
+    var, start, end = index.var.iloc[rows], found.start[rows], found.end[rows]
+    table = pd.DataFrame({"start": start, "end": end, "summit": found.summit[rows], "color": GREY})
+    for name, behind in (("core_start", 0), ("core_end", 1)):
+        core = pd.to_numeric(var[name]).to_numpy(np.float64, na_value=np.nan) if name in var else np.nan
+        table[name] = (pd.Series(core, table.index).fillna(table["summit"]) + behind).clip(start, end)
+    if _keys.COMPONENT not in var:
+        return table, {}
+    labels = index.var[_keys.COMPONENT].astype("category")
+    colors = component_colors(index.uns, list(map(str, labels.cat.categories)))
+    labels = labels.iloc[rows].astype(object).map(str, na_action="ignore")
+    table["color"] = labels.map(colors).fillna(GREY).to_numpy()
+    return table, {name: color for name, color in colors.items() if (labels == name).any()}
+
+
+def draw_elements(ax: Axes, elements: pd.DataFrame) -> None:
+    """Draw elements as thin bars, and their cores as thick ones."""
+    for first, last, height in (("start", "end", 0.3), ("core_start", "core_end", 0.9)):
+        spans = list(zip(elements[first], elements[last] - elements[first], strict=True))
+        look = {"facecolors": elements["color"], "edgecolors": elements["color"], "linewidth": 0.5}
+        ax.broken_barh(spans, (0.5 - height / 2, height), **look)
 
 
 def genes_in(genome: Genome, region: Region, *, genes: pd.DataFrame | bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.text import Text
-    from matplotlib.transforms import Bbox
+    from matplotlib.transforms import Bbox, Transform
 
     from scatacworks.genome import Region
 
@@ -26,6 +26,8 @@ RIGHT, TOP, BOTTOM = 0.68, 0.5, 0.45  # inches around the lines; the names of th
 _HEIGHTS = {"raw": 0.42, "denoised": 0.42, "probability": 0.1, "unguided": 0.1, "prior": 0.1, "peaks": 0.12}  # inches
 _NAMES = {"probability": "P(peak)", "unguided": "P, no prior"}  # where they are not the layer's own
 _GAP, _BLOCK_GAP, _GENE_LINE = 0.05, 0.13, 0.3
+_ELEMENT_LINE, _LEGEND_LINE = 0.14, 0.13
+_LETTER = 0.68 / 72  # inches of a letter per point of its size, at most
 _SCALE = 0.55  # inches of the y scale, between the names of groups and the lines
 _SMALLEST = (1.2, 0.6)  # inches of given axes
 # least bp that are shown; divisor, decimals and unit of the positions
@@ -55,55 +57,69 @@ class Layout:
     def __init__(
         self,
         panels: Sequence[Panel],
+        components: Mapping[str, str] | None,
         n_gene_lines: int,
         region: Region,
         *,
         figsize: tuple[float, float] | None,
         ax: Axes | None,
     ) -> None:
-        self.panels, self.region = panels, region
-        heights, places = self._rows(n_gene_lines)
-        wanted = [*places, len(heights) - 1] if n_gene_lines else places
+        self.panels, self.region, self.components = panels, region, components
         if ax is None:
-            import matplotlib.pyplot as plt
-
-            least = TOP + BOTTOM + 0.2
-            size = size_of(figsize, (WIDTH, max(sum(heights) + TOP + BOTTOM, least)))
-            self.figure = plt.figure(figsize=size, layout="none")  # no layout that settings ask for moves the lines
-            self._wrap_names(size[0])
-            _require_room(*size, (self.left + RIGHT + 0.3, least))
-            borders = _borders(*size, self.left)
-            grid = self.figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0, **borders)
-            axes = [self.figure.add_subplot(grid[place]) for place in wanted]
+            width, height = (WIDTH, np.inf) if figsize is None else size_of(figsize, (WIDTH, WIDTH))
         else:
             self.figure = figure_of(ax)
             ax.set_axis_off()
             ax.patch.set_visible(False)
             ax.get_figure(root=True).draw_without_rendering()  # only then are the axes where a layout puts them
-            place = ax.bbox.size / self.figure.dpi
-            _require_room(*place, _SMALLEST)
-            self._wrap_names(place[0])
+            width, height = ax.bbox.size / self.figure.dpi
+            _require_room(width, height, _SMALLEST)
+        self._wrap_names(width)
+        self.n_legend_lines = self._legend_lines(width - self.left - RIGHT)
+        heights, places = self._rows(n_gene_lines)
+        if self.n_legend_lines and sum(heights) > height - TOP - BOTTOM:
+            self.n_legend_lines = 0
+            heights, places = self._rows(n_gene_lines)
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            least = TOP + BOTTOM + 0.2
+            size = (width, max(sum(heights) + TOP + BOTTOM, least) if figsize is None else height)
+            self.figure = plt.figure(figsize=size, layout="none")  # no layout that settings ask for moves the lines
+            _require_room(*size, (self.left + RIGHT + 0.3, least))
+            borders = _borders(*size, self.left)
+            grid = self.figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0, **borders)
+            axes = [self.figure.add_subplot(grid[place]) for place in places]
+        else:
             ends = 1 - np.cumsum(heights) / sum(heights)
-            axes = [ax.inset_axes((0, 0, 1, 1)) for _ in wanted]
-            for line, i in zip(axes, wanted, strict=True):
+            axes = [ax.inset_axes((0, 0, 1, 1)) for _ in places]
+            for line, i in zip(axes, places, strict=True):
                 line.set_axes_locator(_Inside(ax, self.left, float(ends[i]), heights[i] / sum(heights)))
                 line.apply_aspect(line.get_axes_locator()(line, None))
         for line in axes:
             line.patch.set_visible(False)
             line.grid(visible=False)
-        self.lines: list[Axes] = axes  # those of the genes, where there are any, last
-        self.axes = axes[: len(places)]
+        self.lines: list[Axes] = axes  # those of the elements and genes, where there are any, last
+        self.axes = axes[: len(panels)]
+        self.element_axes = None if components is None else axes[len(panels)]
         self.gene_axes = axes[-1] if n_gene_lines else None
 
     def _wrap_names(self, width: float) -> None:
         """Wrap the names of groups to the room at the left, given the width of the figure or axes in inches."""
-        letter = 0.68 * FONT / 72
+        letter = _LETTER * FONT
         room = max(int((_NAMES_SHARE * width - _SCALE) / letter), 10)
         self.names = {panel.group: textwrap.fill(panel.group, room) or panel.group for panel in self.panels}
         self.left = _SCALE + letter * max(len(line) for name in self.names.values() for line in name.split("\n"))
 
+    def _legend_lines(self, width: float) -> int:
+        """Return how many lines the names of components take, given their width in inches."""
+        if not self.components:
+            return 0
+        longest = (4 + max(map(len, self.components))) * _LETTER * SMALL  # with its colour and the space between two
+        return -(-len(self.components) // max(int(width / longest), 1))
+
     def _rows(self, n_gene_lines: int) -> tuple[list[float], list[int]]:
-        """Return the heights of all rows of the grid, and which of them hold panels."""
+        """Return the heights of all rows of the grid, and which of them are lines."""
         heights: list[float] = []
         places: list[int] = []
         for i, panel in enumerate(self.panels):
@@ -111,8 +127,12 @@ class Layout:
                 heights.append(_GAP if panel.group == self.panels[i - 1].group else _BLOCK_GAP)
             places.append(len(heights))
             heights.append(_HEIGHTS[panel.layer])
+        if self.components is not None:
+            heights += [_BLOCK_GAP, _ELEMENT_LINE + _LEGEND_LINE * self.n_legend_lines]
+            places.append(len(heights) - 1)
         if n_gene_lines:
             heights += [_BLOCK_GAP, _GENE_LINE * n_gene_lines + 0.1]
+            places.append(len(heights) - 1)
         return heights, places
 
     def draw(self, colors: Mapping[str, str], *, share_y: bool) -> None:
@@ -174,18 +194,7 @@ class Layout:
                 annotation_clip=False,
             )
         for i in next(iter(blocks.values())):
-            self.axes[i].annotate(
-                _NAMES.get(self.panels[i].layer, self.panels[i].layer),
-                (1, 0.5),
-                xycoords="axes fraction",
-                xytext=(4, 0),
-                textcoords="offset points",
-                ha="left",
-                va="center",
-                fontsize=SMALL,
-                color=FAINT,
-                annotation_clip=False,
-            )
+            _name_line(self.axes[i], _NAMES.get(self.panels[i].layer, self.panels[i].layer), 0.5)
 
     def label(self, title: str, unit: str) -> None:
         """Write title, unit and position."""
@@ -225,6 +234,30 @@ class Layout:
             for ax in self.lines:
                 ax.axvspan(region.start, region.end, color="#f2e9c9", linewidth=0, zorder=-5)
 
+    def draw_elements(self, elements: pd.DataFrame | None) -> None:
+        """Draw the elements of an index, and below them the names of their components."""
+        ax = self.element_axes
+        if ax is None:
+            return
+        ax.spines[:].set_visible(False)
+        ax.set_yticks([])
+        ax.tick_params(axis="x", bottom=False, labelbottom=False)
+        _browser.draw_elements(ax, elements)
+        depth = self.n_legend_lines * _LEGEND_LINE / _ELEMENT_LINE
+        ax.set_ylim(-depth, 1)
+        place = ax.get_yaxis_transform()
+        _name_line(ax, "elements", 0.5, place)
+        if self.n_legend_lines:
+            from matplotlib.patches import Patch
+
+            ax.legend(
+                handles=[Patch(facecolor=color, label=name) for name, color in self.components.items()],
+                loc="upper left", bbox_to_anchor=(0, -0.15), bbox_transform=place, fontsize=SMALL, frameon=False,
+                ncols=-(-len(self.components) // self.n_legend_lines), borderpad=0, borderaxespad=0, labelspacing=0.3,
+                columnspacing=1, handlelength=1, handletextpad=0.4,
+            )  # fmt: skip
+            _name_line(ax, "component", -0.5 * depth / self.n_legend_lines, place)
+
     def draw_genes(self, genes: pd.DataFrame, exons: pd.DataFrame | None) -> None:
         """Draw the genes below the lines."""
         if self.gene_axes is None:
@@ -232,6 +265,22 @@ class Layout:
         self.gene_axes.spines[["top", "right", "left"]].set_visible(False)
         self.gene_axes.set_yticks([])
         _browser.draw_genes(self.gene_axes, genes, exons, self.region, SMALL + 0.5)
+
+
+def _name_line(ax: Axes, name: str, y: float, transform: Transform | str = "axes fraction") -> None:
+    """Write what a line shows at its right end."""
+    ax.annotate(
+        name,
+        (1, y),
+        xycoords=transform,
+        xytext=(4, 0),
+        textcoords="offset points",
+        ha="left",
+        va="center",
+        fontsize=SMALL,
+        color=FAINT,
+        annotation_clip=False,
+    )
 
 
 def _require_room(width: float, height: float, least: tuple[float, float]) -> None:

@@ -39,7 +39,7 @@ LAYERS: tuple[Layer, ...] = ("raw", "denoised", "probability", "unguided", "prio
 _PROBABILITIES = {"probability": _keys.PROBABILITY, "unguided": _keys.UNGUIDED}
 
 
-def tracks(
+def tracks(  # noqa: PLR0913 - slots, lines and looks, all with defaults
     adata: AnnData | MuData,
     region: str | tuple[str, int, int],
     *,
@@ -51,6 +51,7 @@ def tracks(
     extend: int = 100,
     flank: int | None = None,
     genes: pd.DataFrame | bool = True,
+    index: AnnData | None = None,
     highlight: str | tuple[str, int, int] | Sequence[str | tuple[str, int, int]] = (),
     share_y: bool = True,
     groupby: str | None = None,
@@ -90,6 +91,11 @@ def tracks(
     genes
         `False` for none; or a table with the columns `chrom`, `start`, `end`, `name`, `strand` and, to show exons,
         `part` (:func:`~scatacworks.io.read_genes` with `parts=True`). By default the genome's own genes.
+    index
+        Elements to show above the genes, as :func:`~scatacworks.tl.dhs_index` makes them, with their cores (or, without
+        one, centroids) thick and strong elements over weak ones, in the colours of their components
+        (`.var["component"]`; grey without), which are named below where there is room. Of more than 4,000 elements the
+        strongest of every bin is shown.
     highlight
         Regions to shade.
     share_y
@@ -121,7 +127,8 @@ def tracks(
     KeyError
         If there is nothing to show, or no such group in one of the layers.
     ValueError
-        If the region is outside the genome, or a layer is unknown.
+        If the region is outside the genome, a layer is unknown, or the index is of another genome or has no element on
+        the region's chromosome.
 
     Examples
     --------
@@ -151,8 +158,10 @@ def tracks(
     panels = [source.panel(group, layer) for group in names for layer in shown]
     colors = colors_by(adata, groupby, pseudobulk_key, names) | (palette or {})
     body, exons = _browser.genes_in(genome, found, genes=genes)
-    layout = Layout(panels, _browser.count_lines(body, found), found, figsize=figsize, ax=ax)
+    elements, components = (None, None) if index is None else _browser.elements_in(index, genome, found)
+    layout = Layout(panels, components, _browser.count_lines(body, found), found, figsize=figsize, ax=ax)
     layout.draw(colors, share_y=share_y)
+    layout.draw_elements(elements)
     layout.label(_title(region, found) if title is None else title, source.unit())
     layout.shade([genome.region(part) for part in one_or_more(highlight, genome)])
     layout.draw_genes(body, exons)

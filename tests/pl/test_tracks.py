@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex
 
 import scatacworks as sca
 from scatacworks.genome import Region
@@ -292,6 +293,122 @@ def test_what_was_not_denoised_is_hatched_and_not_zero(adata):
     spans = [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for c in hatched for path in c.get_paths()]
     assert spans == [(500, 1_000), (1_500, 2_500)]  # the only run is 1,000-1,500
     plt.close(figure)
+
+
+@pytest.fixture
+def index():
+    """Elements with components around chr1:500-2500, under another spelling of the chromosome."""
+    rows = [
+        (100, 200, 150, 140, 160, 9.0, "Neural"),
+        (450, 700, 600, 580, 620, 5.0, "Myeloid"),  # reaches into the region
+        (690, 900, 800, 750, 850, 7.0, "Lymphoid"),
+        (1_000, 1_400, 1_250, pd.NA, pd.NA, 1.0, np.nan),  # has neither core nor component
+        (2_500, 2_600, 2_550, 2_540, 2_560, 3.0, "Stromal"),
+    ]
+    columns = ["start", "end", "summit", "core_start", "core_end", "mean_signal", "component"]
+    var = pd.DataFrame(rows, columns=columns).assign(chrom="1")
+    var = var.astype({"core_start": "Int64", "core_end": "Int64", "component": "category"})
+    index = anndata.AnnData(np.ones((1, len(var)), np.float32), var=var.set_index(var.index.astype(str)))
+    index.uns["component_colors"] = ["#000001", "#000002", "#000003", "#000004"]  # of the components by name
+    return index
+
+
+def bars(collection):
+    """Ends and colour of every bar, in the order in which they are drawn."""
+    ends = [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in collection.get_paths()]
+    return [(*end, to_hex(color)) for end, color in zip(ends, collection.get_facecolors(), strict=True)]
+
+
+def test_elements_of_an_index_have_a_line_in_the_colours_of_their_components(adata, index):
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], genes=False, index=index, show=False)
+    *_, last, line = figure.axes
+    assert len(figure.axes) == 3 + 1
+    assert line.bbox.y1 < last.bbox.y0
+    extents, cores = line.collections
+    grey = "#8c8f94"
+    assert bars(extents) == [(1_000, 1_400, grey), (450, 700, "#000002"), (690, 900, "#000001")]  # by signal
+    assert bars(cores) == [(1_250, 1_251, grey), (580, 621, "#000002"), (750, 851, "#000001")]
+    heights = [np.ptp(collection.get_paths()[0].vertices[:, 1]) for collection in (extents, cores)]
+    assert heights[1] > 2 * heights[0]
+    shown = line.get_legend()
+    pairs = zip(shown.texts, shown.get_patches(), strict=True)
+    colors = {text.get_text(): to_hex(patch.get_facecolor()) for text, patch in pairs}
+    assert colors == {"Lymphoid": "#000001", "Myeloid": "#000002"}
+    assert [text.get_text() for text in line.texts] == ["elements", "component"]
+
+
+def test_elements_have_the_colours_of_the_bed_file(adata, index, tmp_path):
+    del index.uns["component_colors"]
+    sca.get.components(index, bed=tmp_path / "elements.bed")
+    bed = pd.read_csv(tmp_path / "elements.bed", sep="\t", header=None).iloc[1:4]
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], genes=False, index=index, show=False)
+    drawn = {start: color for start, _, color in bars(figure.axes[-1].collections[0])}
+    assert drawn == {row[1]: "#" + "".join(f"{int(v):02x}" for v in row[8].split(",")) for _, row in bed.iterrows()}
+
+
+def test_elements_without_a_vocabulary_are_grey(adata, index):
+    del index.var["component"]
+    figure = sca.pl.tracks(adata, "chr1:500-2500", layers=["denoised"], genes=False, index=index, show=False)
+    assert {color for _, _, color in bars(figure.axes[-1].collections[0])} == {"#8c8f94"}
+    assert figure.axes[-1].get_legend() is None
+
+
+def test_a_region_without_elements_has_an_empty_line_above_the_genes(adata, index):
+    genes = pd.DataFrame([["chr1", 3_000, 3_500, "G", "+"]], columns=["chrom", "start", "end", "name", "strand"])
+    figure = sca.pl.tracks(adata, "chr1:2800-4000", layers=["denoised"], genes=genes, index=index, show=False)
+    *_, line, below = figure.axes
+    assert [bars(collection) for collection in line.collections] == [[], []]
+    assert [text.get_text() for text in line.texts] == ["elements"]
+    assert "G" in [text.get_text() for text in below.texts]
+    assert {ax.get_xlim() for ax in figure.axes} == {(2_800, 4_000)}
+
+
+def test_of_many_elements_the_strongest_of_every_bin_is_shown(adata):
+    """Twice as many as bins, two in each."""
+    length = sca.get.tracks(adata).genome.length("chr1")
+    width = -(-length // MAX_POINTS)
+    assert width > 2
+    start = np.sort(np.concatenate([np.arange(0, length - width, width), np.arange(2, length - width, width)]))
+    var = pd.DataFrame({"chrom": "chr1", "start": start, "end": start + 1, "mean_signal": np.arange(len(start)) % 2})
+    index = anndata.AnnData(np.ones((1, len(var)), np.float32), var=var.set_index(var.index.astype(str)))
+    figure = sca.pl.tracks(adata, "chr1", groups=["A"], layers=["raw"], genes=False, index=index, show=False)
+    drawn = [first for first, _, _ in bars(figure.axes[-1].collections[0])]
+    assert drawn == start[1::2].tolist()
+
+
+@pytest.mark.parametrize(("size", "is_named"), [((6, 3), True), ((6, 1.6), False), ((2.5, 3), False)])
+def test_components_are_named_where_there_is_room(adata, index, size, is_named):
+    names = [f"component of many letters {i}" for i in range(12)]
+    rows = pd.DataFrame({"chrom": "chr1", "start": np.arange(12) * 100 + 600, "component": names})
+    rows["end"] = rows["start"] + 50
+    index = anndata.AnnData(np.ones((1, 12), np.float32), var=rows.set_index(rows.index.astype(str)))
+    given = {"groups": ["A"], "layers": ["denoised"], "genes": False, "index": index, "show": False}
+    whole = sca.pl.tracks(adata, "chr1:500-2500", figsize=size, **given)
+    _, ax = plt.subplots(figsize=size, layout="constrained")
+    sca.pl.tracks(adata, "chr1:500-2500", ax=ax, **given)
+    for lines in (whole.axes, ax.child_axes):
+        lines[0].figure.canvas.draw()
+        legend, place = lines[-1].get_legend(), lines[-1].get_window_extent()
+        assert (legend is not None) == is_named
+        if is_named:
+            box = legend.get_window_extent()
+            assert len(legend.texts) == 12
+            assert place.y0 - 1 <= box.y0 < box.y1 < place.y1
+            assert box.x1 <= lines[0].figure.bbox.x1
+
+
+def test_an_index_that_does_not_fit_the_tracks_is_refused(adata, index):
+    given = {"layers": ["denoised"], "genes": False, "show": False}
+    with pytest.raises(ValueError, match="The index has no element on chr2; it has elements on chr1"):
+        sca.pl.tracks(adata, "chr2:500-2500", index=index, **given)
+    with pytest.raises(TypeError, match="index is a DataFrame; expected the AnnData of tl.dhs_index"):
+        sca.pl.tracks(adata, "chr1:500-2500", index=index.var, **given)
+    index.uns["reference_sequences"] = sca.Genome({"chr1": 5_000_000}, name="other").to_frame()
+    with pytest.raises(ValueError, match="The tracks are of .*whose chr1 has"):
+        sca.pl.tracks(adata, "chr1:500-2500", index=index, **given)
+    del index.var["start"]
+    with pytest.raises(KeyError, match="index.var lacks the column"):
+        sca.pl.tracks(adata, "chr1:500-2500", index=anndata.AnnData(var=index.var), **given)
 
 
 def test_bad_input_is_explained(adata):
