@@ -71,6 +71,61 @@ def test_trait_lines_run_from_loose_to_strict_in_given_axes(index):
     assert {text.get_text() for text in ax.get_legend().get_texts()} == {"A", "B", "C"}
 
 
+def cells_of(ax):
+    """Values and dots of a heat map by trait and component."""
+    traits, components = (
+        [label.get_text() for label in labels] for labels in (ax.get_yticklabels(), ax.get_xticklabels())
+    )
+    values = pd.DataFrame(np.ma.filled(ax.images[0].get_array(), np.nan), traits, components)
+    dots = {(traits[int(row)], components[int(column)]) for column, row in ax.collections[0].get_offsets()}
+    return values, dots
+
+
+def test_all_traits_are_a_heat_map_of_the_lowest_q_over_thresholds(index):
+    places = {"FIRST": [0, 1], "LAST": [2], "FEW": [1]}  # blocks of 100 elements, one per component
+    gwas = {}
+    for trait, blocks in places.items():
+        hit = np.concatenate([np.arange(100) + 100 * block for block in blocks])
+        gwas[trait] = pd.DataFrame({"CHR": 1, "BP": hit * 1000 + 50, "P": 1e-9})
+    gwas["FEW"] = gwas["FEW"][:2]  # not enough to be significant
+    sca.tl.trait_enrichment(index, sumstats=gwas, ld_blocks=1000, thresholds=[1e-2, 1e-8, 1e-12])
+    table = index.uns["trait_enrichment"]["table"]
+    ax = sca.pl.trait_enrichment(index, show=False).axes[0]
+    values, dots = cells_of(ax)
+    assert list(values.columns) == ["A", "B", "C"]
+    assert list(values.index) == ["FIRST", "FEW", "LAST"]  # by leading component
+    for (trait, component), own in table.groupby(["trait", "component"]):
+        assert values.loc[trait, component] == pytest.approx(-np.log10(own["q_value"].min()))
+        assert ((trait, component) in dots) == (own["q_value"].min() <= 0.05)
+    assert dots == {("FIRST", "A"), ("FIRST", "B"), ("LAST", "C")}
+    assert "q ≤ 0.05" in [text.get_text() for text in ax.get_legend().get_texts()]
+    _, none = cells_of(sca.pl.trait_enrichment(index, fdr=1e-200, show=False).axes[0])
+    assert none == set()
+
+
+def test_results_of_ldsc_are_a_heat_map_of_z(tmp_path):
+    z = {"B": [0.5, -6.0, 1.0], "A": [-2.0, 1.0, 7.0], "C": [np.nan, 5.0, 4.0]}
+    z = pd.DataFrame(z, index=["X", "Y", "Z"])
+    files = {trait: tmp_path / f"{trait}.cell_type_results.txt" for trait in z.index}
+    for trait, path in files.items():
+        rows = {"Name": z.columns, "Coefficient": z.loc[trait] * 1e-8, "Coefficient_std_error": 1e-8}
+        pd.DataFrame(rows).to_csv(path, sep="\t", index=False, na_rep="NA")
+    table = sca.io.read_ldsc(files)
+    figure, ax = plt.subplots()
+    assert sca.pl.trait_enrichment(table, ax=ax) is figure
+    values, dots = cells_of(ax)
+    assert list(values.index) == ["X", "Z", "Y"]  # led by B, A, C
+    assert list(values.columns) == ["B", "A", "C"]
+    np.testing.assert_allclose(values, z.loc[values.index], rtol=1e-6)
+    assert ax.images[0].get_clim() == (-7, 7)
+    assert dots == {("Z", "A"), ("Z", "C"), ("Y", "C")}
+    with pytest.raises(ValueError, match="no thresholds to show one trait over; leave trait out"):
+        sca.pl.trait_enrichment(table, "X")
+    with pytest.raises(KeyError, match="lacks the column.*coefficient_z.*expected that of io.read_ldsc"):
+        sca.pl.trait_enrichment(table.drop(columns="coefficient_z"))
+    plt.close("all")
+
+
 def test_errors(index):
     with pytest.raises(KeyError, match="HEIGHT"):
         sca.pl.trait_enrichment(index, "HEIGHT")
