@@ -153,7 +153,7 @@ def _local_p(
     edges = stratum_edges(level, len(null))
     own, theirs = (np.searchsorted(edges, values, side="right") for values in (level, null_level.ravel()))
     null = null.ravel()
-    order = np.argsort(theirs, kind="stable")
+    order = np.argsort(theirs.astype(np.min_scalar_type(len(edges))), kind="stable")  # few bits are sorted in no time
     bounds = np.searchsorted(theirs[order], np.arange(len(edges) + 2))
     p, null_p = np.ones(len(z)), np.ones(len(null))
     for stratum, (low, high) in enumerate(pairwise(bounds)):
@@ -163,7 +163,9 @@ def _local_p(
         upper, lower = NullTail(sample), NullTail(-sample)
         for out, where, scores in ((p, at, z[at]), (null_p, rows, values)):
             # each on its own side: where nearly all groups are empty, one that is a trifle less negative is no gain
-            out[where] = np.minimum(2 * np.where(scores > 0, upper.p(scores), lower.p(-scores)), 1.0)
+            above, one_sided = scores > 0, np.empty(len(scores))
+            one_sided[above], one_sided[~above] = upper.p(scores[above]), lower.p(-scores[~above])
+            out[where] = np.minimum(2 * one_sided, 1.0)
     return p, null_p
 
 
