@@ -201,10 +201,10 @@ def cut_points(summit: np.ndarray, window: int) -> np.ndarray:
             stretch = sums[max(before, 1) : at + 1]
             lowest = np.flatnonzero(stretch == stretch.min())
             middle = lowest[(len(lowest) - 1) // 2]
-            if middle > 0:
+            if 0 < middle < n - before:
                 cuts.append(before + middle)
             before = at
-    return _without_faint_ends(np.unique(np.array([*cuts, n], dtype=np.int64)), sums)
+    return _without_faint_ends(np.array([*cuts, n], dtype=np.int64), sums)
 
 
 @njit

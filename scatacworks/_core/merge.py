@@ -19,6 +19,7 @@ from scatacworks._core.delineate import (
     make_scratch,
 )
 from scatacworks._core.index import ChromosomeIndex, by_summit, to_elements
+from scatacworks._core.radix import order_by
 from scatacworks._numba import njit
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _unions(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """First peak of the union that each peak belongs to; touching peaks are joined."""
     winner = np.empty(len(start), np.int32)
     first, high = -1, -1
-    for peak in np.argsort(start, kind="mergesort"):
+    for peak in order_by(start):
         if first < 0 or start[peak] > high:
             first = peak
         winner[peak] = first

@@ -12,6 +12,7 @@ from scatacworks._core.delineate import (
     HEAD,
     HIGH,
     LOW,
+    N_FIELDS,
     START,
     SUMMIT,
     Peaks,
@@ -131,6 +132,14 @@ def _round(peaks: Peaks, following: np.ndarray, rows: np.ndarray, score: np.ndar
 
 
 @njit
+def _set_row(rows: np.ndarray, score: np.ndarray, at: int, given: tuple[np.ndarray, float]) -> None:
+    """Write a row field by field: where arrays are assigned, the check of their shapes takes seconds to compile."""
+    for field in range(N_FIELDS):
+        rows[at, field] = given[0][field]
+    score[at] = given[1]
+
+
+@njit
 def sort_rows(rows: np.ndarray, score: np.ndarray) -> int:
     """Move the live rows to the front, sorted by start, then end (stable); return their number."""
     live = np.flatnonzero(rows[:, ALIVE])
@@ -138,8 +147,9 @@ def sort_rows(rows: np.ndarray, score: np.ndarray) -> int:
     for at, row in enumerate(live):
         keys[at] = (np.int64(rows[row, START]) << 32) | np.int64(rows[row, END])
     order = live[np.argsort(keys, kind="mergesort")]
-    rows[: len(order)] = rows[order]
-    score[: len(order)] = score[order]
+    sorted_rows, sorted_score = rows[order], score[order]
+    for at in range(len(order)):
+        _set_row(rows, score, at, (sorted_rows[at], sorted_score[at]))
     return len(order)
 
 
@@ -160,7 +170,7 @@ def merge_groups(
             while _round(peaks, following, rows[first:last], score[first:last], setting) > 0:
                 last = first + sort_rows(rows[first:last], score[first:last])
         for at in range(first, last):
-            rows[n], score[n] = rows[at], score[at]
+            _set_row(rows, score, n, (rows[at], score[at]))
             n += 1
         left[group + 1] = n
     return left
