@@ -174,7 +174,7 @@ def same(a, b, tolerance):
 def test_tiling_batches_threads_and_skipping_change_nothing(genome, make):
     model, sites = make(), some_sites(genome)
     reference = predict(model, sites, depth=[2e6, 5e5], progress=False, n_jobs=1)
-    for core, batch_size, n_jobs, skip in [(3, 1, 2, True), (7, 7, 1, False), (50, 2, 2, True), (4000, 2, 1, True)]:
+    for core, batch_size, n_jobs, skip in [(13, 1, 2, True), (7, 7, 1, False), (50, 2, 2, True), (1000, 2, 1, True)]:
         options = {"core": core * 128, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
         other = predict(model, sites, depth=[2e6, 5e5], progress=False, **options)
         assert same(reference, other, tolerance=0.11) < 1e-4
@@ -345,7 +345,7 @@ def test_a_prior_changes_nothing_by_tiling_batches_threads_and_skipping(genome):
     options = {"depth": [2e6, 5e5], "guidance": guidance, "progress": False}
     reference = predict(model, sites, n_jobs=1, **options)
     assert len(reference) == 3
-    for core, batch_size, n_jobs, skip in [(3, 1, 2, True), (7, 7, 1, False), (4000, 2, 1, True)]:
+    for core, batch_size, n_jobs, skip in [(13, 1, 2, True), (7, 7, 1, False), (1000, 2, 1, True)]:
         how = {"core": core * 128, "batch_size": batch_size, "n_jobs": n_jobs, "skip": skip}
         assert same(reference, predict(model, sites, **how, **options), tolerance=0.11) < 1e-4
     regions = {0: np.array([[5_000, 9_001], [30_000, 69_999]])}
