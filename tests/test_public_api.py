@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -146,11 +147,12 @@ def test_only_models_loads_torch():
     assert not [line for line in done.stdout.splitlines() if line.endswith("True")]
 
 
+@functools.cache
 def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE), ast.parse(path.read_text())
+    return [(path.relative_to(PACKAGE), ast.parse(path.read_text())) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
+@functools.cache
 def executed_imports(tree):
     """Import statements of a module at any depth, those for type checking aside."""
     guarded = {
