@@ -54,7 +54,7 @@ def run(folder, samples):
     given = argparse.Namespace(
         prior=["non-blood"],
         regions=[f"chr3:20000-{SIZE - 20_000}"],
-        backgrounds={"40": (40, True)},
+        backgrounds={"24": (24, True)},
         seed=0,
         jobs=1,
         model="accessibility-holdout",
@@ -85,7 +85,7 @@ def test_all_tests_see_the_same_cells(run):
         assert (adata.obsm["background"] != run.adata.obsm["background"]).nnz == 0
         assert adata.obs.equals(run.adata.obs)
     signal = [adata.uns["background_moments"]["signal"] for adata in (run.adata, run.variants[NAMES[2]])]
-    assert signal[0].shape[0] == signal[1].shape[0] == 40
+    assert signal[0].shape[0] == signal[1].shape[0] == 24
     assert abs(signal[0].mean() / signal[1].mean() - 1) > 1e-4
 
 
