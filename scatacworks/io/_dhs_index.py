@@ -13,6 +13,7 @@ from scatacworks import _keys
 from scatacworks._anndata import dominant
 from scatacworks._columns import intervals, whole_numbers
 from scatacworks._files import open_text, require_file
+from scatacworks._text import listed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -113,6 +114,13 @@ def _with_loadings(table: pd.DataFrame, path: Path, file: Path) -> AnnData:
         if name not in table:
             msg = f"{path} has no column {name}; it is needed with loadings, as the published index has it."
             raise ValueError(msg)
+    wrong = table["identifier"].isna() | table["identifier"].duplicated()
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        msg = (
+            f"{path}, element {first + 1:,}: the identifier {table['identifier'].iloc[first]!r} is missing or repeated."
+        )
+        raise ValueError(msg)
     values = _read_loadings(file, len(table))
     names = _names(values, table[_keys.COMPONENT], path, file)
     own = dominant(values, names).set_axis(table.index)
@@ -161,6 +169,9 @@ def _names(loadings: np.ndarray, labels: pd.Series, path: Path, file: Path) -> l
             f"The loadings in {file} are not those of the elements of {path}: their highest one tells the component of "
             f"{agreeing:.0%} of the elements. Expected the same elements in the same order."
         )
+        raise ValueError(msg)
+    if others := sorted(set(known) - set(names)):
+        msg = f"{path} labels elements {listed(others)}, which is no component of {file}; it has {listed(names)}."
         raise ValueError(msg)
     return names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -21,6 +22,7 @@ from scatacworks._core.fragments import FragmentBlock, Piece, Spool, make_block,
 from scatacworks._core.paired import from_rows
 from scatacworks._logging import logger
 from scatacworks._numba import njit
+from scatacworks._regions import as_regions, disjoint, regions_digest
 from scatacworks._text import listed
 from scatacworks.genome import Genome
 from scatacworks.io._barcodes import explain_no_match, join_names, split_names
@@ -387,8 +389,6 @@ def _from_anndata(adata: AnnData, genome: Any, cells: Sequence[str] | None) -> F
 
 def excluded_spans(regions: Any, genome: Genome) -> dict[int, np.ndarray]:
     """Return the intervals whose fragments are left out, as `as_spans` does; none for `None` and an empty list."""
-    from scatacworks._regions import as_regions, disjoint  # which reads peak files by scatacworks.io
-
     try:
         table = None if regions is None else as_regions(regions, genome, gene_flanks=True, stacklevel=4)
     except (KeyError, TypeError, ValueError) as error:
@@ -399,9 +399,8 @@ def excluded_spans(regions: Any, genome: Genome) -> dict[int, np.ndarray]:
 
 def excluded_digest(adata: AnnData) -> str:
     """Return a short digest of the regions whose fragments are left out, `"none"` without any."""
-    from scatacworks._regions import regions_digest
-
-    spans = excluded_spans(adata.uns.get(_keys.EXCLUDED_REGIONS), genome_of(adata))
+    with warnings.catch_warnings(action="ignore"):  # told where the fragments are opened
+        spans = excluded_spans(adata.uns.get(_keys.EXCLUDED_REGIONS), genome_of(adata))
     return regions_digest(spans) if spans else "none"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys
-from scatacworks._anndata import genome_of, is_anndata, require_assembly
+from scatacworks._anndata import genome_of, require_assembly, require_index
 from scatacworks._palette import GREY, component_colors
 from scatacworks._text import listed
 from scatacworks.genome import GENE_COLUMNS
@@ -74,9 +74,7 @@ def draw_peaks(ax: Axes, peaks: pd.DataFrame, color: str, region_bp: int) -> Non
 
 def elements_in(index: AnnData, genome: Genome, region: Region) -> tuple[pd.DataFrame, dict[str, str]]:
     """Return the elements of an index in a region, the strongest last, and the colours of their components."""
-    if not is_anndata(index):
-        msg = f"index is a {type(index).__name__}; expected the AnnData of tl.dhs_index."
-        raise TypeError(msg)
+    require_index(index)
     require_assembly(genome, genome_of(index), "The tracks are")
     found = elements_of(index.var, genome=genome, what="index.var")
     here = found.chrom == genome.code(region.chrom)

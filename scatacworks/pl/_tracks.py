@@ -125,7 +125,9 @@ def tracks(  # noqa: PLR0913 - slots, lines and looks, all with defaults
     Raises
     ------
     KeyError
-        If there is nothing to show, or no such group in one of the layers.
+        If there is nothing to show, no such group in one of the layers, or the index has no positions.
+    TypeError
+        If the index is no AnnData.
     ValueError
         If the region is outside the genome, a layer is unknown, or the index is of another genome or has no element on
         the region's chromosome.

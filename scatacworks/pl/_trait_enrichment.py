@@ -67,7 +67,7 @@ def trait_enrichment(
     KeyError
         If the slot or the trait is missing, or a table is not that of :func:`~scatacworks.io.read_ldsc`.
     ValueError
-        If one trait is asked for of LD score regression, which has no thresholds.
+        If there is no trait, or one is asked for of LD score regression, which has no thresholds.
 
     Examples
     --------
@@ -99,6 +99,9 @@ def trait_enrichment(
 
 def _draw_all(table: pd.DataFrame, fdr: float, ax: Axes | None, figsize: Any) -> Figure:
     """Draw a heat map of traits by components."""
+    if table.empty:
+        msg = "The table holds no trait."
+        raise ValueError(msg)
     if "coefficient_z" in table:
         score, label, cmap, lowest = table["coefficient_z"], "z of the coefficient", "RdBu_r", -1
     else:
@@ -128,7 +131,9 @@ def _draw_all(table: pd.DataFrame, fdr: float, ax: Axes | None, figsize: Any) ->
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, extend="max" if known.max() > highest else "neither")
+    beyond = int(np.nanmin(values) < lowest * highest), int(np.nanmax(values) > highest)
+    extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[beyond]
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, extend=extend)
     bar.set_label(label, fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
     return figure

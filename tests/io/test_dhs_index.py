@@ -229,3 +229,30 @@ def test_loadings_need_their_file_and_columns(published):
         table.drop(columns=name).to_csv(folder / "fewer.txt", sep="\t", index=False)
         with pytest.raises(ValueError, match=rf"fewer\.txt has no column {name}; it is needed with loadings"):
             io.read_dhs_index(folder / "fewer.txt", loadings=folder / "mixture.npy.gz")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("component", "Rare", r"labels elements Rare, which is no component of .*mixture\.npy\.gz; it has kind"),
+        ("identifier", "1.000010", "element 4: the identifier '1.000010' is missing or repeated"),
+        ("identifier", None, "element 4: the identifier nan is missing or repeated"),
+    ],
+)
+def test_labels_and_identifiers_that_would_be_lost_are_told(published, column, value, what):
+    folder, table, _ = published
+    table.loc[3, column] = value
+    table.loc[1, "identifier"] = "1.000010"
+    table.to_csv(folder / "other.txt", sep="\t", index=False)
+    with pytest.raises(ValueError, match=what):
+        io.read_dhs_index(folder / "other.txt", loadings=folder / "mixture.npy.gz")
+
+
+def test_the_index_with_loadings_is_the_prior_that_its_table_is(published):
+    folder, _, _ = published
+    table = io.read_dhs_index(folder / "index.txt.gz")
+    index = io.read_dhs_index(folder / "index.txt.gz", loadings=folder / "mixture.npy.gz")
+    ours, theirs = (tl.prior(source, genome="hg38") for source in (index, table))
+    size = Genome("hg38").length("chr1")
+    np.testing.assert_array_equal(ours.fraction("chr1", 0, size), theirs.fraction("chr1", 0, size))
+    assert ours.fraction("chr1", 0, size).max() > 0

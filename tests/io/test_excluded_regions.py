@@ -115,6 +115,14 @@ def test_a_table_in_an_object_made_elsewhere_is_obeyed(files, tmp_path, kind):
     assert again.uns["again"]["params"]["digest"] == wanted
 
 
+def test_regions_elsewhere_are_warned_of_once(files):
+    adata = halves(read(files[0]))
+    adata.uns["excluded_regions"] = pd.concat([BLACKLIST, pd.DataFrame({"chrom": ["chrZ"], "start": [0], "end": [9]})])
+    with pytest.warns(UserWarning, match="chromosomes that toy lacks") as told:
+        sca.pp.pseudobulk(adata, "half", progress=False)
+    assert sum("lacks" in str(one.message) for one in told) == 1
+
+
 def test_an_object_of_counts_knows_them(files):
     adata = read(files[0], exclude=BLACKLIST)
     counts = sca.pp.count_regions(adata, "chr1:1-50,000", progress=False)

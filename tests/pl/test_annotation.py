@@ -119,6 +119,10 @@ def test_results_of_ldsc_are_a_heat_map_of_z(tmp_path):
     np.testing.assert_allclose(values, z.loc[values.index], rtol=1e-6)
     assert ax.images[0].get_clim() == (-7, 7)
     assert dots == {("Z", "A"), ("Z", "C"), ("Y", "C")}
+    table.loc[table["coefficient_z"] < -5, "coefficient_z"] = -60
+    assert sca.pl.trait_enrichment(table, show=False).axes[-1]._colorbar.extend == "min"
+    with pytest.raises(ValueError, match="holds no trait"):
+        sca.pl.trait_enrichment(table.iloc[:0])
     with pytest.raises(ValueError, match="no thresholds to show one trait over; leave trait out"):
         sca.pl.trait_enrichment(table, "X")
     with pytest.raises(KeyError, match="lacks the column.*coefficient_z.*expected that of io.read_ldsc"):

@@ -111,7 +111,7 @@ def _read(source: Any, n_samples: int | None) -> Prior:
     if isinstance(source, str | PathLike):
         return _from_path(_existing(source), n_samples)
     if isinstance(source, AnnData):
-        return _from_anndata(source)
+        return _from_anndata(source, n_samples)
     if isinstance(source, pd.DataFrame):
         is_peaks = "sample" in source or "group" in source
         return _from_peaks(source, "DataFrame") if is_peaks else _from_elements(source, n_samples, "the table")
@@ -139,13 +139,13 @@ def _from_path(path: Path, n_samples: int | None) -> Prior:
     if path.suffix == ".h5ad":
         from anndata import read_h5ad
 
-        return _from_anndata(read_h5ad(path))
+        return _from_anndata(read_h5ad(path), n_samples)
     if path.is_dir() or is_peak_file(path):
         return _from_peaks(read_samples(path), str(path))
     return _from_elements(read_dhs_index(path), n_samples, str(path))
 
 
-def _from_anndata(adata: AnnData) -> Prior:
+def _from_anndata(adata: AnnData, n_samples: int | None) -> Prior:
     """Samples of an index by their peaks, or by its elements where these are other ones; or called peaks."""
     stored = adata.uns.get(_keys.DHS_INDEX)
     genome = genome_of(adata)
@@ -155,6 +155,8 @@ def _from_anndata(adata: AnnData) -> Prior:
     if peaks is not None and int(peaks["element"].max()) + 1 == adata.n_vars:
         peaks = peaks[peaks["sample"].isin(adata.obs_names)]
         return _from_peaks(peaks.assign(sample=peaks["sample"].astype(str)), "index", genome, named=adata.obs_names)
+    if stored is None and adata.n_obs == 0 and "n_samples" in adata.var:  # the published index with its loadings
+        return _from_elements(adata.var, n_samples, "index")
     if adata.n_obs == 0 or adata.X is None:
         msg = "The index has no samples, so how common its elements are is not known; give one with samples in X."
         raise ValueError(msg)

@@ -85,7 +85,7 @@ def vocabulary_scan(
     Raises
     ------
     TypeError
-        If a size is no whole number.
+        If a size is no whole number, or `init` no name.
     ValueError
         If a size is impossible, a penalty is negative, `init` or `dtype` is unknown, or the boundary is not one of the
         thresholds; if `.uns[key_added]` holds another kind of result.
@@ -109,6 +109,9 @@ def vocabulary_scan(
         msg = "n_components is empty; expected the sizes to try."
         raise ValueError(msg)
     max_iter = whole(max_iter, "max_iter")
+    if not isinstance(init, str):
+        msg = f"init is a {type(init).__name__}; expected one of {', '.join(INITS)}: loadings fit one size only."
+        raise TypeError(msg)
     one_of(init, "init", INITS)
     check_fit(alpha_W, alpha_H, l1_ratio, tol, dtype)
     penalties = penalties_of(index, alpha_W, alpha_H, l1_ratio)

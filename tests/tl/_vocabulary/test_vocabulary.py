@@ -659,3 +659,8 @@ def test_the_bar_of_saturation_counts_sizes(index, capsys):
     assert "saturation" not in capsys.readouterr().err
     sca.tl.saturation(index, n_subsets=3, sizes=[1, 2, 5])
     assert "0/3" in capsys.readouterr().err
+
+
+def test_a_scan_starts_from_no_loadings():
+    with pytest.raises(TypeError, match="init is a tuple; expected one of nndsvd"):
+        sca.tl.vocabulary_scan(planted(), n_components=[4], init=(np.ones((4, 4)), np.ones((4, 4))), progress=False)
