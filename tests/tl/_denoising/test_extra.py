@@ -293,7 +293,8 @@ def test_a_target_needs_peaks_and_values(planted):
 
 
 def test_a_new_network_gets_its_channels_by_name(planted):
-    options = {"peaks": planted.bound, "settings": SETTINGS | {"steps": 1}, "holdout": ["chr2"], "validation": []}
+    settings = SETTINGS | {"steps": 1, "core_bp": 2_048}
+    options = {"peaks": planted.bound, "settings": settings, "holdout": ["chr2"], "validation": []}
     options |= {"extra": {"x": planted.motifs, "y": "chr1:5-9"}, "progress": False}
     for name in ("BinnedUNet", "UNet", "ResNet"):
         model = sca.tl.train(planted.sites, model=name, **options).model
