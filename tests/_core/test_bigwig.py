@@ -27,7 +27,7 @@ def test_records_say_what_their_bases_hold_at_every_level(pieces, bin_size):
     dense = np.array(dense)
     starts, ends, values = (np.array(column) for column in zip(*runs, strict=True))
     positions, stats = summarize_runs(
-        starts.astype(np.int32), ends.astype(np.int32), values.astype(np.float32), bin_size
+        starts.astype(np.uint32), ends.astype(np.uint32), values.astype(np.float32), bin_size
     )
     for _ in range(4):
         assert (positions[1:, 0] >= positions[:-1, 1]).all()
@@ -44,7 +44,7 @@ def test_records_say_what_their_bases_hold_at_every_level(pieces, bin_size):
 
 
 def test_a_long_run_costs_at_most_three_records():
-    starts, ends = np.array([0, 5_000, 5_001], np.int32), np.array([5_000, 5_001, 100_000_000], np.int32)
+    starts, ends = np.array([0, 5_000, 5_001], np.uint32), np.array([5_000, 5_001, 100_000_000], np.uint32)
     positions, stats = summarize_runs(starts, ends, np.array([0, 2, 0], np.float32), 10)
     edges = [0, 4_990, 5_000, 5_010, 99_999_990, 100_000_000]
     assert positions[:, :2].tolist() == [list(pair) for pair in itertools.pairwise(edges)]

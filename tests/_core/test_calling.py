@@ -47,7 +47,7 @@ def call(track, cutoff, min_length, max_gap, fill=0.0):
 
 @given(
     steps=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 6)), min_size=1, max_size=60),
-    cutoff=st.integers(0, 4),
+    cutoff=st.integers(0, 4).map(float),
     min_length=st.integers(1, 12),
     max_gap=st.integers(0, 8),
     fill=st.integers(0, 4),
@@ -56,7 +56,7 @@ def test_dense_and_run_kernels_equal_a_loop_over_bases(steps, cutoff, min_length
     check(np.repeat(*np.array(steps).T).astype(np.float32), cutoff, min_length, max_gap, float(fill))
 
 
-@pytest.mark.parametrize(("cutoff", "min_length", "max_gap"), [(2, 1, 0), (9, 1, 0), (4, 20, 100)])
+@pytest.mark.parametrize(("cutoff", "min_length", "max_gap"), [(2.0, 1, 0), (9.0, 1, 0), (4.0, 20, 100)])
 def test_many_peaks_far_apart_equal_a_loop_over_bases(cutoff, min_length, max_gap):
     rng = np.random.default_rng(0)
     track = np.repeat(rng.geometric(0.5, 6_000) - 1, rng.integers(1, 30, 6_000)).astype(np.float32)
@@ -128,7 +128,7 @@ def test_the_f1_to_be_expected_is_that_of_sums_over_bases(values, fill):
 def test_a_gap_of_what_is_not_known_counts_in_no_mean():
     track = np.array([0, 1, 3, np.nan, np.nan, 5, 0], np.float32)
     runs = encode(track, 0, 0.0)
-    called = call_runs(*runs, 0.0, len(track), 1, 1, 2)
+    called = call_runs(*runs, 0.0, len(track), 1.0, 1, 2)
     assert [part.tolist() for part in (*called, *summarize_runs(*runs, 0.0, *called))] == [[1], [6], [5], [3], [5], [3]]
     unknown = summarize_runs(*encode(np.full(7, np.nan, np.float32), 0, 0.0), 0.0, *called)
     assert np.isnan(unknown[1]).all()

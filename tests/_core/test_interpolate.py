@@ -47,7 +47,7 @@ def test_levels_equal_linear_interpolation_between_bin_centres(bin_size, kind):
     bins = bins**2 if kind == interpolate.SIGNAL else bins - 3
     starts, lengths, levels = encode(bins, bin_size, kind, 0.1, 3)
     dense = np.empty((len(bins) - 2 * (bin_size > 1)) * bin_size, np.float32)
-    fill_window(starts, np.append(lengths, 0), levels, 0, 3.0, dense)
+    fill_window(starts, np.append(lengths, np.int32(0)), levels.astype(np.float32), 0, 3.0, dense)
     expected = expected_levels(bins, bin_size, kind, 0.1)
     assert (dense != expected).mean() < 0.002  # float32 at the edge of a step
     assert np.abs(dense - expected).max() <= 1

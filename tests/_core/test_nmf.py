@@ -108,7 +108,7 @@ def test_patterns_are_the_distinct_columns():
 
 
 def test_stored_zeros_are_no_ones():
-    matrix = sp.csr_matrix((np.array([1, 0, 1]), np.array([0, 1, 2]), np.array([0, 2, 3])), shape=(2, 3))
+    matrix = sp.csr_matrix((np.array([1, 0, 1], np.uint8), np.array([0, 1, 2]), np.array([0, 2, 3])), shape=(2, 3))
     assert packed(matrix).n_ones == 2
 
 

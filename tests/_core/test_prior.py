@@ -65,7 +65,9 @@ def test_sums_over_segments_equal_sums_over_bases(found, positions):
     np.testing.assert_allclose(
         np.repeat(prior.weighted_sums(*segments[1:], weights), np.diff(bounds)), weights @ dense(found), atol=1e-6
     )
-    np.testing.assert_allclose(prior.row_exposure(segments, np.diff(bounds), 4), dense(found).sum(1), atol=1e-5)
+    np.testing.assert_allclose(
+        prior.row_exposure(segments, np.diff(bounds).astype(float), 4), dense(found).sum(1), atol=1e-5
+    )
 
 
 def plain_match(present, counts, lengths, *, background, strength, n_iterations):

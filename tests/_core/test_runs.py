@@ -18,7 +18,8 @@ def step_functions(draw):
     edges = edges[: len(edges) // 2 * 2].reshape(-1, 2)
     value = st.sampled_from([0.0, 0.25, 1.0, 7.5, float("nan")])
     values = np.array(draw(st.lists(value, min_size=len(edges), max_size=len(edges))), np.float32)
-    return edges[:, 0], np.append(edges[:, 1] - edges[:, 0], [0, 0])[: max(len(edges), 2)], values
+    starts, lengths = edges[:, 0].copy(), np.append(edges[:, 1] - edges[:, 0], [0, 0])[: max(len(edges), 2)]
+    return starts, lengths.astype(np.int32), values
 
 
 @given(step_functions(), st.integers(0, 30), st.integers(1, 30), st.integers(1, 40), st.sampled_from([0, 2, np.nan]))
@@ -36,15 +37,14 @@ def test_one_length_for_all_runs_and_counts_will_do():
 
 @given(st.lists(st.tuples(st.integers(0, LENGTH - 9), st.integers(1, 9), st.integers(-2, 3)), max_size=16))
 def test_runs_of_a_sum_are_those_of_its_bases(rows):
-    dense, expected = np.zeros(LENGTH), []
+    dense, expected = np.zeros(LENGTH, np.float32), []
     for start, length, value in rows:
         dense[start : start + length] += value
     for value, own in itertools.groupby(range(LENGTH), dense.__getitem__):
         first, *rest = own
         expected += [(first, 1 + len(rest), value)] if value else []
-    starts, lengths, values = (
-        (np.array(column) for column in zip(*rows, strict=True)) if rows else np.empty((3, 0), int)
-    )
+    starts, lengths = np.array([row[:2] for row in rows], np.int32).reshape(-1, 2).T.copy()
+    values = np.array([row[2] for row in rows], np.float32)
     bases = np.flatnonzero(dense)
     by_base = bases, np.ones(len(bases), np.int32), dense[bases]
     for found in (sum_runs(starts, lengths, values), join_equal(*by_base), encode(dense, 0, 0.0)):

@@ -62,7 +62,9 @@ def test_coverage_is_that_of_the_package(sites, n_bases):
     at, counts = np.unique(np.array([s for s in sites if s < n_bases], np.int64), return_counts=True)
     dense = torch.zeros(n_bases, dtype=torch.int64)
     dense[at] = torch.from_numpy(counts)
-    np.testing.assert_array_equal(coverage(dense), box_coverage(at, counts, 0, n_bases, EXTEND))
+    np.testing.assert_array_equal(
+        coverage(dense), box_coverage(at.astype(np.int32), counts.astype(np.uint16), 0, n_bases, EXTEND)
+    )
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
