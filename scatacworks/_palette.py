@@ -21,6 +21,7 @@ PALETTE: Final = (
 GAIN: Final = "#c0392b"  # more accessible than the background
 LOSS: Final = "#2f6fad"
 GREY: Final = "#8c8f94"  # neither, or not known
+NO_COMPONENT: Final = "#d3d6da"  # lighter than the first component
 
 # sixteen hues with alternating lightness, so that neighbours differ also without hue; the first stands for the broad
 # component that a decomposition usually finds first

@@ -9,11 +9,11 @@ import pandas as pd
 from scipy import sparse
 
 from scatacworks import _keys
-from scatacworks._anndata import component_names
+from scatacworks._anndata import component_names, require_index
 from scatacworks._columns import placed, whole_numbers
 from scatacworks._core.intervals import overlap_pairs
 from scatacworks._files import atomic_path
-from scatacworks._palette import GREY, component_colors, rgb
+from scatacworks._palette import NO_COMPONENT, component_colors, rgb
 from scatacworks.genome import named_chromosomes
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def components(
     >>> sca.get.components(index).values.tolist()
     [['chr1', 100, 300, 'Lymphoid']]
     """
+    require_index(index)
     missing = [column for column in ("chrom", "start", "end") if column not in index.var]
     if missing:
         msg = f".var lacks the column(s) {missing}; it has {list(index.var.columns)}."
@@ -197,7 +198,7 @@ def _write_bed(index: AnnData, table: pd.DataFrame, path: Any, key: str, colors:
             "strand": ".",
             "thick_start": first.astype(np.int64).clip(start, end),
             "thick_end": (last + 1).astype(np.int64).clip(start, end),
-            "rgb": text.map({name: rgb(color) for name, color in chosen.items()}).fillna(rgb(GREY)),
+            "rgb": text.map({name: rgb(color) for name, color in chosen.items()}).fillna(rgb(NO_COMPONENT)),
             "block_count": 1,  # browsers take columns 10 to 12 for blocks, whatever is in them
             "block_sizes": end - start,
             "block_starts": 0,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys
 from scatacworks._anndata import genome_of, require_assembly, require_index
-from scatacworks._palette import GREY, component_colors
+from scatacworks._palette import GREY, NO_COMPONENT, component_colors
 from scatacworks._text import listed
 from scatacworks.genome import GENE_COLUMNS
 from scatacworks.pl._figure import GENE, INK
@@ -98,7 +98,7 @@ def elements_in(index: AnnData, genome: Genome, region: Region) -> tuple[pd.Data
     labels = index.var[_keys.COMPONENT].astype("category")
     colors = component_colors(index.uns, list(map(str, labels.cat.categories)))
     labels = labels.iloc[rows].astype(object).map(str, na_action="ignore")
-    table["color"] = labels.map(colors).fillna(GREY).to_numpy()
+    table["color"] = labels.map(colors).fillna(NO_COMPONENT).to_numpy()
     return table, {name: color for name, color in colors.items() if (labels == name).any()}
 
 

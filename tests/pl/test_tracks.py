@@ -325,7 +325,7 @@ def test_elements_of_an_index_have_a_line_in_the_colours_of_their_components(ada
     assert len(figure.axes) == 3 + 1
     assert line.bbox.y1 < last.bbox.y0
     extents, cores = line.collections
-    grey = "#8c8f94"
+    grey = "#d3d6da"
     assert bars(extents) == [(1_000, 1_400, grey), (450, 700, "#000002"), (690, 900, "#000001")]  # by signal
     assert bars(cores) == [(1_250, 1_251, grey), (580, 621, "#000002"), (750, 851, "#000001")]
     heights = [np.ptp(collection.get_paths()[0].vertices[:, 1]) for collection in (extents, cores)]
