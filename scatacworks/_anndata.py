@@ -113,7 +113,12 @@ def slot_of(adata: AnnData, key: str, call: str, *holds: str) -> Any:
     ------
     KeyError
         If it has not run; `call` is what to run.
+    TypeError
+        If this is no AnnData.
     """
+    if not is_anndata(adata):
+        msg = f"Expected an AnnData, got {type(adata).__name__}."
+        raise TypeError(msg)
     if key not in adata.uns:
         there = listed(map(repr, adata.uns))
         msg = f"There is no .uns[{key!r}] (there are: {there}); run {call} first, or name the key_added that it had."

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scatacworks import _keys, _step
-from scatacworks._anndata import component_names
+from scatacworks._anndata import component_names, require_index
 from scatacworks._arguments import whole
 from scatacworks._core.rank_sum import rank_sum_greater
 from scatacworks._membership import column_groups
@@ -74,6 +74,7 @@ def label_components(
     >>> index.uns["component_labels"].query("best")[["category", "component"]].values.tolist()
     [['blood', '2'], ['brain', '1']]
     """
+    require_index(index)
     keys = [keys] if isinstance(keys, str) else list(keys)
     missing = [key for key in keys if key not in index.obs]
     if missing:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scatacworks import _keys
+from scatacworks._anndata import require_index
 from scatacworks._arrays import matrix_of, require_sound
 from scatacworks._core.patterns import Patterns, pack
 
@@ -76,6 +77,7 @@ def index_of(signal: sp.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> Ann
 
 def loadings_of(reference: AnnData, axis: str) -> np.ndarray:
     """Loadings of samples (`"obsm"`) or elements (`"varm"`), float64."""
+    require_index(reference)
     slots: Any = getattr(reference, axis)
     if _keys.X_VOCABULARY not in slots:
         step = "tl.vocabulary or tl.project_vocabulary" if axis == "obsm" else "tl.vocabulary"

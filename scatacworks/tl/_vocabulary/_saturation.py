@@ -11,6 +11,7 @@ from scipy.stats import binom
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import require_index
 from scatacworks._arguments import whole
 from scatacworks._arrays import csr_of
 from scatacworks._core.presence import count_new
@@ -89,6 +90,7 @@ def saturation(
     >>> index.uns["saturation"]["table"]["mean"].round(3).tolist()
     [0.667, 0.667]
     """
+    require_index(index)
     if index.n_obs < 2:
         msg = f"The index has {index.n_obs} sample(s); saturation needs at least two."
         raise ValueError(msg)

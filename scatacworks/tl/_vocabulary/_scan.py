@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from scatacworks import _keys, _step
+from scatacworks._anndata import require_index
 from scatacworks._arguments import one_of, whole
 from scatacworks._core.nmf import factorize
 from scatacworks._core.reconstruction import area_over_thresholds, confusion, reconstruction_scores
@@ -99,6 +100,7 @@ def vocabulary_scan(
     >>> index.uns["vocabulary_scan"]["summary"]["f1"].round(3).tolist()
     [0.5, 0.8, 1.0]
     """
+    require_index(index)
     thresholds = np.asarray(sorted(thresholds), float)
     if not np.isclose(thresholds, boundary).any():
         msg = f"boundary is {boundary}; expected one of the thresholds {thresholds.round(3).tolist()}."

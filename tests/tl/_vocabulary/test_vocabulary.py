@@ -664,3 +664,19 @@ def test_the_bar_of_saturation_counts_sizes(index, capsys):
 def test_a_scan_starts_from_no_loadings():
     with pytest.raises(TypeError, match="init is a tuple; expected one of nndsvd"):
         sca.tl.vocabulary_scan(planted(), n_components=[4], init=(np.ones((4, 4)), np.ones((4, 4))), progress=False)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        sca.tl.saturation,
+        lambda table: sca.tl.vocabulary_scan(table, n_components=[2]),
+        lambda table: sca.tl.label_components(table, keys="system"),
+        sca.get.components,
+        sca.pl.component_bars,
+        sca.pl.saturation,
+    ],
+)
+def test_a_table_is_no_index(function):
+    with pytest.raises(TypeError, match=r"DataFrame; expected the AnnData of tl\.dhs_index|Expected an AnnData, got"):
+        function(pd.DataFrame({"chrom": ["chr1"], "start": [0], "end": [10], "system": ["a"]}))
