@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from csv import QUOTE_NONE
+from csv import QUOTE_MINIMAL, QUOTE_NONE
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -177,7 +177,8 @@ def _text_of(path: Path, lines: list[tuple[int, str]], names: list[str], *, need
 def _parsed(text: str, columns: list[str], types: dict[str, type]) -> pd.DataFrame:
     """Return the first columns, of the given types or as they are written."""
     types = {name: types.get(name, str) for name in columns}
-    how = {"header": None, "usecols": range(len(columns)), "na_filter": False, "quoting": QUOTE_NONE}
+    quoting = QUOTE_MINIMAL if text.startswith('"') else QUOTE_NONE  # all text, as R writes it, or signs in names
+    how = {"header": None, "usecols": range(len(columns)), "na_filter": False, "quoting": quoting}
     return pd.read_csv(StringIO(text), sep="\t", names=columns, dtype=types, **how)
 
 
@@ -192,7 +193,7 @@ def _named_columns(path: Path, header: tuple[int, str], lines: list[tuple[int, s
 
 def _names_in(line: str) -> list[str] | None:
     """Return the columns that a line names, or `None` where it is none that does."""
-    text = line.lstrip("#").strip()
+    text = line.replace('"', "").lstrip("#").strip()
     names = [_UCSC.get(name, name) for name in (text.split("\t") if "\t" in text else text.split())]
     return names if names[:3] == _BED[:3] else None
 
@@ -204,7 +205,7 @@ def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str
     with open_text(path, "BED, narrowPeak or broadPeak file") as handle:
         header, lines = None, []
         for number, line in enumerate(handle, 1):
-            if not lines and header is None and line.lstrip("#").lstrip().startswith("chrom") and _names_in(line):
+            if not lines and header is None and line.lstrip('#" ').startswith("chrom") and _names_in(line):
                 header = number, line.rstrip("\r\n")
             elif line.strip() and not line.startswith(SKIPPED):
                 lines.append((number, line.rstrip("\r\n")))

@@ -323,6 +323,15 @@ def test_a_first_line_names_the_columns(tmp_path, first):
     assert index.obs_names.tolist() == ["07", "7"]
 
 
+def test_text_in_quotes_is_read_as_r_writes_it(tmp_path):
+    path = tmp_path / "a.bed"
+    lines = '"chr1"\t5\t10\t"B cells"\n"chr2"\t8\t12\t"T ""4"""\n'
+    path.write_text(lines)
+    assert sca.io.read_peaks(path)[["chrom", "name"]].values.tolist() == [["chr1", "B cells"], ["chr2", 'T "4"']]
+    path.write_text(f'"chrom"\t"start"\t"end"\t"sample"\n{lines}')
+    assert sca.io.read_peaks(path)["sample"].tolist() == ["B cells", 'T "4"']
+
+
 @pytest.mark.parametrize("first", ["#chrom\tstart\tend", "#chrom\tstart\tend\tx\ty", "#chrom\tstart\tend\tend"])
 def test_a_first_line_that_does_not_fit_is_named(tmp_path, first):
     path = tmp_path / "a.bed"
