@@ -119,7 +119,7 @@ def slot_of(adata: AnnData, key: str, call: str, *holds: str) -> Any:
     if not is_anndata(adata):
         msg = f"Expected an AnnData, got {type(adata).__name__}."
         raise TypeError(msg)
-    if key not in adata.uns:
+    if not isinstance(key, str) or key not in adata.uns:
         there = listed(map(repr, adata.uns))
         msg = f"There is no .uns[{key!r}] (there are: {there}); run {call} first, or name the key_added that it had."
         raise KeyError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from scatacworks._text import listed
 from scatacworks.tracks import Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anndata import AnnData
     from mudata import MuData
 
@@ -164,7 +163,11 @@ def _open(adata: AnnData, key: str, layer: str | None) -> tuple[Tracks, str]:
     if folder is not None and not folder.exists():
         msg = f"The track store {folder} of .uns[{key!r}] is gone; put it back, or run the step that wrote it again."
         raise FileNotFoundError(msg)
-    available = [name for name in _LAYERS if (name in stored if folder is None else (folder / name).exists())]
+    available = [
+        name
+        for name in _LAYERS
+        if (isinstance(stored.get(name), Mapping) if folder is None else (folder / name).exists())
+    ]
     if folder is not None and layer is None and available and not {_keys.CUT_SITES, _keys.SIGNAL} & set(available):
         msg = f"The store {folder} of .uns[{key!r}] is damaged: it lacks {_keys.SIGNAL}, as of a copy that was stopped."
         raise ValueError(msg)

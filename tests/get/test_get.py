@@ -76,6 +76,20 @@ def test_what_is_missing_or_wrong_is_named(toy, call, error, message):
         call(toy)
 
 
+@pytest.mark.parametrize("slot", [pd.DataFrame({"probability": [0.5]}), {"signal": np.ones(3)}])
+@pytest.mark.parametrize("layer", [None, "probability", "signal"])
+def test_other_results_that_have_columns_of_a_tracks_name_are_no_tracks(toy, slot, layer):
+    toy.uns["mine"] = slot
+    with pytest.raises(KeyError, match=r"\.uns\['mine'\] holds no tracks"):
+        sca.get.tracks(toy, key="mine", layer=layer)
+
+
+@pytest.mark.parametrize("key", [["denoised"], None, 3])
+def test_a_key_is_a_name(toy, key):
+    with pytest.raises(KeyError, match=r"There is no \.uns\[.*\] \(there are: .*'pseudobulk'"):
+        sca.get.tracks(toy, key=key)
+
+
 @pytest.mark.parametrize("statistic", ["sum", "mean", "max"])
 def test_regions_equal_the_dense_arrays(denoised, statistic):
     adata, dense = denoised

@@ -293,8 +293,8 @@ def _call_one(
     if guided is not None:
         with_prior, without = (summarize_runs(*_runs(tracks, *where), starts, ends)[1] for tracks in guided)
         columns.append(with_prior - without)
-    everywhere = _weigh(runs, n_measured, np.empty(0, np.float32))[1]
-    return tuple(columns), (float(n_known.sum()), float(n_known @ mean), float(everywhere[0]))
+    right, everywhere = float(n_known @ mean), float(_weigh(runs, n_measured, np.empty(0, np.float32))[1][0])
+    return tuple(columns), (float(n_known.sum()), right, max(right, everywhere))  # called beyond what was measured
 
 
 def _weigh(runs: tuple, n_measured: int, edges: np.ndarray) -> np.ndarray:

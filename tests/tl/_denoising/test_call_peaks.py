@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -268,6 +270,24 @@ def test_outside_the_windows_of_a_cut_file_nothing_is_expected():
     assert expected[4_000_000, 0.5]["expected_recall"] == pytest.approx(800 / everywhere)
     assert expected[20_000, "f1"]["expected_precision"] == pytest.approx(0.8)  # F1 0.79, with the weaker place 0.66
     assert expected[4_000_000, "f1"]["expected_precision"] == pytest.approx(0.5)  # 0.27 and 0.29
+
+
+@pytest.mark.parametrize("chroms", [None, ["chr2"]])
+def test_of_a_cut_file_no_more_is_called_than_is_to_be_expected(chroms):
+    track = np.full(4000, 0.25)
+    track[1100:1110] = 0.3
+    adata = with_tracks([[track], [np.full(500, 0.25)]], groups=["a"], fill=0.25)
+    sites = np.arange(1000, 1200, 10, dtype=np.int32)
+    tracks = sca.Tracks.from_chromosomes(
+        ["a"], sca.get.tracks(adata, key="denoised").genome, [(0, [(sites, None, np.ones(len(sites), np.uint32))])]
+    )
+    adata.uns["denoised"]["params"] = {"key": "pseudobulk"}
+    adata.uns["pseudobulk"] = {"cut_sites": tracks.to_dict(), "params": {"territory_bp": 200.0}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sca.tl.call_peaks(adata, threshold=0.2, chroms=chroms, progress=False)
+    by_group = adata.uns["scatacworks"]["peaks"]["by_group"].loc["a"]
+    assert by_group[["expected_precision", "expected_recall"]].tolist() == pytest.approx([0.25, 1], rel=1e-3)
 
 
 @pytest.mark.parametrize(("territory_bp", "fill"), [(4500.0, 0.0), (100.0, np.nan)])
