@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from scatacworks.genome import Genome
     from scatacworks.tracks import Tracks
 
 
@@ -40,9 +41,27 @@ def depths(adata: AnnData | MuData, key: str = _keys.PSEUDOBULK) -> np.ndarray:
     float64, `(n_groups,)`.
     """
     sites = tracks(adata, key=key, layer=_keys.CUT_SITES)
+    require_nucleus(sites.genome)
     known = params_of(atac(adata), key).get("territory_bp")
     territory_bp = float(sites.genome.lengths[sites.genome.nuclear].sum() if known is None else known)
     return REFERENCE_BP * nuclear_sums(sites) / territory_bp
+
+
+def require_nucleus(genome: Genome) -> None:
+    """Refuse to measure depth where there is nothing to measure it by.
+
+    Raises
+    ------
+    ValueError
+        If all chromosomes are mitochondria or plastids.
+    """
+    if not genome.nuclear.any():
+        msg = (
+            f"All chromosomes of {genome.name!r} are mitochondria or plastids, by which depth is not measured "
+            f"({listed(genome.chroms)}). If they are not, say so when the fragments are read: "
+            "genome=sca.Genome(sizes, organelles=[]). Else state it, where there is an argument depth=."
+        )
+        raise ValueError(msg)
 
 
 def given_depths(given: Any, sites: Tracks, name: str = "depth") -> np.ndarray:

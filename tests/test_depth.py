@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import scatacworks as sca
-from scatacworks._depth import given_depths, nuclear_sums
+from scatacworks._depth import depths, given_depths, nuclear_sums
 
 SITES = sca.Tracks.from_chromosomes(
     ["a", "2", "empty"],
@@ -56,3 +56,14 @@ def test_what_is_no_depth_is_told_with_its_group(given, error, told):
 
 def test_mitochondria_do_not_count():
     assert nuclear_sums(SITES).tolist() == [6, 3, 0]
+
+
+def test_a_genome_of_organelles_alone_has_no_depth():
+    cells = sca.datasets.toy(n_cells=12)
+    cells.uns["reference_sequences"]["reference_seq_nuclear"] = False
+    sca.pp.pseudobulk(cells, "group", progress=False)
+    told = r"All chromosomes of '.*' are mitochondria or plastids, by which depth is not measured \(chr1, .*organelles="
+    with pytest.raises(ValueError, match=told):
+        depths(cells)
+    with pytest.raises(ValueError, match=told):
+        sca.tl.background(cells, key="group", progress=False)

@@ -49,10 +49,9 @@ def sample_background(
     -------
     int32 `(n_peaks, n_samples)`: positions of the drawn peaks.
     """
-    features = [np.log10(np.asarray(totals, np.float64))]
-    if bias is not None and np.ptp(bias) > 0:
-        features.append(np.asarray(bias, np.float64))
-    member, points = _grid(_whiten(np.stack(features, axis=1)), n_bins)
+    features = [np.log10(np.asarray(totals, np.float64)), *([] if bias is None else [np.asarray(bias, np.float64)])]
+    features = [feature for feature in features if np.ptp(feature) > 0]
+    member, points = _grid(_whiten(np.stack(features, axis=1)) if features else np.zeros((len(totals), 1)), n_bins)
     used, member = np.unique(member, return_inverse=True)
     points = points[used]
     by_point = np.argsort(member, kind="stable")
@@ -73,8 +72,8 @@ def sample_background(
 def _whiten(features: np.ndarray) -> np.ndarray:
     """Return the features rotated and scaled to unit covariance by the Cholesky factor."""
     covariance = np.atleast_2d(np.cov(features, rowvar=False))
-    if covariance.shape == (1, 1) and covariance[0, 0] == 0:
-        return features
+    if np.linalg.matrix_rank(covariance) < len(covariance):  # each says what the other does, as of two peaks
+        features, covariance = features[:, :1], covariance[:1, :1]
     factor = np.linalg.cholesky(covariance)
     return np.linalg.solve(factor, features.T).T
 

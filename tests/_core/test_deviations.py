@@ -88,3 +88,16 @@ def test_variability_and_bootstrap():
     assert (lower < sd).all()
     assert (sd < upper).all()
     np.testing.assert_allclose((upper - lower)[:2] / 3.92, sd[:2] / np.sqrt(2 * 399), rtol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("totals", "bias"),
+    [([3], None), ([3], [0.5]), ([4, 4, 4], None), ([4, 4, 4], [0.1, 0.5, 0.9]), ([1, 10], [0.2, 0.4]), ([1, 7], None)],
+)
+def test_few_or_equal_peaks_have_a_background(totals, bias):
+    bias = None if bias is None else np.array(bias)
+    options = {"n_samples": 200, "width": 0.1, "n_bins": 50, "rng": np.random.default_rng(0)}
+    drawn = sample_background(np.array(totals), bias, **options)
+    alike = bias is None and len(set(totals)) == 1
+    for peak, row in enumerate(drawn):
+        assert set(row) == (set(range(len(totals))) if alike else {peak})  # those that differ lie far apart

@@ -15,6 +15,7 @@ from scatacworks._core.runs import sum_sites
 from scatacworks._core.spans import between
 from scatacworks._core.territory import REFERENCE_BP
 from scatacworks._counting import CellCounter
+from scatacworks._depth import require_nucleus
 from scatacworks._membership import Membership, groupby_of, has_groups, resolve_groups
 from scatacworks._regions import nuclear_spans
 from scatacworks.get import tracks as get_tracks
@@ -255,6 +256,7 @@ def read_groups(
 ) -> CellSource:
     """Read the fragments once; keep cut sites near the regions, and count everything."""
     genome = fragments.genome
+    require_nucleus(genome)
     counter, keys = CellCounter(membership, convention, genome), {}
     for block in fragments.chromosomes(n_jobs=n_jobs):
         counter.add(block)

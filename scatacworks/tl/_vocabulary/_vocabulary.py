@@ -129,9 +129,6 @@ def vocabulary(
     given = not isinstance(init, str)  # equal columns may start from different loadings then
     folder = None if folder is None else require_writable(folder)
     patterns = patterns_of(index, layer, collapse=not given, folder=folder)
-    if patterns.n_ones == 0:
-        msg = "The matrix has no non-zero value; there is nothing to decompose."
-        raise ValueError(msg)
     solver, used = choose(device, patterns, n_components)
     start = start_of(patterns, n_components, init, np.random.default_rng(seed), n_jobs)
     with memory_explained(used, patterns, n_components):
@@ -196,6 +193,9 @@ def start_of(
     patterns: Patterns, k: int, init: Any, rng: np.random.Generator, n_jobs: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Loadings of rows and of patterns to start from."""
+    if patterns.n_ones == 0:
+        msg = "The matrix has no non-zero value; there is nothing to decompose."
+        raise ValueError(msg)
     if not isinstance(init, str):
         return tuple(np.asarray(part, float) for part in init)
     if init == "random":

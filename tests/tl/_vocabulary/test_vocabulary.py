@@ -680,3 +680,9 @@ def test_a_scan_starts_from_no_loadings():
 def test_a_table_is_no_index(function):
     with pytest.raises(TypeError, match=r"DataFrame; expected the AnnData of tl\.dhs_index|Expected an AnnData, got"):
         function(pd.DataFrame({"chrom": ["chr1"], "start": [0], "end": [10], "system": ["a"]}))
+
+
+@pytest.mark.parametrize("run", [sca.tl.vocabulary, sca.tl.vocabulary_scan])
+def test_an_index_of_zeros_is_not_decomposed(run):
+    with pytest.raises(ValueError, match="no non-zero value; there is nothing to decompose"):
+        run(anndata.AnnData(sp.csr_matrix((3, 4), dtype=np.float32)), n_components=2, progress=False)
