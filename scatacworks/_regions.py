@@ -168,9 +168,14 @@ def with_positions(table: pd.DataFrame, what: str) -> pd.DataFrame:
     ------
     KeyError
         If it has neither; `what` names the table.
+    TypeError
+        If it is no table.
     ValueError
         If it has a `width` that says that positions count from one.
     """
+    if not hasattr(table, "columns"):
+        msg = f"{what} is a {type(table).__name__}; expected a DataFrame with chrom, start and end."
+        raise TypeError(msg)
     lower = {str(name).lower(): name for name in reversed(table.columns)} | {name: name for name in table.columns}
     columns = {wanted: next((lower[a] for a in names if a in lower), None) for wanted, names in _SPELLINGS.items()}
     missing = [name for name, column in columns.items() if column is None]

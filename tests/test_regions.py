@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import scatacworks as sca
-from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame
+from scatacworks._regions import as_regions, as_spans, nuclear_spans, spans_frame, with_positions
 
 GENES = pd.DataFrame({"chrom": ["chr1"], "start": [4_000], "end": [5_000], "name": ["ABC1"], "strand": ["+"]})
 EXPECTED = [("chr1", 50, 90), ("chr1", 10, 20), ("chr2", 0, 5)]
@@ -155,3 +155,9 @@ def test_warnings_of_unknown_chromosomes_point_to_the_caller(genome):
         found, here = public(), inspect.currentframe().f_lineno
     assert found[0].tolist() == [[1, 3]]
     assert (told[0].filename, told[0].lineno) == (__file__, here)
+
+
+@pytest.mark.parametrize("wrong", ["chr1:5-9", ["chr1:5-9"], {"chrom": ["chr1"], "start": [5], "end": [9]}])
+def test_where_only_a_table_will_do_anything_else_is_told(wrong):
+    with pytest.raises(TypeError, match=r"The peaks is a \w+; expected a DataFrame with chrom, start and end"):
+        with_positions(wrong, "The peaks")

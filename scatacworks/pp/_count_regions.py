@@ -84,7 +84,7 @@ def count_regions(
     KeyError
         If the object knows no fragments.
     ValueError
-        If the regions do not fit the genome, or `counting` or `convention` is unknown.
+        If there is no region, they do not fit the genome, or `counting` or `convention` is unknown.
 
     Examples
     --------
@@ -101,6 +101,9 @@ def count_regions(
     cells = atac(adata, mod=mod)
     source = open_fragments(cells)
     table = as_regions(regions, source.genome, uns=cells.uns)
+    if table.empty:
+        msg = "regions is empty; give at least one region to count in."
+        raise ValueError(msg)
     blocks = source.chromosomes(n_jobs=n_jobs, progress=progress)
     matrix = _matrix(blocks, table, cells.n_obs, _MODES[counting], CONVENTIONS[convention])
     kept = {key: cells.uns[key] for key in _KEPT if key in cells.uns}

@@ -107,6 +107,8 @@ def test_regions_that_do_not_fit_are_named(pbmc):
         sca.pp.count_regions(pbmc, ["chr1:1-2"], counting="reads")
     with pytest.raises(ValueError, match="convention='tn5' is unknown"):
         sca.pp.count_regions(pbmc, ["chr1:1-2"], convention="tn5")
+    with pytest.raises(ValueError, match="regions is empty; give at least one"):
+        sca.pp.count_regions(pbmc, pd.DataFrame({"chrom": [], "start": [], "end": []}))
     with pytest.raises(FileNotFoundError, match="nowhere.bed"):
         sca.pp.count_regions(pbmc, "nowhere.bed")
 

@@ -74,9 +74,9 @@ def project_bulk(
     Raises
     ------
     ValueError
-        If fewer than 10 peaks are common, the reference has fewer than three samples, values that are missing or
-        negative (but for `normalize=None`) or a peak twice, or an argument is out of range; if `.uns[key_added]` holds
-        another kind of result.
+        If fewer than 10 peaks are common, the reference has fewer than three samples, only equal ones, values that are
+        missing or negative (but for `normalize=None`) or a peak twice, or an argument is out of range; if
+        `.uns[key_added]` holds another kind of result.
 
     Examples
     --------
@@ -100,6 +100,9 @@ def project_bulk(
     of = "one fewer than samples"
     n_components = most if n_components is None else whole(n_components, "n_components", least=2, most=most, of=of)
     bulk = _normalized(bulk, normalize)
+    if not np.ptp(bulk, axis=0).any():
+        msg = f"All samples of the reference are alike in the {bulk.shape[1]:,} common peaks; give samples that differ."
+        raise ValueError(msg)
     bulk = bulk - bulk.mean(0)
     left, size, right = np.linalg.svd(bulk, full_matrices=False)
     sign = np.where((left**3).sum(0) < 0, -1.0, 1.0)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scatacworks import _keys, _step
 from scatacworks._anndata import params_of
-from scatacworks._arguments import above_zero, one_of, share, whole
+from scatacworks._arguments import above_zero, one_of, real, share, whole
 from scatacworks._columns import placed
 from scatacworks._core import intervals
 from scatacworks._core.fdr import adjust_families
@@ -179,6 +179,9 @@ def differential_regions(
     share(fdr, "fdr", inside=True)
     above_zero(z_threshold, "z_threshold")
     max_gap = whole(max_gap, "max_gap", least=0)
+    if min_coverage is not None and not real(min_coverage, "min_coverage") >= 0:
+        msg = f"min_coverage is {min_coverage}; expected a mean signal of 0 or more, or None."
+        raise ValueError(msg)
     replicates = replicates if isinstance(replicates, str) else whole(replicates, "replicates", least=2)
     data, adata = _step.begin(adata, mod=mod, copy=copy)
     _step.claim(adata, key_added, "top_z")
@@ -199,14 +202,14 @@ def differential_regions(
             table = paper_test(moments, target, **notes)
         else:
             table, notes = calibrated_test(adata, moments, target, key)
+        genome, level = moments.genome, moments.level
+        if regions is not None:
+            table = _touching(table, as_regions(regions, genome, uns=adata.uns, gene_flanks=True), genome)
         z = z_tracks(moments, target).to_dict()
         adata.uns[f"{key_added}{_keys.Z_SUFFIX}"] = {
             _keys.SIGNAL: z,
             _keys.PARAMS: _step.params(group=group, background=background),
         }
-        genome, level = moments.genome, moments.level
-        if regions is not None:
-            table = _touching(table, as_regions(regions, genome, uns=adata.uns, gene_flanks=True), genome)
     if min_coverage is None:
         min_coverage = level if method == "paper" else 0.0
     adata.uns[key_added] = _finished(table, genome, level, min_coverage, fdr)

@@ -155,10 +155,11 @@ def test_regions_limit_the_test(adata):
     adata.uns["here"] = pd.DataFrame({"chrom": ["chrA"], "start": [40_000], "end": [80_000]})
     sca.tl.differential_regions(adata, "primed", regions="here", progress=False)
     pd.testing.assert_frame_equal(adata.uns["differential_regions"], table)
-    table = adata.uns["differential_regions"]
-    with pytest.raises(ValueError, match="regions= touches none of the"):
-        sca.tl.differential_regions(adata, "primed", regions="chrA:0-10", progress=False)
-    assert adata.uns["differential_regions"] is table
+    kept = {name: adata.uns[name] for name in ("differential_regions", "differential_regions_z")}
+    for wrong, message in (("chrA:0-10", "regions= touches none of the"), ("chrZ:0-10", "is outside the genome")):
+        with pytest.raises(ValueError, match=message):
+            sca.tl.differential_regions(adata, "usual", regions=wrong, method="paper", progress=False)
+    assert all(adata.uns[name] is slot for name, slot in kept.items())
 
 
 @pytest.mark.parametrize("replicates", ["sample", 3])
@@ -219,6 +220,8 @@ def test_what_was_not_run_is_named_in_order(adata, gone, told, steps):
         ({"fdr": 2}, ValueError, "fdr is 2"),
         ({"method": "paper", "z_threshold": 0}, ValueError, "z_threshold is 0"),
         ({"method": "paper", "max_gap": -1}, ValueError, "max_gap is -1"),
+        ({"min_coverage": np.nan}, ValueError, "min_coverage is nan; expected a mean signal of 0 or more"),
+        ({"min_coverage": "1"}, TypeError, "min_coverage is '1'"),
         ({"background": "nothing"}, KeyError, "there are: 'background_moments'"),
         ({"reference": "primed"}, ValueError, "cells are in both"),
         ({"reference": "usual", "method": "paper"}, ValueError, "method='paper' compares with a background"),
