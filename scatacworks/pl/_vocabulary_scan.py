@@ -74,7 +74,7 @@ def vocabulary_scan(
     gain.bar(table["n_components"], table["f1_gain"], color="#d8e3f0", width=0.6, zorder=0)
     gain.set_ylabel("gain of F1 per component", fontsize=SMALL, color=FAINT)
     gain.tick_params(labelsize=SMALL, labelcolor=FAINT, color=FAINT)
-    gain.set_ylim(0, max(3 * table["f1_gain"].max(), 1e-9))
+    gain.set_ylim(0, max(3 * table["f1_gain"].fillna(0).max(), 1e-9))  # one size gains nothing on another
     gain.spines[["top", "left"]].set_visible(False)
     gain.spines["right"].set(color=FAINT, linewidth=0.6)
     axes.set_zorder(gain.get_zorder() + 1)

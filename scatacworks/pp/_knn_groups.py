@@ -275,6 +275,9 @@ def _given(adata: AnnData, centers: Any, cells: np.ndarray) -> str | np.ndarray:
             msg = f"centers={centers!r} is unknown; expected 'all', 'random', 'farthest', or cells."
             raise ValueError(msg)
         return centers
+    if np.ndim(centers) == 0:
+        msg = f"centers is {centers!r}; expected 'all', 'random', 'farthest' (how many: n_groups=) or a list of cells."
+        raise TypeError(msg)
     chosen = _positions(adata, np.asarray(centers))
     if len(chosen) == 0:
         msg = "centers names no cell; expected at least one to begin a group with."

@@ -113,6 +113,12 @@ def test_curves_have_the_values(index):
     np.testing.assert_allclose(lines["mean (exact)"].get_ydata(), index.uns["saturation"]["table"]["mean"])
 
 
+def test_a_scan_of_one_size_is_drawn(index):
+    sca.tl.vocabulary_scan(index, n_components=2, key_added="one", progress=False)
+    figure = sca.pl.vocabulary_scan(index, key="one", show=False)
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx(index.uns["one"]["summary"]["f1"].to_numpy())
+
+
 @pytest.mark.parametrize("plot", ["barcodes", "component_bars", "component_labels", "saturation", "vocabulary_scan"])
 def test_plots_draw_into_given_axes_and_name_what_is_missing(index, plot):
     _, ax = plt.subplots()

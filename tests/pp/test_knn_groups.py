@@ -203,3 +203,9 @@ def test_a_number_of_groups_that_the_centres_contradict_is_refused(cells, center
         sca.pp.knn_groups(cells, n_neighbors=10, centers=centers, n_groups=20)
     sca.pp.knn_groups(cells, n_neighbors=10, centers="all", n_groups=20, shared_cells=False)
     assert cells.obsm["knn_groups"].shape == (300, 20)
+
+
+@pytest.mark.parametrize("number", [None, 5, 0.5])
+def test_centers_are_no_number_of_groups(cells, number):
+    with pytest.raises(TypeError, match=r"centers is .*; expected .*how many: n_groups="):
+        sca.pp.knn_groups(cells, n_neighbors=10, centers=number)
