@@ -61,7 +61,8 @@ def label_components(
     KeyError
         If a column is missing or there is no vocabulary.
     ValueError
-        If a column has no category, or holds measurements; if `.uns[key_added]` holds another kind of result.
+        If no column is named, or one has no category or holds measurements; if `.uns[key_added]` holds another kind of
+        result.
 
     Examples
     --------
@@ -76,6 +77,9 @@ def label_components(
     """
     require_index(index)
     keys = [keys] if isinstance(keys, str) else list(keys)
+    if not keys:
+        msg = "keys is empty; name at least one column of .obs."
+        raise ValueError(msg)
     missing = [key for key in keys if key not in index.obs]
     if missing:
         msg = f".obs has no column {missing}; it has {list(index.obs.columns)}."

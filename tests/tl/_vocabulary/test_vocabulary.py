@@ -333,6 +333,8 @@ def test_tests_equal_scipy(index):
 def test_labels_need_their_columns(index):
     with pytest.raises(KeyError, match="absent"):
         sca.tl.label_components(index, keys=["kind", "absent"])
+    with pytest.raises(ValueError, match="keys is empty; name at least one column"):
+        sca.tl.label_components(index, keys=[])
     empty = index.copy()
     empty.obs["nothing"] = ""
     with pytest.raises(ValueError, match="no category"):
