@@ -13,7 +13,7 @@ from scatacworks._text import listed
 from scatacworks.io._source import open_fragments
 from scatacworks.tl._denoising import _inputs
 from scatacworks.tl._differential import _stream
-from scatacworks.tl._differential._source import default_spans, read_groups
+from scatacworks.tl._differential._source import default_spans, read_groups, require_groups
 from scatacworks.tl._differential.background import TILE_BP, find_universe
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _replicates(
     seed: int | np.random.Generator | None,
 ) -> tuple[Membership, np.ndarray]:
     """Return the replicates of both groups, and which belong to the first."""
+    require_groups(adata, key)
     groupby = groupby_of(adata, key) or key
     if reference == "rest" and "rest" not in resolve_groups(adata, groupby, tell_missing=False).groups:
         msg = (

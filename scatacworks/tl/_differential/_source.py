@@ -188,6 +188,16 @@ def take_groups(data: AnnData | MuData, adata: AnnData, key: str | None) -> None
         _step.take_column(data, adata, key)
 
 
+def require_groups(adata: AnnData, key: str) -> None:
+    """Refuse a name that neither cut sites nor a grouping of cells have, with a `KeyError`."""
+    if not has_cut_sites(adata, key) and not has_groups(adata, key):
+        msg = (
+            f"There are no groups under {key!r}: neither cut sites in .uns (pp.pseudobulk writes them), nor a column "
+            "of .obs, nor a membership in .obsm (pp.knn_groups writes one)."
+        )
+        raise KeyError(msg)
+
+
 def genome_for(adata: AnnData, key: str) -> Genome:
     """Return the genome of a pseudobulk, or of the fragments."""
     if has_cut_sites(adata, key):
@@ -219,14 +229,9 @@ def open_groups(
     KeyError
         If `key` is neither.
     """
+    require_groups(adata, key)
     if has_cut_sites(adata, key):
         return _counted(adata, key)
-    if not has_groups(adata, key):
-        msg = (
-            f"There are no groups under {key!r}: neither cut sites in .uns (pp.pseudobulk writes them), nor a column "
-            "of .obs, nor a membership in .obsm (pp.knn_groups writes one)."
-        )
-        raise KeyError(msg)
     source = read_groups(
         resolve_groups(adata, key), open_fragments(adata), regions, reach, key=key, convention=convention, n_jobs=n_jobs
     )

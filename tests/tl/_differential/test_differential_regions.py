@@ -235,6 +235,12 @@ def test_bad_arguments_are_explained(adata, model, change, error, message):
         sca.tl.differential_regions(adata, "primed", **{"model": model, "progress": False} | change)
 
 
+def test_without_a_pseudobulk_replicates_have_no_groups(adata, model):
+    del adata.uns["pseudobulk"]
+    with pytest.raises(KeyError, match=r"no groups under 'pseudobulk': .* \(pp\.pseudobulk writes them\)"):
+        sca.tl.differential_regions(adata, "primed", reference="usual", model=model, progress=False)
+
+
 def test_replicates_without_cut_sites_in_the_regions_are_named(adata, model):
     elsewhere = [("chrB", 100, 50_000)]  # no fragment lies on it
     with pytest.raises(ValueError, match="6 of 6 replicates have no cut site in the regions: .*Give more regions"):
