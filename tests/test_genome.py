@@ -268,6 +268,15 @@ def test_built_in_genes_lie_on_their_chromosomes(name):
     assert set(genes["strand"]) == {"+", "-"}
 
 
+def test_genes_that_lie_on_alternative_sequences_too_are_built_in():
+    names = ["PTPRC", "PTEN", "B2M", "TNF", "LTA", "HLA-A", "HLA-DRA", "CCL4", "MAPT", "KIR3DL1"]
+    old, new = (Genome(name).genes.set_index("name").loc[names] for name in ("hg19", "hg38"))
+    assert old["chrom"].tolist() == new["chrom"].tolist()
+    assert old["strand"].tolist() == new["strand"].tolist()
+    assert np.log2((new["end"] - new["start"]) / (old["end"] - old["start"])).abs().max() < 1.5
+    assert new.loc["TNF", ["start", "end"]].tolist() == [31_575_564, 31_578_336]
+
+
 @pytest.mark.parametrize(
     ("genes", "message"),
     [
