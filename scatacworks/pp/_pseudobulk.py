@@ -141,7 +141,7 @@ def pseudobulk(
     if len(empty):
         msg = f"{len(empty)} group(s) of {groupby!r} have no fragments, and empty tracks: {listed(empty)}."
         warnings.warn(msg, UserWarning, stacklevel=2)
-    target.uns[key_added] = stored | {
+    slot = stored | {
         "groups": membership.groups,
         "n_cells": membership.n_cells,
         "n_fragments": counting.n_fragments,
@@ -155,6 +155,7 @@ def pseudobulk(
             digest=counting.digest.hexdigest()[:16],
         ),
     }
+    _step.put(target, key_added, slot)
     return result if copy else None
 
 
@@ -196,7 +197,7 @@ class _Counting(CellCounter):
 
     def __init__(self, membership: Membership, convention: str, genome: Genome) -> None:
         super().__init__(membership, convention, genome)
-        self.digest = hashlib.sha256()
+        self.digest = hashlib.sha256("\0".join(membership.groups).encode())
 
     def run(self, blocks: Iterator[FragmentBlock]) -> Iterator[tuple[int, list[Runs]]]:
         """Yield each chromosome's code and the cut sites of every group on it."""

@@ -203,6 +203,19 @@ def test_first_and_last_base_of_a_chromosome(toy):
     assert sca.get.track(toy, "x/y ü", "chr1", extend=0)[:2].tolist() == [1, 0], "column 5 is no multiplier"
 
 
+def test_results_of_earlier_cut_sites_are_told(toy, tmp_path):
+    sca.pp.pseudobulk(toy, "type", progress=False)
+    toy.uns["denoised"] = {"params": {"key": "pseudobulk"}}
+    toy.write_h5ad(tmp_path / "toy.h5ad")
+    toy = ad.read_h5ad(tmp_path / "toy.h5ad")
+    sca.pp.pseudobulk(toy, "type", progress=False)  # the same again
+    toy.obs["type"] = pd.Categorical(["z", "x/y ü"], categories=["z", "x/y ü"])  # the names are swapped
+    with pytest.warns(
+        UserWarning, match=r"'pseudobulk'\] has changed, .* of the earlier one: 'denoised'\. Run the steps"
+    ):
+        sca.pp.pseudobulk(toy, "type", progress=False)
+
+
 def test_the_atacworks_convention_moves_both_sites_and_loses_none(toy):
     sca.pp.pseudobulk(toy, "type", convention="atacworks", progress=False)
     tracks = sca.get.tracks(toy)

@@ -228,7 +228,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     stored = _run(predictor, scale, params, path, progress=progress)
     stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
     stored |= {} if wanted is None else {"regions": spans_frame(wanted, cut_sites.genome)}
-    target.uns[key_added] = stored | {_keys.PARAMS: params}
+    _step.put(target, key_added, stored | {_keys.PARAMS: params})
     return result if copy else None
 
 

@@ -133,8 +133,8 @@ def test_peaks_tell_what_the_prior_added(cells, model):
         ]
         assert peak.probability == pytest.approx(both[0])
         assert peak.prior_gain == pytest.approx(both[0] - both[1], abs=1e-9)
-    denoise(cells, model, None)
-    sca.tl.call_peaks(cells)
+    denoise(cells, model, None, key_added="plain")
+    sca.tl.call_peaks(cells, key="plain")
     assert "prior_gain" not in cells.uns["peaks"]
 
 
