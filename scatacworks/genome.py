@@ -272,9 +272,8 @@ class Genome:
             close = get_close_matches(name.upper(), genes["name"].str.upper().unique(), n=3)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             if not self.has_own_genes:
-                hint += (
-                    f" For genes that it lacks, set .uns[{_keys.REFERENCE_GENES!r}] to sca.io.read_genes of a GTF file."
-                )
+                slot = f".uns[{_keys.REFERENCE_GENES!r}]"
+                hint += f" For genes that it lacks, set {slot} to sca.io.read_genes of a GTF file (--genes)."
             if name.lower().startswith("chr") or ":" in name:  # no gene was meant
                 hint = f" The chromosomes are {', '.join(self.chroms[:5])}, …; a region has a start and an end."
             msg = f"{name!r} is neither a region like 'chr1:1000-2000' nor a gene of {self.name}.{hint}"

@@ -108,9 +108,7 @@ def denoise(  # noqa: PLR0913 - one for each option
     organelles: Annotated[
         str, typer.Option(help="Mitochondria and plastids of --genome, by commas, where their names do not tell.")
     ] = "",
-    genes: Annotated[
-        Path | None, typer.Option(help="Genes of a genome that is not built in: GTF, GFF3 or BED.")
-    ] = None,
+    genes: Annotated[Path | None, typer.Option(help="Genes, instead of those built in: GTF, GFF3 or BED.")] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(help="Leave out fragments cut in these, a blacklist: a BED file or a region; repeatable."),
