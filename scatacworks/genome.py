@@ -72,7 +72,8 @@ class Genome:
         the first two columns), or of a FASTA file that has its index (`.fai`) beside it; a mapping from name to
         length; or another `Genome`.
     name
-        Name of the assembly; by default the built-in name, that of the file up to its first dot, or `"custom"`.
+        Name of the assembly; by default that of the built-in one with these lengths, so that its genes are known, else
+        that of the file up to its first dot, or `"custom"`.
     genes
         Gene table for a genome that has none built in: a BED file (chrom, start, end, name, score, strand; plain or
         gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`, such as
@@ -112,12 +113,13 @@ class Genome:
         genes: str | Path | pd.DataFrame | None = None,
         organelles: Iterable[str] | None = None,
     ) -> None:
+        default = "custom"
         if isinstance(source, Genome):
             organelles = source.organelles if organelles is None else organelles
-            sizes, default = source.sizes, source.name
+            sizes, name = source.sizes, name or source.name
             genes = source._genes if genes is None else genes
         elif isinstance(source, Mapping):
-            sizes, default = dict(source), "custom"
+            sizes = dict(source)
         elif not isinstance(source, str | os.PathLike):
             msg = (
                 f"genome is {source!r}; expected one of {', '.join(built_in_sizes())}, the path of a chromosome sizes "
@@ -125,11 +127,11 @@ class Genome:
             )
             raise TypeError(msg)
         elif str(source) in built_in_sizes():
-            sizes, default = built_in_sizes()[str(source)], str(source)
+            sizes, name = built_in_sizes()[str(source)], name or str(source)
         else:
             sizes, default = _read_sizes(source), Path(source).name.split(".")[0]
         _check_sizes(sizes, source)
-        self.name: str = name or default
+        self.name: str = name or guess_assembly(sizes) or default
         self.chroms: tuple[str, ...] = tuple(sizes)
         self.lengths: np.ndarray = np.fromiter((int(size) for size in sizes.values()), np.int64, len(sizes))
         self._codes = alias_codes(self.chroms)
@@ -378,7 +380,7 @@ class Genome:
         sizes = dict(zip(frame[_keys.REFERENCE_NAME].astype(str), lengths, strict=True))
         nuclear = frame.get(_keys.REFERENCE_NUCLEAR)
         organelles = None if nuclear is None else frame.loc[~nuclear.astype(bool), _keys.REFERENCE_NAME]
-        return cls(sizes, name=name or guess_assembly(sizes) or "custom", organelles=organelles)
+        return cls(sizes, name=name, organelles=organelles)
 
 
 def built_in_sizes() -> dict[str, dict[str, int]]:

@@ -179,6 +179,17 @@ def test_sizes_file_and_fai(tmp_path):
     assert Genome(tmp_path / "dm6.chrom.sizes").name == "dm6"
 
 
+def test_an_assembly_is_known_by_its_lengths(tmp_path):
+    """As of SnapATAC2's `chrom_sizes`, and of the `genome.fa` in a reference of Cell Ranger."""
+    sizes = {"chr11": 135_086_622, "KI270728.1": 1_872_759}
+    (tmp_path / "genome.fa.fai").write_text("".join(f"{chrom}\t{size}\t7\t60\t61\n" for chrom, size in sizes.items()))
+    for genome in (Genome(sizes), Genome(tmp_path / "genome.fa.fai")):
+        assert genome.name == "hg38"
+        assert genome.gene("MS4A1").chrom == "chr11"
+    assert Genome(sizes, name="other").name == "other"
+    assert Genome({"chr11": 135_086_621}).name == "custom"
+
+
 def test_a_fasta_file_is_known_by_its_index(tmp_path):
     (tmp_path / "x.fa").write_text(">chr4\nACGT\n")
     with pytest.raises(FileNotFoundError, match=r"x\.fa is a FASTA file .* Make it with `samtools faidx .*x\.fa`"):
