@@ -28,7 +28,10 @@ def read(path: Path, *, gff3: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = _gff3_attributes(table) if gff3 else _gtf_attributes(table)
     inner = table[table["feature"].isin(_CODING | {"exon"}) & (table["transcript_id"] != "")]
     if inner.empty:
-        msg = f"{path} has no exon with a transcript_id; expected a GTF or GFF3 file with transcripts and exons."
+        msg = (
+            f"{path} has no exon with a transcript_id; expected a GTF or GFF3 file with transcripts and exons. "
+            "Genes alone may be given as a BED file with strands."
+        )
         raise ValueError(msg)
     # files such as SGD's, and NCBI's of organelles, have no exons but coding parts
     with_exon = inner.loc[inner["feature"] == "exon", "transcript_id"].unique()

@@ -148,7 +148,7 @@ def test_built_in_and_shared_gene_tables(shared_data):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.gtf", 'chr1\tx\tgene\t1\t5\t.\t+\t.\tgene_id "G";\n', "no exon"),
+        ("a.gtf", 'chr1\tx\tgene\t1\t5\t.\t+\t.\tgene_id "G";\n', "no exon.*as a BED file with strands"),
         ("a.gtf", 'chr1\tx\texon\tone\t5\t.\t+\t.\tgene_id "G"; transcript_id "T";\n', "exon on chr1.: start is 'one'"),
         ("a.gtf", "just text\n", "nine columns"),
         ("a.bed", "chr1\t5\n", "neither GTF"),
