@@ -299,6 +299,13 @@ def test_genes_that_lie_on_alternative_sequences_too_are_built_in():
     assert new.loc["TNF", ["start", "end"]].tolist() == [31_575_564, 31_578_336]
 
 
+@pytest.mark.parametrize(("name", "chroms"), [("hg19", (14, 2, 14)), ("hg38", (14, 2, 14)), ("mm39", (12, 6, 14))])
+def test_receptors_of_b_and_t_cells_are_built_in(name, chroms):
+    genome = Genome(name)
+    for gene, chrom in zip(("IGHM", "IGKC", "TRAC"), chroms, strict=True):
+        assert genome.gene(gene).chrom == f"chr{chrom}"
+
+
 @pytest.mark.parametrize(
     ("genes", "message"),
     [
