@@ -204,8 +204,8 @@ def test_first_and_last_base_of_a_chromosome(toy):
 
 
 def test_results_of_earlier_cut_sites_are_told(toy, tmp_path):
-    sca.pp.pseudobulk(toy, "type", progress=False)
     toy.uns["denoised"] = {"params": {"key": "pseudobulk"}}
+    sca.pp.pseudobulk(toy, "type", progress=False)  # of which nothing was known before
     toy.write_h5ad(tmp_path / "toy.h5ad")
     toy = ad.read_h5ad(tmp_path / "toy.h5ad")
     sca.pp.pseudobulk(toy, "type", progress=False)  # the same again
