@@ -205,7 +205,7 @@ def _data_lines(path: Path) -> tuple[tuple[int, str] | None, list[tuple[int, str
     with open_text(path, "BED, narrowPeak or broadPeak file") as handle:
         header, lines = None, []
         for number, line in enumerate(handle, 1):
-            if not lines and header is None and line.lstrip('#" ').startswith("chrom") and _names_in(line):
+            if not lines and header is None and _names_in(line):
                 header = number, line.rstrip("\r\n")
             elif line.strip() and not line.startswith(SKIPPED):
                 lines.append((number, line.rstrip("\r\n")))
