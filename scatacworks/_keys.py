@@ -8,7 +8,7 @@ from typing import Final
 FILES: Final = "files"  # muon's convention: .uns["files"]["fragments"] is a path or a dict sample -> path
 FRAGMENTS: Final = "fragments"
 REFERENCE_SEQUENCES: Final = "reference_sequences"  # SnapATAC2's columns, below
-REFERENCE_GENES: Final = "reference_genes"  # gene table of a genome that has none built in
+REFERENCE_GENES: Final = "reference_genes"  # gene table, instead of a built-in one
 EXCLUDED_REGIONS: Final = "excluded_regions"  # fragments cut in them are left out wherever fragments are read
 REFERENCE_NAME: Final = "reference_seq_name"
 REFERENCE_LENGTH: Final = "reference_seq_length"

@@ -75,7 +75,7 @@ class Genome:
         Name of the assembly; by default that of the built-in one with these lengths, so that its genes are known, else
         that of the file up to its first dot, or `"custom"`.
     genes
-        Gene table for a genome that has none built in: a BED file (chrom, start, end, name, score, strand; plain or
+        Gene table, instead of a built-in one: a BED file (chrom, start, end, name, score, strand; plain or
         gzipped) or a DataFrame with the columns `chrom`, `start`, `end`, `name`, `strand`, such as
         :func:`scatacworks.io.read_genes` makes of a GTF or GFF3 file.
     organelles
@@ -275,7 +275,7 @@ class Genome:
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             if not self.has_own_genes:
                 slot = f".uns[{_keys.REFERENCE_GENES!r}]"
-                hint += f" For genes that it lacks, set {slot} to sca.io.read_genes of a GTF file (--genes)."
+                hint += f" For other genes set {slot} to sca.io.read_genes of a GTF file (command line: --genes)."
             if name.lower().startswith("chr") or ":" in name:  # no gene was meant
                 hint = f" The chromosomes are {', '.join(self.chroms[:5])}, …; a region has a start and an end."
             msg = f"{name!r} is neither a region like 'chr1:1000-2000' nor a gene of {self.name}.{hint}"

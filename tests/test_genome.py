@@ -267,7 +267,7 @@ def test_impossible_lengths_are_refused(size):
 def test_a_gene_that_the_built_in_table_lacks_says_how_to_give_it(tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"of hg38\. Did you mean CD3E.* set \.uns\['reference_genes'\] to sca\.io\.read_genes.*\(--genes\)",
+        match=r"of hg38\. Did you mean CD3E.* set \.uns\['reference_genes'\] to sca\.io\.read_genes.*--genes\)",
     ):
         Genome("hg38").gene("CD3EE")
     (tmp_path / "g.bed").write_text("chr1\t5\t9\tGENE1\t0\t+\n")

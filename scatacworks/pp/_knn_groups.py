@@ -107,6 +107,8 @@ def knn_groups(
     ------
     KeyError
         If the embedding, a cell, or what `exclude` names is missing.
+    TypeError
+        If `centers` is neither one of the ways nor a list of cells.
     ValueError
         If there are fewer cells than `n_neighbors`, the embedding has missing values, arguments contradict each other,
         or `key_added` names another kind of result.

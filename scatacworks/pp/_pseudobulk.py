@@ -113,8 +113,8 @@ def pseudobulk(
     Warns
     -----
     UserWarning
-        If cells have no group, groups have no fragment, more than a tenth of the cells have none, or most
-        fragments are one base long.
+        If cells have no group, groups have no fragment, more than a tenth of the cells have none, most fragments are
+        one base long, or other results were made of an earlier one in `.uns[key_added]` that differs.
 
     Examples
     --------

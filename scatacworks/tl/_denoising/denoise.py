@@ -176,7 +176,8 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
         If groups have no cut sites, fewer than the model was trained on, or more cells by now than were counted, or
         none has any within `regions`; if a channel of `extra` has no value on a whole chromosome; if a group seems to
         be in its own prior, by its name or because one sample explains it nearly alone; if a prior explains so little
-        of the cut sites that it is not followed.
+        of the cut sites that it is not followed; if other results were made of earlier tracks in `.uns[key_added]` that
+        differ.
 
     Examples
     --------
