@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scatacworks import _keys
-from scatacworks._anndata import atac, is_mudata, params_of
+from scatacworks._anndata import atac, is_mudata
 from scatacworks._arguments import flag
 from scatacworks._files import store_path
 from scatacworks._groups import named
-from scatacworks._text import listed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -110,26 +107,6 @@ def free_store(adata: AnnData, path: str | PathLike[str] | None, key_added: str)
             msg = f"{path} holds the result in .uns[{name!r}], which would change with it; give another path."
             raise ValueError(msg)
     return path
-
-
-def put(adata: AnnData, key: str, slot: dict[str, Any]) -> None:
-    """Write a result to `.uns[key]`, and warn of those that were made of another one in its place."""
-    made = [name for name in adata.uns if name != key and params_of(adata, name).get("key") == key]
-    before = adata.uns.get(key, slot)
-    adata.uns[key] = slot
-    if made and not _same(*({name: one.get(name) for name in (_keys.PARAMS, "regions")} for one in (before, slot))):
-        msg = (
-            f".uns[{key!r}] has changed, and these in .uns are still of the earlier one: {listed(map(repr, made))}. "
-            "Run the steps that made them again, if they are to go with it."
-        )
-        warnings.warn(msg, UserWarning, stacklevel=3)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return set(one) == set(other) and all(_same(one[name], other[name]) for name in one)
-    are_real = all(np.asarray(part).dtype.kind == "f" for part in (one, other))
-    return np.array_equal(one, other, equal_nan=are_real)
 
 
 def take_column(data: AnnData | MuData, adata: AnnData, name: str | None) -> None:

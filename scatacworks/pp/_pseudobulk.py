@@ -113,8 +113,8 @@ def pseudobulk(
     Warns
     -----
     UserWarning
-        If cells have no group, groups have no fragment, more than a tenth of the cells have none, most fragments are
-        one base long, or other results were made of an earlier one in `.uns[key_added]` that differs.
+        If cells have no group, groups have no fragment, more than a tenth of the cells have none, or most
+        fragments are one base long.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def pseudobulk(
     if len(empty):
         msg = f"{len(empty)} group(s) of {groupby!r} have no fragments, and empty tracks: {listed(empty)}."
         warnings.warn(msg, UserWarning, stacklevel=2)
-    slot = stored | {
+    target.uns[key_added] = stored | {
         "groups": membership.groups,
         "n_cells": membership.n_cells,
         "n_fragments": counting.n_fragments,
@@ -155,7 +155,6 @@ def pseudobulk(
             digest=counting.digest.hexdigest()[:16],
         ),
     }
-    _step.put(target, key_added, slot)
     return result if copy else None
 
 

@@ -176,8 +176,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
         If groups have no cut sites, fewer than the model was trained on, or more cells by now than were counted, or
         none has any within `regions`; if a channel of `extra` has no value on a whole chromosome; if a group seems to
         be in its own prior, by its name or because one sample explains it nearly alone; if a prior explains so little
-        of the cut sites that it is not followed; if other results were made of earlier tracks in `.uns[key_added]` that
-        differ.
+        of the cut sites that it is not followed.
 
     Examples
     --------
@@ -229,7 +228,7 @@ def denoise(  # noqa: PLR0913 - input, prior, rounding and hardware, all with de
     stored = _run(predictor, scale, params, path, progress=progress)
     stored |= {} if guidance is None else {_keys.PRIOR: guidance.prior.to_dict()}
     stored |= {} if wanted is None else {"regions": spans_frame(wanted, cut_sites.genome)}
-    _step.put(target, key_added, stored | {_keys.PARAMS: params})
+    target.uns[key_added] = stored | {_keys.PARAMS: params}
     return result if copy else None
 
 

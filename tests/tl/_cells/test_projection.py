@@ -244,7 +244,7 @@ def test_projection_errors(cells, bulk):
     with pytest.raises(ValueError, match="at least 3"):
         sca.tl.project_bulk(cells, bulk[["A", "B"]])
     with pytest.raises(ValueError, match="samples of the reference are alike in the 1,000 common peaks"):
-        sca.tl.project_bulk(cells, pd.concat([bulk["A"]] * 3, axis=1, keys="ABC"))
+        sca.tl.project_bulk(cells, pd.concat([bulk["A"]] * 3, axis=1, keys=list("ABC")))
     with pytest.raises(ValueError, match="missing, infinite or negative"):
         sca.tl.project_bulk(cells, bulk.where(bulk > bulk.median()))
     with pytest.raises(ValueError, match=r"1001 peaks more than once, such as 'chrX:1-2'"):

@@ -76,14 +76,6 @@ def test_copy_leaves_the_input_alone(adata, model_file):
     assert "other" in changed.uns
 
 
-def test_peaks_of_earlier_tracks_are_told(adata, model_file):
-    denoise(adata, model_file, regions="chr1:0-30000")
-    sca.tl.call_peaks(adata, progress=False)
-    denoise(adata, model_file, regions="chr1:0-30000")  # the same again
-    with pytest.warns(UserWarning, match=r"'denoised'\] has changed, .* of the earlier one: 'peaks'\. Run the steps"):
-        denoise(adata, model_file, regions="chr1:0-30001")
-
-
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_results_survive_writing_and_reading(adata, model_file, tmp_path, suffix):
     denoise(adata, model_file, regions=["chr1:100-5000", "chr3"])

@@ -103,14 +103,6 @@ def test_a_store_holds_the_same(cells, model, tmp_path):
         np.testing.assert_array_equal(left, window(again, layer))
 
 
-def test_the_same_run_again_changes_nothing_that_was_made_of_it(cells, model, tmp_path):
-    prior = sca.tl.prior(some_peaks())
-    denoise(cells, model, prior, prior_match=False)
-    sca.tl.call_peaks(cells, progress=False)
-    cells.write_h5ad(tmp_path / "cells.h5ad")
-    denoise(ad.read_h5ad(tmp_path / "cells.h5ad"), model, prior, prior_match=False)  # a warning is an error
-
-
 def test_a_stopped_run_does_not_go_on_with_another_prior(cells, model, tmp_path, monkeypatch):
     def stop(self, unit, progress=None):
         raise KeyboardInterrupt
@@ -141,8 +133,8 @@ def test_peaks_tell_what_the_prior_added(cells, model):
         ]
         assert peak.probability == pytest.approx(both[0])
         assert peak.prior_gain == pytest.approx(both[0] - both[1], abs=1e-9)
-    denoise(cells, model, None, key_added="plain")
-    sca.tl.call_peaks(cells, key="plain")
+    denoise(cells, model, None)
+    sca.tl.call_peaks(cells)
     assert "prior_gain" not in cells.uns["peaks"]
 
 
