@@ -73,7 +73,8 @@ def write_fragments(
     KeyError
         If the object knows no fragments.
     ValueError
-        If a file is damaged, no barcode matches, or the name of a cell has a tab or a line end in it.
+        If a file is damaged, no barcode matches, the name of a cell has a tab or a line end in it, or `path` is a file
+        that the fragments are read from.
     FileNotFoundError
         If a fragment file is missing.
     IsADirectoryError, PermissionError, NotADirectoryError
@@ -93,6 +94,9 @@ def write_fragments(
         msg = f"{path} is a folder; give the name of a file to write, such as {path / 'fragments.tsv.gz'}."
         raise IsADirectoryError(msg)
     source = open_fragments(data, genome=genome, cells=cells, mod=mod)
+    if path.exists() and any(path.samefile(file) for file in source.files):
+        msg = f"{path} is read for these fragments, and would lose those of other cells; give another name."
+        raise ValueError(msg)
     blocks = source.chromosomes(n_jobs=n_jobs, progress=progress)
     write_blocks(path, blocks, source, index=index, n_jobs=n_jobs)
     return path

@@ -52,11 +52,14 @@ class FragmentSource(ABC):
         their first fragment, complete after the pass.
     report
         The :class:`FragmentReport` of the last pass, complete at its end.
+    files
+        Paths that are read.
     """
 
     genome: Genome
     cells: Sequence[str]
     report: FragmentReport
+    files: Sequence[Path] = ()
 
     def chromosomes(self, *, n_jobs: int | None = None, progress: bool = False) -> Iterator[FragmentBlock]:
         """Yield the fragments of each chromosome that has any, in the genome's order, sorted by start and end.
@@ -95,6 +98,7 @@ class FileSource(FragmentSource):
         excluded: Mapping[int, np.ndarray] | None = None,
     ) -> None:
         self.path, self.genome, self.excluded = Path(path).expanduser(), genome, excluded or {}
+        self.files = [self.path]
         self.bulk, self.malformed, self.grouped, self.memory = bulk, malformed, grouped, memory
         self._wanted = None if cells is None else list(map(str, cells))
         if bulk:
@@ -181,6 +185,7 @@ class SamplesSource(FragmentSource):
         self, sources: dict[str, FileSource], positions: Mapping[str, np.ndarray], cells: Sequence[str]
     ) -> None:
         self.sources, self.positions, self.cells = sources, positions, cells
+        self.files = [file for source in sources.values() for file in source.files]
         self.genome = next(iter(sources.values())).genome
         self.report = FragmentReport()
 

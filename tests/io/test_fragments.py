@@ -434,6 +434,15 @@ def test_real_files_agree_with_pysam(shared_data, name):
     assert ours == expected
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_fragments_are_not_written_over_themselves(path, several):
+    before = path.read_bytes()
+    adata = read({"a": path} if several else path)
+    with pytest.raises(ValueError, match="is read for these fragments, and would lose those of other cells"):
+        sca.io.write_fragments(adata[:1], path.parent / "." / path.name, progress=False)
+    assert path.read_bytes() == before
+
+
 def test_chromosomes_beyond_the_reach_of_tabix_have_another_index(tmp_path):
     """Of wheat, and of the axolotl, whose chromosomes exceed 512 Mb."""
     pysam = pytest.importorskip("pysam")
